@@ -1,0 +1,299 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is syncer.yaml: one source and the environments that it is carried into.
+type Config struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string `yaml:"kind"`
+	// Name owns the records. Two syncers that share a cluster need two names. Default: derived from source.url.
+	Name string `yaml:"name"`
+	// Namespace holds the records in each environment's cluster. Default: syncer-system.
+	Namespace    string        `yaml:"namespace"`
+	Source       Source        `yaml:"source"`
+	Registries   []Registry    `yaml:"registries"`
+	Environments []Environment `yaml:"environments"`
+}
+
+// Source is the git repository that holds the pipelines.
+type Source struct {
+	// URL is https, http, ssh, or a local path (relative to the configuration file).
+	URL string `yaml:"url"`
+	// Branch, Tag, Semver and Commit exclude each other. None: the branch that the remote's HEAD names.
+	Branch string `yaml:"branch"`
+	Tag    string `yaml:"tag"`
+	Semver string `yaml:"semver"`
+	Commit string `yaml:"commit"`
+	// Layout says where overlays are. Default: pipelines/{pipeline}/overlays/{environment}.
+	Layout string `yaml:"layout"`
+	// Interval between two polls, at least 1s. Default: 1m.
+	Interval Duration `yaml:"interval"`
+	// RequireFastForward refuses a branch whose history was rewritten.
+	RequireFastForward bool       `yaml:"requireFastForward"`
+	Auth               SourceAuth `yaml:"auth"`
+}
+
+// SourceAuth names the files that hold credentials; they are read again at each fetch, so that they can be rotated.
+type SourceAuth struct {
+	Username       string `yaml:"username"`
+	PasswordFile   string `yaml:"passwordFile"`
+	TokenFile      string `yaml:"tokenFile"`
+	SSHKeyFile     string `yaml:"sshKeyFile"`
+	KnownHostsFile string `yaml:"knownHostsFile"`
+	CAFile         string `yaml:"caFile"`
+}
+
+// Registry says how one registry host is reached. Hosts that are not listed are reached over https with the
+// credentials of the docker configuration.
+type Registry struct {
+	Host string `yaml:"host"`
+	// PlainHTTP speaks http. Loopback hosts are plain http anyway.
+	PlainHTTP bool `yaml:"plainHTTP"`
+	// Mirror is a host that is asked in this one's place; references keep the host that git writes.
+	Mirror string `yaml:"mirror"`
+	CAFile string `yaml:"caFile"`
+	// CredentialsFile is a docker config.json that goes before the usual one for this host.
+	CredentialsFile string `yaml:"credentialsFile"`
+}
+
+// Environment is an overlay name, a cluster and a policy.
+type Environment struct {
+	Name    string      `yaml:"name"`
+	Cluster Cluster     `yaml:"cluster"`
+	Images  ImagePolicy `yaml:"images"`
+	// Drift is Report (the default) or Correct.
+	Drift DriftPolicy `yaml:"drift"`
+	Prune Prune       `yaml:"prune"`
+}
+
+// Cluster is where an environment runs. Empty: KUBECONFIG, then ~/.kube/config, then the pod's own service account.
+type Cluster struct {
+	Kubeconfig string `yaml:"kubeconfig"`
+	Context    string `yaml:"context"`
+}
+
+// ImagePolicy decides which digest a tag stands for.
+type ImagePolicy struct {
+	// Policy is Pin (the default) or Track.
+	Policy PinPolicy `yaml:"policy"`
+}
+
+// PinPolicy says what happens to a deployed tag that moves.
+type PinPolicy string
+
+const (
+	// Pin keeps the digest of a reference's first deployment in the environment.
+	Pin PinPolicy = "Pin"
+	// Track deploys the digest that the tag has now.
+	Track PinPolicy = "Track"
+)
+
+// DriftPolicy says what happens to a field that was changed in the cluster.
+type DriftPolicy string
+
+const (
+	// Report leaves the change and reports it.
+	Report DriftPolicy = "Report"
+	// Correct writes what git says.
+	Correct DriftPolicy = "Correct"
+)
+
+// Prune limits how much one pass may delete.
+type Prune struct {
+	// Enabled is true unless said otherwise.
+	Enabled *bool `yaml:"enabled"`
+	// MaxPercent of a target's objects that one commit may delete. Default: 50.
+	MaxPercent *int `yaml:"maxPercent"`
+	// MaxObjects that one commit may delete from a target; 0 is no limit.
+	MaxObjects int `yaml:"maxObjects"`
+}
+
+// Duration is a Go duration string such as 30s or 5m.
+type Duration struct{ time.Duration }
+
+// UnmarshalYAML reads a duration string.
+func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
+	parsed, err := time.ParseDuration(node.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: %q is not a duration (write 30s, 5m, 1h)", node.Line, node.Value)
+	}
+	d.Duration = parsed
+	return nil
+}
+
+const (
+	// DefaultNamespace holds the records unless the configuration names another.
+	DefaultNamespace = "syncer-system"
+	// DefaultLayout is where overlays are unless the configuration says otherwise.
+	DefaultLayout = "pipelines/{pipeline}/overlays/{environment}"
+
+	defaultInterval   = time.Minute
+	defaultMaxPercent = 50
+)
+
+// DecodeConfig reads a configuration strictly, fills in the defaults and validates it. The name stands in errors.
+func DecodeConfig(name string, data []byte) (*Config, error) {
+	config := &Config{}
+	doc, err := decode(name, data, "Config", config)
+	if err != nil {
+		return nil, err
+	}
+	config.setDefaults()
+	problems := &problems{file: name, doc: doc}
+	config.validate(problems)
+	return config, problems.err()
+}
+
+func (c *Config) setDefaults() {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	if c.Name == "" {
+		c.Name = nameFromURL(c.Source.URL)
+	}
+	if c.Source.Layout == "" {
+		c.Source.Layout = DefaultLayout
+	}
+	if c.Source.Interval.Duration == 0 {
+		c.Source.Interval.Duration = defaultInterval
+	}
+	for i := range c.Environments {
+		env := &c.Environments[i]
+		if env.Images.Policy == "" {
+			env.Images.Policy = Pin
+		}
+		if env.Drift == "" {
+			env.Drift = Report
+		}
+		if env.Prune.Enabled == nil {
+			enabled := true
+			env.Prune.Enabled = &enabled
+		}
+		if env.Prune.MaxPercent == nil {
+			percent := defaultMaxPercent
+			env.Prune.MaxPercent = &percent
+		}
+	}
+}
+
+var (
+	dnsLabel  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	dnsName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	notInName = regexp.MustCompile(`[^a-z0-9]+`)
+)
+
+// ValidPipelineName reports whether a folder's name can name a record: lower-case letters, digits, dashes and dots.
+func ValidPipelineName(name string) bool { return dnsName.MatchString(name) && len(name) <= 180 }
+
+// nameFromURL derives an owner's name from a repository: the last two parts of its path.
+func nameFromURL(url string) string {
+	parts := strings.FieldsFunc(strings.TrimSuffix(strings.TrimSuffix(url, "/"), ".git"), func(r rune) bool {
+		return r == '/' || r == ':'
+	})
+	if len(parts) > 2 {
+		parts = parts[len(parts)-2:]
+	}
+	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(strings.Join(parts, "-")), "-"), "-")
+	if len(name) > 63 {
+		name = strings.Trim(name[len(name)-63:], "-")
+	}
+	if name == "" {
+		return "syncer"
+	}
+	return name
+}
+
+func (c *Config) validate(p *problems) {
+	if !dnsLabel.MatchString(c.Name) {
+		p.add("name", "%q is not a name (lower-case letters, digits and dashes, at most 63)", c.Name)
+	}
+	if !dnsLabel.MatchString(c.Namespace) {
+		p.add("namespace", "%q is not the name of a namespace", c.Namespace)
+	}
+	c.Source.validate(p)
+	for i, registry := range c.Registries {
+		if registry.Host == "" || strings.Contains(registry.Host, "/") {
+			p.add(fmt.Sprintf("registries[%d].host", i), "%q is not a registry host (write registry.example.com or registry.example.com:5000)", registry.Host)
+		}
+	}
+	if len(c.Environments) == 0 {
+		p.add("environments", "none is given; name at least one, such as `- name: dev`")
+	}
+	seen := map[string]bool{}
+	for i, env := range c.Environments {
+		at := fmt.Sprintf("environments[%d]", i)
+		if !dnsLabel.MatchString(env.Name) {
+			p.add(at+".name", "%q is not a name (lower-case letters, digits and dashes, at most 63)", env.Name)
+		}
+		if seen[env.Name] {
+			p.add(at+".name", "%q is listed twice", env.Name)
+		}
+		seen[env.Name] = true
+		env.validate(p, at)
+	}
+}
+
+func (s *Source) validate(p *problems) {
+	if s.URL == "" {
+		p.add("source.url", "it is required: the repository's https, http or ssh address, or a local path")
+	}
+	var refs []string
+	for _, ref := range []struct{ key, value string }{{"branch", s.Branch}, {"tag", s.Tag}, {"semver", s.Semver}, {"commit", s.Commit}} {
+		if ref.value != "" {
+			refs = append(refs, ref.key)
+		}
+	}
+	if len(refs) > 1 {
+		p.add("source."+refs[1], "%s exclude each other; keep one", strings.Join(refs, ", "))
+	}
+	if s.RequireFastForward && s.Tag+s.Semver+s.Commit != "" {
+		p.add("source.requireFastForward", "it is about a branch; leave it out with tag, semver or commit")
+	}
+	if strings.Count(s.Layout, "{pipeline}") != 1 || strings.Count(s.Layout, "{environment}") != 1 {
+		p.add("source.layout", "%q needs {pipeline} once and {environment} once, as in %s", s.Layout, DefaultLayout)
+	}
+	for part := range strings.SplitSeq(strings.Trim(s.Layout, "/"), "/") {
+		if part == ".." || part == "." || part == "" {
+			p.add("source.layout", "%q is a path inside the repository, without empty parts, . or ..", s.Layout)
+			break
+		}
+		if strings.Contains(part, "{pipeline}") && strings.Contains(part, "{environment}") {
+			p.add("source.layout", "%q has {pipeline} and {environment} in one folder name; put a / between them", s.Layout)
+		}
+	}
+	if s.Interval.Duration < time.Second {
+		p.add("source.interval", "%s is too short; at least 1s", s.Interval.Duration)
+	}
+	if s.Auth.PasswordFile != "" && s.Auth.TokenFile != "" {
+		p.add("source.auth.tokenFile", "passwordFile and tokenFile exclude each other; keep one")
+	}
+	if s.Auth.PasswordFile != "" && s.Auth.Username == "" {
+		p.add("source.auth.username", "a passwordFile needs a username")
+	}
+}
+
+func (e *Environment) validate(p *problems, at string) {
+	switch e.Images.Policy {
+	case Pin, Track:
+	default:
+		p.add(at+".images.policy", "%q is not a policy; use Pin or Track", e.Images.Policy)
+	}
+	switch e.Drift {
+	case Report, Correct:
+	default:
+		p.add(at+".drift", "%q is not a policy; use Report or Correct", e.Drift)
+	}
+	if *e.Prune.MaxPercent < 0 || *e.Prune.MaxPercent > 100 {
+		p.add(at+".prune.maxPercent", "%d is not between 0 and 100", *e.Prune.MaxPercent)
+	}
+	if e.Prune.MaxObjects < 0 {
+		p.add(at+".prune.maxObjects", "%d is below 0; 0 is no limit", e.Prune.MaxObjects)
+	}
+}

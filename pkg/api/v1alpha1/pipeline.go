@@ -1,0 +1,71 @@
+package v1alpha1
+
+import "fmt"
+
+// Pipeline is pipeline.yaml, which may stand in a pipeline's folder.
+type Pipeline struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string `yaml:"kind"`
+	// Owner is who to call: syncer names them beside a failure.
+	Owner  string         `yaml:"owner"`
+	Images PipelineImages `yaml:"images"`
+	// Environments override the settings above in one environment.
+	Environments map[string]PipelineOverride `yaml:"environments"`
+}
+
+// PipelineOverride is what a pipeline may say for one environment only.
+type PipelineOverride struct {
+	Owner  string         `yaml:"owner"`
+	Images PipelineImages `yaml:"images"`
+}
+
+// PipelineImages says where image references stand besides the fields that syncer knows.
+type PipelineImages struct {
+	Fields []ImageField `yaml:"fields"`
+}
+
+// ImageField is a field of one kind that holds an image reference, such as spec.workers[*].image.
+type ImageField struct {
+	Group string `yaml:"group"`
+	Kind  string `yaml:"kind"`
+	Path  string `yaml:"path"`
+}
+
+// DecodePipeline reads a pipeline.yaml strictly. The name stands in errors.
+func DecodePipeline(name string, data []byte) (*Pipeline, error) {
+	pipeline := &Pipeline{}
+	doc, err := decode(name, data, "Pipeline", pipeline)
+	if err != nil {
+		return nil, err
+	}
+	problems := &problems{file: name, doc: doc}
+	pipeline.Images.validate(problems, "images")
+	for env, override := range pipeline.Environments {
+		override.Images.validate(problems, "environments."+env+".images")
+	}
+	return pipeline, problems.err()
+}
+
+func (i PipelineImages) validate(p *problems, at string) {
+	for n, field := range i.Fields {
+		if field.Kind == "" {
+			p.add(fmt.Sprintf("%s.fields[%d].kind", at, n), "it is required")
+		}
+		if field.Path == "" {
+			p.add(fmt.Sprintf("%s.fields[%d].path", at, n), "it is required, such as spec.workers[*].image")
+		}
+	}
+}
+
+// For returns the settings in force in one environment: an override replaces what it names.
+func (p *Pipeline) For(environment string) PipelineOverride {
+	settings := PipelineOverride{Owner: p.Owner, Images: p.Images}
+	override := p.Environments[environment]
+	if override.Owner != "" {
+		settings.Owner = override.Owner
+	}
+	if override.Images.Fields != nil {
+		settings.Images.Fields = override.Images.Fields
+	}
+	return settings
+}

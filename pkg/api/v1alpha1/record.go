@@ -1,0 +1,163 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Condition types of a record. Ready, Reconciling and Stalled follow the rules of kstatus
+// (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
+const (
+	// ConditionReady is True when the newest commit is applied and every object is healthy.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while objects become healthy.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when syncer cannot go on without a change of git or of the cluster.
+	ConditionStalled = "Stalled"
+	// ConditionDrifted is True when the cluster differs from the commit last applied.
+	ConditionDrifted = "Drifted"
+)
+
+// PipelineSync records, for one pipeline in one environment, what syncer decided and what it saw.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=pipelinesyncs,singular=pipelinesync,shortName=psync,categories=all
+// +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels="applyset.kubernetes.io/is-parent-type=true"
+// +kubebuilder:printcolumn:name="Pipeline",type=string,JSONPath=`.spec.pipeline`
+// +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
+// +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.lastAppliedCommit`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Drifted",type=string,JSONPath=`.status.conditions[?(@.type=="Drifted")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type PipelineSync struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec PipelineSyncSpec `json:"spec"`
+	// +optional
+	Status PipelineSyncStatus `json:"status,omitempty"`
+}
+
+// PipelineSyncSpec is what syncer decided. It is written before the first object is applied, so that a crash neither
+// loses nor changes a pin.
+type PipelineSyncSpec struct {
+	// Owner is the name of the configuration that this record belongs to.
+	Owner       string       `json:"owner"`
+	Pipeline    string       `json:"pipeline"`
+	Environment string       `json:"environment"`
+	Source      RecordSource `json:"source"`
+	// Images are the pins of this target, those of earlier deployments included.
+	// +optional
+	// +listType=map
+	// +listMapKey=reference
+	Images []PinnedImage `json:"images,omitempty"`
+}
+
+// RecordSource is the repository and the commit that the target is taken to.
+type RecordSource struct {
+	URL    string `json:"url"`
+	Commit string `json:"commit"`
+}
+
+// PinnedImage is the digest that a reference stands for in this target.
+type PinnedImage struct {
+	Reference  string      `json:"reference"`
+	Digest     string      `json:"digest"`
+	ResolvedAt metav1.Time `json:"resolvedAt"`
+	// Commit by whose deployment the reference was resolved.
+	Commit string `json:"commit"`
+}
+
+// PipelineSyncStatus is what syncer saw.
+type PipelineSyncStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// LastAppliedCommit is the newest commit whose objects were all applied.
+	// +optional
+	LastAppliedCommit string `json:"lastAppliedCommit,omitempty"`
+	// +optional
+	LastAttemptedCommit string `json:"lastAttemptedCommit,omitempty"`
+	// Inventory lists the objects that this target applied.
+	// +optional
+	// +listType=atomic
+	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// +optional
+	Drift *DriftSummary `json:"drift,omitempty"`
+	// History lists the last deployments, the newest first.
+	// +optional
+	// +listType=atomic
+	History []Deployment `json:"history,omitempty"`
+}
+
+// InventoryEntry is one object that this target applied.
+type InventoryEntry struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	// Hash of what was applied; empty while the apply is under way. Hashes of Secrets are keyed.
+	// +optional
+	Hash string `json:"hash,omitempty"`
+	// Fields is a hash of the fields that syncer owned after its apply: another manager's write changes it.
+	// +optional
+	Fields string `json:"fields,omitempty"`
+	// Completed says that the object ran to its end, so that its absence is not a loss.
+	// +optional
+	Completed bool `json:"completed,omitempty"`
+}
+
+// DriftSummary says how many findings the last check of this target had.
+type DriftSummary struct {
+	Total int `json:"total"`
+	// Findings are at most 50, the first ones in the report's order.
+	// +optional
+	// +listType=atomic
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Finding is one difference between the cluster and the commit last applied.
+type Finding struct {
+	Kind     string          `json:"kind"`
+	Severity string          `json:"severity"`
+	Object   ObjectReference `json:"object"`
+	// +optional
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
+}
+
+// ObjectReference names an object.
+type ObjectReference struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// Deployment is one commit that changed what runs in this target.
+type Deployment struct {
+	// Number counts this target's deployments from 1.
+	Number int64  `json:"number"`
+	Commit string `json:"commit"`
+	// +optional
+	Author string `json:"author,omitempty"`
+	// +optional
+	Subject string      `json:"subject,omitempty"`
+	Time    metav1.Time `json:"time"`
+	// Outcome is Applied or Failed.
+	Outcome string `json:"outcome"`
+	// +optional
+	// +listType=atomic
+	Images []DeployedImage `json:"images,omitempty"`
+}
+
+// DeployedImage is an image reference of a deployment and the digest that it ran by.
+type DeployedImage struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+}

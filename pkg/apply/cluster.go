@@ -1,0 +1,167 @@
+// Package apply carries a set of objects into a cluster: it plans with a server-side dry run, applies in order, prunes,
+// judges health and keeps the PipelineSync record. It is the only room that writes to a cluster, and it touches nothing
+// but the Kubernetes API.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// FieldManager owns the fields that git sets.
+const FieldManager = "syncer"
+
+// Options say which cluster to connect to, and as whom. The zero value follows kubectl's rules: KUBECONFIG,
+// ~/.kube/config, then the pod's own service account.
+type Options struct {
+	Kubeconfig string
+	Context    string
+	// Namespace holds the records.
+	Namespace string
+	UserAgent string
+}
+
+// Cluster is a connection to one API server. It is safe for concurrent use.
+type Cluster struct {
+	namespace string
+	client    dynamic.Interface
+	kinds     kinds
+
+	hashKey hashKey
+}
+
+// requestTimeout bounds a single request. The API server's own limit for a mutating request is 60 s.
+const requestTimeout = 70 * time.Second
+
+// Connect prepares a connection; it sends nothing.
+func Connect(options Options) (*Cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = options.Kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: options.Context}).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("no cluster is configured: set KUBECONFIG, or cluster.kubeconfig in the configuration, or run syncer in the cluster")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
+	config.Timeout = requestTimeout
+	config.UserAgent = options.UserAgent
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	return connect(config, options.Namespace)
+}
+
+func connect(config *rest.Config, namespace string) (*Cluster, error) {
+	transport, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	client, err := dynamic.NewForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	disco, err := newDiscovery(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	return &Cluster{namespace: namespace, client: client, kinds: newKinds(disco)}, nil
+}
+
+func newDiscovery(config *rest.Config, transport *http.Client) (discovery.CachedDiscoveryInterface, error) {
+	client, err := discovery.NewDiscoveryClientForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, err
+	}
+	return memory.NewMemCacheClient(client), nil
+}
+
+// Namespace is where the records are.
+func (c *Cluster) Namespace() string { return c.namespace }
+
+// kinds knows which resources the API server serves, and notices new ones.
+type kinds struct {
+	mu        *sync.Mutex
+	mapper    *restmapper.DeferredDiscoveryRESTMapper
+	refreshed *time.Time
+}
+
+func newKinds(disco discovery.CachedDiscoveryInterface) kinds {
+	return kinds{mu: &sync.Mutex{}, mapper: restmapper.NewDeferredDiscoveryRESTMapper(disco), refreshed: &time.Time{}}
+}
+
+// staleAfter bounds how often an unknown kind makes the client read the whole of discovery again: a set may hold a
+// hundred objects of a kind whose CRD is missing.
+const staleAfter = 2 * time.Second
+
+// resource maps a kind to its resource. A kind that is not known is looked up afresh, since its CRD may be new.
+func (k kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if !meta.IsNoMatchError(err) {
+		return mapping, err
+	}
+	k.refreshIfStale()
+	return k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+}
+
+func (k kinds) refreshIfStale() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(*k.refreshed) > staleAfter {
+		k.refreshLocked()
+	}
+}
+
+func (k kinds) refresh() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refreshLocked()
+}
+
+func (k kinds) refreshLocked() {
+	k.mapper.Reset()
+	*k.refreshed = time.Now()
+}
+
+// defaultNamespace takes namespaced objects for which git names no namespace. It does not depend on the kubeconfig,
+// because the same commit must mean the same objects to everybody.
+const defaultNamespace = "default"
+
+// resourceFor returns the client for an object and the object's ID with its namespace filled in.
+func (c *Cluster) resourceFor(id manifest.ID) (dynamic.ResourceInterface, manifest.ID, error) {
+	mapping, err := c.kinds.resource(id.GroupVersionKind())
+	if err != nil {
+		return nil, id, err
+	}
+	resource := c.client.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		id.Namespace = ""
+		return resource, id, nil
+	}
+	if id.Namespace == "" {
+		id.Namespace = defaultNamespace
+	}
+	return resource.Namespace(id.Namespace), id, nil
+}
+
+// Ready reports whether the API server answers and has the record's CRD.
+func (c *Cluster) Ready(ctx context.Context) error {
+	_, err := c.records(ctx)
+	return err
+}

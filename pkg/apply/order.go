@@ -1,0 +1,51 @@
+package apply
+
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// stage is when an object is applied. A stage starts when the one before it is in the cluster; pruning goes the other
+// way round.
+type stage int
+
+const (
+	definitions stage = iota // CRDs, waited for until they are established
+	namespaces
+	policies  // what admission asks of later objects
+	settings  // what pods read and run as
+	workloads // everything else
+	stages    // how many there are
+)
+
+// early are the kinds that go before workloads.
+var early = map[schema.GroupKind]stage{
+	crdKind:       definitions,
+	namespaceKind: namespaces,
+
+	{Kind: "ResourceQuota"}:                                          policies,
+	{Kind: "LimitRange"}:                                             policies,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:              policies,
+	{Group: "storage.k8s.io", Kind: "StorageClass"}:                  policies,
+	{Kind: "ServiceAccount"}:                                         policies,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        policies,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:               policies,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:              policies,
+	{Group: "node.k8s.io", Kind: "RuntimeClass"}:                     policies,
+	{Group: "external-secrets.io", Kind: "ExternalSecret"}:           settings,
+	{Kind: "ConfigMap"}:                                              settings,
+	{Kind: "Secret"}:                                                 settings,
+	{Kind: "PersistentVolume"}:                                       settings,
+	{Kind: "PersistentVolumeClaim"}:                                  settings,
+	{Kind: "Service"}:                                                settings,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: settings,
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        settings,
+}
+
+func stageOf(id manifest.ID) stage {
+	if s, ok := early[id.GroupKind()]; ok {
+		return s
+	}
+	return workloads
+}

@@ -1,0 +1,457 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Request is a target and the set that it is to become.
+type Request struct {
+	Target Target
+	// Record is the target's record; nil at the first deployment.
+	Record *v1alpha1.PipelineSync
+	// Set is what git says, with digests and the member label. An empty set prunes everything.
+	Set manifest.Set
+	// Brings are namespaces and kinds that other sets of the same pass bring; a dry run cannot see them yet.
+	Brings Brings
+	// Full compares every object by a dry run, also those whose apply is recorded and unharmed.
+	Full bool
+	// ReadOnly leaves the cluster as it is, bookkeeping included.
+	ReadOnly bool
+}
+
+// Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
+type Plan struct {
+	Changes []manifest.Change
+	// Members are the live objects of the target's ApplySet.
+	Members Members
+
+	request Request
+	steps   []step // Changes with what Apply needs beside them
+	hashes  map[manifest.Key]string
+}
+
+type step struct {
+	change   *manifest.Change
+	rendered *unstructured.Unstructured // as git says; nil for a prune
+	deferred bool                       // the dry run waits until the object's kind or namespace is there
+}
+
+// fanOut is how many requests one target has under way at once.
+const fanOut = 8
+
+// Plan compares a set with the cluster by server-side dry runs and changes nothing. An object whose recorded apply is
+// the one that git asks for, and whose fields no other manager has taken, costs no request. All objects are judged;
+// the error names each that the API server refuses.
+func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
+	key, err := c.keyFor(ctx, req.Set, !req.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	members, err := c.Members(ctx, req.Target, req.Record)
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}}
+	p := planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set))}
+	if err := p.objects(ctx, key); err != nil {
+		return plan, err
+	}
+	p.prunes()
+	plan.sort()
+	return plan, nil
+}
+
+type planner struct {
+	cluster  *Cluster
+	plan     *Plan
+	recorded map[manifest.Key]v1alpha1.InventoryEntry
+	brings   Brings
+}
+
+func (p *planner) objects(ctx context.Context, key []byte) error {
+	set := p.plan.request.Set
+	p.plan.steps = make([]step, len(set)) // each worker owns one slot
+	errs := make([]error, len(set))
+	hashes := make([]string, len(set))
+	var g errgroup.Group
+	g.SetLimit(fanOut)
+	for i, obj := range set {
+		g.Go(func() error {
+			hashes[i], errs[i] = manifest.Hash(obj, key)
+			if errs[i] == nil {
+				p.plan.steps[i], errs[i] = p.object(ctx, obj, hashes[i])
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the workers report by slot
+	for i, s := range p.plan.steps {
+		if errs[i] == nil {
+			p.plan.hashes[s.change.ID.Key()] = hashes[i]
+		}
+	}
+	return joinSorted(errs)
+}
+
+func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, hash string) (step, error) {
+	resource, id, err := p.cluster.resourceFor(manifest.IDOf(obj))
+	change := &manifest.Change{ID: id, Action: manifest.Create, Want: obj}
+	s := step{change: change, rendered: obj}
+	if meta.IsNoMatchError(err) && p.brings.kinds[id.GroupKind()] {
+		s.deferred = true
+		change.ID = p.brings.scoped(id)
+		return s, nil
+	}
+	if err != nil {
+		return step{}, explain(obj, id, "looking up", err)
+	}
+	entry, isRecorded := p.recorded[id.Key()]
+	applied := isRecorded && entry.Hash == hash
+	live := p.plan.Members[id.Key()]
+	change.Live, change.Drifted = live, applied
+	if applied && !p.plan.request.Full && untouched(live, entry) {
+		change.Action = manifest.None
+		return s, nil
+	}
+	if applied && live == nil && ranToItsEnd(obj, entry) {
+		change.Action, change.Drifted = manifest.None, false
+		return s, nil
+	}
+	if live == nil {
+		if change.Live, err = get(ctx, resource, id); err != nil {
+			return step{}, explain(obj, id, "reading", err)
+		}
+		if err := p.cluster.refuseForeign(ctx, p.plan.request.Target, change.Live); err != nil {
+			return step{}, err
+		}
+	}
+	change.Want, err = dryRun(ctx, resource, id, obj)
+	if isMissingNamespace(err, id) && p.brings.namespaces[id.Namespace] {
+		change.Want, s.deferred = obj, true
+		return s, nil
+	}
+	if err != nil {
+		return step{}, explain(obj, id, "trying", err)
+	}
+	p.judge(change)
+	return s, nil
+}
+
+// judge decides what a dry run's result means.
+func (p *planner) judge(change *manifest.Change) {
+	if change.Live == nil {
+		change.Action = manifest.Create
+		return
+	}
+	change.Fields = manifest.Diff(change.Live, change.Want)
+	change.Action = manifest.Update
+	if len(change.Fields) > 0 {
+		return
+	}
+	// Equal values may still have changed hands: git now sets a field that another manager had set to the same value.
+	if manifest.OwnedFields(change.Live, FieldManager) == manifest.OwnedFields(change.Want, FieldManager) {
+		change.Action, change.Drifted = manifest.None, false
+	}
+}
+
+// untouched reports whether a live object still has every field that syncer applied: a write by another manager takes
+// the field out of syncer's managed fields.
+func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
+}
+
+// ranToItsEnd reports whether an applied object that is gone ended by itself. A Job with a TTL is removed by its
+// controller, perhaps before any pass saw it finish; applying it again would run it again.
+func ranToItsEnd(obj *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	if entry.Completed {
+		return true
+	}
+	if manifest.IDOf(obj).GroupKind() != (schema.GroupKind{Group: "batch", Kind: "Job"}) {
+		return false
+	}
+	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
+	return found
+}
+
+// prunes adds the members that are no longer in the set.
+func (p *planner) prunes() {
+	inSet := map[manifest.Key]bool{}
+	for _, s := range p.plan.steps {
+		inSet[s.change.ID.Key()] = true
+	}
+	for key, live := range p.plan.Members {
+		if inSet[key] {
+			continue
+		}
+		change := &manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}
+		if live.GetAnnotations()[annotationNoPrune] == annotationNoPruneWhen {
+			change.Action = manifest.None
+		}
+		p.plan.steps = append(p.plan.steps, step{change: change})
+	}
+}
+
+func (p *Plan) sort() {
+	slices.SortFunc(p.steps, func(a, b step) int { return a.change.ID.Compare(b.change.ID) })
+	p.Changes = make([]manifest.Change, len(p.steps))
+	for i := range p.steps {
+		p.Changes[i] = *p.steps[i].change
+		p.steps[i].change = &p.Changes[i]
+	}
+}
+
+// Leave takes the drifted objects out of what an apply does, and returns them: they stay as somebody made them, to be
+// reported.
+func (p *Plan) Leave() []manifest.Change {
+	var left []manifest.Change
+	for _, s := range p.steps {
+		if s.change.Drifted && s.change.Action != manifest.None {
+			left = append(left, *s.change)
+			s.change.Action = manifest.None
+		}
+	}
+	return left
+}
+
+// Pending lists the changes that an apply would carry out.
+func (p *Plan) Pending() []manifest.Change {
+	var out []manifest.Change
+	for _, s := range p.steps {
+		if s.change.Action != manifest.None {
+			out = append(out, *s.change)
+		}
+	}
+	return out
+}
+
+// Inventory is the target's inventory if nothing were applied. It differs from the recorded one where the record is
+// behind: after a crash, after the record was lost, or when git says the same in other words.
+func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return sortedInventory(p.inventory()) }
+
+func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
+	entries := inventory(p.request.Record)
+	inSet := map[manifest.Key]bool{}
+	for _, s := range p.steps {
+		id := s.change.ID
+		if s.rendered == nil {
+			continue
+		}
+		inSet[id.Key()] = true
+		hash := p.hashes[id.Key()]
+		if live := p.Members[id.Key()]; live != nil && s.change.Action == manifest.None && entries[id.Key()].Hash != hash {
+			entries[id.Key()] = newEntry(id, hash, live)
+		}
+	}
+	for key, entry := range entries {
+		live := p.Members[key]
+		if live == nil && !inSet[key] {
+			delete(entries, key) // gone from git and from the cluster
+			continue
+		}
+		if live != nil && !entry.Completed && HealthOf(live).Completed {
+			entry.Completed = true
+			entries[key] = entry
+		}
+	}
+	return entries
+}
+
+func newEntry(id manifest.ID, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+	return v1alpha1.InventoryEntry{
+		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
+		Hash:   hash,
+		Fields: manifest.OwnedFields(live, FieldManager),
+	}
+}
+
+// Members are the live objects that carry a target's member label.
+type Members map[manifest.Key]*unstructured.Unstructured
+
+// Members lists a target's live objects by label, one request for each kind that its record names. Deleted ones that
+// wait for a finalizer are among them.
+func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
+	kinds := recordedKinds(record)
+	lists := make([]*unstructured.UnstructuredList, len(kinds))
+	_, id := MemberLabel(c.namespace, target)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(fanOut)
+	for i, kind := range kinds {
+		g.Go(func() error {
+			mapping, err := c.kinds.any(kind, record)
+			if meta.IsNoMatchError(err) {
+				return nil // the kind is gone, and its objects with it
+			}
+			if err != nil {
+				return fmt.Errorf("listing the %s objects of %s: %w", kind.Kind, target, err)
+			}
+			lists[i], err = request(gctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+				return c.client.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: labelMember + "=" + id})
+			})
+			if err != nil {
+				return fmt.Errorf("listing the %s objects of %s: %w", kind.Kind, target, rights(err, "list", mapping.Resource.GroupResource().String()))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	members := Members{}
+	for _, list := range lists {
+		if list == nil {
+			continue
+		}
+		for i := range list.Items {
+			members[manifest.IDOf(&list.Items[i]).Key()] = &list.Items[i]
+		}
+	}
+	return members, nil
+}
+
+// any maps a kind in the version that the inventory names, or in the one that the server prefers.
+func (k kinds) any(kind schema.GroupKind, record *v1alpha1.PipelineSync) (*meta.RESTMapping, error) {
+	for _, entry := range record.Status.Inventory {
+		if gvk := entryID(entry).GroupVersionKind(); gvk.GroupKind() == kind {
+			if mapping, err := k.mapper.RESTMapping(kind, gvk.Version); err == nil {
+				return mapping, nil
+			}
+		}
+	}
+	mapping, err := k.mapper.RESTMapping(kind)
+	if !meta.IsNoMatchError(err) {
+		return mapping, err
+	}
+	k.refreshIfStale()
+	return k.mapper.RESTMapping(kind)
+}
+
+// refuseForeign returns an error for a live object that belongs to another ApplySet.
+func (c *Cluster) refuseForeign(ctx context.Context, target Target, live *unstructured.Unstructured) error {
+	if live == nil {
+		return nil
+	}
+	_, own := MemberLabel(c.namespace, target)
+	other := live.GetLabels()[labelMember]
+	if other == "" || other == own {
+		return nil
+	}
+	return &OwnedError{ID: manifest.IDOf(live), Target: target, Owner: c.parentOf(ctx, other)}
+}
+
+// parentOf names the parent of an ApplySet for a person; the ID itself where no record has it.
+func (c *Cluster) parentOf(ctx context.Context, id string) string {
+	mapping, err := c.kinds.resource(recordKind)
+	if err == nil {
+		list, err := c.client.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: labelParent + "=" + id})
+		if err == nil && len(list.Items) == 1 {
+			if record, err := decodeRecord(&list.Items[0]); err == nil {
+				return Target{record.Spec.Pipeline, record.Spec.Environment}.String()
+			}
+		}
+	}
+	return "the ApplySet " + id
+}
+
+func get(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID) (*unstructured.Unstructured, error) {
+	live, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Get(ctx, id.Name, metav1.GetOptions{})
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return live, err
+}
+
+func dryRun(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Apply(ctx, id.Name, obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
+	})
+}
+
+// Brings are the namespaces and kinds that sets create.
+type Brings struct {
+	namespaces map[string]bool
+	kinds      map[schema.GroupKind]bool
+	clusterSet map[schema.GroupKind]bool // kinds without a namespace
+}
+
+// BroughtBy collects the namespaces and the kinds that come with sets.
+func BroughtBy(sets ...manifest.Set) Brings {
+	b := Brings{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}, clusterSet: map[schema.GroupKind]bool{}}
+	for _, set := range sets {
+		for _, obj := range set {
+			switch manifest.IDOf(obj).GroupKind() {
+			case namespaceKind:
+				b.namespaces[obj.GetName()] = true
+			case crdKind:
+				group, _, _ := unstructured.NestedString(obj.Object, "spec", "group")
+				kind, _, _ := unstructured.NestedString(obj.Object, "spec", "names", "kind")
+				scope, _, _ := unstructured.NestedString(obj.Object, "spec", "scope")
+				gk := schema.GroupKind{Group: group, Kind: kind}
+				b.kinds[gk] = true
+				b.clusterSet[gk] = scope == "Cluster"
+			}
+		}
+	}
+	return b
+}
+
+// Any reports whether anything is brought.
+func (b Brings) Any() bool { return len(b.namespaces)+len(b.kinds) > 0 }
+
+func (b Brings) and(other Brings) Brings {
+	out := BroughtBy()
+	for _, each := range []Brings{b, other} {
+		for name := range each.namespaces {
+			out.namespaces[name] = true
+		}
+		for kind := range each.kinds {
+			out.kinds[kind] = true
+			out.clusterSet[kind] = each.clusterSet[kind]
+		}
+	}
+	return out
+}
+
+// scoped fills in the namespace of an object whose kind only a CRD of the pass knows.
+func (b Brings) scoped(id manifest.ID) manifest.ID {
+	if !b.clusterSet[id.GroupKind()] && id.Namespace == "" {
+		id.Namespace = defaultNamespace
+	}
+	return id
+}
+
+var (
+	namespaceKind = schema.GroupKind{Kind: "Namespace"}
+	crdKind       = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
+)
+
+// joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
+func joinSorted(errs []error) error {
+	kept := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	slices.SortStableFunc(kept, func(a, b error) int {
+		switch x, y := a.Error(), b.Error(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	return errors.Join(kept...)
+}
+

@@ -1,0 +1,75 @@
+package apply
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// PruneLimit bounds what one commit may delete from a target.
+type PruneLimit struct {
+	Disabled   bool // objects that left git stay, and are reported as orphaned
+	MaxPercent int  // of the inventory before the commit; strictly more is refused
+	MaxObjects int  // 0: no limit
+	Allowed    bool // a commit trailer allows this commit's prunes, whatever their number
+}
+
+// LimitPrunes holds a plan to its limit. It returns a PruneRefusedError when the plan would delete more; then nothing
+// of the plan may be applied, because a set that lost many objects at once is more likely a mistake than a wish.
+func (p *Plan) LimitPrunes(limit PruneLimit) error {
+	var doomed []manifest.ID
+	kept := p.generated()
+	for _, s := range p.steps {
+		switch {
+		case s.change.Action != manifest.Prune:
+		case limit.Disabled:
+			s.change.Action = manifest.None
+		case !kept[generatedName(s.change.ID)]:
+			doomed = append(doomed, s.change.ID)
+		}
+	}
+	if len(doomed) == 0 || limit.Allowed {
+		return nil
+	}
+	total := len(p.Members)
+	if p.request.Record != nil {
+		total = max(total, len(p.request.Record.Status.Inventory))
+	}
+	refused := &PruneRefusedError{Target: p.request.Target, Objects: doomed, Of: total}
+	switch {
+	case len(doomed) == total:
+		refused.Limit = "what is ever done without leave: it is all of them"
+	case len(doomed)*100 > limit.MaxPercent*total:
+		refused.Limit = fmt.Sprintf("the limit of %d %%", limit.MaxPercent)
+	case limit.MaxObjects > 0 && len(doomed) > limit.MaxObjects:
+		refused.Limit = fmt.Sprintf("the limit of %d objects", limit.MaxObjects)
+	default:
+		return nil
+	}
+	return refused
+}
+
+// generatedSuffix is what kustomize's generators append: a hash of ten letters and digits.
+var generatedSuffix = regexp.MustCompile(`-[a-z0-9]{10}$`)
+
+// generatedName is an object's ID with the generator's hash cut off, or the zero ID where there is none.
+func generatedName(id manifest.ID) manifest.ID {
+	if id.Kind != "ConfigMap" && id.Kind != "Secret" || !generatedSuffix.MatchString(id.Name) {
+		return manifest.ID{}
+	}
+	id.Name = generatedSuffix.ReplaceAllString(id.Name, "")
+	return id
+}
+
+// generated are the generated objects that the set still has. An old version of one is not a loss, or else a pipeline
+// of a job and its generated settings could never change them.
+func (p *Plan) generated() map[manifest.ID]bool {
+	names := map[manifest.ID]bool{}
+	for _, s := range p.steps {
+		if name := generatedName(s.change.ID); s.rendered != nil && name != (manifest.ID{}) {
+			names[name] = true
+		}
+	}
+	return names
+}

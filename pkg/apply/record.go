@@ -1,0 +1,194 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Target is one pipeline in one environment.
+type Target struct{ Pipeline, Environment string }
+
+// String is PIPELINE@ENVIRONMENT.
+func (t Target) String() string { return t.Pipeline + "@" + t.Environment }
+
+// RecordName is the name of the target's record.
+func (t Target) RecordName() string { return t.Pipeline + "." + t.Environment }
+
+var recordKind = schema.GroupVersionKind{Group: v1alpha1.Group, Version: v1alpha1.Version, Kind: "PipelineSync"}
+
+// ErrNotInstalled says that the cluster does not know the record's kind.
+var ErrNotInstalled = errors.New("the cluster has no PipelineSync CRD; run `syncer install` first")
+
+func (c *Cluster) records(context.Context) (dynamic.ResourceInterface, error) {
+	mapping, err := c.kinds.resource(recordKind)
+	if meta.IsNoMatchError(err) {
+		return nil, ErrNotInstalled
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the API server for its kinds: %w", err)
+	}
+	return c.client.Resource(mapping.Resource).Namespace(c.namespace), nil
+}
+
+// Record returns a target's record, or nil where there is none.
+func (c *Cluster) Record(ctx context.Context, target Target) (*v1alpha1.PipelineSync, error) {
+	records, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return records.Get(ctx, target.RecordName(), metav1.GetOptions{})
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), err)
+	}
+	return decodeRecord(obj)
+}
+
+// Records lists all records of the namespace, those of other owners included, sorted by name.
+func (c *Cluster) Records(ctx context.Context) ([]*v1alpha1.PipelineSync, error) {
+	records, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+		return records.List(ctx, metav1.ListOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err, "list", "pipelinesyncs.syncer.dev"))
+	}
+	out := make([]*v1alpha1.PipelineSync, len(list.Items))
+	for i := range list.Items {
+		if out[i], err = decodeRecord(&list.Items[i]); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b *v1alpha1.PipelineSync) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error) {
+	record := &v1alpha1.PipelineSync{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, record); err != nil {
+		return nil, fmt.Errorf("reading the record %s: %w", manifest.IDOf(obj), err)
+	}
+	return record, nil
+}
+
+// saveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
+// then on a crash loses neither a pin nor an object.
+func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, kinds []schema.GroupKind) error {
+	record := recordObject(c.namespace, target)
+	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
+	record.SetAnnotations(map[string]string{annotationTooling: tooling, annotationKinds: formatKinds(kinds)})
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
+	if err != nil {
+		return fmt.Errorf("writing the record of %s: %w", target, err)
+	}
+	record.Object["spec"] = fields
+	return c.writeRecord(ctx, target, record)
+}
+
+// SaveStatus writes what syncer saw of a target.
+func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus) error {
+	record := recordObject(c.namespace, target)
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	if err != nil {
+		return fmt.Errorf("writing the status of %s: %w", target, err)
+	}
+	record.Object["status"] = fields
+	return c.writeRecord(ctx, target, record, "status")
+}
+
+func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstructured.Unstructured, subresource ...string) error {
+	records, err := c.records(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: FieldManager, Force: true}, subresource...)
+	})
+	if apierrors.IsNotFound(err) && len(subresource) == 0 {
+		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the record of %s: %w", target, err)
+	}
+	return nil
+}
+
+// deleteRecord ends a target whose objects are gone.
+func (c *Cluster) deleteRecord(ctx context.Context, target Target) error {
+	records, err := c.records(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = request(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, records.Delete(ctx, target.RecordName(), metav1.DeleteOptions{})
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting the record of %s: %w", target, err)
+	}
+	return nil
+}
+
+func recordObject(namespace string, target Target) *unstructured.Unstructured {
+	record := &unstructured.Unstructured{}
+	record.SetGroupVersionKind(recordKind)
+	record.SetNamespace(namespace)
+	record.SetName(target.RecordName())
+	return record
+}
+
+// recordedKinds are the kinds that a target's objects may have: those that its record promised before it applied them,
+// and those of its inventory.
+func recordedKinds(record *v1alpha1.PipelineSync) []schema.GroupKind {
+	if record == nil {
+		return nil
+	}
+	kinds := parseKinds(record.Annotations[annotationKinds])
+	for _, entry := range record.Status.Inventory {
+		kinds = append(kinds, entryID(entry).GroupKind())
+	}
+	return sortKinds(kinds)
+}
+
+func entryID(entry v1alpha1.InventoryEntry) manifest.ID {
+	return manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
+}
+
+// inventory indexes a record's inventory.
+func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
+	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
+	if record == nil {
+		return entries
+	}
+	for _, entry := range record.Status.Inventory {
+		entries[entryID(entry).Key()] = entry
+	}
+	return entries
+}
+
+func sortedInventory(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
+	return slices.SortedFunc(maps.Values(entries), func(a, b v1alpha1.InventoryEntry) int {
+		return entryID(a).Compare(entryID(b))
+	})
+}

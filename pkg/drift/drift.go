@@ -1,0 +1,160 @@
+// Package drift turns the changes of a plan into findings that a person can act on, and prints them. It is pure: it
+// reads no cluster, clock or repository.
+package drift
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Kind says in which way the cluster differs from git.
+type Kind string
+
+const (
+	Modified Kind = "Modified" // a field that git sets has another value, or is gone
+	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
+	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
+)
+
+// Severity says how much a finding matters.
+type Severity string
+
+const (
+	Critical Severity = "critical"
+	Warning  Severity = "warning"
+	Info     Severity = "info"
+)
+
+// Report is what `syncer drift` found.
+type Report struct {
+	GeneratedAt time.Time `json:"generatedAt"`
+	Source      Source    `json:"source"`
+	Findings    []Finding `json:"findings"`
+	Skew        []Skew    `json:"skew"`
+}
+
+// Source is where the desired state comes from.
+type Source struct {
+	URL    string `json:"url"`
+	Branch string `json:"branch"`
+	Commit string `json:"commit"`
+}
+
+// Finding is one difference between a cluster and the commit last applied there.
+type Finding struct {
+	Pipeline    string      `json:"pipeline"`
+	Environment string      `json:"environment"`
+	Kind        Kind        `json:"kind"`
+	Severity    Severity    `json:"severity"`
+	Object      manifest.ID `json:"object"`
+	Path        string      `json:"path"`
+	Desired     any         `json:"desired"`
+	Live        any         `json:"live"`
+	Manager     string      `json:"manager"`
+	Operation   string      `json:"operation"`
+	Subresource string      `json:"subresource"`
+	Time        *time.Time  `json:"time"`
+	File        string      `json:"file"`
+	Line        int         `json:"line"`
+	Message     string      `json:"message"`
+}
+
+// Skew is one field in which two environments of a pipeline differ.
+type Skew struct {
+	Pipeline     string         `json:"pipeline"`
+	Environments []string       `json:"environments"`
+	Object       manifest.ID    `json:"object"`
+	Path         string         `json:"path"`
+	Values       map[string]any `json:"values"`
+	Declared     bool           `json:"declared"`
+}
+
+// Compare turns the changes that a plan of the commit last applied would make into findings, in a stable order. self
+// is syncer's own field manager, which is never named as an author.
+func Compare(pipeline, environment string, changes []manifest.Change, self string) []Finding {
+	var findings []Finding
+	for _, change := range changes {
+		base := Finding{Pipeline: pipeline, Environment: environment, Object: change.ID}
+		switch {
+		case change.Action == manifest.Prune:
+			base.Kind, base.Severity = Orphaned, Warning
+			base.Message = fmt.Sprintf("%s is no longer in git; the next sync deletes it", change.ID)
+			findings = append(findings, base)
+		case change.Action == manifest.Create:
+			base.Kind, base.Severity = Missing, Critical
+			base.Message = fmt.Sprintf("%s is in git and not in the cluster; `syncer sync --correct` creates it again", change.ID)
+			findings = append(findings, base)
+		case change.Action == manifest.Update:
+			for _, field := range change.Fields {
+				findings = append(findings, modified(base, change, field, self))
+			}
+		}
+	}
+	Sort(findings)
+	return findings
+}
+
+func modified(f Finding, change manifest.Change, field manifest.FieldChange, self string) Finding {
+	f.Kind, f.Severity = Modified, Warning
+	if isImage(field.Path) {
+		f.Severity = Critical
+	}
+	f.Path, f.Live, f.Desired = field.Path, field.From, field.To
+	who := "somebody"
+	if path, err := manifest.ParsePath(field.Path); err == nil && field.From != nil {
+		if manager, ok := manifest.ManagerOf(change.Live, path, self); ok {
+			f.Manager, f.Operation, f.Subresource = manager.Name, manager.Operation, manager.Subresource
+			if !manager.Time.IsZero() {
+				f.Time = &manager.Time
+			}
+			who = manager.Name
+		}
+	}
+	switch {
+	case field.From == nil:
+		f.Message = fmt.Sprintf("%s removed %s from %s; git sets it", who, field.Path, change.ID)
+	case field.To == nil:
+		f.Message = fmt.Sprintf("%s set %s of %s; git does not have it", who, field.Path, change.ID)
+	default:
+		f.Message = fmt.Sprintf("%s changed %s of %s; commit the change or run `syncer sync --correct`", who, field.Path, change.ID)
+	}
+	return f
+}
+
+// isImage reports whether a path ends in an image, whose drift means that other bytes run than git says.
+func isImage(path string) bool {
+	parsed, err := manifest.ParsePath(path)
+	return err == nil && parsed[len(parsed)-1].Name == "image"
+}
+
+// Sort orders findings by pipeline, environment, object and path.
+func Sort(findings []Finding) {
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(
+			cmp.Compare(a.Pipeline, b.Pipeline),
+			cmp.Compare(a.Environment, b.Environment),
+			a.Object.Compare(b.Object),
+			cmp.Compare(a.Path, b.Path),
+			cmp.Compare(a.Kind, b.Kind),
+		)
+	})
+}
+
+// Summary is what a record keeps of findings.
+func Summary(findings []Finding) *v1alpha1.DriftSummary {
+	const kept = 50
+	summary := &v1alpha1.DriftSummary{Total: len(findings)}
+	for _, f := range findings[:min(len(findings), kept)] {
+		summary.Findings = append(summary.Findings, v1alpha1.Finding{
+			Kind: string(f.Kind), Severity: string(f.Severity), Path: f.Path, Message: f.Message,
+			Object: v1alpha1.ObjectReference{APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name},
+		})
+	}
+	return summary
+}

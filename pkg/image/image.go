@@ -1,0 +1,149 @@
+// Package image finds the image references in a set of objects, resolves tags to digests and writes the digests back.
+// It talks to registries and to nothing else; it never pulls an image.
+package image
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Form says how a reference names its image.
+type Form string
+
+const (
+	// Tag names a tag, or none, which means latest. Such a reference is resolved.
+	Tag Form = "Tag"
+	// Digest names the very bytes. It is left as it is.
+	Digest Form = "Digest"
+	// Template is completed later by another program: {{...}}, $(VAR), ${VAR}, $VAR. It is left as it is.
+	Template Form = "Template"
+)
+
+// Reference is one place in a set that names an image.
+type Reference struct {
+	Object manifest.ID
+	Path   string
+	Value  string // as git writes it
+	Form   Form
+
+	field manifest.Field
+}
+
+// ReferenceError is a reference that nobody could pull, such as one with two tags.
+type ReferenceError struct {
+	Object manifest.ID
+	Path   string
+	Value  string
+	Err    error
+}
+
+func (e *ReferenceError) Error() string {
+	return fmt.Sprintf("%s: %s: %q is not an image reference: %v", e.Object, e.Path, e.Value, e.Err)
+}
+
+func (e *ReferenceError) Unwrap() error { return e.Err }
+
+// Find lists the image references of a set, in the set's order: those in the fields that syncer knows and those in
+// the extra ones. Every reference that is not valid is named in the error.
+func Find(set manifest.Set, extra []Field) ([]Reference, error) {
+	var refs []Reference
+	var errs []error
+	for _, obj := range set {
+		id := manifest.IDOf(obj)
+		seen := map[string]bool{}
+		for _, pattern := range patternsFor(id, extra) {
+			for _, field := range manifest.Find(obj.Object, pattern) {
+				value, ok := field.Value.(string)
+				path := field.Path.String()
+				if !ok || strings.TrimSpace(value) == "" || seen[path] {
+					continue // the API server judges a wrong type; an empty image is inherited or set later
+				}
+				seen[path] = true
+				form, err := formOf(value)
+				if err != nil {
+					errs = append(errs, &ReferenceError{Object: id, Path: path, Value: value, Err: err})
+					continue
+				}
+				refs = append(refs, Reference{Object: id, Path: path, Value: value, Form: form, field: field})
+			}
+		}
+	}
+	return refs, errors.Join(errs...)
+}
+
+var template = regexp.MustCompile(`\{\{|\$[({A-Za-z_]`)
+
+func formOf(value string) (Form, error) {
+	if template.MatchString(value) {
+		return Template, nil
+	}
+	if strings.Contains(value, "@") {
+		_, err := name.NewDigest(value)
+		return Digest, withoutValue(err, value)
+	}
+	_, err := name.NewTag(value)
+	return Tag, withoutValue(err, value)
+}
+
+// withoutValue drops the reference from the library's error, since ReferenceError shows it already.
+func withoutValue(err error, value string) error {
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), "could not parse reference: "+value)
+	if text = strings.TrimLeft(text, ": "); text == "" {
+		text = "write repository:tag or repository@sha256:..."
+	}
+	return errors.New(text)
+}
+
+// Pin returns a copy of the set in which each reference that has a digest carries it: repository:tag@sha256:... stays
+// readable and names the bytes. A reference without a tag gets the tag that it stands for. References that are not in
+// digests are left alone. The keys of digests are references as git writes them.
+func Pin(set manifest.Set, extra []Field, digests map[string]string) (manifest.Set, error) {
+	set = set.Copy()
+	refs, err := Find(set, extra)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range refs {
+		if digest, ok := digests[ref.Value]; ok && ref.Form == Tag {
+			ref.field.Set(withTag(ref.Value) + "@" + digest)
+		}
+	}
+	return set, nil
+}
+
+func withTag(ref string) string {
+	if strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+		return ref
+	}
+	return ref + ":" + name.DefaultTag
+}
+
+// Tags lists the distinct references of a list that must be resolved, sorted.
+func Tags(refs []Reference) []string {
+	var out []string
+	for _, ref := range refs {
+		if ref.Form == Tag {
+			out = append(out, ref.Value)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// SortReferences orders references by object and path, as every list that syncer prints.
+func SortReferences(refs []Reference) {
+	slices.SortStableFunc(refs, func(a, b Reference) int {
+		return cmp.Or(a.Object.Compare(b.Object), cmp.Compare(a.Path, b.Path))
+	})
+}

@@ -1,0 +1,242 @@
+package image
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+var (
+	// ErrNotFound says that the registry answered and has no such tag or repository.
+	ErrNotFound = errors.New("the registry has no such image; push it, or mend the reference")
+	// ErrDenied says that the registry refused the credentials, or that there were none.
+	ErrDenied = errors.New("the registry refused access; check the docker configuration's credentials for this host and their right to pull")
+	// ErrUnavailable says that the registry gave no usable answer.
+	ErrUnavailable = errors.New("the registry cannot be reached or does not answer properly; syncer tries again at the next pass")
+)
+
+// Host says how one registry host is reached.
+type Host struct {
+	Name            string // registry.example.com:5000
+	PlainHTTP       bool
+	Mirror          string // asked in place of Name
+	CAFile          string // read once, by NewRegistry
+	CredentialsFile string // a docker config.json, read at each look-up
+}
+
+// Registry looks up digests. It is safe for concurrent use.
+type Registry struct {
+	hosts     map[string]Host
+	keychain  authn.Keychain
+	transport http.RoundTripper
+}
+
+// NewRegistry prepares look-ups. Hosts that are not listed are reached over https, loopback ones over plain http, with
+// the credentials of the docker configuration.
+func NewRegistry(hosts []Host) (*Registry, error) {
+	base, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("go-containerregistry's default transport is not an http.Transport")
+	}
+	byHost := hostTransport{otherwise: base}
+	r := &Registry{hosts: make(map[string]Host, len(hosts))}
+	for _, host := range hosts {
+		reg, err := name.NewRegistry(host.Name)
+		if err != nil {
+			return nil, fmt.Errorf("registry %s: %w", host.Name, err)
+		}
+		r.hosts[reg.RegistryStr()] = host
+		if host.CAFile == "" {
+			continue
+		}
+		roots, err := rootsWith(host.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("registry %s: %w", host.Name, err)
+		}
+		trusting := base.Clone()
+		trusting.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		byHost.add(reg.RegistryStr(), trusting)
+		if host.Mirror != "" {
+			byHost.add(host.Mirror, trusting)
+		}
+	}
+	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain)
+	r.transport = &retryTransport{next: byHost}
+	return r, nil
+}
+
+func rootsWith(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return roots, nil
+}
+
+// lookupTimeout bounds one look-up with all its retries, so that a registry that hangs fails its targets and no others.
+const lookupTimeout = 45 * time.Second
+
+// Digest returns the digest that a reference with a tag stands for now: that of the index where the image has several
+// platforms. The error is one of ErrNotFound, ErrDenied and ErrUnavailable, or the context's.
+func (r *Registry) Digest(ctx context.Context, reference string) (string, error) {
+	tag, err := r.locate(reference)
+	if err != nil {
+		return "", fmt.Errorf("resolving %s: %w", reference, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
+	defer cancel()
+	digest, err := r.lookUp(ctx, tag)
+	if err != nil {
+		return "", fmt.Errorf("resolving %s: %w", reference, classify(ctx, err))
+	}
+	return digest, nil
+}
+
+// locate finds where to ask for a reference, which is its mirror if it has one.
+func (r *Registry) locate(reference string) (name.Tag, error) {
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		return name.Tag{}, err
+	}
+	host, ok := r.hosts[tag.RegistryStr()]
+	if !ok {
+		return tag, nil
+	}
+	var options []name.Option
+	if host.PlainHTTP {
+		options = append(options, name.Insecure)
+	}
+	at := tag.RegistryStr()
+	if host.Mirror != "" {
+		at = host.Mirror
+	}
+	return name.NewTag(at+"/"+tag.RepositoryStr()+":"+tag.TagStr(), options...)
+}
+
+// lookUp asks with HEAD, which costs no quota on metered registries, and with GET where a registry does not answer it
+// or answers with an error, whose body says more.
+func (r *Registry) lookUp(ctx context.Context, tag name.Tag) (string, error) {
+	options := []remote.Option{
+		remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(r.keychain),
+		remote.WithTransport(r.transport),
+		remote.WithUserAgent("syncer"),
+		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
+		remote.WithRetryPredicate(func(error) bool { return false }),
+		remote.WithRetryStatusCodes(),
+	}
+	puller, err := remote.NewPuller(options...)
+	if err != nil {
+		return "", err
+	}
+	if head, err := puller.Head(ctx, tag); err == nil {
+		return head.Digest.String(), nil
+	} else if _, answered := errors.AsType[*transport.Error](err); !answered {
+		return "", err
+	}
+	got, err := puller.Get(ctx, tag)
+	if err != nil {
+		return "", err
+	}
+	return got.Digest.String(), nil
+}
+
+// classify maps the library's errors to the three that a user acts on in three different ways.
+func classify(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	answer, ok := errors.AsType[*transport.Error](err)
+	if !ok {
+		return fmt.Errorf("%w (%w)", ErrUnavailable, err)
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w (%s)", ErrNotFound, diagnosis(answer))
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w (%s)", ErrDenied, diagnosis(answer))
+	}
+	return fmt.Errorf("%w (%s)", ErrUnavailable, diagnosis(answer))
+}
+
+// diagnosis is what a registry said, without the request's URL.
+func diagnosis(answer *transport.Error) string {
+	if len(answer.Errors) > 0 {
+		return answer.Errors[0].String()
+	}
+	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
+}
+
+// fileKeychain gives the credentials of the files that the configuration names, by host.
+type fileKeychain map[string]Host
+
+// Resolve implements authn.Keychain.
+func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	for registry, host := range k {
+		if host.CredentialsFile == "" || (target.RegistryStr() != registry && target.RegistryStr() != host.Mirror) {
+			continue
+		}
+		file, err := os.Open(host.CredentialsFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the credentials of %s: %w", registry, err)
+		}
+		defer file.Close()
+		docker, err := config.LoadFromReader(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the credentials of %s in %s: it is not a docker config.json", registry, host.CredentialsFile)
+		}
+		for _, key := range []string{target.RegistryStr(), registry} {
+			if key == name.DefaultRegistry {
+				key = authn.DefaultAuthKey
+			}
+			if auth, err := docker.GetAuthConfig(key); err == nil && auth != (types.AuthConfig{ServerAddress: auth.ServerAddress}) {
+				return authn.FromConfig(authn.AuthConfig{
+					Username: auth.Username, Password: auth.Password, Auth: auth.Auth,
+					IdentityToken: auth.IdentityToken, RegistryToken: auth.RegistryToken,
+				}), nil
+			}
+		}
+	}
+	return authn.Anonymous, nil
+}
+
+// hostTransport picks the transport by the host of a request: token servers and storage behind a registry have hosts,
+// and certificates, of their own.
+type hostTransport struct {
+	byHost    map[string]http.RoundTripper
+	otherwise http.RoundTripper
+}
+
+func (t *hostTransport) add(host string, transport http.RoundTripper) {
+	if t.byHost == nil {
+		t.byHost = map[string]http.RoundTripper{}
+	}
+	t.byHost[host] = transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if special, ok := t.byHost[req.URL.Host]; ok {
+		return special.RoundTrip(req)
+	}
+	return t.otherwise.RoundTrip(req)
+}

@@ -1,0 +1,102 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/sethvargo/go-retry"
+)
+
+const (
+	retries       = 4
+	firstDelay    = 200 * time.Millisecond
+	longestDelay  = 5 * time.Second
+	longestAsked  = 30 * time.Second // a Retry-After above this is a refusal for this pass
+	jitterPercent = 20
+)
+
+// transient are the answers that may be better a moment later.
+var transient = []int{
+	http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+}
+
+// retryTransport sends a request again when the registry asks for that or the network failed. It waits for as long as
+// Retry-After says (RFC 9110, section 10.2.3). Requests of this package have no body.
+type retryTransport struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	var asked time.Duration
+	delays := retry.WithMaxRetries(retries, retry.WithCappedDuration(longestDelay,
+		retry.WithJitterPercent(jitterPercent, retry.NewExponential(firstDelay))))
+	backoff := retry.BackoffFunc(func() (time.Duration, bool) {
+		delay, stop := delays.Next()
+		return max(delay, asked), stop
+	})
+
+	var answer *http.Response
+	err := retry.Do(req.Context(), backoff, func(context.Context) error {
+		asked = 0
+		resp, err := t.next.RoundTrip(req)
+		if err != nil {
+			if passing(err) {
+				return retry.RetryableError(err)
+			}
+			return err
+		}
+		if answer != nil {
+			drain(answer)
+		}
+		answer = resp
+		if !slices.Contains(transient, resp.StatusCode) {
+			return nil
+		}
+		if asked = retryAfter(resp, time.Now()); asked > longestAsked {
+			return nil
+		}
+		return retry.RetryableError(fmt.Errorf("the registry answers %s", resp.Status))
+	})
+	if answer != nil && req.Context().Err() == nil {
+		return answer, nil // the last answer says more than that the tries are used up
+	}
+	if answer != nil {
+		drain(answer)
+	}
+	return nil, err
+}
+
+// passing tells failures of the network from those that stay, such as an untrusted certificate.
+func passing(err error) bool {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return true
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// retryAfter reads the header in both its forms, seconds and a date; anything else is no wish.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// drain lets the connection be used again.
+func drain(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // only a courtesy to the connection pool
+	resp.Body.Close()
+}

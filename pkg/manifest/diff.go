@@ -1,0 +1,217 @@
+package manifest
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// FieldChange is one field that differs. A nil side means that the field is not there.
+type FieldChange struct {
+	Path string `json:"path"`
+	From any    `json:"from"`
+	To   any    `json:"to"`
+}
+
+// Diff lists the fields in which two states of one object differ, sorted by path, leaving out what the API server
+// writes by itself. A field that only one side has is one change, however much stands below it. Secret values are
+// masked on both sides.
+func Diff(from, to *unstructured.Unstructured) []FieldChange {
+	d := differ{obj: to, keys: listKeys(from, to)}
+	d.maps(prune(from.Object), prune(to.Object), nil)
+	slices.SortFunc(d.found, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
+	return d.found
+}
+
+// prune returns the object without the fields that the API server writes; it copies only the maps that it changes.
+func prune(obj map[string]any) map[string]any {
+	out := maps.Clone(obj)
+	for _, path := range serverOwned {
+		if len(path) == 1 {
+			delete(out, path[0])
+			continue
+		}
+		if inner, ok := out[path[0]].(map[string]any); ok {
+			inner = maps.Clone(inner)
+			delete(inner, path[1])
+			out[path[0]] = inner
+		}
+	}
+	return out
+}
+
+type differ struct {
+	obj   *unstructured.Unstructured
+	keys  map[string][]string // schema path of a list -> its identifying fields
+	found []FieldChange
+}
+
+func (d *differ) values(from, to any, at Path) {
+	switch a := from.(type) {
+	case map[string]any:
+		if b, ok := to.(map[string]any); ok {
+			d.maps(a, b, at)
+			return
+		}
+	case []any:
+		if b, ok := to.([]any); ok {
+			d.lists(a, b, at)
+			return
+		}
+	}
+	if !sameScalar(from, to) {
+		d.add(at, from, to)
+	}
+}
+
+func (d *differ) maps(a, b map[string]any, at Path) {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	for _, key := range sortedKeys(both) {
+		av, inA := a[key]
+		bv, inB := b[key]
+		next := at.with(Step{Name: key})
+		if inA && inB {
+			d.values(av, bv, next)
+		} else {
+			d.add(next, av, bv)
+		}
+	}
+}
+
+func (d *differ) lists(a, b []any, at Path) {
+	keys := d.keys[schemaPath(at)]
+	if len(keys) > 0 || (uniquelyNamed(a) && uniquelyNamed(b)) {
+		d.keyedLists(a, b, keys, at)
+		return
+	}
+	if len(a) != len(b) {
+		if !reflect.DeepEqual(a, b) {
+			d.add(at, a, b)
+		}
+		return
+	}
+	for i := range a {
+		d.values(a[i], b[i], at.with(Step{Index: i}))
+	}
+}
+
+func (d *differ) keyedLists(a, b []any, keys []string, at Path) {
+	inB := make(map[string]any, len(b))
+	for i, item := range b {
+		inB[Path{itemStep(b, i, keys)}.String()] = item
+	}
+	for i, item := range a {
+		step := itemStep(a, i, keys)
+		name := Path{step}.String()
+		if other, ok := inB[name]; ok {
+			d.values(item, other, at.with(step))
+			delete(inB, name)
+		} else {
+			d.add(at.with(step), item, nil)
+		}
+	}
+	for i, item := range b {
+		step := itemStep(b, i, keys)
+		if _, ok := inB[Path{step}.String()]; ok {
+			d.add(at.with(step), nil, item)
+		}
+	}
+}
+
+func (d *differ) add(at Path, from, to any) {
+	if hidden(d.obj, at) {
+		from, to = mask(from), mask(to)
+	}
+	d.found = append(d.found, FieldChange{Path: at.String(), From: from, To: to})
+}
+
+// mask hides values and keeps what is there and what is not.
+func mask(value any) any {
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key := range v {
+			out[key] = masked
+		}
+		return out
+	}
+	return masked
+}
+
+func sameScalar(a, b any) bool {
+	if x, ok := number(a); ok {
+		y, ok := number(b)
+		return ok && x == y
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// number makes 1 and 1.0 the same: one side may have come through YAML and the other through JSON.
+func number(v any) (float64, bool) {
+	switch n := v.(type) {
+	case int64:
+		return float64(n), true
+	case int:
+		return float64(n), true
+	case float64:
+		return n, true
+	}
+	return 0, false
+}
+
+// listKeys finds which lists are keyed and by which fields. The API server knows from the kind's schema, and says so
+// in the managed fields: an item of a keyed list stands there as k:{"name":"driver"}.
+func listKeys(objs ...*unstructured.Unstructured) map[string][]string {
+	keys := map[string][]string{}
+	for _, obj := range objs {
+		entries, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "managedFields")
+		list, _ := entries.([]any)
+		for _, entry := range list {
+			fields, _ := entry.(map[string]any)
+			if set, ok := fields["fieldsV1"].(map[string]any); ok {
+				collectKeys(set, "", keys)
+			}
+		}
+	}
+	return keys
+}
+
+func collectKeys(set map[string]any, at string, keys map[string][]string) {
+	for element, below := range set {
+		next := at
+		switch kind, text, _ := strings.Cut(element, ":"); kind {
+		case "f":
+			next = at + "." + text
+		case "k":
+			var item map[string]any
+			if json.Unmarshal([]byte(text), &item) == nil && len(keys[at]) < len(item) {
+				keys[at] = sortedKeys(item)
+			}
+		}
+		if inner, ok := below.(map[string]any); ok {
+			collectKeys(inner, next, keys)
+		}
+	}
+}
+
+// schemaPath drops which item of a list a path goes through, as collectKeys does.
+func schemaPath(p Path) string {
+	var out strings.Builder
+	for _, step := range p {
+		if step.Name != "" {
+			out.WriteString("." + step.Name)
+		}
+	}
+	return out.String()
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}

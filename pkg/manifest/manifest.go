@@ -1,0 +1,203 @@
+// Package manifest is the currency that the rooms of syncer trade in: the identity of an object, the set that an
+// overlay renders to, the change of one object, and the paths of its fields. It holds pure values and functions; it
+// never touches a disk, a network, a clock or a cluster.
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+)
+
+// ID names an object as a person would: version, kind, namespace and name. Two IDs of one object may differ in their
+// version, so compare objects by Key.
+type ID struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace"`
+	Name       string `json:"name"`
+}
+
+// Key is the identity of an object: an API server keeps one object for all versions of its kind.
+type Key struct{ Group, Kind, Namespace, Name string }
+
+// IDOf reads the identity of an object from its own fields.
+func IDOf(obj *unstructured.Unstructured) ID {
+	return ID{APIVersion: obj.GetAPIVersion(), Kind: obj.GetKind(), Namespace: obj.GetNamespace(), Name: obj.GetName()}
+}
+
+// GroupVersionKind of the object; a malformed apiVersion gives an empty group and version.
+func (id ID) GroupVersionKind() schema.GroupVersionKind {
+	return schema.FromAPIVersionAndKind(id.APIVersion, id.Kind)
+}
+
+// GroupKind of the object.
+func (id ID) GroupKind() schema.GroupKind { return id.GroupVersionKind().GroupKind() }
+
+// Key drops the version.
+func (id ID) Key() Key {
+	return Key{Group: id.GroupVersionKind().Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+}
+
+// String is Kind/namespace/name, or Kind/name where there is no namespace.
+func (id ID) String() string {
+	if id.Namespace == "" {
+		return id.Kind + "/" + id.Name
+	}
+	return id.Kind + "/" + id.Namespace + "/" + id.Name
+}
+
+// Compare orders IDs by kind, namespace, name and then group, which is the order of every list that syncer prints.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(
+		cmp.Compare(id.Kind, other.Kind),
+		cmp.Compare(id.Namespace, other.Namespace),
+		cmp.Compare(id.Name, other.Name),
+		cmp.Compare(id.APIVersion, other.APIVersion),
+	)
+}
+
+// Set is what one overlay renders to, in the order in which kustomize declares the objects. Rooms that change objects
+// return a new Set of copies.
+type Set []*unstructured.Unstructured
+
+// Copy returns a set whose objects share nothing with those of s.
+func (s Set) Copy() Set {
+	out := make(Set, len(s))
+	for i, obj := range s {
+		out[i] = obj.DeepCopy()
+	}
+	return out
+}
+
+// YAML prints the set as one stream of documents. The same set gives the same bytes.
+func (s Set) YAML() ([]byte, error) {
+	var out bytes.Buffer
+	for i, obj := range s {
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		doc, err := yaml.Marshal(obj.Object)
+		if err != nil {
+			return nil, fmt.Errorf("printing %s: %w", IDOf(obj), err)
+		}
+		out.Write(doc)
+	}
+	return out.Bytes(), nil
+}
+
+// Duplicate returns the first object that stands twice in the set.
+func (s Set) Duplicate() (ID, bool) {
+	seen := make(map[Key]bool, len(s))
+	for _, obj := range s {
+		id := IDOf(obj)
+		if seen[id.Key()] {
+			return id, true
+		}
+		seen[id.Key()] = true
+	}
+	return ID{}, false
+}
+
+// serverOwned are the fields that an API server writes. In git they are leftovers of `kubectl get -o yaml` or of a
+// code generator; applying them would be refused or would claim ownership of a field that is not git's to decide.
+var serverOwned = [][]string{
+	{"status"},
+	{"metadata", "creationTimestamp"},
+	{"metadata", "generation"},
+	{"metadata", "managedFields"},
+	{"metadata", "resourceVersion"},
+	{"metadata", "selfLink"},
+	{"metadata", "uid"},
+}
+
+// Applicable returns a copy of the set without the fields that belong to the API server.
+func (s Set) Applicable() Set {
+	out := s.Copy()
+	for _, obj := range out {
+		for _, path := range serverOwned {
+			unstructured.RemoveNestedField(obj.Object, path...)
+		}
+	}
+	return out
+}
+
+// Label returns a copy of the set with one label on every object.
+func (s Set) Label(key, value string) Set {
+	out := s.Copy()
+	for _, obj := range out {
+		labels := obj.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+		obj.SetLabels(labels)
+	}
+	return out
+}
+
+// Hash tells two rendered objects apart. The hash of a Secret is keyed, so that it gives nothing away about the values
+// to somebody who can read the inventory but not the Secret.
+func Hash(obj *unstructured.Unstructured, key []byte) (string, error) {
+	doc, err := json.Marshal(obj.Object) // map keys are sorted, so equal objects give equal bytes
+	if err != nil {
+		return "", fmt.Errorf("hashing %s: %w", IDOf(obj), err)
+	}
+	if !IsSecret(obj) {
+		sum := sha256.Sum256(doc)
+		return "sha256:" + hex.EncodeToString(sum[:]), nil
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(doc)
+	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+// Action is what syncer does, or would do, to one object.
+type Action string
+
+const (
+	None    Action = "None"    // the object is as git says
+	Create  Action = "Create"  // it is not in the cluster
+	Update  Action = "Update"  // it differs
+	Replace Action = "Replace" // it is deleted and created again
+	Prune   Action = "Prune"   // it is no longer in git
+	Hold    Action = "Hold"    // the change waits
+)
+
+// Change is one object before and after an apply, or a dry run of one.
+type Change struct {
+	ID     ID
+	Action Action
+	// Drifted says that the object changed in the cluster and not in git: a difference to report, where a difference
+	// that git made is a rollout.
+	Drifted bool
+	Live    *unstructured.Unstructured // nil: not in the cluster, or not read because nothing changed
+	Want    *unstructured.Unstructured // nil: no longer in git
+	Fields  []FieldChange              // what differs between Live and Want; Secret values are masked
+}
+
+// SortChanges orders changes as every report prints them.
+func SortChanges(changes []Change) {
+	slices.SortFunc(changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
+}
+
+// Redact removes the values of a Secret from a text, such as an API server's error that quotes its input.
+func Redact(obj *unstructured.Unstructured, text string) string {
+	if !IsSecret(obj) {
+		return text
+	}
+	for _, value := range secretValues(obj) {
+		text = strings.ReplaceAll(text, value, masked)
+	}
+	return text
+}

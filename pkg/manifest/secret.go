@@ -1,0 +1,58 @@
+package manifest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+const masked = "(masked)"
+
+// lastApplied holds a whole earlier manifest, Secret values included, written by `kubectl apply` without --server-side.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// IsSecret reports whether an object is a core Secret, whose values appear nowhere.
+func IsSecret(obj *unstructured.Unstructured) bool {
+	return obj.GetKind() == "Secret" && obj.GetAPIVersion() == "v1"
+}
+
+// hidden reports whether the values below a path must not be shown.
+func hidden(obj *unstructured.Unstructured, path Path) bool {
+	if len(path) == 3 && path[0].Name == "metadata" && path[1].Name == "annotations" && path[2].Name == lastApplied {
+		return true
+	}
+	return IsSecret(obj) && len(path) > 0 && (path[0].Name == "data" || path[0].Name == "stringData")
+}
+
+// secretValues lists the values of a Secret in every form in which an error could quote them, the longest first, so
+// that no value is left half replaced by a shorter one. Values of fewer than four characters are left out: replacing
+// those would garble any text and protect nothing.
+func secretValues(obj *unstructured.Unstructured) []string {
+	var out []string
+	add := func(value string) {
+		if len(value) >= 4 {
+			out = append(out, value)
+		}
+	}
+	for _, field := range []string{"data", "stringData"} {
+		// Not NestedStringMap: a value of a wrong type is just what an error would quote.
+		values, _, _ := unstructured.NestedFieldNoCopy(obj.Object, field)
+		byKey, ok := values.(map[string]any)
+		if !ok {
+			continue
+		}
+		for _, value := range byKey {
+			text := fmt.Sprint(value)
+			add(text)
+			add(base64.StdEncoding.EncodeToString([]byte(text)))
+			if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+				add(strings.TrimSpace(string(plain)))
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
+	return out
+}

@@ -1,0 +1,149 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+)
+
+// repository shows a read-only fs.FS to kustomize as the root of its file system. It inspects each kustomization as
+// kustomize reads it: whatever kustomize loads next is named in a file that passed through here, so nothing remote can
+// be loaded that was not refused first.
+//
+// One repository serves one build and is not safe for concurrent use.
+type repository struct {
+	files   fs.FS
+	refused error // the first refusal; after it nothing more is read
+}
+
+var _ filesys.FileSystem = (*repository)(nil)
+
+// local turns one of kustomize's absolute paths into a path of the fs.FS. A path that climbs above the repository ends
+// at its root, where there is no such file.
+func local(name string) string {
+	name = strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(name)), "/")
+	if name == "" {
+		return "."
+	}
+	return name
+}
+
+func (r *repository) stat(name string) (fs.FileInfo, error) {
+	info, err := fs.Stat(r.files, local(name))
+	return info, r.note(err)
+}
+
+// note remembers an error that is more than a missing file, such as a symbolic link that leaves the repository:
+// kustomize would go on to say that it found nothing.
+func (r *repository) note(err error) error {
+	if err != nil && r.refused == nil && !errors.Is(err, fs.ErrNotExist) {
+		r.refused = err
+	}
+	return err
+}
+
+// ReadFile implements filesys.FileSystem.
+func (r *repository) ReadFile(name string) ([]byte, error) {
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	name = local(name)
+	if info, err := r.stat(name); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder", name)
+	}
+	data, err := fs.ReadFile(r.files, name)
+	if err != nil {
+		return nil, r.note(err)
+	}
+	if err := r.inspect(name, data); err != nil {
+		r.refused = err
+		return nil, err
+	}
+	return data, nil
+}
+
+// Exists implements filesys.FileSystem.
+func (r *repository) Exists(name string) bool {
+	_, err := r.stat(name)
+	return err == nil
+}
+
+// IsDir implements filesys.FileSystem.
+func (r *repository) IsDir(name string) bool {
+	info, err := r.stat(name)
+	return err == nil && info.IsDir()
+}
+
+// CleanedAbs implements filesys.FileSystem.
+func (r *repository) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
+	info, err := r.stat(name)
+	if err != nil {
+		return "", "", err
+	}
+	full := "/" + strings.TrimPrefix(local(name), ".")
+	if info.IsDir() {
+		return filesys.ConfirmedDir(path.Clean(full)), "", nil
+	}
+	return filesys.ConfirmedDir(path.Dir(full)), path.Base(full), nil
+}
+
+// ReadDir implements filesys.FileSystem.
+func (r *repository) ReadDir(name string) ([]string, error) {
+	entries, err := fs.ReadDir(r.files, local(name))
+	if err != nil {
+		return nil, r.note(err)
+	}
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	return names, nil
+}
+
+// Glob implements filesys.FileSystem.
+func (r *repository) Glob(pattern string) ([]string, error) {
+	matches, err := fs.Glob(r.files, local(pattern))
+	for i := range matches {
+		matches[i] = "/" + matches[i]
+	}
+	return matches, r.note(err)
+}
+
+// Walk implements filesys.FileSystem.
+func (r *repository) Walk(root string, visit filepath.WalkFunc) error {
+	return fs.WalkDir(r.files, local(root), func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return visit("/"+name, nil, err)
+		}
+		info, err := entry.Info()
+		return visit("/"+name, info, err)
+	})
+}
+
+var errReadOnly = fmt.Errorf("a snapshot is read-only: %w", os.ErrPermission)
+
+// Open implements filesys.FileSystem. kustomize opens files only to write them.
+func (r *repository) Open(string) (filesys.File, error) { return nil, errReadOnly }
+
+// Create implements filesys.FileSystem.
+func (r *repository) Create(string) (filesys.File, error) { return nil, errReadOnly }
+
+// Mkdir implements filesys.FileSystem.
+func (r *repository) Mkdir(string) error { return errReadOnly }
+
+// MkdirAll implements filesys.FileSystem.
+func (r *repository) MkdirAll(string) error { return errReadOnly }
+
+// RemoveAll implements filesys.FileSystem.
+func (r *repository) RemoveAll(string) error { return errReadOnly }
+
+// WriteFile implements filesys.FileSystem.
+func (r *repository) WriteFile(string, []byte) error { return errReadOnly }
