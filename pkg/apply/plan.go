@@ -252,6 +252,10 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		}
 		inSet[id.Key()] = true
 		hash := p.hashes[id.Key()]
+		if entry, ok := entries[id.Key()]; ok && p.Members[id.Key()] == nil && ranToItsEnd(s.rendered, entry) {
+			entry.Completed = true
+			entries[id.Key()] = entry
+		}
 		if live := p.Members[id.Key()]; live != nil && s.change.Action == manifest.None && entries[id.Key()].Hash != hash {
 			entries[id.Key()] = newEntry(id, hash, live)
 		}
@@ -455,3 +459,22 @@ func joinSorted(errs []error) error {
 	return errors.Join(kept...)
 }
 
+// Live lists the live objects of an inventory whose record may not be read again yet.
+func (c *Cluster) Live(ctx context.Context, target Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
+	return c.Members(ctx, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
+}
+
+// Touched names the objects of an inventory that are gone, or of which another manager took fields, from a look at
+// their live state alone.
+func Touched(entries []v1alpha1.InventoryEntry, live Members) []string {
+	var out []string
+	for _, entry := range entries {
+		id := entryID(entry)
+		obj := live[id.Key()]
+		if obj == nil && entry.Completed || untouched(obj, entry) {
+			continue
+		}
+		out = append(out, id.String())
+	}
+	return out
+}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )

@@ -19,7 +19,6 @@ import (
 // warmUpKind is a kind that kustomize's short list of built-in kinds does not have.
 var warmUpKind = kyaml.TypeMeta{APIVersion: "render.syncer.dev/v1", Kind: "None"}
 
-
 // remote matches whatever kustomize v0.21 would fetch: as a file (url.Parse finds http or https) or by running git
 // (its RepoSpec knows these schemes, `git::`, `user@` and github.com). It is matched even where a folder of that name
 // exists, since kustomize tries the remote form when the local one does not load.

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+func newDiffCommand(shared *sharedFlags, differs *bool) *cobra.Command {
+	var selection pipeline.Selection
+	var revision, output string
+	cmd := &cobra.Command{
+		Use:   "diff [PIPELINE...]",
+		Short: "Show what a sync would change",
+		Long: `diff shows what syncing a revision would change, from server-side dry runs. It
+writes nothing. What somebody changed in the cluster is drift, which git does
+not change; see syncer drift.
+
+Exit status: 0 nothing would change, 1 something would, 2 the comparison failed.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			selection.Pipelines = args
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				pass, err := r.Diff(cmd.Context(), revision, selection)
+				if pass != nil {
+					*differs = pass.Differs()
+				}
+				return showPass(cmd, pass, err, output, printDiff)
+			})
+		},
+	}
+	environmentFlag(cmd, &selection.Environments)
+	cmd.Flags().StringVar(&revision, "revision", "", "commit, branch or tag (default: the newest commit)")
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// printDiff prints the targets that would change, each object with its fields before and after.
+func printDiff(w io.Writer, pass *pipeline.Pass) error {
+	out := &text{w: w}
+	changed := 0
+	for _, target := range pass.Targets {
+		if len(target.Changes) == 0 && target.Error == "" {
+			continue
+		}
+		changed++
+		out.line("%s", target.Target())
+		for _, change := range target.Changes {
+			out.line("  %-7s %s", change.Action, change.Object)
+			for _, field := range change.Fields {
+				out.line("          %s", field.Path)
+				out.value("            - ", field.From)
+				out.value("            + ", field.To)
+			}
+		}
+		out.problem(target)
+	}
+	if changed == 0 {
+		out.line("commit %.8s changes nothing in %s", pass.Commit, counted(len(pass.Targets), "target"))
+	}
+	return out.err
+}

@@ -1,0 +1,46 @@
+// Command syncer carries data pipelines from a git repository to Kubernetes and reports drift. Each command has a file
+// of its own; the work is in pkg/pipeline.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes of every command.
+const (
+	exitSame      = 0 // the same, or done
+	exitDifferent = 1 // diff and drift found differences
+	exitFailed    = 2 // failed, or wrong usage
+)
+
+// run is the whole command, and the one place where an error becomes an exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default is back: a second one ends a command that takes too long to end itself.
+	context.AfterFunc(ctx, stop)
+
+	var differs bool
+	root := newRootCommand(&differs)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(stderr, "syncer: error: %v\n", err)
+		return exitFailed
+	}
+	if differs {
+		return exitDifferent
+	}
+	return exitSame
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+func newRenderCommand(shared *sharedFlags) *cobra.Command {
+	var options pipeline.RenderOptions
+	cmd := &cobra.Command{
+		Use:   "render PIPELINE --env ENVIRONMENT",
+		Short: "Print what sync applies, byte for byte",
+		Long: `render prints the objects of one target as sync applies them: with the digests
+that are deployed or would be, and with the label that marks the target's
+objects. --tags prints what git says instead: tags as written, and nothing that
+syncer adds.
+
+Exit status: 0 done, 2 failed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			options.Pipeline = args[0]
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				rendered, err := r.Render(cmd.Context(), options)
+				if err != nil {
+					return err
+				}
+				if rendered.Note != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", rendered.Note)
+				}
+				doc, err := rendered.Set.YAML()
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(doc)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&options.Environment, "env", "", "environment (required)")
+	cmd.Flags().StringVar(&options.Revision, "revision", "", "commit, branch or tag (default: the newest commit)")
+	cmd.Flags().BoolVar(&options.Tags, "tags", false, "print what git says, with tags as written")
+	if err := cmd.MarkFlagRequired("env"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}

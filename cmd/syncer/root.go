@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// newRootCommand builds the tree of commands. differs is set when a command that compares finds differences.
+func newRootCommand(differs *bool) *cobra.Command {
+	var shared sharedFlags
+	root := &cobra.Command{
+		Use:   "syncer",
+		Short: "GitOps for data pipelines",
+		Long: `syncer keeps the data pipelines of a git repository running in Kubernetes: it
+renders each pipeline's overlay for dev, staging and prod, replaces image tags
+by digests, applies the result server-side, and reports what differs.
+
+Exit status of every command: 0 the same or done, 1 different (diff, drift),
+2 failed.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// A word that is no command is an error, and not a reason to print help and exit 0.
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q; see `syncer --help`", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&shared.config, "config", "syncer.yaml", "configuration file")
+	flags.StringVar(&shared.cacheDir, "cache-dir", "", "where the repository's copy is kept between runs\n(default: the user's cache folder; memory when it\ncannot be written)")
+	root.AddCommand(
+		newSyncCommand(&shared),
+		newRunCommand(&shared),
+		newRenderCommand(&shared),
+		newDiffCommand(&shared, differs),
+		newDriftCommand(&shared, differs),
+		newStatusCommand(&shared),
+		newInstallCommand(&shared),
+		newVersionCommand(),
+	)
+	return root
+}
+
+// sharedFlags are those of every command.
+type sharedFlags struct{ config, cacheDir string }
+
+func (f *sharedFlags) open(options pipeline.Options) (*pipeline.Runner, error) {
+	options.CacheDir = f.cacheDir
+	if options.CacheDir == "" {
+		// Without a cache folder, as in a container with a read-only root, the repository is kept in memory.
+		if dir, err := os.UserCacheDir(); err == nil {
+			options.CacheDir = filepath.Join(dir, "syncer", "git")
+		}
+	}
+	options.UserAgent = "syncer/" + buildVersion()
+	return pipeline.Open(f.config, options)
+}
+
+// with opens a runner, hands it to a command's work, and closes it.
+func (f *sharedFlags) with(options pipeline.Options, work func(*pipeline.Runner) error) error {
+	runner, err := f.open(options)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(runner), runner.Close())
+}
+
+// outputFlag adds -o and checks it before the command's work.
+func outputFlag(cmd *cobra.Command, output *string) {
+	formats := []string{"text", "json"}
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+	inner := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !slices.Contains(formats, *output) {
+			return fmt.Errorf("-o %s: the formats are text and json", *output)
+		}
+		return inner(cmd, args)
+	}
+}
+
+func environmentFlag(cmd *cobra.Command, environments *[]string) {
+	cmd.Flags().StringArrayVar(environments, "env", nil, "only this environment (repeatable)")
+}
+
+// warnings logs what a one-shot command should say beside its result: warnings and nothing below them.
+func warnings(stderr io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}

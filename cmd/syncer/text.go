@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// text writes lines and keeps the first error, so that a report reads as a list of lines.
+type text struct {
+	w   io.Writer
+	err error
+}
+
+func (t *text) line(format string, args ...any) {
+	if t.err == nil {
+		_, t.err = fmt.Fprintln(t.w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	}
+}
+
+// value prints one side of a difference, and nothing where the side is not there.
+func (t *text) value(prefix string, value any) {
+	if value != nil {
+		t.line("%s%s", prefix, drift.Value(value))
+	}
+}
+
+// problem prints why a target failed, and whom its pipeline.yaml names.
+func (t *text) problem(target pipeline.TargetResult) {
+	for _, line := range strings.Split(target.Error, "\n") {
+		if line != "" {
+			t.line("           ! %s", line)
+		}
+	}
+	if target.Error != "" && target.Owner != "" {
+		t.line("           owner: %s", target.Owner)
+	}
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}

@@ -1,0 +1,20 @@
+package apply
+
+import (
+	"context"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Install applies a set without a record or an ApplySet: it is what records need to exist. It deletes nothing.
+func (c *Cluster) Install(ctx context.Context, set manifest.Set) ([]manifest.Change, error) {
+	plan := &Plan{request: Request{Set: set}, hashes: map[manifest.Key]string{}}
+	p := planner{cluster: c, plan: plan, brings: BroughtBy(set)}
+	if err := p.objects(ctx, nil); err != nil {
+		return nil, err
+	}
+	plan.sort()
+	a := application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
+	err := a.run(ctx)
+	return plan.Changes, err
+}

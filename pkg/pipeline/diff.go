@@ -1,0 +1,79 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// Diff says what syncing a revision would change, from server-side dry runs; "" is the newest commit. It writes
+// nothing. A target's Result is the one that a sync would have.
+func (r *Runner) Diff(ctx context.Context, revision string, selection Selection) (*Pass, error) {
+	snap, err := r.snapshot(ctx, revision)
+	if err != nil {
+		return nil, err
+	}
+	agenda, err := r.plan(ctx, snap, selection)
+	if err != nil {
+		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+	}
+	c := carrier{
+		Runner: r, lookup: image.NewLookup(r.registry), brings: agenda.brings(),
+		allowed: r.allowance(ctx, agenda), total: len(agenda.works),
+	}
+	c.limitRemovals(agenda)
+	pass := newPass(snap)
+	results := c.each(agenda.works, func(w *work, result *TargetResult) error { return c.diff(ctx, w, result) })
+	pass.Targets = append(pass.Targets, results...)
+	return pass, errors.Join(agenda.lost...)
+}
+
+func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot, error) {
+	if revision == "" {
+		return r.source.Fetch(ctx)
+	}
+	return r.source.At(ctx, revision)
+}
+
+func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error {
+	removal := w.overlay == ""
+	if _, gone := errors.AsType[*missingOverlayError](w.err); gone && c.allowed[w.target] {
+		removal, w.err = true, nil
+	}
+	if w.err != nil {
+		return w.err
+	}
+	var set manifest.Set
+	if !removal {
+		decided, err := w.decide(ctx, c.lookup, c.now())
+		if err != nil {
+			return err
+		}
+		result.Images = w.images(decided.digests)
+		if set, err = w.applicable(decided.digests, w.cluster.Namespace()); err != nil {
+			return err
+		}
+	}
+	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster], ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	if !removal {
+		if err := plan.LimitPrunes(c.pruneLimit(w)); err != nil {
+			return err
+		}
+	}
+	left := plan.Leave() // what changed in the cluster is drift and not what this revision changes
+	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
+	result.Changes = changeResults(plan.Pending(), true)
+	if len(result.Changes) > 0 {
+		result.Result = Applied
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+// found is a pipeline as the repository has it.
+type found struct {
+	name     string
+	overlays map[string]string             // environment -> overlay, for those that are there
+	expected map[string]string             // environment -> where its overlay would be
+	settings map[string]pipelineSettings   // environment -> pipeline.yaml, or why it cannot be read
+	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
+}
+
+type pipelineSettings struct {
+	v1alpha1.PipelineOverride
+	err error
+}
+
+const (
+	pipelineHole    = "{pipeline}"
+	environmentHole = "{environment}"
+	settingsFile    = "pipeline.yaml"
+)
+
+// discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have
+// had one. A repository without any pipeline is an error, because to take it at its word would delete everything.
+func discover(files fs.FS, layout string, environments []string) ([]*found, error) {
+	byName := map[string]*found{}
+	for _, environment := range environments {
+		pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
+		if err := discoverIn(files, pattern, environment, byName); err != nil {
+			return nil, err
+		}
+	}
+	var names []string
+	overlays := 0
+	for name, pipeline := range byName {
+		names = append(names, name)
+		overlays += len(pipeline.overlays)
+	}
+	if overlays == 0 {
+		return nil, fmt.Errorf("the repository has no overlay at %s for %s; mend source.layout or the repository (nothing was deleted)", layout, strings.Join(environments, ", "))
+	}
+	slices.Sort(names)
+	all := make([]*found, len(names))
+	for i, name := range names {
+		all[i] = byName[name]
+	}
+	return all, nil
+}
+
+func discoverIn(files fs.FS, pattern, environment string, byName map[string]*found) error {
+	before, after, _ := strings.Cut(pattern, pipelineHole)
+	folder, prefix := path.Split(before)
+	suffix, rest, _ := strings.Cut(after, "/")
+	entries, err := fs.ReadDir(files, path.Clean("./"+folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for pipelines in %s: %w", folder, err)
+	}
+	for _, entry := range entries {
+		name, ok := strings.CutPrefix(entry.Name(), prefix)
+		if ok {
+			name, ok = strings.CutSuffix(name, suffix)
+		}
+		at := path.Join(folder, entry.Name())
+		if !ok || name == "" || strings.HasPrefix(name, ".") || !isFolder(files, at) {
+			continue
+		}
+		pipeline := byName[name]
+		if pipeline == nil {
+			pipeline = &found{
+				name: name, overlays: map[string]string{}, expected: map[string]string{},
+				settings: map[string]pipelineSettings{}, decoded: map[string]*v1alpha1.Pipeline{},
+			}
+			byName[name] = pipeline
+		}
+		overlay := path.Join(at, rest)
+		pipeline.expected[environment] = overlay
+		if isFolder(files, overlay) {
+			pipeline.overlays[environment] = overlay
+		}
+		pipeline.settings[environment] = pipeline.read(files, path.Join(at, settingsFile), environment)
+	}
+	return nil
+}
+
+func isFolder(files fs.FS, name string) bool {
+	info, err := fs.Stat(files, name)
+	return err == nil && info.IsDir()
+}
+
+func (p *found) read(files fs.FS, file, environment string) pipelineSettings {
+	decoded, ok := p.decoded[file]
+	if !ok {
+		data, err := fs.ReadFile(files, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return pipelineSettings{}
+		}
+		if err != nil {
+			return pipelineSettings{err: err}
+		}
+		if decoded, err = v1alpha1.DecodePipeline(file, data); err != nil {
+			return pipelineSettings{err: err}
+		}
+		p.decoded[file] = decoded
+	}
+	return pipelineSettings{PipelineOverride: decoded.For(environment)}
+}

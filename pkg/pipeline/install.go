@@ -1,0 +1,84 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/config"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
+)
+
+// InstallManifests are the namespace, the CRD and the RBAC that syncer needs in a cluster.
+func InstallManifests(namespace string) (manifest.Set, error) {
+	set, err := render.Build(config.Files, ".")
+	if err != nil {
+		return nil, err
+	}
+	if namespace == v1alpha1.DefaultNamespace {
+		return set, nil
+	}
+	for _, obj := range set {
+		if err := moveTo(obj, namespace); err != nil {
+			return nil, fmt.Errorf("moving %s to namespace %s: %w", manifest.IDOf(obj), namespace, err)
+		}
+	}
+	return set, nil
+}
+
+// moveTo renames the namespace wherever an object of config names it.
+func moveTo(obj *unstructured.Unstructured, namespace string) error {
+	if obj.GetKind() == "Namespace" {
+		obj.SetName(namespace)
+	}
+	if obj.GetNamespace() == v1alpha1.DefaultNamespace {
+		obj.SetNamespace(namespace)
+	}
+	subjects, found, err := unstructured.NestedSlice(obj.Object, "subjects")
+	if err != nil || !found {
+		return err
+	}
+	for _, subject := range subjects {
+		if fields, ok := subject.(map[string]any); ok {
+			fields["namespace"] = namespace
+		}
+	}
+	return unstructured.SetNestedSlice(obj.Object, subjects, "subjects")
+}
+
+// Install applies what InstallManifests gives to the clusters of the selected environments, each cluster once.
+func (r *Runner) Install(ctx context.Context, environments []string) ([]manifest.Change, error) {
+	selected, err := r.environments(environments)
+	if err != nil {
+		return nil, err
+	}
+	set, err := InstallManifests(r.Config.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var changes []manifest.Change
+	var errs []error
+	done := map[*apply.Cluster]bool{}
+	for _, environment := range selected {
+		cluster, err := r.cluster(environment)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if done[cluster] {
+			continue
+		}
+		done[cluster] = true
+		installed, err := cluster.Install(ctx, set)
+		changes = append(changes, installed...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
+		}
+	}
+	return changes, errors.Join(errs...)
+}

@@ -1,0 +1,69 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
+// server at once.
+const jitterShare = 10
+
+// Loop carries the newest commit out, again and again, until the context ends. A repository that cannot be read leaves
+// the last commit that was read in force. It returns nil when the context ends.
+func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
+	if _, err := r.environments(options.Environments); err != nil {
+		return err
+	}
+	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
+	var last source.Snapshot
+	for ctx.Err() == nil {
+		snap, err := r.source.Fetch(ctx)
+		if err != nil {
+			r.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
+			snap = last
+		}
+		if snap.Commit != "" {
+			r.pass(ctx, snap, last, options)
+			last = snap
+		}
+		pause(ctx, r.Config.Source.Interval.Duration)
+	}
+	return nil
+}
+
+func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options SyncOptions) {
+	if snap.Commit != last.Commit {
+		r.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
+	}
+	if snap.Rewound != "" {
+		r.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
+	}
+	snap.Rewound = ""
+	if _, err := r.carry(ctx, snap, options); err != nil {
+		r.failed(ctx, err)
+	}
+}
+
+// failed logs a failure, but not the one that follows from being told to stop.
+func (r *Runner) failed(ctx context.Context, err error) {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return
+	}
+	r.log.Error("pass failed", "error", err)
+}
+
+func pause(ctx context.Context, interval time.Duration) {
+	interval += rand.N(interval/jitterShare + 1)
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,266 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// work is one target on its way through the rooms. Each room fills in its part; err stops it.
+type work struct {
+	target      apply.Target
+	environment *v1alpha1.Environment
+	cluster     *apply.Cluster
+	record      *v1alpha1.PipelineSync // nil: never deployed
+	snapshot    source.Snapshot
+	overlay     string // "": git no longer has this target
+	settings    pipelineSettings
+	fields      []image.Field
+
+	plain manifest.Set      // what git says, tags as written
+	refs  []image.Reference // its image references
+	err   error
+}
+
+// agenda is what one pass has to do, sorted by target.
+type agenda struct {
+	works    []*work
+	deployed map[string]int // how many targets each environment has, selected or not
+	lost     []error        // environments whose cluster cannot be reached, or whose records cannot be read
+}
+
+// plan finds the targets of a snapshot and of the records, and renders them. Errors of one target are kept with it.
+func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selection) (*agenda, error) {
+	environments, err := r.environments(selection.Environments)
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := discover(snap.Files, r.Config.Source.Layout, names(environments))
+	if err != nil {
+		return nil, err
+	}
+	a := &agenda{deployed: map[string]int{}}
+	known := map[string]bool{}
+	for _, environment := range environments {
+		works, err := r.targetsOf(ctx, environment, pipelines, snap)
+		if err != nil {
+			a.lost = append(a.lost, fmt.Errorf("environment %s: %w", environment.Name, err))
+		}
+		for _, w := range works {
+			known[w.target.Pipeline] = true
+			if w.record != nil {
+				a.deployed[environment.Name]++
+			}
+			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, w.target.Pipeline) {
+				a.works = append(a.works, w)
+			}
+		}
+	}
+	if err := checkSelection(selection, pipelines, known, a); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
+	a.render()
+	a.claim()
+	return a, nil
+}
+
+func checkSelection(selection Selection, pipelines []*found, known map[string]bool, a *agenda) error {
+	for _, name := range selection.Pipelines {
+		exists := slices.ContainsFunc(pipelines, func(p *found) bool { return p.name == name })
+		switch {
+		case !exists && !known[name]:
+			all := make([]string, len(pipelines))
+			for i, p := range pipelines {
+				all[i] = p.name
+			}
+			return fmt.Errorf("there is no pipeline %q in the repository; it has %s", name, strings.Join(all, ", "))
+		case !known[name] && len(a.lost) == 0:
+			return fmt.Errorf("pipeline %s has no overlay for %s", name, strings.Join(selection.Environments, ", "))
+		}
+	}
+	return nil
+}
+
+// targetsOf joins what git has for an environment with what its records say was deployed there. Without a readable
+// cluster there is no work for it.
+func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*found, snap source.Snapshot) ([]*work, error) {
+	cluster, err := r.cluster(environment)
+	if err != nil {
+		return nil, err
+	}
+	records, err := cluster.Records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byPipeline := map[string]*v1alpha1.PipelineSync{}
+	for _, record := range records {
+		if record.Spec.Environment == environment.Name {
+			byPipeline[record.Spec.Pipeline] = record
+		}
+	}
+	var works []*work
+	for _, p := range pipelines {
+		record := byPipeline[p.name]
+		overlay, ok := p.overlays[environment.Name]
+		if !ok && (record == nil || record.Spec.Owner != r.Config.Name) {
+			continue // never meant for this environment
+		}
+		w := r.newWork(p, environment, snap)
+		w.cluster, w.record = cluster, record
+		delete(byPipeline, p.name)
+		switch {
+		case record != nil && record.Spec.Owner != r.Config.Name:
+			w.err = fmt.Errorf("the record %s/%s belongs to the configuration %q, not to %q; rename the pipeline, or give this configuration a namespace of its own", cluster.Namespace(), record.Name, record.Spec.Owner, r.Config.Name)
+		case !ok:
+			w.overlay = p.expected[environment.Name]
+			w.err = &missingOverlayError{overlay: w.overlay, target: w.target}
+		default:
+			w.overlay = overlay
+		}
+		works = append(works, w)
+	}
+	for name, record := range byPipeline {
+		if record.Spec.Owner == r.Config.Name {
+			works = append(works, &work{
+				target:      apply.Target{Pipeline: name, Environment: environment.Name},
+				environment: environment, cluster: cluster, record: record, snapshot: snap,
+			})
+		}
+	}
+	return works, nil
+}
+
+func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap source.Snapshot) *work {
+	w := &work{
+		target:      apply.Target{Pipeline: p.name, Environment: environment.Name},
+		environment: environment, snapshot: snap, overlay: p.overlays[environment.Name],
+		settings: p.settings[environment.Name],
+	}
+	if w.err = w.settings.err; w.err == nil {
+		w.fields, w.err = imageFields(w.settings.Images.Fields)
+	}
+	if !v1alpha1.ValidPipelineName(p.name) {
+		w.err = fmt.Errorf("the folder's name %q cannot name a record; use lower-case letters, digits, dashes and dots", p.name)
+	}
+	return w
+}
+
+// missingOverlayError says that a pipeline still stands and one of its overlays is gone.
+type missingOverlayError struct {
+	overlay string
+	target  apply.Target
+}
+
+func (e *missingOverlayError) Error() string {
+	return fmt.Sprintf("the overlay %s is gone while the pipeline's folder stands; restore it, or, to delete what runs there, add the trailer `Syncer-Allow-Prune: %s` to a commit message", e.overlay, e.target)
+}
+
+func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
+	out := make([]image.Field, len(fields))
+	for i, field := range fields {
+		var err error
+		if out[i], err = image.NewField(field.Group, field.Kind, field.Path); err != nil {
+			return nil, fmt.Errorf("%s: images.fields[%d]: %w", settingsFile, i, err)
+		}
+	}
+	return out, nil
+}
+
+// render renders every target of an agenda, as many at once as there are processors.
+func (a *agenda) render() {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, w := range a.works {
+		g.Go(func() error {
+			w.render()
+			return nil
+		})
+	}
+	_ = g.Wait() // each work keeps its own error
+}
+
+func (w *work) render() {
+	if w.err != nil || w.overlay == "" {
+		return
+	}
+	if w.plain, w.err = render.Build(w.snapshot.Files, w.overlay); w.err != nil {
+		return
+	}
+	w.refs, w.err = image.Find(w.plain, w.fields)
+}
+
+// claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
+func (a *agenda) claim() {
+	type place struct {
+		cluster *apply.Cluster
+		key     manifest.Key
+	}
+	claims := map[place][]*work{}
+	for _, w := range a.works {
+		for _, obj := range w.plain {
+			at := place{w.cluster, manifest.IDOf(obj).Key()}
+			claims[at] = append(claims[at], w)
+		}
+	}
+	for at, rivals := range claims {
+		if len(rivals) < 2 {
+			continue
+		}
+		for _, w := range rivals {
+			if w.owns(at.key) {
+				continue
+			}
+			others := slices.DeleteFunc(slices.Clone(rivals), func(o *work) bool { return o == w })
+			w.err = errors.Join(w.err, fmt.Errorf("%s/%s is in %s and in %s; keep it in one of the two", at.key.Kind, at.key.Name, w.target, others[0].target))
+		}
+	}
+}
+
+func (w *work) owns(key manifest.Key) bool {
+	if w.record == nil {
+		return false
+	}
+	return slices.ContainsFunc(w.record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
+		id := manifest.ID{APIVersion: e.APIVersion, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
+		return id.Key() == key
+	})
+}
+
+// waves splits an agenda in two: targets that bring namespaces or kinds that others may need go first.
+func (a *agenda) waves() [2][]*work {
+	var waves [2][]*work
+	for _, w := range a.works {
+		wave := 1
+		if apply.BroughtBy(w.plain).Any() {
+			wave = 0
+		}
+		waves[wave] = append(waves[wave], w)
+	}
+	return waves
+}
+
+// brings collects, for each cluster, the namespaces and kinds that its targets bring.
+func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
+	sets := map[*apply.Cluster][]manifest.Set{}
+	for _, w := range a.works {
+		sets[w.cluster] = append(sets[w.cluster], w.plain)
+	}
+	out := map[*apply.Cluster]apply.Brings{}
+	for cluster, all := range sets {
+		out[cluster] = apply.BroughtBy(all...)
+	}
+	return out
+}

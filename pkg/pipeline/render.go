@@ -1,0 +1,78 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// RenderOptions say what to print.
+type RenderOptions struct {
+	Pipeline, Environment string
+	Revision              string // "": the newest commit
+	// Tags gives what git says: tags as written, and nothing that syncer adds.
+	Tags bool
+}
+
+// Rendered is a set and what a user should know about it.
+type Rendered struct {
+	Set  manifest.Set
+	Note string // why the digests may differ from those of a sync; "" when they do not
+}
+
+// Render gives what sync would apply to one target, byte for byte. Digests come from the target's record where there
+// is one; only references that were never deployed need their registry.
+func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, error) {
+	environments, err := r.environments([]string{options.Environment})
+	if err != nil {
+		return Rendered{}, err
+	}
+	environment := environments[0]
+	snap, err := r.snapshot(ctx, options.Revision)
+	if err != nil {
+		return Rendered{}, err
+	}
+	pipelines, err := discover(snap.Files, r.Config.Source.Layout, []string{environment.Name})
+	if err != nil {
+		return Rendered{}, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+	}
+	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == options.Pipeline })
+	if i < 0 {
+		return Rendered{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
+	}
+	if pipelines[i].overlays[environment.Name] == "" {
+		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].expected[environment.Name])
+	}
+	w := r.newWork(pipelines[i], environment, snap)
+	w.render()
+	if options.Tags || w.err != nil {
+		return Rendered{Set: w.plain}, w.err
+	}
+	var note string
+	if err := r.readRecord(ctx, w); err != nil {
+		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
+	}
+	decided, err := w.decide(ctx, image.NewLookup(r.registry), r.now())
+	if err != nil {
+		return Rendered{}, err
+	}
+	set, err := w.applicable(decided.digests, r.Config.Namespace)
+	return Rendered{Set: set, Note: note}, err
+}
+
+// readRecord reads a target's record, if its cluster has one.
+func (r *Runner) readRecord(ctx context.Context, w *work) error {
+	cluster, err := r.cluster(w.environment)
+	if err != nil {
+		return err
+	}
+	if w.record, err = cluster.Record(ctx, w.target); errors.Is(err, apply.ErrNotInstalled) {
+		return nil // nothing has been deployed there
+	}
+	return err
+}

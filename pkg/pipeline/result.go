@@ -1,0 +1,85 @@
+package pipeline
+
+import (
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Result says how one target fared. A diff gives the result that a sync would have.
+type Result string
+
+const (
+	Applied   Result = "Applied"   // something changed
+	Unchanged Result = "Unchanged" // there was nothing to do
+	Failed    Result = "Failed"    // Error says why; what was there keeps running
+)
+
+// Pass is what a sync did, or what a diff says that one would do.
+type Pass struct {
+	Commit  string         `json:"commit"`
+	Targets []TargetResult `json:"targets"`
+
+	// Rewound is the commit where the branch stood before a force push, when this pass was the one to see it.
+	Rewound string `json:"-"`
+	Subject string `json:"-"`
+	Author  string `json:"-"`
+}
+
+// TargetResult is one target's part of a pass.
+type TargetResult struct {
+	Pipeline    string         `json:"pipeline"`
+	Environment string         `json:"environment"`
+	Result      Result         `json:"result"`
+	Changes     []ChangeResult `json:"changes"`
+	Images      []ImageResult  `json:"images"`
+	Error       string         `json:"error"`
+	Message     string         `json:"message"`
+
+	// Owner is who pipeline.yaml says to call.
+	Owner string `json:"-"`
+	// Drift is what was found to differ from the commit last applied, and left alone.
+	Drift []drift.Finding `json:"-"`
+}
+
+// Target names the pipeline and the environment.
+func (t *TargetResult) Target() apply.Target {
+	return apply.Target{Pipeline: t.Pipeline, Environment: t.Environment}
+}
+
+// ChangeResult is what happened to one object.
+type ChangeResult struct {
+	Object manifest.ID            `json:"object"`
+	Action manifest.Action        `json:"action"`
+	Fields []manifest.FieldChange `json:"fields,omitempty"`
+}
+
+// ImageResult is one image reference of a target and the digest that it runs by; the digest is empty where a template
+// completes the reference later.
+type ImageResult struct {
+	Object    manifest.ID `json:"object"`
+	Path      string      `json:"path"`
+	Reference string      `json:"reference"`
+	Digest    string      `json:"digest"`
+}
+
+// Failures counts the targets that failed.
+func (p *Pass) Failures() int {
+	n := 0
+	for _, t := range p.Targets {
+		if t.Result == Failed {
+			n++
+		}
+	}
+	return n
+}
+
+// Differs reports whether any target would change.
+func (p *Pass) Differs() bool {
+	for _, t := range p.Targets {
+		if len(t.Changes) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,208 @@
+// Package pipeline joins the rooms: it reads the configuration, finds the pipelines of a commit, and carries each
+// through source, render, image, apply and drift, once or for ever. It is the only package that knows them all, and
+// the home of clock and logger.
+package pipeline
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// Options are what a command adds to the configuration.
+type Options struct {
+	// CacheDir holds the copy of the repository between runs; empty: memory.
+	CacheDir string
+	// UserAgent names this build to the API servers.
+	UserAgent string
+	Log       *slog.Logger
+	// Progress is told of each target's start and end. It may be called by many goroutines. Optional.
+	Progress func(Progress)
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Progress is one step of a pass.
+type Progress struct {
+	Target apply.Target
+	Total  int           // targets in the pass
+	Result *TargetResult // nil: the target starts
+}
+
+// Runner carries one configuration out. Its methods run one at a time.
+type Runner struct {
+	Config *v1alpha1.Config
+
+	source   *source.Repository
+	registry image.Resolver
+	log      *slog.Logger
+	progress func(Progress)
+	now      func() time.Time
+	agent    string
+
+	mu       sync.Mutex
+	clusters map[v1alpha1.Cluster]*apply.Cluster
+}
+
+// Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the
+// configuration are relative to the file.
+func Open(file string, options Options) (*Runner, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration %s; name one with --config, or write it (see docs/reference/configuration.md)", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	config, err := v1alpha1.DecodeConfig(file, data)
+	if err != nil {
+		return nil, err
+	}
+	resolvePaths(config, filepath.Dir(file))
+	repository, err := openSource(config.Source, options.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := image.NewRegistry(registryHosts(config.Registries))
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{
+		Config: config, source: repository, registry: registry,
+		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
+		clusters: map[v1alpha1.Cluster]*apply.Cluster{},
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.progress == nil {
+		r.progress = func(Progress) {}
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	return r, nil
+}
+
+// Close gives the repository's cache back to other processes.
+func (r *Runner) Close() error { return r.source.Close() }
+
+func openSource(s v1alpha1.Source, cacheDir string) (*source.Repository, error) {
+	return source.Open(source.Options{
+		URL: s.URL, Branch: s.Branch, Tag: s.Tag, Semver: s.Semver, Commit: s.Commit,
+		RequireFastForward: s.RequireFastForward,
+		Auth: source.Auth{
+			Username: s.Auth.Username, PasswordFile: s.Auth.PasswordFile, TokenFile: s.Auth.TokenFile,
+			SSHKeyFile: s.Auth.SSHKeyFile, KnownHostsFile: s.Auth.KnownHostsFile, CAFile: s.Auth.CAFile,
+		},
+		CacheDir: cacheDir,
+	})
+}
+
+func registryHosts(registries []v1alpha1.Registry) []image.Host {
+	hosts := make([]image.Host, len(registries))
+	for i, r := range registries {
+		hosts[i] = image.Host{Name: r.Host, PlainHTTP: r.PlainHTTP, Mirror: r.Mirror, CAFile: r.CAFile, CredentialsFile: r.CredentialsFile}
+	}
+	return hosts
+}
+
+// resolvePaths makes the paths of a configuration absolute, so that a command works from any folder.
+func resolvePaths(config *v1alpha1.Config, folder string) {
+	paths := []*string{
+		&config.Source.Auth.PasswordFile, &config.Source.Auth.TokenFile, &config.Source.Auth.SSHKeyFile,
+		&config.Source.Auth.KnownHostsFile, &config.Source.Auth.CAFile,
+	}
+	if isLocalPath(config.Source.URL) {
+		paths = append(paths, &config.Source.URL)
+	}
+	for i := range config.Registries {
+		paths = append(paths, &config.Registries[i].CAFile, &config.Registries[i].CredentialsFile)
+	}
+	for i := range config.Environments {
+		paths = append(paths, &config.Environments[i].Cluster.Kubeconfig)
+	}
+	for _, p := range paths {
+		if *p == "" || filepath.IsAbs(*p) {
+			continue
+		}
+		if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(*p, "~/") {
+			*p = filepath.Join(home, (*p)[2:])
+			continue
+		}
+		*p = filepath.Join(folder, *p)
+	}
+}
+
+// isLocalPath tells a path from a URL and from ssh's short form host:path.
+func isLocalPath(url string) bool {
+	if strings.Contains(url, "://") {
+		return false
+	}
+	host, _, short := strings.Cut(url, ":")
+	return !short || strings.Contains(host, "/")
+}
+
+// cluster returns the connection of an environment; environments that name the same cluster share one.
+func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.clusters[environment.Cluster]; ok {
+		return c, nil
+	}
+	c, err := apply.Connect(apply.Options{
+		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
+		Namespace: r.Config.Namespace, UserAgent: r.agent,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
+	}
+	r.clusters[environment.Cluster] = c
+	return c, nil
+}
+
+// Selection narrows a command to some pipelines and environments; empty means all.
+type Selection struct{ Pipelines, Environments []string }
+
+// environments returns the selected environments in the order of the configuration.
+func (r *Runner) environments(names []string) ([]*v1alpha1.Environment, error) {
+	known := make([]string, len(r.Config.Environments))
+	var out []*v1alpha1.Environment
+	for i := range r.Config.Environments {
+		environment := &r.Config.Environments[i]
+		known[i] = environment.Name
+		if len(names) == 0 || slices.Contains(names, environment.Name) {
+			out = append(out, environment)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("there is no environment %q in the configuration; it has %s", name, strings.Join(known, ", "))
+		}
+	}
+	return out, nil
+}
+
+func names(environments []*v1alpha1.Environment) []string {
+	out := make([]string, len(environments))
+	for i, e := range environments {
+		out[i] = e.Name
+	}
+	return out
+}
+
+func compareTargets(a, b apply.Target) int {
+	return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Environment, b.Environment))
+}

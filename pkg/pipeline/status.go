@@ -1,0 +1,89 @@
+package pipeline
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// Status is what runs where.
+type Status struct {
+	Targets []TargetStatus `json:"targets"`
+}
+
+// TargetStatus is one target as its record and its live objects have it.
+type TargetStatus struct {
+	Pipeline    string                   `json:"pipeline"`
+	Environment string                   `json:"environment"`
+	Commit      string                   `json:"commit"`
+	Ready       bool                     `json:"ready"`
+	Drifted     bool                     `json:"drifted"`
+	Held        bool                     `json:"held"`
+	Message     string                   `json:"message"`
+	Images      []v1alpha1.DeployedImage `json:"images"`
+	Age         string                   `json:"age"`
+	DeployedAt  *time.Time               `json:"deployedAt"`
+}
+
+// Status reads the records of the selected targets and judges their live objects; it needs neither git nor a registry.
+// The error names the environments that cannot be read.
+func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error) {
+	works, lost, err := r.deployed(ctx, selection)
+	if err != nil {
+		return Status{Targets: []TargetStatus{}}, err
+	}
+	c := carrier{Runner: r, total: len(works)}
+	statuses := make([]TargetStatus, len(works))
+	byTarget := map[apply.Target]*TargetStatus{}
+	for i, w := range works {
+		byTarget[w.target] = &statuses[i]
+	}
+	c.each(works, func(w *work, _ *TargetResult) error {
+		*byTarget[w.target] = c.look(ctx, w)
+		return nil
+	})
+	return Status{Targets: statuses}, lost
+}
+
+func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
+	recorded := w.record.Status
+	s := TargetStatus{
+		Pipeline: w.target.Pipeline, Environment: w.target.Environment,
+		Commit: recorded.LastAppliedCommit, Images: []v1alpha1.DeployedImage{},
+	}
+	if len(recorded.History) > 0 {
+		at := recorded.History[0].Time.UTC()
+		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.now().Sub(at)))
+		s.Images = append(s.Images, recorded.History[0].Images...)
+	}
+	live, err := w.cluster.Members(ctx, w.target, w.record)
+	if err != nil {
+		s.Message = err.Error()
+		return s
+	}
+	h := healthOf(recorded.Inventory, live)
+	touched := apply.Touched(recorded.Inventory, live)
+	s.Drifted = len(touched) > 0
+	var parts []string
+	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.
+	ready := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionReady)
+	failed := ready != nil && ready.Status != "True" && ready.Reason != "Progressing" && ready.Reason != "Unhealthy"
+	if failed {
+		parts = append(parts, ready.Message)
+	}
+	s.Ready = !failed && h.status == apply.Healthy && recorded.LastAppliedCommit != ""
+	if h.message != "" {
+		parts = append(parts, h.message)
+	}
+	if s.Drifted {
+		parts = append(parts, "changed by hand: "+shorten(touched))
+	}
+	s.Message = strings.Join(parts, "; ")
+	return s
+}
