@@ -1,0 +1,56 @@
+# `make help` lists the targets. Everything that a fresh machine with Go, git, make and a C compiler lacks is built or
+# installed by them.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: build parts ## play syncer on real parts; SCRIPT=1 plays a story by itself
+	go run ./hack/demo $(if $(SCRIPT),-script)
+
+.PHONY: test
+test: parts debian ## unit, API-server and end-to-end tests with the race detector
+	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 20m ./...
+
+.PHONY: verify
+verify: tools ## gofmt, vet, staticcheck, generated files, go mod tidy, known vulnerabilities
+	hack/verify.sh
+
+.PHONY: generate
+generate: tools ## write the files that are generated from code
+	hack/generate.sh
+
+.PHONY: build
+build: ## build bin/syncer
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/syncer ./cmd/syncer
+
+.PHONY: parts
+parts: controlplane registry ## build what tests and demo run against
+
+.PHONY: controlplane
+controlplane: ## build the Kubernetes control plane into bin/controlplane
+	@hack/controlplane/build.sh bin/controlplane
+
+.PHONY: registry
+registry: ## build an image registry into bin/registry
+	@hack/registry/build.sh bin/registry
+
+.PHONY: tools
+tools: ## build controller-gen, staticcheck and govulncheck into bin/tools
+	@hack/tools/build.sh bin/tools
+
+.PHONY: debian
+debian: ## install the Debian packages that tests need
+	@hack/debian.sh
+
+.PHONY: clean
+clean: ## delete what was built here; caches stay
+	rm -rf bin .demo

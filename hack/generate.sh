@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Writes every generated file: the CRD from the Go types, and the reference pages from the commands and the types.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin/tools/controller-gen crd paths=./pkg/api/... output:crd:dir=config/crd
+go run ./hack/docs
