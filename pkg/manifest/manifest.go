@@ -121,13 +121,15 @@ var serverOwned = [][]string{
 	{"metadata", "uid"},
 }
 
-// Applicable returns a copy of the set without the fields that belong to the API server.
+// Applicable returns a copy of the set without the fields that belong to the API server, and with the stringData of
+// Secrets in data.
 func (s Set) Applicable() Set {
 	out := s.Copy()
 	for _, obj := range out {
 		for _, path := range serverOwned {
 			unstructured.RemoveNestedField(obj.Object, path...)
 		}
+		encodeStringData(obj)
 	}
 	return out
 }

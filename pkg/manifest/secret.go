@@ -19,6 +19,25 @@ func IsSecret(obj *unstructured.Unstructured) bool {
 	return obj.GetKind() == "Secret" && obj.GetAPIVersion() == "v1"
 }
 
+// encodeStringData moves a Secret's stringData to data, as the API server does when it stores one. Applied as
+// stringData, a key would be owned under that name only: another manager's write to it would go unnoticed, and a key
+// that git drops would stay.
+func encodeStringData(obj *unstructured.Unstructured) {
+	plain, found, err := unstructured.NestedStringMap(obj.Object, "stringData")
+	if !IsSecret(obj) || !found || err != nil {
+		return // the API server judges values that are not text
+	}
+	data, ok := obj.Object["data"].(map[string]any)
+	if !ok {
+		data = map[string]any{}
+		obj.Object["data"] = data
+	}
+	for key, value := range plain {
+		data[key] = base64.StdEncoding.EncodeToString([]byte(value))
+	}
+	delete(obj.Object, "stringData")
+}
+
 // hidden reports whether the values below a path must not be shown.
 func hidden(obj *unstructured.Unstructured, path Path) bool {
 	if len(path) == 3 && path[0].Name == "metadata" && path[1].Name == "annotations" && path[2].Name == lastApplied {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
@@ -15,13 +14,16 @@ import (
 // Diff says what syncing a revision would change, from server-side dry runs; "" is the newest commit. It writes
 // nothing. A target's Result is the one that a sync would have.
 func (r *Runner) Diff(ctx context.Context, revision string, selection Selection) (*Pass, error) {
+	if _, err := r.environments(selection.Environments); err != nil {
+		return nil, err // before the network is asked
+	}
 	snap, err := r.snapshot(ctx, revision)
 	if err != nil {
 		return nil, err
 	}
 	agenda, err := r.plan(ctx, snap, selection)
 	if err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+		return nil, err
 	}
 	c := carrier{
 		Runner: r, lookup: image.NewLookup(r.registry), brings: agenda.brings(),

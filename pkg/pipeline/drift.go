@@ -16,6 +16,9 @@ import (
 // Drift compares every object of the selected targets with the commit last applied there, by server-side dry runs. It
 // writes nothing. The report is good as far as it goes; the error names the targets that could not be compared.
 func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, error) {
+	if _, err := r.environments(selection.Environments); err != nil {
+		return drift.Report{}, err // before the network is asked
+	}
 	snap, err := r.source.Fetch(ctx)
 	if err != nil {
 		return drift.Report{}, err
@@ -105,9 +108,9 @@ func (c *carrier) setAt(ctx context.Context, w *work, commit string) (manifest.S
 	if w.snapshot, err = c.source.At(ctx, commit); err != nil {
 		return nil, fmt.Errorf("reading the commit last applied: %w", err)
 	}
-	pipelines, err := discover(w.snapshot.Files, c.Config.Source.Layout, []string{w.environment.Name})
+	pipelines, err := c.discover(w.snapshot)
 	if err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", commit, err)
+		return nil, err
 	}
 	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == w.target.Pipeline })
 	if i < 0 || pipelines[i].overlays[w.environment.Name] == "" {

@@ -31,10 +31,14 @@ func InstallManifests(namespace string) (manifest.Set, error) {
 	return set, nil
 }
 
-// moveTo renames the namespace wherever an object of config names it.
+// moveTo renames the namespace wherever an object of config names it. The binding gets a name of its own, because a
+// second syncer in the cluster needs one for another service account.
 func moveTo(obj *unstructured.Unstructured, namespace string) error {
-	if obj.GetKind() == "Namespace" {
+	switch obj.GetKind() {
+	case "Namespace":
 		obj.SetName(namespace)
+	case "ClusterRoleBinding":
+		obj.SetName(obj.GetName() + "-" + namespace)
 	}
 	if obj.GetNamespace() == v1alpha1.DefaultNamespace {
 		obj.SetNamespace(namespace)

@@ -20,6 +20,7 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
 	}
+	r.progress = r.logTarget
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
 	var last source.Snapshot
 	for ctx.Err() == nil {
@@ -47,6 +48,22 @@ func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options S
 	snap.Rewound = ""
 	if _, err := r.carry(ctx, snap, options); err != nil {
 		r.failed(ctx, err)
+	}
+}
+
+// logTarget writes the one line of a finished target. A target at rest is silent.
+func (r *Runner) logTarget(p Progress) {
+	if p.Result == nil {
+		return
+	}
+	log := r.log.With("pipeline", p.Target.Pipeline, "environment", p.Target.Environment, "commit", p.Commit, "took", p.Took.Round(time.Millisecond))
+	switch p.Result.Result {
+	case Failed:
+		log.Error("target failed", "error", p.Result.Error, "owner", p.Result.Owner)
+	case Applied:
+		log.Info("target applied", "changes", len(p.Result.Changes), "message", p.Result.Message)
+	default:
+		log.Debug("target unchanged")
 	}
 }
 

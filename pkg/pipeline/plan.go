@@ -47,7 +47,7 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	if err != nil {
 		return nil, err
 	}
-	pipelines, err := discover(snap.Files, r.Config.Source.Layout, names(environments))
+	pipelines, err := r.discover(snap)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,19 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	return a, nil
 }
 
+// discover finds the pipelines of a snapshot in every environment of the configuration.
+func (r *Runner) discover(snap source.Snapshot) ([]*found, error) {
+	all, err := r.environments(nil)
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := discover(snap.Files, r.Config.Source.Layout, names(all))
+	if err != nil {
+		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+	}
+	return pipelines, nil
+}
+
 func checkSelection(selection Selection, pipelines []*found, known map[string]bool, a *agenda) error {
 	for _, name := range selection.Pipelines {
 		exists := slices.ContainsFunc(pipelines, func(p *found) bool { return p.name == name })
@@ -88,7 +101,7 @@ func checkSelection(selection Selection, pipelines []*found, known map[string]bo
 			}
 			return fmt.Errorf("there is no pipeline %q in the repository; it has %s", name, strings.Join(all, ", "))
 		case !known[name] && len(a.lost) == 0:
-			return fmt.Errorf("pipeline %s has no overlay for %s", name, strings.Join(selection.Environments, ", "))
+			return fmt.Errorf("pipeline %s has no overlay for %s", name, strings.Join(selection.Environments, " and "))
 		}
 	}
 	return nil
@@ -209,9 +222,12 @@ func (a *agenda) claim() {
 		key     manifest.Key
 	}
 	claims := map[place][]*work{}
+	ids := map[manifest.Key]manifest.ID{}
 	for _, w := range a.works {
 		for _, obj := range w.plain {
-			at := place{w.cluster, manifest.IDOf(obj).Key()}
+			id := manifest.IDOf(obj)
+			at := place{w.cluster, id.Key()}
+			ids[id.Key()] = id
 			claims[at] = append(claims[at], w)
 		}
 	}
@@ -224,7 +240,7 @@ func (a *agenda) claim() {
 				continue
 			}
 			others := slices.DeleteFunc(slices.Clone(rivals), func(o *work) bool { return o == w })
-			w.err = errors.Join(w.err, fmt.Errorf("%s/%s is in %s and in %s; keep it in one of the two", at.key.Kind, at.key.Name, w.target, others[0].target))
+			w.err = errors.Join(w.err, fmt.Errorf("%s is in %s and in %s; keep it in one of the two", ids[at.key], w.target, others[0].target))
 		}
 	}
 }

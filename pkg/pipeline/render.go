@@ -37,9 +37,9 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	if err != nil {
 		return Rendered{}, err
 	}
-	pipelines, err := discover(snap.Files, r.Config.Source.Layout, []string{environment.Name})
+	pipelines, err := r.discover(snap)
 	if err != nil {
-		return Rendered{}, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+		return Rendered{}, err
 	}
 	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == options.Pipeline })
 	if i < 0 {

@@ -37,8 +37,10 @@ type Options struct {
 // Progress is one step of a pass.
 type Progress struct {
 	Target apply.Target
-	Total  int           // targets in the pass
+	Total  int // targets in the pass
+	Commit string
 	Result *TargetResult // nil: the target starts
+	Took   time.Duration
 }
 
 // Runner carries one configuration out. Its methods run one at a time.

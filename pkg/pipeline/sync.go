@@ -33,6 +33,9 @@ const targetsAtOnce = 8
 // Once carries the newest commit into every selected target. Targets do not depend on each other's success: the error
 // is about the pass as a whole, such as an unreachable repository; each target has its own.
 func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
+	if _, err := r.environments(options.Environments); err != nil {
+		return nil, err // before the network is asked
+	}
 	snap, err := r.source.Fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -44,7 +47,7 @@ func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions) (*Pass, error) {
 	agenda, err := r.plan(ctx, snap, options.Selection)
 	if err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+		return nil, err
 	}
 	c := carrier{
 		Runner: r, options: options, lookup: image.NewLookup(r.registry), brings: agenda.brings(),
@@ -96,22 +99,8 @@ func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 	if err := c.reconcile(ctx, w, &result); err != nil {
 		result.Result, result.Error = Failed, err.Error()
 	}
-	c.report(w, &result, c.now().Sub(started))
-	c.progress(Progress{Target: w.target, Total: c.total, Result: &result})
+	c.progress(Progress{Target: w.target, Total: c.total, Commit: w.snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
 	return result
-}
-
-// report writes the one log line of a target, and none for a target at rest.
-func (c *carrier) report(w *work, result *TargetResult, took time.Duration) {
-	log := c.log.With("pipeline", result.Pipeline, "environment", result.Environment, "commit", w.snapshot.Commit, "took", took.Round(time.Millisecond))
-	switch result.Result {
-	case Failed:
-		log.Error("target failed", "error", result.Error, "owner", result.Owner)
-	case Applied:
-		log.Info("target applied", "changes", len(result.Changes))
-	default:
-		log.Debug("target unchanged")
-	}
 }
 
 func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {

@@ -1,0 +1,164 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// What can be wrong, for callers that branch on it with errors.Is.
+var (
+	ErrBranchNotFound     = errors.New("branch not found")
+	ErrTagNotFound        = errors.New("tag not found")
+	ErrNoVersion          = errors.New("no tag matches the semver range")
+	ErrCommitNotFound     = errors.New("commit not found")
+	ErrRevision           = errors.New("revision not understood")
+	ErrEmptyRepository    = errors.New("repository is empty")
+	ErrRepositoryNotFound = errors.New("repository not found")
+	ErrAuth               = errors.New("access refused")
+	ErrHostKey            = errors.New("ssh host key not trusted")
+	ErrTLS                = errors.New("TLS certificate not trusted")
+	ErrUnreachable        = errors.New("remote unreachable")
+	ErrIncomplete         = errors.New("objects missing")
+	ErrNotFastForward     = errors.New("branch was rewound")
+
+	// ErrSubmodule and ErrOutside come from Snapshot.Files, in a *fs.PathError.
+	ErrSubmodule = errors.New("is a git submodule, which syncer does not follow")
+	ErrOutside   = errors.New("symbolic link leaves the repository")
+)
+
+var errEmpty = fmt.Errorf("%w: it has no commit yet: push one", ErrEmptyRepository)
+
+// transientError marks what may pass by itself, so that a retry is worth it.
+type transientError struct{ error }
+
+func (e transientError) Unwrap() error { return e.error }
+
+// storageError says that the cache, not the remote, is at fault.
+type storageError struct{ error }
+
+func (e storageError) Unwrap() error { return e.error }
+
+func unreachable(cause error) error {
+	return transientError{fmt.Errorf("%w: %w", ErrUnreachable, cause)}
+}
+
+// explain turns what a transport says into an error of this package. The
+// address and the text of server answers are left out on purpose: they can
+// hold credentials.
+func explain(err error) error {
+	var (
+		unexpected *plumbing.UnexpectedError
+		permanent  *plumbing.PermanentError
+		status     *githttp.Err
+		inURL      *url.Error
+		line       *pktline.ErrorLine
+		garbage    *packp.ErrUnexpectedData
+	)
+	switch {
+	case err == nil || isExplained(err):
+		return err
+	case errors.As(err, &status):
+		return explainStatus(status.StatusCode())
+	case errors.As(err, &unexpected): // has no Unwrap
+		return explain(unexpected.Err)
+	case errors.As(err, &permanent): // has no Unwrap
+		return explain(permanent.Err)
+	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
+		return ErrAuth
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return fmt.Errorf("%w, or hidden from these credentials", ErrRepositoryNotFound)
+	case errors.Is(err, transport.ErrEmptyRemoteRepository):
+		return errEmpty
+	case isTLS(err):
+		return fmt.Errorf("%w: %w; if the certificate is of a CA of your own, name its file in caFile", ErrTLS, inner(err))
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &inURL):
+		return explainNet(inURL.Err)
+	case errors.As(err, &line):
+		return explainLine(line.Text)
+	case errors.As(err, &garbage), errors.Is(err, pktline.ErrInvalidPktLen):
+		return fmt.Errorf("%w: the answer is not that of a git server: check the address", ErrRepositoryNotFound)
+	default:
+		return explainNet(err)
+	}
+}
+
+func explainStatus(code int) error {
+	err := fmt.Errorf("%w: the server answered %d %s", ErrUnreachable, code, http.StatusText(code))
+	if code >= 500 || code == http.StatusTooManyRequests {
+		return transientError{err}
+	}
+	return err
+}
+
+func explainNet(err error) error {
+	if errors.As(err, new(*fs.PathError)) {
+		return err // a file of ours; its errno would pass for a net.Error
+	}
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, packp.ErrEmptyInput) {
+		return unreachable(err)
+	}
+	return err
+}
+
+// explainLine reads what a git server says in its own words.
+func explainLine(text string) error {
+	lower := strings.ToLower(text)
+	switch {
+	case strings.Contains(lower, "not our ref"):
+		// The ref moved between the listing and the request.
+		return transientError{fmt.Errorf("the server says %q", text)}
+	case strings.Contains(lower, "not found"), strings.Contains(lower, "does not exist"),
+		strings.Contains(lower, "not appear to be a git repository"), strings.Contains(lower, "no such repository"),
+		strings.Contains(lower, "could not be found"), strings.Contains(lower, "not a git repository"):
+		return fmt.Errorf("%w, or hidden from these credentials: the server says %q", ErrRepositoryNotFound, text)
+	case strings.Contains(lower, "denied"), strings.Contains(lower, "unauthorized"):
+		return fmt.Errorf("%w: the server says %q", ErrAuth, text)
+	default:
+		return fmt.Errorf("the server says %q", text)
+	}
+}
+
+func isExplained(err error) bool {
+	for _, known := range []error{
+		ErrBranchNotFound, ErrTagNotFound, ErrNoVersion, ErrCommitNotFound, ErrEmptyRepository, ErrRepositoryNotFound,
+		ErrAuth, ErrHostKey, ErrTLS, ErrUnreachable, ErrIncomplete, ErrNotFastForward,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return errors.As(err, new(transientError)) || errors.As(err, new(storageError))
+}
+
+func isTLS(err error) bool {
+	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) ||
+		errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError))
+}
+
+// inner drops the address that net/http puts before its errors.
+func inner(err error) error {
+	var inURL *url.Error
+	if errors.As(err, &inURL) {
+		return inURL.Err
+	}
+	return err
+}

@@ -1,0 +1,9 @@
+package source
+
+import "time"
+
+// LimitPacks sets after how many packs a cache is fetched anew.
+func LimitPacks(r *Repository, n int) { r.origin.(*remote).limits.packs = n }
+
+// LimitListing sets how long a server may take to tell its refs.
+func LimitListing(r *Repository, d time.Duration) { r.origin.(*remote).limits.list = d }

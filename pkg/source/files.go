@@ -1,0 +1,308 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+)
+
+// maxLinks is how many symbolic links one path may lead through, as in Linux.
+const maxLinks = 40
+
+var errLinkLoop = errors.New("too many symbolic links: is it a loop?")
+
+// files is a commit as a file system. Folders are in memory; the content of a
+// file is read when somebody asks for it.
+type files struct {
+	store *store
+	root  *dir
+	time  time.Time
+}
+
+var (
+	_ fs.ReadDirFS  = (*files)(nil)
+	_ fs.ReadFileFS = (*files)(nil)
+	_ fs.StatFS     = (*files)(nil)
+	_ fs.ReadLinkFS = (*files)(nil)
+)
+
+// Open opens a file or a folder. Links are followed.
+func (f *files) Open(name string) (fs.File, error) {
+	e, err := f.resolve("open", name, true)
+	if err != nil {
+		return nil, err
+	}
+	info := f.info(path.Base(name), e)
+	if e.dir != nil {
+		return &openDir{files: f, info: info, name: name}, nil
+	}
+	return &openFile{info: info, name: name}, nil
+}
+
+// ReadFile returns the content of a file. Links are followed.
+func (f *files) ReadFile(name string) ([]byte, error) {
+	e, err := f.resolve("readfile", name, true)
+	if err != nil {
+		return nil, err
+	}
+	if e.dir != nil {
+		return nil, &fs.PathError{Op: "readfile", Path: name, Err: errors.New("is a directory")}
+	}
+	data, err := f.store.blob(e.hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "readfile", Path: name, Err: err}
+	}
+	return data, nil
+}
+
+// ReadDir lists a folder, sorted by name. Links in it are listed as links.
+func (f *files) ReadDir(name string) ([]fs.DirEntry, error) {
+	e, err := f.resolve("readdir", name, true)
+	if err != nil {
+		return nil, err
+	}
+	return f.list(name, e)
+}
+
+func (f *files) list(name string, e entry) ([]fs.DirEntry, error) {
+	if e.dir == nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
+	}
+	if e.mode == filemode.Submodule {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: ErrSubmodule}
+	}
+	list := make([]fs.DirEntry, len(e.dir.entries))
+	for i, item := range e.dir.entries {
+		list[i] = f.info(item.name, item)
+	}
+	return list, nil
+}
+
+// Stat describes what a path leads to. Links are followed.
+func (f *files) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
+
+// Lstat describes what stands at a path, be it a link.
+func (f *files) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
+
+func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
+	e, err := f.resolve(op, name, follow)
+	if err != nil {
+		return nil, err
+	}
+	return f.info(path.Base(name), e).Info()
+}
+
+// ReadLink returns where a link points.
+func (f *files) ReadLink(name string) (string, error) {
+	e, err := f.resolve("readlink", name, false)
+	if err != nil {
+		return "", err
+	}
+	if e.mode != filemode.Symlink {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	target, err := f.store.blob(e.hash)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	return string(target), nil
+}
+
+// resolve walks a path from the root as a kernel does: ".." in the target of a
+// link is the parent of the folder where the walk stands.
+func (f *files) resolve(op, name string, follow bool) (entry, error) {
+	if !fs.ValidPath(name) {
+		return entry{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	e, err := f.walk(name, follow)
+	if err != nil {
+		return entry{}, &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return e, nil
+}
+
+func (f *files) walk(name string, follow bool) (entry, error) {
+	stack := []entry{{mode: filemode.Dir, dir: f.root}} // the folders walked through, then the current thing
+	var names []string                                  // how the walk got to the end of the stack
+	todo := steps(name, "")
+	for links := 0; len(todo) > 0; {
+		next := todo[0]
+		todo = todo[1:]
+		here := stack[len(stack)-1]
+		if here.mode == filemode.Submodule {
+			return entry{}, fmt.Errorf("%s %w", strings.Join(names, "/"), ErrSubmodule)
+		}
+		if here.dir == nil { // a file in the middle of a path
+			return entry{}, fs.ErrNotExist
+		}
+		switch next.name {
+		case "", ".":
+			continue
+		case "..":
+			if len(names) == 0 {
+				return entry{}, fmt.Errorf("%w: %s", ErrOutside, next.link)
+			}
+			stack, names = stack[:len(stack)-1], names[:len(names)-1]
+			continue
+		}
+		e, ok := here.dir.find(next.name)
+		if !ok {
+			return entry{}, fs.ErrNotExist
+		}
+		if e.mode != filemode.Symlink || (len(todo) == 0 && !follow) {
+			stack, names = append(stack, e), append(names, next.name)
+			continue
+		}
+		if links++; links > maxLinks {
+			return entry{}, errLinkLoop
+		}
+		target, err := f.store.blob(e.hash)
+		if err != nil {
+			return entry{}, err
+		}
+		link := fmt.Sprintf("%s points to %s", path.Join(append(names[:len(names):len(names)], next.name)...), target)
+		if bytes.HasPrefix(target, []byte("/")) {
+			return entry{}, fmt.Errorf("%w: %s", ErrOutside, link)
+		}
+		todo = append(steps(string(target), link), todo...)
+	}
+	return stack[len(stack)-1], nil
+}
+
+// step is one name on a path, with the link whose target it comes from.
+type step struct{ name, link string }
+
+func steps(name, link string) []step {
+	var list []step
+	for part := range strings.SplitSeq(name, "/") {
+		list = append(list, step{part, link})
+	}
+	return list
+}
+
+func (f *files) info(name string, e entry) *fileInfo {
+	return &fileInfo{files: f, name: name, entry: e}
+}
+
+// fileInfo is both a directory entry and, with its size known, a FileInfo.
+type fileInfo struct {
+	files *files
+	name  string
+	entry entry
+	size  int64
+}
+
+func (i *fileInfo) Name() string               { return i.name }
+func (i *fileInfo) Size() int64                { return i.size }
+func (i *fileInfo) ModTime() time.Time         { return i.files.time }
+func (i *fileInfo) IsDir() bool                { return i.entry.dir != nil }
+func (i *fileInfo) Sys() any                   { return nil }
+func (i *fileInfo) Type() fs.FileMode          { return i.Mode().Type() }
+func (i *fileInfo) String() string             { return fs.FormatDirEntry(i) }
+func (i *fileInfo) Info() (fs.FileInfo, error) { return i.sized() }
+
+func (i *fileInfo) Mode() fs.FileMode {
+	switch i.entry.mode {
+	case filemode.Dir, filemode.Submodule:
+		return fs.ModeDir | 0o555
+	case filemode.Symlink:
+		return fs.ModeSymlink | 0o777
+	case filemode.Executable:
+		return 0o555
+	default:
+		return 0o444
+	}
+}
+
+func (i *fileInfo) sized() (*fileInfo, error) {
+	if i.entry.dir != nil {
+		return i, nil
+	}
+	size, err := i.files.store.size(i.entry.hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: i.name, Err: err}
+	}
+	sized := *i
+	sized.size = size
+	return &sized, nil
+}
+
+// openFile reads its content at the first Read.
+type openFile struct {
+	info    *fileInfo
+	name    string
+	content *bytes.Reader
+	closed  bool
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info.sized() }
+
+func (f *openFile) Read(b []byte) (int, error) {
+	if f.closed {
+		return 0, &fs.PathError{Op: "read", Path: f.name, Err: fs.ErrClosed}
+	}
+	if f.content == nil {
+		data, err := f.info.files.store.blob(f.info.entry.hash)
+		if err != nil {
+			return 0, &fs.PathError{Op: "read", Path: f.name, Err: err}
+		}
+		f.content = bytes.NewReader(data)
+	}
+	return f.content.Read(b)
+}
+
+func (f *openFile) Close() error {
+	if f.closed {
+		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+	}
+	f.closed, f.content = true, nil
+	return nil
+}
+
+type openDir struct {
+	files  *files
+	info   *fileInfo
+	name   string
+	next   int
+	closed bool
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+
+func (d *openDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.name, Err: errors.New("is a directory")}
+}
+
+func (d *openDir) Close() error {
+	if d.closed {
+		return &fs.PathError{Op: "close", Path: d.name, Err: fs.ErrClosed}
+	}
+	d.closed = true
+	return nil
+}
+
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if d.closed {
+		return nil, &fs.PathError{Op: "readdir", Path: d.name, Err: fs.ErrClosed}
+	}
+	all, err := d.files.list(d.name, d.info.entry)
+	if err != nil {
+		return nil, err
+	}
+	rest := all[d.next:]
+	if n > 0 {
+		if len(rest) == 0 {
+			return nil, io.EOF
+		}
+		rest = rest[:min(n, len(rest))]
+	}
+	d.next += len(rest)
+	return rest, nil
+}

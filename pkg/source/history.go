@@ -1,0 +1,131 @@
+package source
+
+import (
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// A store may hold a shallow history: a commit whose parent is not there is
+// where it ends. So a walk cannot always tell that something is not an
+// ancestor, and says so.
+
+// ancestors are the commits reachable from one, with itself, as far as the
+// store goes.
+func (s *store) ancestors(from plumbing.Hash) (map[plumbing.Hash]bool, error) {
+	seen := map[plumbing.Hash]bool{}
+	for todo := []plumbing.Hash{from}; len(todo) > 0; {
+		hash := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[hash] || !s.has(hash) {
+			continue
+		}
+		commit, err := s.commit(hash)
+		if err != nil {
+			return nil, err
+		}
+		seen[hash] = true
+		todo = append(todo, commit.ParentHashes...)
+	}
+	return seen, nil
+}
+
+type lineage int
+
+const (
+	leadsBack lineage = iota // the old commit is an ancestor
+	rewound                  // it is not
+	unknown                  // the fetched history ends too early to tell
+)
+
+// compare tells whether the history of a commit leads back to an old one.
+// older holds the ancestors of the old commit, as far as known: none of them
+// can have it as an ancestor, so the walk stops there, and a history that was
+// rewritten near its end is judged without its far end.
+func (s *store) compare(now, old plumbing.Hash, older map[plumbing.Hash]bool) (lineage, error) {
+	seen := map[plumbing.Hash]bool{}
+	result := rewound
+	for todo := []plumbing.Hash{now}; len(todo) > 0; todo = todo[1:] { // breadth first: the old one is near
+		hash := todo[0]
+		if hash == old {
+			return leadsBack, nil
+		}
+		if seen[hash] || older[hash] {
+			continue
+		}
+		seen[hash] = true
+		if !s.has(hash) {
+			result = unknown
+			continue
+		}
+		commit, err := s.commit(hash)
+		if err != nil {
+			return unknown, err
+		}
+		todo = append(todo, commit.ParentHashes...)
+	}
+	return result, nil
+}
+
+// between lists the commits reachable from one and not among the excluded,
+// newest first and children before their parents.
+func (s *store) between(excluded map[plumbing.Hash]bool, to plumbing.Hash) ([]Commit, error) {
+	commits := map[plumbing.Hash]*object.Commit{}
+	children := map[plumbing.Hash]int{} // how many of the listed commits have it as a parent
+	for todo := []plumbing.Hash{to}; len(todo) > 0; {
+		hash := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if commits[hash] != nil || excluded[hash] || !s.has(hash) {
+			continue
+		}
+		commit, err := s.commit(hash)
+		if err != nil {
+			return nil, err
+		}
+		commits[hash] = commit
+		for _, parent := range commit.ParentHashes {
+			children[parent]++
+			todo = append(todo, parent)
+		}
+	}
+	var list []Commit
+	var ready []*object.Commit // all children listed; the newest last
+	if first := commits[to]; first != nil {
+		ready = append(ready, first)
+	}
+	for len(ready) > 0 {
+		commit := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		list = append(list, describe(commit))
+		for _, parent := range commit.ParentHashes {
+			if children[parent]--; children[parent] > 0 || commits[parent] == nil {
+				continue
+			}
+			at, _ := slices.BinarySearchFunc(ready, commits[parent], func(a, b *object.Commit) int {
+				return a.Committer.When.Compare(b.Committer.When)
+			})
+			ready = slices.Insert(ready, at, commits[parent])
+		}
+	}
+	return list, nil
+}
+
+// since lists the commits up to one that are not reachable from a revision,
+// which need not be in the store.
+func (s *store) since(from *revision, end plumbing.Hash, known refs, g goal) ([]Commit, error) {
+	if from == nil {
+		commit, err := s.commit(end)
+		if err != nil {
+			return nil, err
+		}
+		return []Commit{describe(commit)}, nil
+	}
+	var excluded map[plumbing.Hash]bool
+	if start, err := s.resolve(*from, known, g); err == nil {
+		if excluded, err = s.ancestors(start); err != nil {
+			return nil, err
+		}
+	}
+	return s.between(excluded, end)
+}

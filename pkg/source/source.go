@@ -1,0 +1,290 @@
+// Package source reads a git repository: it follows a branch, a tag, a semver
+// range or one commit, and gives the files of a commit as a read-only fs.FS
+// straight over git's objects, without a working directory. It touches nothing
+// but the remote and its own cache folder: it writes to no repository, runs no
+// program, and follows no submodule.
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Options say which repository to read, what of it to follow, and how to get
+// in. The zero value of everything but URL is useful.
+type Options struct {
+	// URL is an https, http or ssh address (ssh://host/path or host:path), a
+	// file:// address, or a local path, which is read where it is.
+	URL string
+
+	// At most one of these says what to follow; none means the branch that the
+	// remote's HEAD names. Semver is a range over tags such as ">=1.2 <2";
+	// Commit is a full hash.
+	Branch, Tag, Semver, Commit string
+
+	// RequireFastForward refuses a branch that no longer leads back to where
+	// it was (ErrNotFastForward). Only for branches.
+	RequireFastForward bool
+
+	Auth Auth
+
+	// CacheDir is the parent folder of the caches, one per URL. When it is
+	// empty, cannot be written or is in use by another process, objects are
+	// kept in memory.
+	CacheDir string
+}
+
+// Auth names the files that hold the credentials. They are read again at each
+// fetch, so that a rotated secret is picked up. What does not apply to the
+// kind of URL is ignored.
+type Auth struct {
+	// Username goes with PasswordFile, or with TokenFile where a host wants
+	// the token as a password; for ssh it is the user, "git" when empty.
+	Username     string
+	PasswordFile string
+	// TokenFile alone is sent as a bearer token.
+	TokenFile string
+	// SSHKeyFile is a private key without a passphrase; when empty, the ssh
+	// agent is asked.
+	SSHKeyFile string
+	// KnownHostsFile is mandatory for ssh in effect: when empty, the file of
+	// the user (~/.ssh/known_hosts) has to know the host.
+	KnownHostsFile string
+	// CAFile holds PEM certificates to trust besides the system's.
+	CAFile string
+}
+
+// Commit is one commit as git log prints it.
+type Commit struct {
+	Hash    string
+	Author  string // Name <mail>
+	Subject string
+	Message string    // without trailing newlines
+	Time    time.Time // of the committer
+}
+
+// Snapshot is one commit and a read-only view of its files. Files stays
+// readable whatever is fetched afterwards, and after Close; it may be used by
+// many goroutines.
+type Snapshot struct {
+	Commit  string
+	Author  string // Name <mail>
+	Subject string
+	Message string    // without trailing newlines
+	Time    time.Time // of the committer
+
+	// Rewound is the commit where the branch stood before, when the fetch that
+	// returned this snapshot found that the branch no longer leads back to it.
+	Rewound string
+
+	Files fs.FS
+}
+
+// Repository is one git repository under one set of options. Its methods may
+// be called by many goroutines and run one at a time.
+type Repository struct {
+	place  location
+	origin origin
+	busy   chan struct{} // holds one token while a method runs
+	closed bool
+}
+
+// origin is a repository reached over the network, or one on this machine.
+type origin interface {
+	fetch(ctx context.Context) (Snapshot, error)
+	at(ctx context.Context, rev revision) (Snapshot, error)
+	since(ctx context.Context, from *revision, to revision) ([]Commit, error)
+	close() error
+}
+
+// Open checks the options. It touches neither network nor disk.
+func Open(opts Options) (*Repository, error) {
+	if opts.URL == "" {
+		return nil, errors.New("source url is empty")
+	}
+	place, err := parseLocation(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	follow, err := parseGoal(opts)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", place, err)
+	}
+	if opts.Auth.PasswordFile != "" && opts.Auth.TokenFile != "" {
+		return nil, fmt.Errorf("source %s: passwordFile and tokenFile are both set: keep one", place)
+	}
+	if place.kind == overHTTP && opts.Auth.PasswordFile != "" && cmp.Or(opts.Auth.Username, place.user) == "" {
+		return nil, fmt.Errorf("source %s: passwordFile needs a username", place)
+	}
+	r := &Repository{place: place, busy: make(chan struct{}, 1)}
+	if place.kind == onDisk {
+		r.origin = &local{path: place.path, goal: follow}
+		return r, nil
+	}
+	r.origin = &remote{
+		place:  place,
+		goal:   follow,
+		auth:   opts.Auth,
+		limits: defaultLimits,
+		shelf:  newShelf(opts.CacheDir, place),
+	}
+	return r, nil
+}
+
+// Fetch returns the newest commit of what is followed. It asks the remote
+// where the ref stands and transfers objects only when it moved; when it did
+// not, the same Snapshot comes back. After an error the last Snapshot remains
+// as good as it was.
+func (r *Repository) Fetch(ctx context.Context) (Snapshot, error) {
+	if err := r.enter(ctx); err != nil {
+		return Snapshot{}, fmt.Errorf("fetching %s: %w", r.place, err)
+	}
+	defer r.leave()
+	snap, err := r.origin.fetch(ctx)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("fetching %s: %w", r.place, err)
+	}
+	return snap, nil
+}
+
+// At returns the snapshot of a commit, a branch, a tag, an abbreviated hash
+// (four digits or more), or HEAD, which is what Fetch follows; each may be
+// followed by ~N and ^N. What the fetched history lacks is fetched, in the end
+// all history there is. It does not change what the next Fetch compares with.
+func (r *Repository) At(ctx context.Context, rev string) (Snapshot, error) {
+	parsed, err := parseRevision(rev)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if err := r.enter(ctx); err != nil {
+		return Snapshot{}, fmt.Errorf("reading %s of %s: %w", rev, r.place, err)
+	}
+	defer r.leave()
+	snap, err := r.origin.at(ctx, parsed)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("reading %s of %s: %w", rev, r.place, err)
+	}
+	return snap, nil
+}
+
+// Since returns the commits that are reachable from one revision (to) and not
+// from another (from), newest first. It reaches as far back as the fetched
+// history does: a from that is not in it bounds nothing. An empty from gives
+// just the commit to.
+func (r *Repository) Since(ctx context.Context, from, to string) ([]Commit, error) {
+	end, err := parseRevision(to)
+	if err != nil {
+		return nil, err
+	}
+	var start *revision
+	if from != "" {
+		parsed, err := parseRevision(from)
+		if err != nil {
+			return nil, err
+		}
+		start = &parsed
+	}
+	if err := r.enter(ctx); err != nil {
+		return nil, fmt.Errorf("listing commits of %s: %w", r.place, err)
+	}
+	defer r.leave()
+	commits, err := r.origin.since(ctx, start, end)
+	if err != nil {
+		return nil, fmt.Errorf("listing commits of %s up to %s: %w", r.place, to, err)
+	}
+	return commits, nil
+}
+
+// Close lets go of the cache folder and of idle connections. Snapshots stay
+// readable.
+func (r *Repository) Close() error {
+	r.busy <- struct{}{}
+	defer r.leave()
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return r.origin.close()
+}
+
+func (r *Repository) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r.busy <- struct{}{}:
+	}
+	if r.closed {
+		r.leave()
+		return os.ErrClosed
+	}
+	return nil
+}
+
+func (r *Repository) leave() { <-r.busy }
+
+// goal is what a repository follows. At most one of the strings is set.
+type goal struct {
+	branch, tag, commit string
+	semver              *semver.Constraints
+	semverText          string
+	fastForward         bool
+}
+
+var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+func parseGoal(opts Options) (goal, error) {
+	var set []string
+	for _, key := range []struct{ name, value string }{
+		{"branch", opts.Branch}, {"tag", opts.Tag}, {"semver", opts.Semver}, {"commit", opts.Commit},
+	} {
+		if key.value != "" {
+			set = append(set, key.name)
+		}
+	}
+	if len(set) > 1 {
+		return goal{}, fmt.Errorf("%s are set: keep one", strings.Join(set, " and "))
+	}
+	g := goal{
+		branch:      strings.TrimPrefix(opts.Branch, "refs/heads/"),
+		tag:         strings.TrimPrefix(opts.Tag, "refs/tags/"),
+		commit:      strings.ToLower(opts.Commit),
+		semverText:  opts.Semver,
+		fastForward: opts.RequireFastForward,
+	}
+	if g.commit != "" && !fullHash.MatchString(g.commit) {
+		return goal{}, fmt.Errorf("commit %q is not a full hash of 40 digits", opts.Commit)
+	}
+	if opts.Semver != "" {
+		constraint, err := semver.NewConstraint(opts.Semver)
+		if err != nil {
+			return goal{}, fmt.Errorf("semver range %q: %w", opts.Semver, err)
+		}
+		g.semver = constraint
+	}
+	if g.fastForward && (g.tag != "" || g.commit != "" || g.semver != nil) {
+		return goal{}, fmt.Errorf("requireFastForward is for branches, and %s is set", set[0])
+	}
+	return g, nil
+}
+
+// absolute makes a local path independent of later changes of directory.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("source path %s: %w", path, err)
+	}
+	return abs, nil
+}
