@@ -1,0 +1,137 @@
+// Package pkg_test holds the map of the rooms: who may import whom, and where each outside library lives.
+package pkg_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/syncerdev/syncer/"
+
+// home says which room owns an outside library. Test files are free: they start what they test against.
+var home = map[string]string{
+	"github.com/go-git/":                      "pkg/source",
+	"github.com/Masterminds/semver/":          "pkg/source",
+	"github.com/gofrs/flock":                  "pkg/source",
+	"golang.org/x/crypto/ssh":                 "pkg/source",
+	"sigs.k8s.io/kustomize/":                  "pkg/render",
+	"github.com/google/go-containerregistry/": "pkg/image",
+	"github.com/docker/cli/":                  "pkg/image",
+	"k8s.io/client-go/":                       "pkg/apply",
+	"github.com/fluxcd/cli-utils/":            "pkg/apply",
+	"github.com/spf13/":                       "cmd/syncer",
+	"golang.org/x/term":                       "cmd/syncer",
+	"net/http":                                "pkg/image pkg/source pkg/apply",
+	"os/exec":                                 "nowhere: syncer starts no program",
+}
+
+// meets lists what each room may import of this module. Rooms never import each other: they meet in pkg/pipeline.
+var meets = map[string][]string{
+	"pkg/api/v1alpha1": {},
+	"pkg/manifest":     {},
+	"pkg/source":       {},
+	"pkg/render":       {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/drift", "config"},
+	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline"},
+}
+
+func TestRoomsKeepToThemselves(t *testing.T) {
+	files := 0
+	for file, room := range sources(t) {
+		allowed, ok := meets[room]
+		if !ok {
+			t.Errorf("%s: the room %s is not on the map; add it to meets", file, room)
+		}
+		for _, imported := range imports(t, file) {
+			files++
+			for library, owner := range home {
+				if strings.HasPrefix(imported, library) && !slices.Contains(strings.Fields(owner), room) {
+					t.Errorf("%s: %s belongs in %s", file, imported, owner)
+				}
+			}
+			if other, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(allowed, other) {
+				t.Errorf("%s: imports %s; rooms meet in pkg/pipeline", file, other)
+			}
+		}
+	}
+	if files == 0 {
+		t.Fatal("no import was read")
+	}
+}
+
+func TestDesignLibrariesAreAtHome(t *testing.T) {
+	// The libraries that the design names must really be used where they live.
+	want := map[string]string{
+		"github.com/go-git/go-git/v5":            "pkg/source",
+		"sigs.k8s.io/kustomize/api":              "pkg/render",
+		"k8s.io/client-go/dynamic":               "pkg/apply",
+		"github.com/google/go-containerregistry": "pkg/image",
+		"github.com/sethvargo/go-retry":          "pkg/apply pkg/image pkg/source",
+	}
+	used := map[string]map[string]bool{}
+	for file, room := range sources(t) {
+		for _, imported := range imports(t, file) {
+			for library := range want {
+				if strings.HasPrefix(imported, library) {
+					if used[library] == nil {
+						used[library] = map[string]bool{}
+					}
+					used[library][room] = true
+				}
+			}
+		}
+	}
+	for library, rooms := range want {
+		for room := range strings.FieldsSeq(rooms) {
+			if !used[library][room] {
+				t.Errorf("%s does not use %s", room, library)
+			}
+		}
+	}
+}
+
+// sources lists the Go files of the rooms that are not tests, by the room that holds them. The test process reads the
+// files itself: a `go list` child would be invisible to the test cache (golang/go issue 30313).
+func sources(t *testing.T) map[string]string {
+	t.Helper()
+	rooms := map[string]string{}
+	for _, top := range []string{"pkg", "cmd"} {
+		err := fs.WalkDir(os.DirFS(".."), top, func(file string, entry fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+				rooms[file] = path.Dir(file)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return rooms
+}
+
+func imports(t *testing.T, file string) []string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), "../"+file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, imported)
+	}
+	return paths
+}
