@@ -240,7 +240,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: await PATTERN COMMAND...")
 	}
-	pattern, err := regexp.Compile(args[0])
+	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	deadline := time.Now().Add(awaitTimeout)
 	tick := time.NewTicker(200 * time.Millisecond)

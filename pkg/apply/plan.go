@@ -127,7 +127,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		change.Action = manifest.None
 		return s, nil
 	}
-	if applied && live == nil && ranToItsEnd(obj, entry) {
+	if applied && live == nil && entry.MayBeGone() {
 		change.Action, change.Drifted = manifest.None, false
 		return s, nil
 	}
@@ -174,12 +174,9 @@ func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) b
 	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
 }
 
-// ranToItsEnd reports whether an applied object that is gone ended by itself. A Job with a TTL is removed by its
-// controller, perhaps before any pass saw it finish; applying it again would run it again.
-func ranToItsEnd(obj *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	if entry.Completed {
-		return true
-	}
+// removesItself reports whether an object is deleted by its own controller when it has run. Applying it again when it
+// is gone would run it again.
+func removesItself(obj *unstructured.Unstructured) bool {
 	if manifest.IDOf(obj).GroupKind() != (schema.GroupKind{Group: "batch", Kind: "Job"}) {
 		return false
 	}
@@ -252,10 +249,6 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		}
 		inSet[id.Key()] = true
 		hash := p.hashes[id.Key()]
-		if entry, ok := entries[id.Key()]; ok && p.Members[id.Key()] == nil && ranToItsEnd(s.rendered, entry) {
-			entry.Completed = true
-			entries[id.Key()] = entry
-		}
 		if live := p.Members[id.Key()]; live != nil && s.change.Action == manifest.None && entries[id.Key()].Hash != hash {
 			entries[id.Key()] = newEntry(id, hash, live)
 		}
@@ -277,8 +270,9 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 func newEntry(id manifest.ID, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
 	return v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
-		Hash:   hash,
-		Fields: manifest.OwnedFields(live, FieldManager),
+		Hash:      hash,
+		Fields:    manifest.OwnedFields(live, FieldManager),
+		Ephemeral: removesItself(live),
 	}
 }
 
@@ -471,7 +465,7 @@ func Touched(entries []v1alpha1.InventoryEntry, live Members) []string {
 	for _, entry := range entries {
 		id := entryID(entry)
 		obj := live[id.Key()]
-		if obj == nil && entry.Completed || untouched(obj, entry) {
+		if obj == nil && entry.MayBeGone() || untouched(obj, entry) {
 			continue
 		}
 		out = append(out, id.String())

@@ -26,7 +26,7 @@ func healthOf(inventory []v1alpha1.InventoryEntry, live apply.Members) health {
 		id := manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
 		obj, ok := live[id.Key()]
 		if !ok {
-			if !entry.Completed {
+			if !entry.MayBeGone() {
 				missing = append(missing, id.String()+" is not in the cluster")
 			}
 			continue

@@ -106,10 +106,17 @@ type InventoryEntry struct {
 	// Fields is a hash of the fields that syncer owned after its apply: another manager's write changes it.
 	// +optional
 	Fields string `json:"fields,omitempty"`
-	// Completed says that the object ran to its end, so that its absence is not a loss.
+	// Completed says that the object was seen to have run to its end, so that its absence is not a loss.
 	// +optional
 	Completed bool `json:"completed,omitempty"`
+	// Ephemeral says that the object removes itself when it has run, as a Job with ttlSecondsAfterFinished does:
+	// perhaps before anybody sees that it is complete.
+	// +optional
+	Ephemeral bool `json:"ephemeral,omitempty"`
 }
+
+// MayBeGone reports whether the object's absence from the cluster is in order: it ran, and is not to run again.
+func (e InventoryEntry) MayBeGone() bool { return e.Completed || e.Ephemeral }
 
 // DriftSummary says how many findings the last check of this target had.
 type DriftSummary struct {
