@@ -280,7 +280,8 @@ func newEntry(id manifest.ID, hash string, live *unstructured.Unstructured) v1al
 type Members map[manifest.Key]*unstructured.Unstructured
 
 // Members lists a target's live objects by label, one request for each kind that its record names. Deleted ones that
-// wait for a finalizer are among them.
+// wait for a finalizer are among them. An object that carries the label and was never applied by syncer is not a
+// member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
 	kinds := recordedKinds(record)
 	lists := make([]*unstructured.UnstructuredList, len(kinds))
@@ -314,7 +315,9 @@ func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.P
 			continue
 		}
 		for i := range list.Items {
-			members[manifest.IDOf(&list.Items[i]).Key()] = &list.Items[i]
+			if obj := &list.Items[i]; manifest.OwnedFields(obj, FieldManager) != "" {
+				members[manifest.IDOf(obj).Key()] = obj
+			}
 		}
 	}
 	return members, nil
