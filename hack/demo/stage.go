@@ -282,12 +282,16 @@ See what runs where:
   syncer status --config %[4]s
   kubectl get psync -A
 
-Deploy a new version of one pipeline (its image is in the registry already), and
-watch it arrive in three environments:
+Deploy a new version of one pipeline (its image is in the registry already): on
+a branch first, to see what it would change, then by a merge, which arrives in
+three environments.
 
+  git switch -c api-ingest-v1
   sed -i 's/newTag: .*/newTag: "v1.0.0"/' pipelines/api-ingest/overlays/*/kustomization.yaml
-  syncer diff --config %[4]s          # before the push: nothing, it is not merged
-  git commit -am "api-ingest v1.0.0" && git push
+  git commit -am "api-ingest v1.0.0" && git push -u origin api-ingest-v1
+  syncer diff --revision api-ingest-v1 --config %[4]s
+
+  git switch main && git merge --no-ff -m "Merge api-ingest-v1" api-ingest-v1 && git push
   kubectl get psync -A -w
 
 Change something by hand, and ask who it was:
@@ -297,11 +301,11 @@ Change something by hand, and ask who it was:
 
 Roll back, to the very digests that ran before:
 
-  git revert --no-edit HEAD && git push
+  git revert --no-edit -m 1 HEAD && git push
 
 syncer's log: %[5]s
 End with Ctrl-C.
-`, s.plane.Kubeconfig, s.bin, s.work(), s.config(), filepath.Join(s.dir, "syncer.log"), registryHost)
+`, s.plane.Kubeconfig, s.bin, s.work(), s.config(), filepath.Join(s.dir, "syncer.log"))
 	if _, err := s.push(ctx, newImage, newImage); err != nil {
 		return err
 	}

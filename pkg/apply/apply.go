@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -24,25 +24,22 @@ type Applied struct {
 	Changes   []manifest.Change // in the order of the plan, with the objects as the API server returned them
 	Inventory []v1alpha1.InventoryEntry
 	Live      Members
+	// Generation of the record's spec that this apply wrote.
+	Generation int64
 }
 
 // Apply carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
 // stage do not wait for each other, and a failed one does not stop the rest of its stage; later stages and prunes need
 // every earlier one. What was applied is in Applied also when the error is not nil.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
-	req := plan.request
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	// A record that names the kinds of both the old and the new objects finds every member again, whenever the work
-	// is interrupted.
-	kinds := recordedKinds(req.Record)
-	for _, obj := range req.Set {
-		kinds = append(kinds, manifest.IDOf(obj).GroupKind())
+	generation, err := c.saveSpec(ctx, plan.request.Target, spec, a.kinds())
+	if err == nil {
+		err = a.run(ctx)
 	}
-	if err := c.saveSpec(ctx, req.Target, spec, kinds); err != nil {
-		return a.result(), err
-	}
-	err := a.run(ctx)
-	return a.result(), err
+	applied := a.result()
+	applied.Generation = generation
+	return applied, err
 }
 
 type application struct {
@@ -52,16 +49,29 @@ type application struct {
 	live      Members
 }
 
+// kinds are those of both the old and the new objects: a record that names them finds every member again, whenever the
+// work is interrupted. Kinds of which nothing is left are let go.
+func (a *application) kinds() []schema.GroupKind {
+	var kinds []schema.GroupKind
+	for _, obj := range a.plan.request.Set {
+		kinds = append(kinds, manifest.IDOf(obj).GroupKind())
+	}
+	for _, obj := range a.plan.Members {
+		kinds = append(kinds, manifest.IDOf(obj).GroupKind())
+	}
+	for _, entry := range a.inventory {
+		kinds = append(kinds, entryID(entry).GroupKind())
+	}
+	return kinds
+}
+
 func (a *application) run(ctx context.Context) error {
 	byStage := make([][]step, stages)
-	var prunes []step
 	for _, s := range a.plan.steps {
 		switch s.change.Action {
 		case manifest.Create, manifest.Update:
 			at := stageOf(s.change.ID)
 			byStage[at] = append(byStage[at], s)
-		case manifest.Prune:
-			prunes = append(prunes, s)
 		}
 	}
 	for at, steps := range byStage {
@@ -74,12 +84,7 @@ func (a *application) run(ctx context.Context) error {
 			}
 		}
 	}
-	for at := workloads; at >= definitions; at-- {
-		if err := a.prune(ctx, at, prunes); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.prune(ctx)
 }
 
 // stage applies objects side by side.
@@ -118,7 +123,7 @@ func (a *application) object(ctx context.Context, s step) (*unstructured.Unstruc
 		if err := a.cluster.refuseForeign(ctx, a.plan.request.Target, live); err != nil {
 			return nil, err
 		}
-		if _, err := dryRun(ctx, resource, id, s.rendered); err != nil {
+		if err := settle(ctx, resource, id, s.rendered); err != nil {
 			return nil, explain(s.rendered, id, "trying", err)
 		}
 	}
@@ -126,6 +131,25 @@ func (a *application) object(ctx context.Context, s step) (*unstructured.Unstruc
 		return resource.Apply(ctx, id.Name, s.rendered, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	})
 	return applied, explain(s.rendered, id, "applying", err)
+}
+
+const (
+	settleTimeout = 5 * time.Second
+	settlePoll    = 100 * time.Millisecond
+)
+
+// settle tries an object until the API server and its controllers act on what earlier stages changed: they read a CRD's
+// new schema, a quota's new limits or a namespace a moment after they accepted it.
+func settle(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj *unstructured.Unstructured) error {
+	var refused error
+	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(ctx context.Context) (bool, error) {
+		_, refused = dryRun(ctx, resource, id, obj)
+		return refused == nil, nil
+	})
+	if refused != nil && ctx.Err() == nil {
+		return refused
+	}
+	return err
 }
 
 // record notes an applied object. It runs on one goroutine.
@@ -168,37 +192,56 @@ func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 	return nil
 }
 
+// served reports whether discovery lists every version that a definition serves: one that is updated was established
+// before.
 func (a *application) served(crd *unstructured.Unstructured) bool {
-	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
-	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
-	gk := schema.GroupKind{Group: group, Kind: kind}
-	if _, err := a.cluster.kinds.mapper.RESTMapping(gk); err == nil {
-		return true
-	}
-	a.cluster.kinds.refresh()
-	_, err := a.cluster.kinds.mapper.RESTMapping(gk)
-	return err == nil
-}
-
-// prune deletes the objects of one stage that git no longer has.
-func (a *application) prune(ctx context.Context, at stage, prunes []step) error {
-	var errs []error
-	for _, s := range prunes {
-		if stageOf(s.change.ID) != at {
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, version := range versions {
+		fields, ok := version.(map[string]any)
+		if !ok || fields["served"] != true {
 			continue
 		}
-		if err := a.cluster.remove(ctx, a.plan.request.Target, s.change.Live); err != nil {
-			errs = append(errs, err)
-			continue
+		gvk := schema.GroupVersionKind{}
+		gvk.Group, _, _ = unstructured.NestedString(crd.Object, "spec", "group")
+		gvk.Kind, _, _ = unstructured.NestedString(crd.Object, "spec", "names", "kind")
+		gvk.Version, _ = fields["name"].(string)
+		if _, err := a.cluster.kinds.resource(gvk); err != nil {
+			a.cluster.kinds.forget()
+			return false
 		}
-		delete(a.inventory, s.change.ID.Key())
-		delete(a.live, s.change.ID.Key())
 	}
-	return joinSorted(errs)
+	return true
 }
 
-// remove deletes a member of a target's own ApplySet, in the background. The label is judged on the object as it is
-// now, and the delete asks for that very object: one that somebody took over or made anew stays.
+// prune deletes the objects that git no longer has, the last stage first. What a stage could not delete keeps the
+// stages that it may need.
+func (a *application) prune(ctx context.Context) error {
+	for at := workloads; at >= definitions; at-- {
+		var errs []error
+		for _, s := range a.plan.steps {
+			if s.change.Action != manifest.Prune || stageOf(s.change.ID) != at {
+				continue
+			}
+			if err := a.cluster.remove(ctx, a.plan.request.Target, s.change.Live); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			delete(a.inventory, s.change.ID.Key())
+			delete(a.live, s.change.ID.Key())
+		}
+		if err := joinSorted(errs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeTries bounds how often a delete is asked for again because somebody, such as a controller that reports a
+// status, wrote the object at the same moment.
+const removeTries = 5
+
+// remove deletes a member of a target's own ApplySet, in the background. It is judged as it is now, and the delete asks
+// for that very state: an object that somebody took over, made anew or marked to be kept stays.
 func (c *Cluster) remove(ctx context.Context, target Target, member *unstructured.Unstructured) error {
 	resource, id, err := c.resourceFor(manifest.IDOf(member))
 	if meta.IsNoMatchError(err) {
@@ -207,28 +250,34 @@ func (c *Cluster) remove(ctx context.Context, target Target, member *unstructure
 	if err != nil {
 		return explain(member, id, "pruning", err)
 	}
-	live, err := get(ctx, resource, id)
-	if err != nil {
-		return explain(member, id, "pruning", err)
-	}
 	_, own := MemberLabel(c.namespace, target)
-	if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil {
-		return nil
+	for range removeTries {
+		var live *unstructured.Unstructured
+		if live, err = get(ctx, resource, id); err != nil {
+			return explain(member, id, "pruning", err)
+		}
+		if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
+			return nil
+		}
+		if err = deleteExactly(ctx, resource, live); err == nil || apierrors.IsNotFound(err) {
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			break
+		}
 	}
-	uid, version, background := types.UID(live.GetUID()), live.GetResourceVersion(), metav1.DeletePropagationBackground
-	_, err = request(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, resource.Delete(ctx, id.Name, metav1.DeleteOptions{
+	return explain(member, id, "pruning", err)
+}
+
+func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	uid, version, background := live.GetUID(), live.GetResourceVersion(), metav1.DeletePropagationBackground
+	_, err := request(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, resource.Delete(ctx, live.GetName(), metav1.DeleteOptions{
 			Preconditions:     &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
 			PropagationPolicy: &background,
 		})
 	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return explain(member, id, "pruning", rights(err, "delete", ""))
-	}
-	return nil
+	return err
 }
 
 func (a *application) result() Applied {
@@ -238,15 +287,8 @@ func (a *application) result() Applied {
 // Remove deletes every object of a target that is no longer in git, and then its record. The caller has judged that it
 // may. Objects with prune disabled stay.
 func (c *Cluster) Remove(ctx context.Context, plan *Plan) error {
-	var errs []error
-	for at := workloads; at >= definitions; at-- {
-		for _, s := range plan.steps {
-			if s.change.Action == manifest.Prune && stageOf(s.change.ID) == at {
-				errs = append(errs, c.remove(ctx, plan.request.Target, s.change.Live))
-			}
-		}
-	}
-	if err := joinSorted(errs); err != nil {
+	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
+	if err := a.prune(ctx); err != nil {
 		return err
 	}
 	return c.deleteRecord(ctx, plan.request.Target)

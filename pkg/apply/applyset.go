@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
@@ -53,11 +52,4 @@ func parseKinds(value string) []schema.GroupKind {
 		}
 	}
 	return kinds
-}
-
-func sortKinds(kinds []schema.GroupKind) []schema.GroupKind {
-	slices.SortFunc(kinds, func(a, b schema.GroupKind) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Kind, b.Kind))
-	})
-	return slices.Compact(kinds)
 }

@@ -7,18 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -49,6 +44,10 @@ type Cluster struct {
 // requestTimeout bounds a single request. The API server's own limit for a mutating request is 60 s.
 const requestTimeout = 70 * time.Second
 
+// discoveryTimeout bounds the question for the served kinds, which is the first that an API server is asked and which
+// no context can interrupt.
+const discoveryTimeout = 20 * time.Second
+
 // Connect prepares a connection; it sends nothing.
 func Connect(options Options) (*Cluster, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -77,67 +76,17 @@ func connect(config *rest.Config, namespace string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	disco, err := newDiscovery(config, transport)
+	quick := rest.CopyConfig(config)
+	quick.Timeout = discoveryTimeout
+	discover, err := discovery.NewDiscoveryClientForConfig(quick)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	return &Cluster{namespace: namespace, client: client, kinds: newKinds(disco)}, nil
-}
-
-func newDiscovery(config *rest.Config, transport *http.Client) (discovery.CachedDiscoveryInterface, error) {
-	client, err := discovery.NewDiscoveryClientForConfigAndClient(config, transport)
-	if err != nil {
-		return nil, err
-	}
-	return memory.NewMemCacheClient(client), nil
+	return &Cluster{namespace: namespace, client: client, kinds: kinds{client: discover}}, nil
 }
 
 // Namespace is where the records are.
 func (c *Cluster) Namespace() string { return c.namespace }
-
-// kinds knows which resources the API server serves, and notices new ones.
-type kinds struct {
-	mu        *sync.Mutex
-	mapper    *restmapper.DeferredDiscoveryRESTMapper
-	refreshed *time.Time
-}
-
-func newKinds(disco discovery.CachedDiscoveryInterface) kinds {
-	return kinds{mu: &sync.Mutex{}, mapper: restmapper.NewDeferredDiscoveryRESTMapper(disco), refreshed: &time.Time{}}
-}
-
-// staleAfter bounds how often an unknown kind makes the client read the whole of discovery again: a set may hold a
-// hundred objects of a kind whose CRD is missing.
-const staleAfter = 2 * time.Second
-
-// resource maps a kind to its resource. A kind that is not known is looked up afresh, since its CRD may be new.
-func (k kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
-	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if !meta.IsNoMatchError(err) {
-		return mapping, err
-	}
-	k.refreshIfStale()
-	return k.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-}
-
-func (k kinds) refreshIfStale() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if time.Since(*k.refreshed) > staleAfter {
-		k.refreshLocked()
-	}
-}
-
-func (k kinds) refresh() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.refreshLocked()
-}
-
-func (k kinds) refreshLocked() {
-	k.mapper.Reset()
-	*k.refreshed = time.Now()
-}
 
 // defaultNamespace takes namespaced objects for which git names no namespace. It does not depend on the kubeconfig,
 // because the same commit must mean the same objects to everybody.

@@ -53,10 +53,10 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 		return nil
 	case meta.IsNoMatchError(err):
 		return fmt.Errorf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion)
-	case isMissingNamespace(err, id):
+	case isMissingNamespace(err, id.Namespace):
 		return fmt.Errorf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace)
-	case apierrors.IsForbidden(err) && !isQuota(err):
-		err = rights(err, "patch", "")
+	case apierrors.IsForbidden(err):
+		err = rights(err)
 	case isImmutable(err):
 		err = fmt.Errorf("%w (a live object cannot change this field: give the object a new name, or delete it so that syncer creates it again)", err)
 	}
@@ -66,29 +66,35 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	return fmt.Errorf("%s: %s: %w", id, doing, err)
 }
 
-// rights adds what to do about a request that RBAC forbids. Admission answers Forbidden too, with its own reasons.
-func rights(err error, verb, resource string) error {
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot ") {
+// unauthorized is how the API server says that RBAC forbids a request: the verb, the resource and its group. Admission
+// answers Forbidden too, with its own words.
+var unauthorized = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"`)
+
+// rights adds what to do about a request that RBAC forbids.
+func rights(err error) error {
+	if !apierrors.IsForbidden(err) {
 		return err
 	}
-	what := verb
-	if resource != "" {
-		what += " " + resource
+	match := unauthorized.FindStringSubmatch(err.Error())
+	if match == nil {
+		return err
 	}
-	return fmt.Errorf("%w (grant syncer's account the right to %s by a Role or ClusterRole; syncer needs get, list, create, patch and delete for the kinds that it deploys)", err, what)
+	resource := match[3]
+	if match[4] != "" {
+		resource += "." + match[4]
+	}
+	return fmt.Errorf("%w (give %s a Role or ClusterRole that allows to %s %s; syncer needs get, list, create, patch and delete for what it deploys)",
+		err, match[1], match[2], resource)
 }
 
-// isQuota tells a quota's refusal from one by RBAC: both are Forbidden.
-func isQuota(err error) bool { return strings.Contains(err.Error(), "quota") }
-
 // isMissingNamespace tells the 404 for a namespace from the 404 for an object in it.
-func isMissingNamespace(err error, id manifest.ID) bool {
+func isMissingNamespace(err error, namespace string) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) || status.Status().Details == nil {
 		return false
 	}
 	details := status.Status().Details
-	return details.Kind == "namespaces" && details.Name == id.Namespace
+	return details.Kind == "namespaces" && details.Name == namespace
 }
 
 // immutable are the API server's own words for a field that no update may change (k8s.io/apimachinery

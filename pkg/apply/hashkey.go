@@ -3,14 +3,13 @@ package apply
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"encoding/base64"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -48,8 +47,11 @@ func (c *Cluster) inventoryKey(ctx context.Context, create bool) ([]byte, error)
 	if apierrors.IsNotFound(err) && !create {
 		return nil, nil
 	}
+	if isMissingNamespace(err, c.namespace) {
+		return nil, fmt.Errorf("making Secret %s/%s, which keys the hashes of Secrets: the namespace is not there; run `syncer install` first", c.namespace, inventoryKeyName)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.namespace, inventoryKeyName, err)
+		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.namespace, inventoryKeyName, rights(err))
 	}
 	c.hashKey.key = key
 	return key, nil

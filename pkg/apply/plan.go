@@ -1,9 +1,11 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -53,22 +55,24 @@ type step struct {
 // fanOut is how many requests one target has under way at once.
 const fanOut = 8
 
-// Plan compares a set with the cluster by server-side dry runs and changes nothing. An object whose recorded apply is
-// the one that git asks for, and whose fields no other manager has taken, costs no request. All objects are judged;
-// the error names each that the API server refuses.
+// Plan compares a set with the cluster by server-side dry runs and changes nothing, but for the key that Secrets are
+// hashed with, which it makes unless ReadOnly. An object whose recorded apply is the one that git asks for, and whose
+// fields no other manager has taken, costs no request. All objects are judged; the error names each that the API
+// server refuses.
 func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 	key, err := c.keyFor(ctx, req.Set, !req.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	members, err := c.Members(ctx, req.Target, req.Record)
+	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
+	members, err := c.members(ctx, req.Target, memberKinds(req.Record, req.Set))
 	if err != nil {
 		return nil, err
 	}
 	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}}
 	p := planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set))}
 	if err := p.objects(ctx, key); err != nil {
-		return plan, err
+		return nil, err
 	}
 	p.prunes()
 	plan.sort()
@@ -80,6 +84,11 @@ type planner struct {
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
 	brings   Brings
+
+	// What the plan changes that other objects of the set are judged by: kinds whose CRD, and namespaces whose quota
+	// or limit range.
+	kinds  map[schema.GroupKind]bool
+	quotas map[string]bool
 }
 
 func (p *planner) objects(ctx context.Context, key []byte) error {
@@ -87,24 +96,63 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 	p.plan.steps = make([]step, len(set)) // each worker owns one slot
 	errs := make([]error, len(set))
 	hashes := make([]string, len(set))
-	var g errgroup.Group
-	g.SetLimit(fanOut)
-	for i, obj := range set {
-		g.Go(func() error {
-			hashes[i], errs[i] = manifest.Hash(obj, key)
-			if errs[i] == nil {
-				p.plan.steps[i], errs[i] = p.object(ctx, obj, hashes[i])
+	// What the others are judged by goes first.
+	for _, ground := range []bool{true, false} {
+		var g errgroup.Group
+		g.SetLimit(fanOut)
+		for i, obj := range set {
+			if isGround(obj) != ground {
+				continue
 			}
-			return nil
-		})
+			g.Go(func() error {
+				hashes[i], errs[i] = manifest.Hash(obj, key)
+				if errs[i] == nil {
+					p.plan.steps[i], errs[i] = p.object(ctx, obj, hashes[i])
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // the workers report by slot
+		p.noteGround()
 	}
-	_ = g.Wait() // the workers report by slot
 	for i, s := range p.plan.steps {
 		if errs[i] == nil {
 			p.plan.hashes[s.change.ID.Key()] = hashes[i]
 		}
 	}
 	return joinSorted(errs)
+}
+
+func isGround(obj *unstructured.Unstructured) bool {
+	switch manifest.IDOf(obj).GroupKind() {
+	case crdKind, quotaKind, limitRangeKind:
+		return true
+	}
+	return false
+}
+
+// noteGround collects what the plan changes that other objects are judged by.
+func (p *planner) noteGround() {
+	p.kinds, p.quotas = map[schema.GroupKind]bool{}, map[string]bool{}
+	for _, s := range p.plan.steps {
+		if s.change == nil || s.change.Action == manifest.None {
+			continue
+		}
+		switch s.change.ID.GroupKind() {
+		case crdKind:
+			maps.Copy(p.kinds, BroughtBy(manifest.Set{s.rendered}).kinds)
+		case quotaKind, limitRangeKind:
+			p.quotas[s.change.ID.Namespace] = true
+		}
+	}
+}
+
+// mayPass reports whether a refused dry run may pass once earlier stages are in the cluster.
+func (p *planner) mayPass(id manifest.ID, err error) bool {
+	if isMissingNamespace(err, id.Namespace) {
+		return p.brings.namespaces[id.Namespace]
+	}
+	return p.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && p.quotas[id.Namespace]
 }
 
 func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, hash string) (step, error) {
@@ -122,15 +170,12 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	entry, isRecorded := p.recorded[id.Key()]
 	applied := isRecorded && entry.Hash == hash
 	live := p.plan.Members[id.Key()]
-	change.Live, change.Drifted = live, applied
-	if applied && !p.plan.request.Full && untouched(live, entry) {
+	change.Live = live
+	if applied && (!p.plan.request.Full && untouched(live, entry) || live == nil && entry.MayBeGone()) {
 		change.Action = manifest.None
 		return s, nil
 	}
-	if applied && live == nil && entry.MayBeGone() {
-		change.Action, change.Drifted = manifest.None, false
-		return s, nil
-	}
+	change.Drifted = applied
 	if live == nil {
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
@@ -139,26 +184,27 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 			return step{}, err
 		}
 	}
+	if change.Live != nil {
+		change.Action = manifest.Update
+	}
 	change.Want, err = dryRun(ctx, resource, id, obj)
-	if isMissingNamespace(err, id) && p.brings.namespaces[id.Namespace] {
+	if err != nil && p.mayPass(id, err) {
 		change.Want, s.deferred = obj, true
 		return s, nil
 	}
 	if err != nil {
 		return step{}, explain(obj, id, "trying", err)
 	}
-	p.judge(change)
+	judge(change)
 	return s, nil
 }
 
 // judge decides what a dry run's result means.
-func (p *planner) judge(change *manifest.Change) {
+func judge(change *manifest.Change) {
 	if change.Live == nil {
-		change.Action = manifest.Create
 		return
 	}
 	change.Fields = manifest.Diff(change.Live, change.Want)
-	change.Action = manifest.Update
 	if len(change.Fields) > 0 {
 		return
 	}
@@ -174,13 +220,20 @@ func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) b
 	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
 }
 
+// lifetimes are the fields that say how long an object stays when it has run to its end.
+var lifetimes = map[schema.GroupKind][]string{
+	{Group: "batch", Kind: "Job"}:                             {"spec", "ttlSecondsAfterFinished"},
+	{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}: {"spec", "timeToLiveSeconds"},
+}
+
 // removesItself reports whether an object is deleted by its own controller when it has run. Applying it again when it
 // is gone would run it again.
 func removesItself(obj *unstructured.Unstructured) bool {
-	if manifest.IDOf(obj).GroupKind() != (schema.GroupKind{Group: "batch", Kind: "Job"}) {
+	field, ok := lifetimes[manifest.IDOf(obj).GroupKind()]
+	if !ok {
 		return false
 	}
-	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
+	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, field...)
 	return found
 }
 
@@ -195,11 +248,17 @@ func (p *planner) prunes() {
 			continue
 		}
 		change := &manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}
-		if live.GetAnnotations()[annotationNoPrune] == annotationNoPruneWhen {
+		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
+		if keeps(live) || live.GetDeletionTimestamp() != nil {
 			change.Action = manifest.None
 		}
 		p.plan.steps = append(p.plan.steps, step{change: change})
 	}
+}
+
+// keeps reports whether an object says that it outlives its place in git.
+func keeps(obj *unstructured.Unstructured) bool {
+	return obj.GetAnnotations()[annotationNoPrune] == annotationNoPruneWhen
 }
 
 func (p *Plan) sort() {
@@ -283,25 +342,17 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // wait for a finalizer are among them. An object that carries the label and was never applied by syncer is not a
 // member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
-	kinds := recordedKinds(record)
-	lists := make([]*unstructured.UnstructuredList, len(kinds))
-	_, id := MemberLabel(c.namespace, target)
+	return c.members(ctx, target, memberKinds(record, nil))
+}
+
+func (c *Cluster) members(ctx context.Context, target Target, kinds []schema.GroupVersionKind) (Members, error) {
+	lists := make([][]unstructured.Unstructured, len(kinds)) // each worker owns one slot
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, kind := range kinds {
-		g.Go(func() error {
-			mapping, err := c.kinds.any(kind, record)
-			if meta.IsNoMatchError(err) {
-				return nil // the kind is gone, and its objects with it
-			}
-			if err != nil {
+		g.Go(func() (err error) {
+			if lists[i], err = c.membersOf(gctx, target, kind); err != nil {
 				return fmt.Errorf("listing the %s objects of %s: %w", kind.Kind, target, err)
-			}
-			lists[i], err = request(gctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-				return c.client.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: labelMember + "=" + id})
-			})
-			if err != nil {
-				return fmt.Errorf("listing the %s objects of %s: %w", kind.Kind, target, rights(err, "list", mapping.Resource.GroupResource().String()))
 			}
 			return nil
 		})
@@ -311,11 +362,8 @@ func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.P
 	}
 	members := Members{}
 	for _, list := range lists {
-		if list == nil {
-			continue
-		}
-		for i := range list.Items {
-			if obj := &list.Items[i]; manifest.OwnedFields(obj, FieldManager) != "" {
+		for i := range list {
+			if obj := &list[i]; manifest.OwnedFields(obj, FieldManager) != "" {
 				members[manifest.IDOf(obj).Key()] = obj
 			}
 		}
@@ -323,21 +371,61 @@ func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.P
 	return members, nil
 }
 
-// any maps a kind in the version that the inventory names, or in the one that the server prefers.
-func (k kinds) any(kind schema.GroupKind, record *v1alpha1.PipelineSync) (*meta.RESTMapping, error) {
-	for _, entry := range record.Status.Inventory {
-		if gvk := entryID(entry).GroupVersionKind(); gvk.GroupKind() == kind {
-			if mapping, err := k.mapper.RESTMapping(kind, gvk.Version); err == nil {
-				return mapping, nil
-			}
+// membersOf lists the members of one kind, in the given version where that is served. A kind that is gone took its
+// objects with it.
+func (c *Cluster) membersOf(ctx context.Context, target Target, kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
+	_, id := MemberLabel(c.namespace, target)
+	for range 2 {
+		mapping, err := c.kinds.resource(kind)
+		if meta.IsNoMatchError(err) && kind.Version != "" {
+			kind.Version = ""
+			mapping, err = c.kinds.resource(kind)
+		}
+		if meta.IsNoMatchError(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+			return c.client.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: labelMember + "=" + id})
+		})
+		if err == nil {
+			return list.Items, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, rights(err)
+		}
+		c.kinds.forget() // it was served when this client last asked
+	}
+	return nil, nil
+}
+
+// memberKinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its
+// record promised before it applied them. Each is best read in the version that git writes.
+func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
+	versions := map[schema.GroupKind]string{}
+	if record != nil {
+		for _, kind := range parseKinds(record.Annotations[annotationKinds]) {
+			versions[kind] = ""
+		}
+		for _, entry := range record.Status.Inventory {
+			gvk := entryID(entry).GroupVersionKind()
+			versions[gvk.GroupKind()] = gvk.Version
 		}
 	}
-	mapping, err := k.mapper.RESTMapping(kind)
-	if !meta.IsNoMatchError(err) {
-		return mapping, err
+	for _, obj := range set {
+		gvk := manifest.IDOf(obj).GroupVersionKind()
+		versions[gvk.GroupKind()] = gvk.Version
 	}
-	k.refreshIfStale()
-	return k.mapper.RESTMapping(kind)
+	kinds := make([]schema.GroupVersionKind, 0, len(versions))
+	for kind, version := range versions {
+		kinds = append(kinds, kind.WithVersion(version))
+	}
+	slices.SortFunc(kinds, func(a, b schema.GroupVersionKind) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Kind, b.Kind))
+	})
+	return kinds
 }
 
 // refuseForeign returns an error for a live object that belongs to another ApplySet.
@@ -430,15 +518,20 @@ func (b Brings) and(other Brings) Brings {
 
 // scoped fills in the namespace of an object whose kind only a CRD of the pass knows.
 func (b Brings) scoped(id manifest.ID) manifest.ID {
-	if !b.clusterSet[id.GroupKind()] && id.Namespace == "" {
+	switch {
+	case b.clusterSet[id.GroupKind()]:
+		id.Namespace = ""
+	case id.Namespace == "":
 		id.Namespace = defaultNamespace
 	}
 	return id
 }
 
 var (
-	namespaceKind = schema.GroupKind{Kind: "Namespace"}
-	crdKind       = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
+	namespaceKind  = schema.GroupKind{Kind: "Namespace"}
+	quotaKind      = schema.GroupKind{Kind: "ResourceQuota"}
+	limitRangeKind = schema.GroupKind{Kind: "LimitRange"}
+	crdKind        = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 )
 
 // joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
@@ -461,17 +554,34 @@ func (c *Cluster) Live(ctx context.Context, target Target, inventory []v1alpha1.
 	return c.Members(ctx, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
-// Touched names the objects of an inventory that are gone, or of which another manager took fields, from a look at
-// their live state alone.
+// Touched names the live objects of an inventory of which another manager took fields, from a look at their live state
+// alone.
 func Touched(entries []v1alpha1.InventoryEntry, live Members) []string {
 	var out []string
 	for _, entry := range entries {
 		id := entryID(entry)
-		obj := live[id.Key()]
-		if obj == nil && entry.MayBeGone() || untouched(obj, entry) {
-			continue
+		if obj := live[id.Key()]; obj != nil && !untouched(obj, entry) {
+			out = append(out, id.String())
 		}
-		out = append(out, id.String())
 	}
 	return out
+}
+
+// Applied reports whether a record's inventory is just what a set says: the same objects, each applied in this form.
+func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
+	key, err := c.keyFor(ctx, set, false)
+	if err != nil || len(set) != len(record.Status.Inventory) {
+		return false, err
+	}
+	hashes := map[string]bool{}
+	for _, entry := range record.Status.Inventory {
+		hashes[entry.Hash] = true
+	}
+	for _, obj := range set {
+		hash, err := manifest.Hash(obj, key)
+		if err != nil || !hashes[hash] {
+			return false, err
+		}
+	}
+	return true, nil
 }

@@ -39,7 +39,7 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	refused := &PruneRefusedError{Target: p.request.Target, Objects: doomed, Of: total}
 	switch {
 	case len(doomed) == total:
-		refused.Limit = "what is ever done without leave: it is all of them"
+		refused.Limit = "what a commit may delete without leave"
 	case len(doomed)*100 > limit.MaxPercent*total:
 		refused.Limit = fmt.Sprintf("the limit of %d %%", limit.MaxPercent)
 	case limit.MaxObjects > 0 && len(doomed) > limit.MaxObjects:
@@ -50,8 +50,8 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	return refused
 }
 
-// generatedSuffix is what kustomize's generators append: a hash of ten letters and digits.
-var generatedSuffix = regexp.MustCompile(`-[a-z0-9]{10}$`)
+// generatedSuffix is what kustomize's generators append: a hash of ten letters and digits, none of which make words.
+var generatedSuffix = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
 
 // generatedName is an object's ID with the generator's hash cut off, or the zero ID where there is none.
 func generatedName(id manifest.ID) manifest.ID {

@@ -40,9 +40,24 @@ func (c *Cluster) records(context.Context) (dynamic.ResourceInterface, error) {
 		return nil, ErrNotInstalled
 	}
 	if err != nil {
-		return nil, fmt.Errorf("asking the API server for its kinds: %w", err)
+		return nil, err
 	}
 	return c.client.Resource(mapping.Resource).Namespace(c.namespace), nil
+}
+
+// isUninstalled tells the 404 for the record's kind, which was served when this client last asked, from the one for a
+// record or for its namespace.
+func (c *Cluster) isUninstalled(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	if details != nil && details.Name != "" && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return false
+	}
+	c.kinds.forget()
+	return true
 }
 
 // Record returns a target's record, or nil where there is none.
@@ -54,11 +69,14 @@ func (c *Cluster) Record(ctx context.Context, target Target) (*v1alpha1.Pipeline
 	obj, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Get(ctx, target.RecordName(), metav1.GetOptions{})
 	})
+	if c.isUninstalled(err) {
+		return nil, ErrNotInstalled
+	}
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), err)
+		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), rights(err))
 	}
 	return decodeRecord(obj)
 }
@@ -72,8 +90,11 @@ func (c *Cluster) Records(ctx context.Context) ([]*v1alpha1.PipelineSync, error)
 	list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
 		return records.List(ctx, metav1.ListOptions{})
 	})
+	if c.isUninstalled(err) {
+		return nil, ErrNotInstalled
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err, "list", "pipelinesyncs.syncer.dev"))
+		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err))
 	}
 	out := make([]*v1alpha1.PipelineSync, len(list.Items))
 	for i := range list.Items {
@@ -95,16 +116,20 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 
 // saveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
 // then on a crash loses neither a pin nor an object.
-func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, kinds []schema.GroupKind) error {
+func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, kinds []schema.GroupKind) (generation int64, err error) {
 	record := recordObject(c.namespace, target)
 	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
 	record.SetAnnotations(map[string]string{annotationTooling: tooling, annotationKinds: formatKinds(kinds)})
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
 	if err != nil {
-		return fmt.Errorf("writing the record of %s: %w", target, err)
+		return 0, fmt.Errorf("writing the record of %s: %w", target, err)
 	}
 	record.Object["spec"] = fields
-	return c.writeRecord(ctx, target, record)
+	written, err := c.writeRecord(ctx, target, record)
+	if err != nil {
+		return 0, err
+	}
+	return written.GetGeneration(), nil
 }
 
 // SaveStatus writes what syncer saw of a target.
@@ -115,24 +140,27 @@ func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1
 		return fmt.Errorf("writing the status of %s: %w", target, err)
 	}
 	record.Object["status"] = fields
-	return c.writeRecord(ctx, target, record, "status")
+	_, err = c.writeRecord(ctx, target, record, "status")
+	return err
 }
 
-func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstructured.Unstructured, subresource ...string) error {
+func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
 	records, err := c.records(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+	written, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: FieldManager, Force: true}, subresource...)
 	})
-	if apierrors.IsNotFound(err) && len(subresource) == 0 {
-		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
+	switch {
+	case c.isUninstalled(err):
+		return nil, ErrNotInstalled
+	case isMissingNamespace(err, c.namespace):
+		return nil, fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
+	case err != nil:
+		return nil, fmt.Errorf("writing the record of %s: %w", target, rights(err))
 	}
-	if err != nil {
-		return fmt.Errorf("writing the record of %s: %w", target, err)
-	}
-	return nil
+	return written, nil
 }
 
 // deleteRecord ends a target whose objects are gone.
@@ -145,7 +173,7 @@ func (c *Cluster) deleteRecord(ctx context.Context, target Target) error {
 		return struct{}{}, records.Delete(ctx, target.RecordName(), metav1.DeleteOptions{})
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting the record of %s: %w", target, err)
+		return fmt.Errorf("deleting the record of %s: %w", target, rights(err))
 	}
 	return nil
 }
@@ -156,19 +184,6 @@ func recordObject(namespace string, target Target) *unstructured.Unstructured {
 	record.SetNamespace(namespace)
 	record.SetName(target.RecordName())
 	return record
-}
-
-// recordedKinds are the kinds that a target's objects may have: those that its record promised before it applied them,
-// and those of its inventory.
-func recordedKinds(record *v1alpha1.PipelineSync) []schema.GroupKind {
-	if record == nil {
-		return nil
-	}
-	kinds := parseKinds(record.Annotations[annotationKinds])
-	for _, entry := range record.Status.Inventory {
-		kinds = append(kinds, entryID(entry).GroupKind())
-	}
-	return sortKinds(kinds)
 }
 
 func entryID(entry v1alpha1.InventoryEntry) manifest.ID {

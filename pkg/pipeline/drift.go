@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/source"
 )
 
 // Drift compares every object of the selected targets with the commit last applied there, by server-side dry runs. It
@@ -34,7 +35,11 @@ func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, 
 	}
 	errs := []error{lost}
 	c := carrier{Runner: r, total: len(works)}
-	for _, result := range c.each(works, func(w *work, result *TargetResult) error { return c.drift(ctx, w, result) }) {
+	compare := func(w *work, result *TargetResult) error {
+		w.snapshot = snap
+		return c.drift(ctx, w, result)
+	}
+	for _, result := range c.each(works, compare) {
 		report.Findings = append(report.Findings, result.Drift...)
 		if result.Error != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", result.Target(), result.Error))
@@ -86,11 +91,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 }
 
 func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) error {
-	commit := w.record.Status.LastAppliedCommit
-	if commit == "" {
-		return fmt.Errorf("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
-	}
-	set, err := c.setAt(ctx, w, commit)
+	set, err := c.lastApplied(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -102,25 +103,39 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	return nil
 }
 
-// setAt is what a commit meant for a target when it was applied: its files, with the digests of the record.
-func (c *carrier) setAt(ctx context.Context, w *work, commit string) (manifest.Set, error) {
-	var err error
-	if w.snapshot, err = c.source.At(ctx, commit); err != nil {
+// lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading
+// history; else it is read from the commit that the record names.
+func (c *carrier) lastApplied(ctx context.Context, w *work) (manifest.Set, error) {
+	if set, err := c.setAt(w, w.snapshot); err == nil {
+		if same, err := w.cluster.Applied(ctx, w.record, set); err != nil || same {
+			return set, err
+		}
+	}
+	commit := w.record.Status.LastAppliedCommit
+	if commit == "" {
+		return nil, errors.New("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
+	}
+	snap, err := c.source.At(ctx, commit)
+	if err != nil {
 		return nil, fmt.Errorf("reading the commit last applied: %w", err)
 	}
-	pipelines, err := c.discover(w.snapshot)
+	return c.setAt(w, snap)
+}
+
+// setAt is what a commit means for a target: its files, with the digests of the record.
+func (c *carrier) setAt(w *work, snap source.Snapshot) (manifest.Set, error) {
+	pipelines, err := c.discover(snap)
 	if err != nil {
 		return nil, err
 	}
 	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == w.target.Pipeline })
 	if i < 0 || pipelines[i].overlays[w.environment.Name] == "" {
-		return nil, fmt.Errorf("commit %.8s, the one last applied, has no overlay for it", commit)
+		return nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
 	}
-	at := c.newWork(pipelines[i], w.environment, w.snapshot)
-	at.record, at.cluster = w.record, w.cluster
+	at := c.newWork(pipelines[i], w.environment, snap)
 	at.render()
 	if at.err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", commit, at.err)
+		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.err)
 	}
 	return at.applicable(recordedDigests(w.record), w.cluster.Namespace())
 }

@@ -16,6 +16,7 @@ import (
 type health struct {
 	status  apply.HealthStatus
 	message string // names the objects that are not healthy; "" when all are
+	missing bool   // an object is not in the cluster
 }
 
 // healthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
@@ -44,7 +45,7 @@ func healthOf(inventory []v1alpha1.InventoryEntry, live apply.Members) health {
 	case len(waiting) > 0:
 		worst = apply.InProgress
 	}
-	return health{status: worst, message: shorten(slices.Concat(failed, missing, waiting))}
+	return health{status: worst, message: shorten(slices.Concat(failed, missing, waiting)), missing: len(missing) > 0}
 }
 
 // shorten keeps a condition's message readable however many objects it names.

@@ -20,7 +20,11 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
 	}
-	r.progress = r.logTarget
+	r.progress = func(p Progress) {
+		if ctx.Err() == nil { // a target that was told to stop did not fail
+			r.logTarget(p)
+		}
+	}
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
 	var last source.Snapshot
 	for ctx.Err() == nil {

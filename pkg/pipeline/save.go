@@ -19,12 +19,13 @@ import (
 
 // outcome is what a pass has to say of one target.
 type outcome struct {
-	attempted bool  // objects were written, or should have been
-	err       error // why not all of them were
-	health    health
-	inventory []v1alpha1.InventoryEntry
-	drift     []drift.Finding
-	images    []v1alpha1.DeployedImage
+	attempted  bool  // objects were written, or should have been
+	err        error // why not all of them were
+	generation int64 // of the record's spec, where this pass wrote it
+	health     health
+	inventory  []v1alpha1.InventoryEntry
+	drift      []drift.Finding
+	images     []v1alpha1.DeployedImage
 }
 
 // Outcomes of a deployment in a record's history.
@@ -59,8 +60,19 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	status := before
 	status.Conditions = slices.Clone(before.Conditions) // setCondition writes into them
 	status.Inventory = o.inventory
-	if o.attempted {
+	if w.record != nil {
+		status.ObservedGeneration = w.record.Generation
+	}
+	if o.generation != 0 {
+		status.ObservedGeneration = o.generation
+	}
+	if errors.Is(o.err, context.Canceled) {
+		return status // syncer was told to stop, which says nothing of the target
+	}
+	if o.attempted || o.err != nil {
 		status.LastAttemptedCommit = w.snapshot.Commit
+	}
+	if o.attempted {
 		status.History = c.history(w, before.History, o)
 		if o.err == nil {
 			status.LastAppliedCommit = w.snapshot.Commit

@@ -69,7 +69,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	}
 	h := healthOf(recorded.Inventory, live)
 	touched := apply.Touched(recorded.Inventory, live)
-	s.Drifted = len(touched) > 0
+	s.Drifted = len(touched) > 0 || h.missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.
 	ready := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionReady)
@@ -81,7 +81,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	if h.message != "" {
 		parts = append(parts, h.message)
 	}
-	if s.Drifted {
+	if len(touched) > 0 {
 		parts = append(parts, "changed by hand: "+shorten(touched))
 	}
 	s.Message = strings.Join(parts, "; ")

@@ -140,7 +140,7 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 		result.Result = Applied
 	}
 	outcome := outcome{
-		attempted: len(pending) > 0 || w.record == nil, err: err,
+		attempted: len(pending) > 0 || w.record == nil, err: err, generation: applied.Generation,
 		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.digests),
 	}
 	outcome.health, err = c.health(ctx, w, applied, err)

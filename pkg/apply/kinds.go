@@ -1,0 +1,100 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/restmapper"
+)
+
+// kinds knows which resources the API server serves, and notices new ones.
+type kinds struct {
+	client discovery.DiscoveryInterface
+
+	mu     sync.Mutex
+	mapper meta.RESTMapper // nil: not read yet
+	failed map[schema.GroupVersion]error
+	read   time.Time
+}
+
+// staleAfter bounds how often an unknown kind makes the client read the whole of discovery again: a set may hold a
+// hundred objects of a kind whose CRD is missing.
+const staleAfter = 2 * time.Second
+
+// resource maps a kind to its resource: in the given version, or without one in the version that the server prefers. A
+// kind that is not known is looked up afresh, since its CRD may be new.
+func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mapper == nil {
+		if err := k.refresh(); err != nil {
+			return nil, err
+		}
+	}
+	mapping, err := k.lookup(gvk)
+	if meta.IsNoMatchError(err) && time.Since(k.read) > staleAfter {
+		if err := k.refresh(); err != nil {
+			return nil, err
+		}
+		mapping, err = k.lookup(gvk)
+	}
+	return mapping, err
+}
+
+func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	var versions []string
+	if gvk.Version != "" {
+		versions = append(versions, gvk.Version)
+	}
+	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), versions...)
+	if meta.IsNoMatchError(err) {
+		// A group whose server does not answer may well have the kind: it must not pass for one that is gone.
+		for gv, failure := range k.failed {
+			if gv.Group == gvk.Group && (gvk.Version == "" || gvk.Version == gv.Version) {
+				return nil, fmt.Errorf("the API server cannot say what %s serves: %w", gv, failure)
+			}
+		}
+	}
+	return mapping, err
+}
+
+// forget makes the next look-up ask the API server.
+func (k *kinds) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mapper = nil
+}
+
+// refresh reads discovery. It does not use client-go's cache for it, which logs what it also returns.
+func (k *kinds) refresh() error {
+	groups, lists, err := k.client.ServerGroupsAndResources()
+	partial, isPartial := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err)
+	if err != nil && !isPartial {
+		return fmt.Errorf("asking the API server for its kinds: %w", err)
+	}
+	k.failed = nil
+	if isPartial {
+		k.failed = partial.Groups
+	}
+	resources := map[string][]metav1.APIResource{}
+	for _, list := range lists {
+		resources[list.GroupVersion] = list.APIResources
+	}
+	served := make([]*restmapper.APIGroupResources, len(groups))
+	for i, group := range groups {
+		served[i] = &restmapper.APIGroupResources{Group: *group, VersionedResources: map[string][]metav1.APIResource{}}
+		for _, version := range group.Versions {
+			if known, ok := resources[version.GroupVersion]; ok {
+				served[i].VersionedResources[version.Version] = known
+			}
+		}
+	}
+	k.mapper, k.read = restmapper.NewDiscoveryRESTMapper(served), time.Now()
+	return nil
+}
