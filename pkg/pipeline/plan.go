@@ -72,7 +72,7 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 		return nil, err
 	}
 	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
-	a.render()
+	a.render(&r.rendered)
 	a.claim()
 	return a, nil
 }
@@ -192,27 +192,47 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 	return out, nil
 }
 
-// render renders every target of an agenda, as many at once as there are processors.
-func (a *agenda) render() {
+// renderings are the sets of one commit, by overlay, so that a daemon at rest renders nothing. Sets are never changed in
+// place.
+type renderings struct {
+	commit string
+	sets   map[string]manifest.Set
+}
+
+// render renders every target of an agenda that the last pass did not, as many at once as there are processors.
+func (a *agenda) render(last *renderings) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, w := range a.works {
 		g.Go(func() error {
+			if last.commit == w.snapshot.Commit {
+				w.plain = last.sets[w.overlay]
+			}
 			w.render()
 			return nil
 		})
 	}
 	_ = g.Wait() // each work keeps its own error
+	for _, w := range a.works {
+		if last.commit != w.snapshot.Commit {
+			*last = renderings{commit: w.snapshot.Commit, sets: map[string]manifest.Set{}}
+		}
+		if w.plain != nil {
+			last.sets[w.overlay] = w.plain
+		}
+	}
 }
 
 func (w *work) render() {
 	if w.err != nil || w.overlay == "" {
 		return
 	}
-	if w.plain, w.err = render.Build(w.snapshot.Files, w.overlay); w.err != nil {
-		return
+	if w.plain == nil {
+		w.plain, w.err = render.Build(w.snapshot.Files, w.overlay)
 	}
-	w.refs, w.err = image.Find(w.plain, w.fields)
+	if w.err == nil {
+		w.refs, w.err = image.Find(w.plain, w.fields)
+	}
 }
 
 // claim refuses objects that two targets of one cluster name. The one that has the object keeps it.

@@ -53,6 +53,7 @@ type Runner struct {
 	progress func(Progress)
 	now      func() time.Time
 	agent    string
+	rendered renderings
 
 	mu       sync.Mutex
 	clusters map[v1alpha1.Cluster]*apply.Cluster

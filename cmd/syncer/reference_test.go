@@ -1,0 +1,387 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/reference/cli.md")
+
+var referenceFolder = filepath.Join("..", "..", "docs", "reference")
+
+// TestReference holds docs/reference/cli.md to the commands; -update rewrites it.
+func TestReference(t *testing.T) {
+	file := filepath.Join(referenceFolder, "cli.md")
+	want, err := commandReference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s is stale; run `go test ./cmd/syncer -run TestReference -update` (-want +got):\n%s", file, diff)
+	}
+}
+
+const referenceHeader = `# Commands
+
+This page is generated from the commands. [output.md](output.md) describes what they print with ` + "`-o json`" + `,
+[errors.md](errors.md) what to do about errors.
+
+`
+
+// commandReference prints every command on one page.
+func commandReference() ([]byte, error) {
+	var differs bool
+	root := newRootCommand(&differs)
+	root.DisableAutoGenTag = true
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	out := bytes.NewBufferString(referenceHeader)
+	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
+		if !command.IsAvailableCommand() && command != root {
+			continue
+		}
+		var page bytes.Buffer
+		if err := doc.GenMarkdown(command, &page); err != nil {
+			return nil, fmt.Errorf("%s: %w", command.CommandPath(), err)
+		}
+		// The links that cobra adds lead to files of one command each.
+		text, _, _ := strings.Cut(page.String(), "### SEE ALSO\n")
+		out.WriteString(strings.TrimRight(text, "\n") + "\n\n")
+	}
+	return append(bytes.TrimRight(out.Bytes(), "\n"), '\n'), nil
+}
+
+// validateSchema checks a JSON document against docs/reference/schemas/NAME.schema.json.
+func validateSchema(name string, doc []byte) error {
+	file := filepath.Join(referenceFolder, "schemas", name+".schema.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource(name, parsed); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	schema, err := compiler.Compile(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(doc))
+	if err != nil {
+		return fmt.Errorf("the document is not JSON: %w", err)
+	}
+	return schema.Validate(value)
+}
+
+var (
+	aCommit = strings.Repeat("0123456789", 4)
+	aDigest = "sha256:" + strings.Repeat("ab12", 16)
+	anID    = manifest.ID{APIVersion: "batch/v1", Kind: "CronJob", Namespace: "data-prod", Name: "ingest"}
+	aTime   = time.Date(2026, 3, 2, 9, 30, 0, 5, time.UTC)
+)
+
+// fullPass has a value in every field. Only diff gives the fields of a change.
+func fullPass(fields []manifest.FieldChange) pipeline.Pass {
+	return pipeline.Pass{
+		Commit: aCommit, Rewound: aCommit, Subject: "subject", Author: "author",
+		Targets: []pipeline.TargetResult{{
+			Pipeline: "ingest", Environment: "prod", Result: pipeline.Failed, Error: "an error", Message: "1 updated", Owner: "team",
+			Changes: []pipeline.ChangeResult{{Object: anID, Action: manifest.Update, Fields: fields}},
+			Images:  []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Drift:   []drift.Finding{fullFinding()},
+		}},
+	}
+}
+
+func fullFinding() drift.Finding {
+	return drift.Finding{
+		Pipeline: "ingest", Environment: "prod", Kind: drift.Modified, Severity: drift.Warning, Object: anID,
+		Path: "spec.replicas", Desired: 1, Live: map[string]any{"any": "value"},
+		Manager: "kubectl-edit", Operation: "Update", Subresource: "scale", Time: &aTime,
+		File: "pipelines/ingest/base/cronjob.yaml", Line: 3, Message: "kubectl-edit changed it",
+	}
+}
+
+func fullReport() drift.Report {
+	return drift.Report{
+		GeneratedAt: aTime,
+		Source:      drift.Source{URL: "https://git.example.com/data/pipelines.git", Branch: "main", Commit: aCommit},
+		Findings:    []drift.Finding{fullFinding()},
+		Skew: []drift.Skew{{
+			Pipeline: "ingest", Environments: []string{"staging", "prod"}, Object: anID, Path: "spec.schedule",
+			Values: map[string]any{"staging": "0 3 * * *", "prod": 4}, Declared: true,
+		}},
+	}
+}
+
+func fullStatus() pipeline.Status {
+	return pipeline.Status{Targets: []pipeline.TargetStatus{{
+		Pipeline: "ingest", Environment: "prod", Commit: aCommit, Ready: true, Drifted: true, Held: true,
+		Message: "a message", Age: "5m", DeployedAt: &aTime,
+		Images: []v1alpha1.DeployedImage{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+	}}}
+}
+
+// TestSchemas holds the schemas of -o json to the values that the commands print, from both sides: a key that the
+// schema does not have fails, and so does one that it has and the value no longer gives.
+func TestSchemas(t *testing.T) {
+	someFields := []manifest.FieldChange{{Path: "spec.schedule", From: "a", To: []any{1}}}
+	for _, c := range []struct {
+		schema, name string
+		value        any
+		full         bool
+	}{
+		{schema: "sync", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
+		{schema: "sync", name: "an empty target", value: emptyTarget()},
+		{schema: "sync", name: "every field", value: fullPass(nil)},
+		{schema: "diff", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
+		{schema: "diff", name: "an empty target", value: emptyTarget()},
+		{schema: "diff", name: "a side that is not there", value: fullPass([]manifest.FieldChange{{Path: "spec"}})},
+		{schema: "diff", name: "every field", value: fullPass(someFields), full: true},
+		{schema: "drift", name: "no findings", value: drift.Report{
+			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Findings: []drift.Finding{}, Skew: []drift.Skew{},
+		}},
+		{schema: "drift", name: "a finding without an author", value: drift.Report{
+			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Skew: []drift.Skew{},
+			Findings: []drift.Finding{{Pipeline: "a", Environment: "b", Kind: drift.Missing, Severity: drift.Critical, Object: anID, Message: "m"}},
+		}},
+		{schema: "drift", name: "every field", value: fullReport(), full: true},
+		{schema: "status", name: "nothing deployed", value: pipeline.Status{Targets: []pipeline.TargetStatus{}}},
+		{schema: "status", name: "never applied", value: pipeline.Status{Targets: []pipeline.TargetStatus{
+			{Pipeline: "a", Environment: "b", Images: []v1alpha1.DeployedImage{}},
+		}}},
+		{schema: "status", name: "every field", value: fullStatus(), full: true},
+	} {
+		t.Run(c.schema+"/"+c.name, func(t *testing.T) {
+			if c.full {
+				wholly(t, reflect.ValueOf(c.value), c.schema)
+			}
+			document := marshal(t, c.value)
+			if err := validateSchema(c.schema, document); err != nil {
+				t.Fatal(err)
+			}
+			holdsEveryKey(t, c.schema, document)
+		})
+	}
+}
+
+// The keys of a list are there even where it is empty: scripts walk it without asking for null.
+func TestSchemasRefuse(t *testing.T) {
+	for _, c := range []struct {
+		schema, name string
+		value        any
+	}{
+		{"sync", "null for a list", pipeline.Pass{Commit: aCommit}},
+		{"sync", "the fields of a diff", fullPass([]manifest.FieldChange{{Path: "spec"}})},
+		{"drift", "null for a list", drift.Report{GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}}},
+		{"status", "null for a list", pipeline.Status{}},
+		{"status", "a missing key", map[string]any{}},
+	} {
+		t.Run(c.schema+"/"+c.name, func(t *testing.T) {
+			if err := validateSchema(c.schema, marshal(t, c.value)); err == nil {
+				t.Error("the schema accepts it")
+			}
+		})
+	}
+}
+
+func emptyTarget() pipeline.Pass {
+	return pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{{
+		Pipeline: "a", Environment: "b", Result: pipeline.Unchanged,
+		Changes: []pipeline.ChangeResult{}, Images: []pipeline.ImageResult{},
+	}}}
+}
+
+func marshal(t *testing.T, value any) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := printJSON(&out, value); err != nil { // as the commands print it
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// wholly fails where a field has no value: a key that is left out when empty would go untested.
+func wholly(t *testing.T, value reflect.Value, at string) {
+	t.Helper()
+	if value.IsZero() {
+		t.Errorf("%s has no value; fill it in this test", at)
+		return
+	}
+	switch value.Kind() {
+	case reflect.Struct:
+		if value.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range value.NumField() {
+			if field := value.Type().Field(i); field.IsExported() {
+				wholly(t, value.Field(i), at+"."+field.Name)
+			}
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			wholly(t, value.Index(i), fmt.Sprintf("%s[%d]", at, i))
+		}
+	case reflect.Pointer:
+		wholly(t, value.Elem(), at)
+	}
+}
+
+// holdsEveryKey adds an unknown key to each object of a document in turn, and takes each key away: the schema must
+// refuse both. Values of a cluster's own objects are free, and only an update has fields.
+func holdsEveryKey(t *testing.T, schema string, document []byte) {
+	t.Helper()
+	free, optional := []string{"desired", "live", "from", "to", "values"}, []string{"fields"}
+	var tree any
+	if err := json.Unmarshal(document, &tree); err != nil {
+		t.Fatal(err)
+	}
+	var visit func(node any, at string)
+	visit = func(node any, at string) {
+		switch node := node.(type) {
+		case map[string]any:
+			node["unheardOf"] = true
+			if validateSchema(schema, marshal(t, tree)) == nil {
+				t.Errorf("the schema accepts an unknown key in %s", cmp.Or(at, "the document"))
+			}
+			delete(node, "unheardOf")
+			for _, key := range slices.Sorted(maps.Keys(node)) {
+				value := node[key]
+				delete(node, key)
+				if !slices.Contains(optional, key) && validateSchema(schema, marshal(t, tree)) == nil {
+					t.Errorf("the schema accepts %s without %s", cmp.Or(at, "the document"), key)
+				}
+				node[key] = value
+				if !slices.Contains(free, key) {
+					visit(node[key], at+"."+key)
+				}
+			}
+		case []any:
+			for i, item := range node {
+				visit(item, fmt.Sprintf("%s[%d]", at, i))
+			}
+		}
+	}
+	visit(tree, "")
+}
+
+// TestExamplesInDocs reads what the pages show as examples: complete files as syncer reads them, output by its schema.
+func TestExamplesInDocs(t *testing.T) {
+	t.Run("configuration", func(t *testing.T) {
+		seen := map[string]int{}
+		for _, block := range codeBlocks(t, "configuration.md", "yaml") {
+			if !strings.HasPrefix(block.text, "apiVersion: "+v1alpha1.APIVersion+"\n") {
+				continue
+			}
+			_, kind, _ := strings.Cut(block.text, "\nkind: ")
+			kind, _, _ = strings.Cut(kind, "\n")
+			seen[kind]++
+			var err error
+			switch kind {
+			case "Config":
+				_, err = v1alpha1.DecodeConfig(block.name, []byte(block.text))
+			case "Pipeline":
+				_, err = v1alpha1.DecodePipeline(block.name, []byte(block.text))
+			default:
+				err = fmt.Errorf("%s: kind %q is none that syncer reads from a file", block.name, kind)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for _, kind := range []string{"Config", "Pipeline"} {
+			if seen[kind] == 0 {
+				t.Errorf("configuration.md shows no complete file of kind %s", kind)
+			}
+		}
+	})
+	t.Run("output", func(t *testing.T) {
+		seen := map[string]int{}
+		for _, block := range codeBlocks(t, "output.md", "json") {
+			seen[block.heading]++
+			if err := validateSchema(block.heading, []byte(block.text)); err != nil {
+				t.Errorf("%s: %v", block.name, err)
+			}
+		}
+		for _, command := range []string{"sync", "diff", "drift", "status"} {
+			if seen[command] == 0 {
+				t.Errorf("output.md shows no JSON under %q", command)
+			}
+		}
+	})
+}
+
+type codeBlock struct{ name, heading, text string }
+
+// codeBlocks lists the code blocks of one language on a reference page, each with the heading that it stands under.
+func codeBlocks(t *testing.T, page, language string) []codeBlock {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(referenceFolder, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []codeBlock
+	var heading string
+	var open *codeBlock // the block that a line belongs to
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		fence, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case isFence && open == nil:
+			open = &codeBlock{name: fmt.Sprintf("%s:%d", page, number), heading: heading}
+			if fence != language {
+				open.name = ""
+			}
+		case isFence:
+			if open.name != "" {
+				blocks = append(blocks, *open)
+			}
+			open = nil
+		case open != nil:
+			open.text += line
+		case strings.HasPrefix(line, "#"):
+			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
+		}
+	}
+	if open != nil {
+		t.Fatalf("%s: a code block does not end", page)
+	}
+	return blocks
+}
