@@ -83,12 +83,16 @@ var direct = map[schema.GroupKind][]string{
 
 	{Group: "flink.apache.org", Kind: "FlinkDeployment"}: {"spec.image"},
 
+	{Group: "ray.io", Kind: "RayCluster"}: {"spec.autoscalerOptions.image"},
+	{Group: "ray.io", Kind: "RayJob"}:     {"spec.rayClusterSpec.autoscalerOptions.image"},
+	{Group: "ray.io", Kind: "RayService"}: {"spec.rayClusterConfig.autoscalerOptions.image"},
+
 	{Group: "kafka.strimzi.io", Kind: "KafkaConnect"}: {"spec.image"},
 }
 
 // sparkFields are those of the Spark operator's v1beta2 SparkApplicationSpec.
 func sparkFields(spec string) []string {
-	fields := []string{spec + ".image"}
+	fields := []string{spec + ".image", spec + ".volumes[*].image.reference"}
 	for _, role := range []string{"driver", "executor"} {
 		for _, field := range []string{"image", "initContainers[*].image", "sidecars[*].image"} {
 			fields = append(fields, spec+"."+role+"."+field)
@@ -100,7 +104,7 @@ func sparkFields(spec string) []string {
 // workflowFields are those of Argo Workflows' WorkflowSpec.
 func workflowFields(spec string) []string {
 	var fields []string
-	for _, template := range []string{"templates[*]", "templateDefaults"} {
+	for _, template := range []string{"templates[*]", "templateDefaults", "templates[*].steps[*][*].inline", "templates[*].dag.tasks[*].inline"} {
 		for _, field := range []string{"container.image", "script.image", "initContainers[*].image", "sidecars[*].image", "containerSet.containers[*].image", "volumes[*].image.reference"} {
 			fields = append(fields, spec+"."+template+"."+field)
 		}

@@ -63,7 +63,7 @@ func Find(set manifest.Set, extra []Field) ([]Reference, error) {
 			for _, field := range manifest.Find(obj.Object, pattern) {
 				value, ok := field.Value.(string)
 				path := field.Path.String()
-				if !ok || strings.TrimSpace(value) == "" || seen[path] {
+				if !ok || strings.TrimSpace(value) == "" || seen[path] || isPushTarget(id.GroupKind(), path) {
 					continue // the API server judges a wrong type; an empty image is inherited or set later
 				}
 				seen[path] = true
@@ -86,11 +86,34 @@ func formOf(value string) (Form, error) {
 		return Template, nil
 	}
 	if strings.Contains(value, "@") {
-		_, err := name.NewDigest(value)
+		digest, err := name.NewDigest(value)
+		if err == nil {
+			err = strict(digest.Context(), "")
+		}
 		return Digest, withoutValue(err, value)
 	}
-	_, err := name.NewTag(value)
+	tag, err := name.NewTag(value)
+	if err == nil {
+		err = strict(tag.Context(), tag.TagStr())
+	}
 	return Tag, withoutValue(err, value)
+}
+
+// The grammar of names in the OCI distribution specification, which go-containerregistry reads more freely than the
+// programs that pull: `https://host/a` passes there.
+var (
+	repositoryName = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagName        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
+)
+
+func strict(repository name.Repository, tag string) error {
+	if !repositoryName.MatchString(repository.RepositoryStr()) {
+		return fmt.Errorf("%s is not a repository's name", repository.RepositoryStr())
+	}
+	if tag != "" && !tagName.MatchString(tag) {
+		return fmt.Errorf("%s is not a tag", tag)
+	}
+	return nil
 }
 
 // withoutValue drops the reference from the library's error, since ReferenceError shows it already.

@@ -23,9 +23,10 @@ type Lookup struct {
 }
 
 type answer struct {
-	done   chan struct{} // closed when digest and err are set
-	digest string
-	err    error
+	done      chan struct{} // closed when the fields below are set
+	digest    string
+	err       error
+	abandoned bool // the caller that asked went away, which says nothing about the reference
 }
 
 // lookupLimit is how many references are looked up at once. Registries throttle by connection long before a client is
@@ -37,24 +38,40 @@ func NewLookup(resolver Resolver) *Lookup {
 	return &Lookup{resolver: resolver, limit: make(chan struct{}, lookupLimit), answers: map[string]*answer{}}
 }
 
-// Digest returns the pass's answer for a reference, asking at most once. An answer that came of the first caller's
-// cancelled context is not kept.
+// Digest returns the pass's answer for a reference, asking at most once. An answer that came of a caller's cancelled
+// context is not kept: whoever waited for it asks again.
 func (l *Lookup) Digest(ctx context.Context, reference string) (string, error) {
-	l.mu.Lock()
-	a, ok := l.answers[reference]
-	if !ok {
-		a = &answer{done: make(chan struct{})}
-		l.answers[reference] = a
-	}
-	l.mu.Unlock()
-	if ok {
+	for {
+		a, mine := l.claim(reference)
+		if mine {
+			l.ask(ctx, reference, a)
+			return a.digest, a.err
+		}
 		select {
 		case <-a.done:
-			return a.digest, a.err
+			if !a.abandoned {
+				return a.digest, a.err
+			}
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}
 	}
+}
+
+// claim returns the answer of a reference, and whether the caller is the one to find it.
+func (l *Lookup) claim(reference string) (a *answer, mine bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, ok := l.answers[reference]; ok {
+		return a, false
+	}
+	a = &answer{done: make(chan struct{})}
+	l.answers[reference] = a
+	return a, true
+}
+
+func (l *Lookup) ask(ctx context.Context, reference string, a *answer) {
+	defer close(a.done)
 	select {
 	case l.limit <- struct{}{}:
 		a.digest, a.err = l.resolver.Digest(ctx, reference)
@@ -62,13 +79,12 @@ func (l *Lookup) Digest(ctx context.Context, reference string) (string, error) {
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)
 	}
-	if ctx.Err() != nil {
+	if a.err != nil && ctx.Err() != nil {
+		a.abandoned = true
 		l.mu.Lock()
 		delete(l.answers, reference)
 		l.mu.Unlock()
 	}
-	close(a.done)
-	return a.digest, a.err
 }
 
 // All resolves many references at once. It returns what it found and, by reference, what it did not.

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/docker/cli/cli/config"
@@ -73,7 +76,7 @@ func NewRegistry(hosts []Host) (*Registry, error) {
 		}
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain)
-	r.transport = &retryTransport{next: byHost}
+	r.transport = &retryTransport{next: byHost, first: firstDelay}
 	return r, nil
 }
 
@@ -150,7 +153,7 @@ func (r *Registry) lookUp(ctx context.Context, tag name.Tag) (string, error) {
 	}
 	if head, err := puller.Head(ctx, tag); err == nil {
 		return head.Digest.String(), nil
-	} else if _, answered := errors.AsType[*transport.Error](err); !answered {
+	} else if _, unanswered := errors.AsType[*url.Error](err); unanswered || errors.Is(err, ErrDenied) {
 		return "", err
 	}
 	got, err := puller.Get(ctx, tag)
@@ -165,9 +168,12 @@ func classify(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return context.Cause(ctx)
 	}
+	if errors.Is(err, ErrDenied) {
+		return err
+	}
 	answer, ok := errors.AsType[*transport.Error](err)
 	if !ok {
-		return fmt.Errorf("%w (%w)", ErrUnavailable, err)
+		return fmt.Errorf("%w (%s)", ErrUnavailable, query.ReplaceAllString(err.Error(), "$1"))
 	}
 	switch answer.StatusCode {
 	case http.StatusNotFound:
@@ -178,10 +184,17 @@ func classify(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (%s)", ErrUnavailable, diagnosis(answer))
 }
 
+// query is the part of a URL that may hold a signature.
+var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
+
+// longestDiagnosis keeps an error on one line, whatever a registry has to say.
+const longestDiagnosis = 300
+
 // diagnosis is what a registry said, without the request's URL.
 func diagnosis(answer *transport.Error) string {
 	if len(answer.Errors) > 0 {
-		return answer.Errors[0].String()
+		text := strings.Join(strings.Fields(answer.Errors[0].String()), " ")
+		return text[:min(len(text), longestDiagnosis)]
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
 }
@@ -197,12 +210,12 @@ func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error
 		}
 		file, err := os.Open(host.CredentialsFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the credentials of %s: %w", registry, err)
+			return nil, fmt.Errorf("%w (reading the credentials of %s: %w)", ErrDenied, registry, err)
 		}
 		defer file.Close()
 		docker, err := config.LoadFromReader(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading the credentials of %s in %s: it is not a docker config.json", registry, host.CredentialsFile)
+			return nil, fmt.Errorf("%w (reading the credentials of %s: %s is not a docker config.json)", ErrDenied, registry, host.CredentialsFile)
 		}
 		for _, key := range []string{target.RegistryStr(), registry} {
 			if key == name.DefaultRegistry {

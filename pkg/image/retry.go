@@ -30,14 +30,17 @@ var transient = []int{
 }
 
 // retryTransport sends a request again when the registry asks for that or the network failed. It waits for as long as
-// Retry-After says (RFC 9110, section 10.2.3). Requests of this package have no body.
-type retryTransport struct{ next http.RoundTripper }
+// Retry-After says (RFC 9110, section 10.2.3).
+type retryTransport struct {
+	next  http.RoundTripper
+	first time.Duration // before the second try; each later delay is twice the one before
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var asked time.Duration
 	delays := retry.WithMaxRetries(retries, retry.WithCappedDuration(longestDelay,
-		retry.WithJitterPercent(jitterPercent, retry.NewExponential(firstDelay))))
+		retry.WithJitterPercent(jitterPercent, retry.NewExponential(t.first))))
 	backoff := retry.BackoffFunc(func() (time.Duration, bool) {
 		delay, stop := delays.Next()
 		return max(delay, asked), stop
@@ -46,7 +49,11 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var answer *http.Response
 	err := retry.Do(req.Context(), backoff, func(context.Context) error {
 		asked = 0
-		resp, err := t.next.RoundTrip(req)
+		again, err := repeatable(req)
+		if err != nil {
+			return err
+		}
+		resp, err := t.next.RoundTrip(again)
 		if err != nil {
 			if passing(err) {
 				return retry.RetryableError(err)
@@ -74,6 +81,20 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
+// repeatable gives a request a body that has not been read. Only requests for a token have one.
+func repeatable(req *http.Request) (*http.Request, error) {
+	if req.GetBody == nil {
+		return req, nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	again := req.Clone(req.Context())
+	again.Body = body
+	return again, nil
+}
+
 // passing tells failures of the network from those that stay, such as an untrusted certificate.
 func passing(err error) bool {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
@@ -87,7 +108,8 @@ func passing(err error) bool {
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	value := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
+		const most = int(24 * time.Hour / time.Second) // more would overflow, and is refused all the same
+		return time.Duration(min(max(0, seconds), most)) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return max(0, at.Sub(now))

@@ -8,16 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/provenance"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -33,25 +36,36 @@ var (
 // Build renders the overlay at a slash-separated path of files. The objects keep the order in which kustomize declares
 // them. The same files give the same set. Build may be called by many goroutines at once.
 func Build(files fs.FS, overlay string) (manifest.Set, error) {
-	repo := &repository{files: files}
-	root, err := repo.overlayRoot(overlay)
+	set, err := build(files, overlay)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", overlay, err)
 	}
-	resources, err := schema.build(repo, overlay, root.ownSchema)
-	if repo.refused != nil {
-		// kustomize wraps an error of its file system in the errors of everything that it tried next.
-		err = repo.refused
+	return set, nil
+}
+
+// build is Build with a panic turned into an error: one overlay must not end the process that serves all others.
+func build(files fs.FS, overlay string) (rendered manifest.Set, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in %s: %v", panicking(), p)
+		}
+	}()
+	if !fs.ValidPath(overlay) {
+		return nil, fmt.Errorf("%q is not a path inside the repository", overlay)
 	}
+	if err := (&repository{files: files}).overlayRoot(overlay); err != nil {
+		return nil, err
+	}
+	resources, err := schema.build(files, overlay)
 	if err != nil {
-		return nil, fmt.Errorf("rendering %s: %w", overlay, readable(err))
+		return nil, err
 	}
 	set, err := objects(resources)
 	if err != nil {
-		return nil, fmt.Errorf("rendering %s: %w", overlay, err)
+		return nil, err
 	}
 	if len(set) == 0 {
-		return nil, fmt.Errorf("rendering %s: %w; list at least one resource in its kustomization", overlay, ErrEmpty)
+		return nil, fmt.Errorf("%w; list at least one resource in its kustomization", ErrEmpty)
 	}
 	return set, nil
 }
@@ -59,9 +73,10 @@ func Build(files fs.FS, overlay string) (manifest.Set, error) {
 // schemaGuard keeps builds from disturbing each other through kustomize's package variables.
 //
 // kustomize (kyaml v0.21) parses its OpenAPI schema into package variables at first need, without a lock, so two first
-// builds race: the first build is therefore made alone. An overlay with its own `openapi` field replaces those
-// variables for every later build: it runs alone, and the built-in schema is put back after it. All other builds share
-// the parsed schema and run side by side, because parsing it anew costs more than most builds.
+// builds race: the schema is therefore parsed before the first of them. A kustomization with its own `openapi` field,
+// be it a base's, replaces those variables for every later build: such a build runs alone, and the built-in schema is
+// put back after it. All other builds share the parsed schema and run side by side, because parsing it anew costs more
+// than most builds.
 type schemaGuard struct {
 	shared sync.RWMutex
 	warm   sync.Once
@@ -69,21 +84,35 @@ type schemaGuard struct {
 
 var schema schemaGuard
 
-func (g *schemaGuard) build(repo *repository, overlay string, ownSchema bool) (resmap.ResMap, error) {
+func (g *schemaGuard) build(files fs.FS, overlay string) (resmap.ResMap, error) {
 	g.warm.Do(warmUp)
-	if !ownSchema {
-		g.shared.RLock()
-		defer g.shared.RUnlock()
-		return run(repo, overlay)
+	resources, err := g.beside(files, overlay)
+	if errors.Is(err, errOwnSchema) {
+		return g.alone(files, overlay)
 	}
+	return resources, err
+}
+
+// beside builds while others do the same. It stops at the first kustomization with a schema of its own, before
+// kustomize takes that over.
+func (g *schemaGuard) beside(files fs.FS, overlay string) (resmap.ResMap, error) {
+	g.shared.RLock()
+	defer g.shared.RUnlock()
+	return run(&repository{files: files}, overlay)
+}
+
+func (g *schemaGuard) alone(files fs.FS, overlay string) (resmap.ResMap, error) {
 	g.shared.Lock()
 	defer g.shared.Unlock()
 	defer func() {
 		openapi.ResetOpenAPI()
 		warmUp()
 	}()
-	return run(repo, overlay)
+	return run(&repository{files: files, alone: true}, overlay)
 }
+
+// warmUpKind is a kind that kustomize's short list of built-in kinds does not have.
+var warmUpKind = kyaml.TypeMeta{APIVersion: "render.syncer.dev/v1", Kind: "None"}
 
 // warmUp makes kustomize parse its built-in schema: the look-up of a kind that its short list does not have needs all
 // of it, and so does every strategic merge patch.
@@ -92,18 +121,33 @@ func warmUp() {
 	openapi.IsNamespaceScoped(warmUpKind)
 }
 
-// run is kustomize, with a panic turned into an error: one overlay must not end the process that serves all others.
-func run(repo *repository, overlay string) (resources resmap.ResMap, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("kustomize panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
+// run is kustomize itself.
+func run(repo *repository, overlay string) (resmap.ResMap, error) {
 	options := krusty.MakeDefaultOptions()
 	// A base may be anywhere in the repository; nothing outside of it can be named, because the file system ends there.
 	options.LoadRestrictions = types.LoadRestrictionsNone
 	options.PluginConfig = types.DisabledPluginConfig()
-	return krusty.MakeKustomizer(options).Run(repo, filesys.Separator+overlay)
+	resources, err := krusty.MakeKustomizer(options).Run(repo, filesys.Separator+overlay)
+	if repo.refused != nil {
+		// kustomize wraps an error of its file system in the errors of everything that it tried next.
+		return nil, repo.refused
+	}
+	if err != nil {
+		return nil, repo.explain(overlay, err)
+	}
+	return resources, nil
+}
+
+// panicking names the function that panicked: the first that is not the runtime's.
+func panicking() string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // above Callers, panicking and the deferred function
+	for {
+		frame, more := frames.Next()
+		if !more || !strings.HasPrefix(frame.Function, "runtime.") {
+			return frame.Function
+		}
+	}
 }
 
 func objects(resources resmap.ResMap) (manifest.Set, error) {
@@ -120,12 +164,26 @@ func objects(resources resmap.ResMap) (manifest.Set, error) {
 		if err := checkMetadata(obj); err != nil {
 			return nil, err
 		}
+		stableManager(obj)
 		set = append(set, obj)
 	}
 	if id, ok := set.Duplicate(); ok {
 		return nil, fmt.Errorf("%s stands twice in the overlay; keep one", id)
 	}
 	return set, nil
+}
+
+// managedBy is what the kustomize command that goes with the library writes for `buildMetadata: [managedByLabel]`. The
+// library writes the version of the program that it is part of, which need not be a label value and would make the
+// output depend on more than the files.
+const managedBy = "kustomize-v5.8.2"
+
+func stableManager(obj *unstructured.Unstructured) {
+	labels := obj.GetLabels()
+	if labels[konfig.ManagedbyLabelKey] == "kustomize-"+provenance.GetProvenance().Semver() {
+		labels[konfig.ManagedbyLabelKey] = managedBy
+		obj.SetLabels(labels)
+	}
 }
 
 // checkMetadata refuses labels and annotations that are not text. YAML reads `version: 1.10` as a number; accessors of
@@ -149,17 +207,4 @@ func checkMetadata(obj *unstructured.Unstructured) error {
 		}
 	}
 	return nil
-}
-
-// readable shortens kustomize's errors: it says what went wrong first as a file and then as a folder, several times
-// over. The innermost cause comes last.
-func readable(err error) error {
-	text := err.Error()
-	if strings.HasPrefix(text, "kustomize panicked") {
-		return err
-	}
-	if i := strings.LastIndex(text, "accumulation err='"); i >= 0 {
-		text = strings.TrimPrefix(text[i:], "accumulation err='")
-	}
-	return errors.New(strings.TrimSpace(strings.ReplaceAll(text, "\n", " ")))
 }

@@ -18,8 +18,11 @@ import (
 //
 // One repository serves one build and is not safe for concurrent use.
 type repository struct {
-	files   fs.FS
-	refused error // the first refusal; after it nothing more is read
+	files    fs.FS
+	alone    bool   // no other build runs, so kustomize's schema may be replaced
+	refused  error  // the first refusal; after it nothing more is read
+	last     string // the file read last
+	nameless error  // explains the last object that was read and has generateName in place of a name
 }
 
 var _ filesys.FileSystem = (*repository)(nil)
@@ -63,6 +66,7 @@ func (r *repository) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, r.note(err)
 	}
+	r.last = name
 	if err := r.inspect(name, data); err != nil {
 		r.refused = err
 		return nil, err

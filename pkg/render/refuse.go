@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -13,49 +14,53 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
-	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+	"sigs.k8s.io/kustomize/api/types"
 )
 
-// warmUpKind is a kind that kustomize's short list of built-in kinds does not have.
-var warmUpKind = kyaml.TypeMeta{APIVersion: "render.syncer.dev/v1", Kind: "None"}
+var (
+	// remoteFile matches what kustomize v0.21 downloads in place of a file: url.Parse finds http or https.
+	remoteFile = regexp.MustCompile(`(?i)^\s*([a-z][a-z0-9+.-]*://|https?:)`)
+	// remoteBase matches what kustomize hands to git in place of a folder: its RepoSpec knows schemes, `git::`, github.com,
+	// and `user@host:` before a path of at least two parts. It is matched even where a file or folder of that name exists,
+	// since kustomize tries the remote form when the local one does not load.
+	remoteBase = regexp.MustCompile(`(?is)^\s*(git::|[a-z][a-z0-9+.-]*://|https?:|github\.com[/:]|[a-z][a-z0-9-]*@[^/:]*[/:](.*(\.git|_git/|//)|[^/]*/))`)
+)
 
-// remote matches whatever kustomize v0.21 would fetch: as a file (url.Parse finds http or https) or by running git
-// (its RepoSpec knows these schemes, `git::`, `user@` and github.com). It is matched even where a folder of that name
-// exists, since kustomize tries the remote form when the local one does not load.
-var remote = regexp.MustCompile(`(?i)^\s*(git::|[a-z][a-z0-9+.-]*://|https?:|github\.com[/:]|[a-z][a-z0-9-]*@)`)
-
-// root is what Build must know of an overlay's own kustomization before it starts.
-type root struct {
-	ownSchema bool // it has an `openapi` field
+// overlayRoot makes sure that an overlay can be rendered at all.
+func (r *repository) overlayRoot(overlay string) error {
+	file, kind, err := r.kustomizationOf(overlay)
+	if err != nil {
+		return err
+	}
+	if kind == types.ComponentKind {
+		return fmt.Errorf("%s is a Component, which renders nothing by itself; list it under `components:` of an overlay", file)
+	}
+	return nil
 }
 
-// overlayRoot reads the kustomization of an overlay and refuses the kinds that are none.
-func (r *repository) overlayRoot(overlay string) (root, error) {
+// kustomizationOf finds the kustomization of a folder and tells its kind, refusing files that are none.
+func (r *repository) kustomizationOf(folder string) (file, kind string, err error) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		file := path.Join(overlay, name)
+		file := path.Join(folder, name)
 		data, err := fs.ReadFile(r.files, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return root{}, err
+			return "", "", err
 		}
 		docs, err := documents(file, data)
 		if err != nil {
-			return root{}, err
+			return "", "", err
 		}
 		if len(docs) == 0 {
-			return root{}, fmt.Errorf("%s: %w; list at least one resource", file, ErrEmpty)
+			return "", "", fmt.Errorf("%s: %w; list at least one resource", file, ErrEmpty)
 		}
-		apiVersion, kind := text(docs[0], "apiVersion"), text(docs[0], "kind")
-		switch {
-		case strings.HasPrefix(apiVersion, "kustomize.toolkit.fluxcd.io/"):
-			return root{}, fmt.Errorf("%s is Flux's own Kustomization object, not a kustomize file; point the layout at the folder that its spec.path names, or name the file otherwise", file)
-		case kind == "Component":
-			return root{}, fmt.Errorf("%s is a Component, which renders nothing by itself; list it under `components:` of an overlay", file)
+		if strings.HasPrefix(text(docs[0], "apiVersion"), "kustomize.toolkit.fluxcd.io/") {
+			return "", "", fmt.Errorf("%s is Flux's own Kustomization object, not a kustomize file; point to the folder that its spec.path names, or name the file otherwise", file)
 		}
-		return root{ownSchema: field(docs[0], "openapi") != nil}, nil
+		return file, text(docs[0], "kind"), nil
 	}
-	return root{}, ErrNoOverlay
+	return "", "", ErrNoOverlay
 }
 
 // inspect refuses what kustomize would do with a file's content besides reading other files of the repository.
@@ -65,201 +70,371 @@ func (r *repository) inspect(name string, data []byte) error {
 		if err != nil {
 			return err
 		}
-		for _, doc := range docs {
-			if err := r.inspectKustomization(name, doc); err != nil {
-				return err
-			}
+		if len(docs) > 0 && !isResource(docs[0]) {
+			return r.inspectKustomization(name, data, docs[0])
 		}
-		return nil
 	}
-	// Parsing each resource a second time would double the cost of a build, so look before.
-	if !bytes.Contains(data, []byte("generateName")) && !bytes.Contains(data, []byte("builtin")) && !bytes.Contains(data, []byte("config.kubernetes.io/function")) {
-		return nil
-	}
-	docs, err := documents(name, data)
-	if err != nil {
-		return nil // not YAML, or YAML with an error that kustomize will name
-	}
-	for _, doc := range docs {
-		if err := inspectResource(name, doc); err != nil {
-			return err
-		}
+	// Parsing each file a second time would double the cost of a build, so look before.
+	if bytes.Contains(data, []byte("generateName")) {
+		r.noteNameless(name, data)
 	}
 	return nil
 }
 
-// inspectKustomization checks each field by which a kustomization loads something.
-func (r *repository) inspectKustomization(file string, doc *yaml.Node) error {
-	k := kustomization{repo: r, file: file}
-	for _, key := range []string{"resources", "bases", "components", "crds", "configurations"} {
-		k.each(doc, key, k.reference)
+// isResource tells an object whose file happens to be called kustomization.yaml, such as Flux's, from a kustomization.
+// kustomize loads nothing for a kustomization of another group.
+func isResource(doc *yaml.Node) bool {
+	group, _, _ := strings.Cut(text(doc, "apiVersion"), "/")
+	return group != "" && group != "kustomize.config.k8s.io"
+}
+
+// noteNameless keeps an explanation for the case that kustomize cannot load an object without a name. It is no refusal:
+// the same text may be data of a generated ConfigMap.
+func (r *repository) noteNameless(name string, data []byte) {
+	docs, err := documents(name, data)
+	if err != nil {
+		return // not YAML, or YAML with an error that kustomize names
 	}
-	for _, key := range []string{"generators", "transformers", "validators"} {
-		k.each(doc, key, k.plugin)
-	}
-	for _, key := range []string{"patches", "patchesStrategicMerge", "patchesJson6902", "replacements"} {
-		k.each(doc, key, k.patch)
-	}
-	for _, key := range []string{"configMapGenerator", "secretGenerator"} {
-		k.each(doc, key, k.generator)
-	}
-	if schema := field(doc, "openapi"); schema != nil {
-		if file := field(schema, "path"); file != nil {
-			k.reference("openapi", file)
+	for _, doc := range docs {
+		objects := []*yaml.Node{doc}
+		if items := field(doc, "items"); items != nil {
+			objects = append(objects, items.Content...)
+		}
+		for _, object := range objects {
+			metadata := field(object, "metadata")
+			if generate := field(metadata, "generateName"); generate != nil && field(metadata, "name") == nil {
+				r.nameless = fmt.Errorf("%s:%d: metadata.generateName: kustomize matches objects by name and cannot load one without; give it a metadata.name (a new name for each run makes a new object, and syncer prunes the old one)", name, generate.Line)
+			}
 		}
 	}
-	for _, key := range []string{"helmCharts", "helmChartInflationGenerator"} {
-		if node := field(doc, key); node != nil {
-			k.refuse(node, "%s: syncer does not inflate Helm charts; run `helm template` in CI and commit the result", key)
+}
+
+// errOwnSchema stops a build that would replace kustomize's schema while others read it.
+var errOwnSchema = errors.New("the kustomization has an openapi field")
+
+// inspectKustomization checks each field by which a kustomization loads something. It reads the file with kustomize's
+// own decoder, so that both see the same in spite of the case of keys, duplicates, anchors, merges and tags.
+func (r *repository) inspectKustomization(file string, data []byte, doc *yaml.Node) error {
+	var content types.Kustomization
+	if err := content.Unmarshal(data); err != nil {
+		return unreadable(file, doc, err)
+	}
+	if content.CheckEmpty() != nil {
+		return fmt.Errorf("%s: %w; list at least one resource", file, ErrEmpty)
+	}
+	k := &kustomization{repo: r, file: file, doc: doc}
+	for _, field := range []struct {
+		key    string
+		values []string
+		check  func(key, value string)
+	}{
+		{"resources", content.Resources, k.base},
+		{"bases", content.Bases, k.base},
+		{"components", content.Components, k.base},
+		{"crds", content.Crds, k.types},
+		{"configurations", content.Configurations, k.localFile},
+		{"generators", content.Generators, k.plugin},
+		{"transformers", content.Transformers, k.plugin},
+		{"validators", content.Validators, k.plugin},
+	} {
+		for _, value := range field.values {
+			field.check(field.key, value)
 		}
+	}
+	k.patches(content)
+	for _, args := range content.ConfigMapGenerator {
+		k.keyValues("configMapGenerator", args.KvPairSources)
+	}
+	for _, args := range content.SecretGenerator {
+		k.keyValues("secretGenerator", args.KvPairSources)
+	}
+	const noHelm = "syncer does not inflate Helm charts; run `helm template` in CI and commit the result"
+	if len(content.HelmCharts) > 0 {
+		k.refuse("helmCharts", "", noHelm)
+	}
+	if len(content.HelmChartInflationGenerator) > 0 {
+		k.refuse("helmChartInflationGenerator", "", noHelm)
+	}
+	if schema, ok := content.OpenAPI["path"]; ok {
+		k.schema("openapi", schema)
+	}
+	if k.err == nil && len(content.OpenAPI) > 0 && !r.alone {
+		return errOwnSchema
 	}
 	return k.err
+}
+
+var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
+
+// unreadable names the file, and the line where it can be told, of a kustomization that kustomize cannot decode.
+func unreadable(file string, doc *yaml.Node, err error) error {
+	text := strings.TrimPrefix(err.Error(), "invalid Kustomization: ")
+	if m := unknownField.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s:%d: kustomize knows no field %q", file, lineOfKey(doc, m[1]), m[1])
+	}
+	return fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "json: "))
 }
 
 // kustomization inspects one file and keeps the first refusal.
 type kustomization struct {
 	repo *repository
 	file string
+	doc  *yaml.Node
 	err  error
 }
 
-func (k *kustomization) refuse(node *yaml.Node, format string, args ...any) {
+// refuse names the place of a value in the file. Without a value it names the place of the key.
+func (k *kustomization) refuse(key, value, format string, args ...any) {
 	if k.err == nil {
-		k.err = fmt.Errorf("%s:%d: %s", k.file, node.Line, fmt.Sprintf(format, args...))
+		k.err = fmt.Errorf("%s:%d: %s: %w", k.file, lineOf(k.doc, key, value), key, fmt.Errorf(format, args...))
 	}
 }
 
-// each calls check for every item of a list field.
-func (k *kustomization) each(doc *yaml.Node, key string, check func(string, *yaml.Node)) {
-	list := field(doc, key)
-	if list == nil || list.Kind != yaml.SequenceNode {
-		return
-	}
-	for _, item := range list.Content {
-		check(key, resolve(item))
-	}
-}
+const isRemote = "%s is remote; syncer renders only what the commit holds, so copy it into the repository"
 
-// reference checks a path that must lie in the repository.
-func (k *kustomization) reference(key string, node *yaml.Node) {
-	if node.Kind != yaml.ScalarNode || k.err != nil {
-		return
+// find returns what a path of the kustomization leads to, or refuses it.
+func (k *kustomization) find(key, value, name string) fs.FileInfo {
+	if k.err != nil || name == "" {
+		return nil // kustomize has its own error for an empty path
 	}
-	if remote.MatchString(node.Value) {
-		k.refuse(node, "%s: %s is remote; syncer renders only what the commit holds, so copy it into the repository", key, node.Value)
-		return
+	if path.IsAbs(name) {
+		k.refuse(key, value, "%s is absolute; write a path from the kustomization's own folder", name)
+		return nil
 	}
-	if path.IsAbs(node.Value) || node.Value == "" {
-		return // kustomize has its own error for it
+	if outside := path.Join(path.Dir(k.file), name); outside == ".." || strings.HasPrefix(outside, "../") {
+		k.refuse(key, value, "%s leaves the repository", name)
+		return nil
 	}
-	if _, err := k.repo.stat(path.Join(path.Dir(k.file), node.Value)); errors.Is(err, fs.ErrNotExist) {
-		k.refuse(node, "%s: there is no file or folder %s in the repository", key, path.Join(path.Dir(k.file), node.Value))
+	full := k.place(name)
+	info, err := k.repo.stat(full)
+	if errors.Is(err, fs.ErrNotExist) {
+		k.refuse(key, value, "there is no file or folder %s in the repository", full)
 	} else if err != nil {
-		k.refuse(node, "%s: %v", key, err)
+		k.refuse(key, value, "%w", err)
+	}
+	return info
+}
+
+// localFile checks a file that must lie in the repository.
+func (k *kustomization) localFile(key, value string) {
+	if remoteFile.MatchString(value) {
+		k.refuse(key, value, isRemote, value)
+	}
+	k.find(key, value, value)
+}
+
+// types checks a file of `crds`.
+func (k *kustomization) types(key, value string) {
+	k.localFile(key, value)
+	if name, found := crdLoop(k.content(value)); found {
+		k.refuse(key, value, "the type %s contains itself, which kustomize would follow for ever", name)
 	}
 }
 
-// patch checks an entry that is a path, an inline patch, or a map with a path.
-func (k *kustomization) patch(key string, node *yaml.Node) {
-	if node.Kind == yaml.ScalarNode && !strings.Contains(node.Value, "\n") && !strings.Contains(node.Value, "{") {
-		k.reference(key, node)
-	}
-	if file := field(node, "path"); file != nil {
-		k.reference(key, file)
+// schema checks the file of `openapi`.
+func (k *kustomization) schema(key, value string) {
+	k.localFile(key, value)
+	if name, found := definitionLoop(k.content(value)); found {
+		k.refuse(key, value, "the definition %s refers to itself, which kustomize would follow for ever", name)
 	}
 }
 
-// generator checks the files of a configMapGenerator or secretGenerator, each `path` or `key=path`.
-func (k *kustomization) generator(key string, node *yaml.Node) {
-	check := func(key string, item *yaml.Node) {
-		file := *item
-		if _, after, ok := strings.Cut(file.Value, "="); ok {
-			file.Value = after
-		}
-		k.reference(key, &file)
+// content is that of a file of the kustomization, or nothing where kustomize will not be able to read it either.
+func (k *kustomization) content(name string) []byte {
+	data, err := fs.ReadFile(k.repo.files, k.place(name))
+	if err != nil {
+		return nil
 	}
-	for _, list := range []string{"files", "envs"} {
-		k.each(node, list, func(_ string, item *yaml.Node) { check(key+" "+list, item) })
-	}
-	if env := field(node, "env"); env != nil {
-		k.reference(key+" env", env)
-	}
+	return data
 }
 
-// plugin checks a generator, transformer or validator: only those built into kustomize run no program.
-func (k *kustomization) plugin(key string, node *yaml.Node) {
-	if node.Kind != yaml.ScalarNode {
+// place is the path in the repository of a path that the kustomization writes.
+func (k *kustomization) place(name string) string {
+	return local(path.Join("/", path.Dir(k.file), name))
+}
+
+// base checks a file, or a folder with a kustomization, that must lie in the repository.
+func (k *kustomization) base(key, value string) {
+	if remoteBase.MatchString(value) {
+		k.refuse(key, value, isRemote, value)
 		return
 	}
-	content := []byte(node.Value)
-	if !strings.Contains(node.Value, "\n") {
-		k.reference(key, node)
-		file := local(path.Join(path.Dir(k.file), node.Value))
-		info, err := k.repo.stat(file)
-		if k.err != nil || err != nil || info.IsDir() {
-			return // a folder's files are inspected when kustomize reads them
-		}
-		if content, err = fs.ReadFile(k.repo.files, file); err != nil {
-			k.refuse(node, "%s: %v", key, err)
-			return
+	info := k.find(key, value, value)
+	if info == nil || !info.IsDir() || k.err != nil {
+		return
+	}
+	folder := k.place(value)
+	switch file, kind, err := k.repo.kustomizationOf(folder); {
+	case errors.Is(err, ErrNoOverlay):
+		k.refuse(key, value, "the folder %s has no kustomization.yaml", folder)
+	case err != nil:
+		k.refuse(key, value, "%w", err)
+	case kind == types.ComponentKind && key != "components":
+		k.refuse(key, value, "%s is a Component; list it under `components:`", file)
+	case kind != types.ComponentKind && key == "components":
+		k.refuse(key, value, "%s is not a Component; list it under `resources:`", file)
+	}
+}
+
+func (k *kustomization) patches(content types.Kustomization) {
+	for _, patch := range content.Patches {
+		k.localFile("patches", patch.Path)
+	}
+	for _, patch := range content.PatchesJson6902 {
+		k.localFile("patchesJson6902", patch.Path)
+	}
+	for _, replacement := range content.Replacements {
+		k.localFile("replacements", replacement.Path)
+	}
+	for _, patch := range content.PatchesStrategicMerge {
+		if remoteFile.MatchString(string(patch)) {
+			k.refuse("patchesStrategicMerge", string(patch), isRemote, patch)
+		} else if !isInline(string(patch)) {
+			k.find("patchesStrategicMerge", string(patch), string(patch))
+		} else if !isPatch(string(patch)) {
+			// kustomize would take it for a path, and show it in an error.
+			k.refuse("patchesStrategicMerge", string(patch), "an inline patch is not valid YAML with apiVersion, kind and metadata.name")
 		}
 	}
-	docs, err := documents(k.file, content)
+}
+
+// isInline tells an object written into a list of paths from a path.
+func isInline(value string) bool {
+	docs, err := documents("", []byte(value))
+	return err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool { return doc.Kind != yaml.ScalarNode })
+}
+
+// isPatch reports whether kustomize can read an inline patch.
+func isPatch(value string) bool {
+	docs, err := documents("", []byte(value))
+	return err == nil && !slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
+		return text(doc, "kind") == "" || field(field(doc, "metadata"), "name") == nil && !strings.HasSuffix(text(doc, "kind"), "List")
+	})
+}
+
+// keyValues checks the files of a generator; those of `files` are `path` or `key=path`.
+func (k *kustomization) keyValues(key string, sources types.KvPairSources) {
+	for _, source := range sources.FileSources {
+		file := source
+		if _, after, ok := strings.Cut(source, "="); ok {
+			file = after
+		}
+		if remoteFile.MatchString(file) || remoteFile.MatchString(source) {
+			k.refuse(key, source, isRemote, source)
+		}
+		k.find(key, source, file)
+	}
+	for _, source := range append(slices.Clone(sources.EnvSources), sources.EnvSource) {
+		k.localFile(key, source)
+	}
+}
+
+// plugin checks a generator, transformer or validator: a file, an inline object, or a folder of them.
+func (k *kustomization) plugin(key, value string) {
+	if remoteBase.MatchString(value) {
+		k.refuse(key, value, isRemote, value)
+		return
+	}
+	if isInline(value) {
+		k.plugins(key, value, k.file, []byte(value))
+		return
+	}
+	if info := k.find(key, value, value); info == nil || k.err != nil {
+		return
+	}
+	k.pluginFiles(key, value, k.place(value), 0)
+}
+
+const deepestPlugins = 16 // folders in folders; more is a loop
+
+// pluginFiles checks the plugin file at a path, or those of the folder there. A kustomization may compute paths that
+// nobody could inspect here, so that of such a folder may only list files.
+func (k *kustomization) pluginFiles(key, value, name string, depth int) {
+	data, err := fs.ReadFile(k.repo.files, name)
+	if err == nil {
+		k.plugins(key, value, name, data)
+		return
+	}
+	file, _, kerr := k.repo.kustomizationOf(name)
+	if kerr != nil {
+		k.refuse(key, value, "%w", kerr)
+		return
+	}
+	if data, err = fs.ReadFile(k.repo.files, file); err != nil {
+		k.refuse(key, value, "%w", err)
+		return
+	}
+	var content types.Kustomization
+	if err := content.Unmarshal(data); err != nil || depth == deepestPlugins {
+		k.refuse(key, value, "%s cannot be read: %v", file, err)
+		return
+	}
+	resources := content.Resources
+	content.Resources, content.TypeMeta, content.MetaData = nil, types.TypeMeta{}, nil
+	if content.CheckEmpty() == nil {
+		k.refuse(key, value, "%s is a folder of plugins, whose kustomization may only have `resources`", file)
+	}
+	for _, resource := range resources {
+		if remoteBase.MatchString(resource) {
+			k.refuse(key, value, isRemote, resource)
+		}
+		if k.err == nil {
+			k.pluginFiles(key, value, local(path.Join("/", name, resource)), depth+1)
+		}
+	}
+}
+
+// plugins checks the configuration of plugins: only those built into kustomize run no program.
+func (k *kustomization) plugins(key, value, file string, content []byte) {
+	docs, err := documents(file, content)
 	if err != nil {
-		return // kustomize names the error
+		k.refuse(key, value, "%w", err)
+		return
 	}
 	for _, doc := range docs {
-		if text(doc, "apiVersion") != konfig.BuiltinPluginApiVersion {
-			k.refuse(node, "%s: %s %s is a plugin that runs a program or a container; only kustomize's built-in ones (apiVersion: builtin) are allowed", key, text(doc, "kind"), text(doc, "apiVersion"))
+		var config map[string]any
+		if err := doc.Decode(&config); err != nil {
+			k.refuse(key, value, "%s: %v", file, err)
 			return
 		}
-		if err := inspectResource(k.file, doc); err != nil && k.err == nil {
-			k.err = fmt.Errorf("%w (%s at line %d)", err, key, node.Line)
+		if config["apiVersion"] != konfig.BuiltinPluginApiVersion {
+			k.refuse(key, value, "%v %v is a plugin that runs a program or a container; only kustomize's built-in ones (apiVersion: builtin) are allowed", config["kind"], config["apiVersion"])
+		}
+		if config["kind"] == "HelmChartInflationGenerator" {
+			k.refuse(key, value, "syncer does not inflate Helm charts; run `helm template` in CI and commit the result")
+		}
+		if found := remoteIn(config, false); found != "" {
+			k.refuse(key, value, "in %s: "+isRemote, file, found)
 		}
 	}
 }
 
-// inspectResource checks one document of a resource or of a plugin's configuration.
-func inspectResource(file string, doc *yaml.Node) error {
-	k := kustomization{file: file}
-	metadata := field(doc, "metadata")
-	if name := field(metadata, "generateName"); name != nil && field(metadata, "name") == nil {
-		k.refuse(name, "metadata.generateName: kustomize matches objects by name and cannot load one without; give it a metadata.name (a new name for each run makes a new object, and syncer prunes the old one)")
-	}
-	if annotations := field(metadata, "annotations"); field(annotations, "config.kubernetes.io/function") != nil {
-		k.refuse(annotations, "a function that runs a program or a container is not allowed")
-	}
-	if text(doc, "apiVersion") != konfig.BuiltinPluginApiVersion {
-		return k.err
-	}
-	if text(doc, "kind") == "HelmChartInflationGenerator" {
-		k.refuse(doc, "syncer does not inflate Helm charts; run `helm template` in CI and commit the result")
-	}
-	k.builtin(doc)
-	return k.err
-}
+// pluginFields are the fields by which kustomize's built-in plugins load files.
+var pluginFields = []string{"path", "paths", "files", "env", "envs", "targetFilePath", "valuesFile"}
 
-// builtin checks the fields by which kustomize's built-in plugins load files, at any depth.
-func (k *kustomization) builtin(node *yaml.Node) {
-	node = resolve(node)
-	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], resolve(node.Content[i+1])
-		switch strings.ToLower(key.Value) {
-		case "path", "paths", "files", "env", "envs", "targetfilepath", "valuesfile":
-			for _, item := range append([]*yaml.Node{value}, value.Content...) {
-				_, file, ok := strings.Cut(item.Value, "=")
-				if item.Kind == yaml.ScalarNode && (remote.MatchString(item.Value) || ok && remote.MatchString(file)) {
-					k.refuse(item, "%s: %s is remote; syncer renders only what the commit holds, so copy it into the repository", key.Value, item.Value)
-				}
+// remoteIn finds a remote file in a plugin's configuration, at any depth.
+func remoteIn(config any, loads bool) string {
+	switch value := config.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			isField := func(name string) bool { return strings.EqualFold(name, key) }
+			if found := remoteIn(value[key], slices.ContainsFunc(pluginFields, isField)); found != "" {
+				return found
 			}
 		}
-		k.builtin(value)
-	}
-	if node.Kind == yaml.SequenceNode {
-		for _, item := range node.Content {
-			k.builtin(item)
+	case []any:
+		for _, item := range value {
+			if found := remoteIn(item, loads); found != "" {
+				return found
+			}
+		}
+	case string:
+		_, file, _ := strings.Cut(value, "=")
+		if loads && (remoteFile.MatchString(value) || remoteFile.MatchString(file)) {
+			return value
 		}
 	}
+	return ""
 }
 
 // documents parses a file's YAML documents, leaving out the empty ones.
@@ -273,7 +448,7 @@ func documents(file string, data []byte) ([]*yaml.Node, error) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, fmt.Errorf("%s: not valid YAML: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
 		}
 		if len(doc.Content) > 0 && doc.Content[0].Tag != "!!null" {
 			docs = append(docs, doc.Content[0])
@@ -281,15 +456,45 @@ func documents(file string, data []byte) ([]*yaml.Node, error) {
 	}
 }
 
-func resolve(node *yaml.Node) *yaml.Node {
-	for node.Kind == yaml.AliasNode {
-		node = node.Alias
+// lineOf finds the line of a value below a key of a document, or else that of the key. An anchor may stand elsewhere.
+func lineOf(doc *yaml.Node, key, value string) int {
+	if value != "" {
+		for _, below := range []*yaml.Node{field(doc, key), doc} {
+			if node := scalarOf(below, value); node != nil {
+				return node.Line
+			}
+		}
 	}
-	return node
+	return lineOfKey(doc, key)
 }
 
-// field returns the value of a key of a map, or nil. Keys are compared as kustomize does, which decodes JSON without
-// regard to case: `Resources:` loads just as `resources:` does.
+func lineOfKey(doc *yaml.Node, key string) int {
+	if node := scalarOf(doc, key); node != nil {
+		return node.Line
+	}
+	return doc.Line
+}
+
+// scalarOf finds a scalar of a value. It follows no alias: what an alias stands for is in the document as well.
+func scalarOf(node *yaml.Node, value string) *yaml.Node {
+	if node == nil {
+		return nil
+	}
+	if node.Kind == yaml.ScalarNode {
+		var text string
+		if node.Decode(&text) == nil && strings.EqualFold(text, value) {
+			return node
+		}
+	}
+	for _, child := range node.Content {
+		if found := scalarOf(child, value); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// field returns the value of a key of a map, or nil. Keys are compared as kustomize does, without regard to case.
 func field(node *yaml.Node, key string) *yaml.Node {
 	if node == nil {
 		return nil
@@ -301,6 +506,13 @@ func field(node *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+func resolve(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.AliasNode {
+		return node.Alias // an anchor holds no alias
+	}
+	return node
 }
 
 func text(node *yaml.Node, key string) string {
