@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin/tools/controller-gen crd paths=./pkg/api/... output:crd:dir=config/crd
-go run ./hack/docs
+go test ./cmd/syncer -run '^TestReference$' -count=1 -update

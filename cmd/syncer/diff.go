@@ -56,7 +56,7 @@ func printDiff(w io.Writer, pass *pipeline.Pass) error {
 		}
 		out.problem(target)
 	}
-	if changed == 0 {
+	if changed == 0 && len(pass.Targets) > 0 {
 		out.line("commit %.8s changes nothing in %s", pass.Commit, counted(len(pass.Targets), "target"))
 	}
 	return out.err

@@ -31,6 +31,9 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), report))
 				}
+				if err != nil && len(report.Findings) == 0 {
+					return err // to print that there is no drift would be a guess
+				}
 				return errors.Join(err, drift.Text(cmd.OutOrStdout(), report))
 			})
 		},

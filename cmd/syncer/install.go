@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -32,7 +33,11 @@ Exit status: 0 done, 2 failed.`,
 				changes, err := r.Install(cmd.Context(), environments)
 				out := &text{w: cmd.OutOrStdout()}
 				for _, change := range changes {
-					out.line("%-7s %s", change.Action, change.ID)
+					action := string(change.Action)
+					if change.Action == manifest.None {
+						action = "-" // as it should be
+					}
+					out.line("%-6s  %s", action, change.ID)
 				}
 				return errors.Join(err, out.err)
 			})

@@ -19,7 +19,12 @@ objects. --tags prints what git says instead: tags as written, and nothing that
 syncer adds.
 
 Exit status: 0 done, 2 failed.`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("render takes one pipeline and not %d, as in `syncer render session-enrichment --env prod`", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Pipeline = args[0]
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {

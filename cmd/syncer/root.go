@@ -28,13 +28,6 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 2 failed.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// A word that is no command is an error, and not a reason to print help and exit 0.
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("unknown command %q; see `syncer --help`", args[0])
-			}
-			return cmd.Help()
-		},
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&shared.config, "config", "syncer.yaml", "configuration file")

@@ -31,6 +31,9 @@ Exit status: 0 done, 2 failed.`,
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), status))
 				}
+				if err != nil && len(status.Targets) == 0 {
+					return err
+				}
 				return errors.Join(err, printStatus(cmd.OutOrStdout(), status))
 			})
 		},

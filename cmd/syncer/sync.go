@@ -39,7 +39,7 @@ Exit status: 0 all is done, 2 a target failed.`,
 	}
 	environmentFlag(cmd, &options.Environments)
 	cmd.Flags().BoolVar(&options.Correct, "correct", false, "also undo changes that were made in the cluster")
-	cmd.Flags().DurationVar(&options.Wait, "wait", 0, "wait this long for every object to be healthy, and fail\nwhen one is not")
+	cmd.Flags().DurationVar(&options.Wait, "wait", 0, "wait this long for every object to be healthy, and\nfail when one is not")
 	outputFlag(cmd, &output)
 	return cmd
 }

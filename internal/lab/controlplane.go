@@ -76,16 +76,18 @@ func StartControlPlane(ctx context.Context, opts ControlPlaneOptions) (_ *Contro
 // started before the first is waited for.
 func (c *ControlPlane) startAround(ctx context.Context) error {
 	began := time.Now()
-	if c.opts.Controllers {
-		if err := c.startControllers(); err != nil {
-			return err
-		}
-	}
+	// The quota controller lists the kinds when it starts and then every half minute: kinds that came later would have
+	// no usage, and a quota on them would refuse every object until then.
 	if c.opts.Spark {
 		if err := c.installCRDs(ctx); err != nil {
 			return err
 		}
 		c.report("CRDs", began)
+	}
+	if c.opts.Controllers {
+		if err := c.startControllers(); err != nil {
+			return err
+		}
 	}
 	if c.opts.Nodes > 0 || c.opts.Spark {
 		if err := c.startKwok(); err != nil {

@@ -132,6 +132,12 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.Pip
 	return written.GetGeneration(), nil
 }
 
+// CreateRecord makes the record of a target that has none, before anything of it is applied. It returns the generation
+// of the spec.
+func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec) (int64, error) {
+	return c.saveSpec(ctx, target, spec, nil)
+}
+
 // SaveStatus writes what syncer saw of a target.
 func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus) error {
 	record := recordObject(c.namespace, target)

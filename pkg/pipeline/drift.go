@@ -60,7 +60,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 	for _, environment := range environments {
 		cluster, err := r.cluster(environment)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 			continue
 		}
 		records, err := cluster.Records(ctx)
@@ -91,6 +91,9 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 }
 
 func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) error {
+	if w.record.Status.LastAppliedCommit == "" && len(w.record.Status.Inventory) == 0 {
+		return nil // nothing was ever applied, so nothing can differ
+	}
 	set, err := c.lastApplied(ctx, w)
 	if err != nil {
 		return err

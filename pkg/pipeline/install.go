@@ -71,7 +71,7 @@ func (r *Runner) Install(ctx context.Context, environments []string) ([]manifest
 	for _, environment := range selected {
 		cluster, err := r.cluster(environment)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 			continue
 		}
 		if done[cluster] {

@@ -68,6 +68,12 @@ func (w *work) decide(ctx context.Context, lookup *image.Lookup, now time.Time) 
 	return d, nil
 }
 
+func samePins(a, b []v1alpha1.PinnedImage) bool {
+	return slices.EqualFunc(a, b, func(x, y v1alpha1.PinnedImage) bool {
+		return x.Reference == y.Reference && x.Digest == y.Digest
+	})
+}
+
 // blame names each place that uses a reference which could not be resolved.
 func (w *work) blame(tag string, err error) []error {
 	var errs []error

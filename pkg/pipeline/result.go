@@ -49,9 +49,10 @@ func (t *TargetResult) Target() apply.Target {
 
 // ChangeResult is what happened to one object.
 type ChangeResult struct {
-	Object manifest.ID            `json:"object"`
-	Action manifest.Action        `json:"action"`
-	Fields []manifest.FieldChange `json:"fields,omitempty"`
+	Object manifest.ID     `json:"object"`
+	Action manifest.Action `json:"action"`
+	// Fields is there in a diff only.
+	Fields []manifest.FieldChange `json:"fields,omitzero"`
 }
 
 // ImageResult is one image reference of a target and the digest that it runs by; the digest is empty where a template

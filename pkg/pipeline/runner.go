@@ -73,7 +73,11 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	resolvePaths(config, filepath.Dir(file))
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	resolvePaths(config, folder)
 	repository, err := openSource(config.Source, options.CacheDir)
 	if err != nil {
 		return nil, err
@@ -170,7 +174,7 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 		Namespace: r.Config.Namespace, UserAgent: r.agent,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
+		return nil, err
 	}
 	r.clusters[environment.Cluster] = c
 	return c, nil

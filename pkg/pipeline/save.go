@@ -20,6 +20,7 @@ import (
 // outcome is what a pass has to say of one target.
 type outcome struct {
 	attempted  bool  // objects were written, or should have been
+	allowed    bool  // a commit trailer allowed prunes
 	err        error // why not all of them were
 	generation int64 // of the record's spec, where this pass wrote it
 	health     health
@@ -74,9 +75,11 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	}
 	if o.attempted {
 		status.History = c.history(w, before.History, o)
-		if o.err == nil {
-			status.LastAppliedCommit = w.snapshot.Commit
-		}
+	}
+	// A commit that leaves the target as it is does not move its record, unless a trailer spoke of the target: what it
+	// allowed ends with this pass.
+	if o.err == nil && (o.attempted || o.allowed) {
+		status.LastAppliedCommit = w.snapshot.Commit
 	}
 	if o.err == nil {
 		status.Drift = nil
@@ -91,10 +94,14 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 
 func setHealth(status *v1alpha1.PipelineSyncStatus, o outcome) {
 	switch {
+	case o.err != nil && passes(o.err):
+		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
+		setCondition(status, v1alpha1.ConditionReconciling, true, "Retrying", "syncer tries again at the next pass")
+		setCondition(status, v1alpha1.ConditionStalled, false, "Retrying", "")
 	case o.err != nil:
 		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
-		setCondition(status, v1alpha1.ConditionReconciling, passes(o.err), "Retrying", "syncer tries again at the next pass")
-		setCondition(status, v1alpha1.ConditionStalled, !passes(o.err), reasonOf(o.err), o.err.Error())
+		setCondition(status, v1alpha1.ConditionReconciling, false, reasonOf(o.err), "")
+		setCondition(status, v1alpha1.ConditionStalled, true, reasonOf(o.err), o.err.Error())
 	case o.health.status == apply.Healthy:
 		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", "every object is as git says and healthy")
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
@@ -161,12 +168,24 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	return history[:min(len(history), keptDeployments)]
 }
 
-// fail notes a failure that came before anything was written, and gives it back.
+// fail notes a failure that came before anything was written, and gives it back. A target that was never deployed gets
+// a record for it, so that whoever looks at the cluster sees it.
 func (c *carrier) fail(ctx context.Context, w *work, failure error) error {
-	if w.record == nil || w.record.Spec.Owner != c.Config.Name {
-		return failure // there is no record of ours to note it in
+	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(w.target.Pipeline) {
+		return failure
 	}
-	o := outcome{err: failure, inventory: w.record.Status.Inventory}
+	o := outcome{err: failure}
+	if w.record == nil {
+		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+		if err != nil {
+			return errors.Join(failure, err)
+		}
+		o.generation = generation
+	} else if w.record.Spec.Owner != c.Config.Name {
+		return failure // the record is somebody else's
+	} else {
+		o.inventory = w.record.Status.Inventory
+	}
 	if err := c.save(ctx, w, o); err != nil {
 		return errors.Join(failure, err)
 	}

@@ -132,7 +132,8 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 	}
 	pending := plan.Pending()
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members}
-	if len(pending) > 0 || w.record == nil {
+	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
+	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
 	}
 	result.Changes = changeResults(pending, false)
@@ -140,7 +141,8 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 		result.Result = Applied
 	}
 	outcome := outcome{
-		attempted: len(pending) > 0 || w.record == nil, err: err, generation: applied.Generation,
+		attempted: len(pending) > 0 || w.record == nil || w.record.Status.LastAppliedCommit == "", allowed: c.allowed[w.target],
+		err: err, generation: applied.Generation,
 		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.digests),
 	}
 	outcome.health, err = c.health(ctx, w, applied, err)
@@ -171,7 +173,7 @@ func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 	for _, change := range changes {
 		result := ChangeResult{Object: change.ID, Action: change.Action}
 		if fields {
-			result.Fields = change.Fields
+			result.Fields = append([]manifest.FieldChange{}, change.Fields...)
 		}
 		out = append(out, result)
 	}

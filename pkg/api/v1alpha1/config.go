@@ -122,7 +122,8 @@ type Duration struct{ time.Duration }
 func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 	parsed, err := time.ParseDuration(node.Value)
 	if err != nil {
-		return fmt.Errorf("line %d: %q is not a duration (write 30s, 5m, 1h)", node.Line, node.Value)
+		// This type of error lets yaml go on, to find what else is wrong.
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is not a duration (write 30s, 5m, 1h)", node.Line, node.Value)}}
 	}
 	d.Duration = parsed
 	return nil
@@ -145,8 +146,11 @@ func DecodeConfig(name string, data []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.setDefaults()
 	problems := &problems{file: name, doc: doc}
+	if source := child(doc, "source"); source != nil && config.Source.Interval.Duration == 0 && scalar(source, "interval") != "" {
+		problems.add("source.interval", "0s is too short; at least 1s")
+	}
+	config.setDefaults()
 	config.validate(problems)
 	return config, problems.err()
 }
@@ -192,8 +196,15 @@ var (
 // ValidPipelineName reports whether a folder's name can name a record: lower-case letters, digits, dashes and dots.
 func ValidPipelineName(name string) bool { return dnsName.MatchString(name) && len(name) <= 180 }
 
-// nameFromURL derives an owner's name from a repository: the last two parts of its path.
+// nameFromURL derives an owner's name from a repository: the last two parts of its path, and nothing of a user, a
+// password or a query.
 func nameFromURL(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	if scheme, rest, ok := strings.Cut(url, "://"); ok {
+		if i := strings.LastIndex(rest, "@"); i >= 0 {
+			url = scheme + "://" + rest[i+1:]
+		}
+	}
 	parts := strings.FieldsFunc(strings.TrimSuffix(strings.TrimSuffix(url, "/"), ".git"), func(r rune) bool {
 		return r == '/' || r == ':'
 	})
@@ -218,10 +229,19 @@ func (c *Config) validate(p *problems) {
 		p.add("namespace", "%q is not the name of a namespace", c.Namespace)
 	}
 	c.Source.validate(p)
+	hosts := map[string]bool{}
 	for i, registry := range c.Registries {
+		at := fmt.Sprintf("registries[%d]", i)
 		if registry.Host == "" || strings.Contains(registry.Host, "/") {
-			p.add(fmt.Sprintf("registries[%d].host", i), "%q is not a registry host (write registry.example.com or registry.example.com:5000)", registry.Host)
+			p.add(at+".host", "%q is not a registry host (write registry.example.com or registry.example.com:5000)", registry.Host)
 		}
+		if strings.Contains(registry.Mirror, "/") {
+			p.add(at+".mirror", "%q is not a registry host (write mirror.example.com or mirror.example.com:5000)", registry.Mirror)
+		}
+		if hosts[registry.Host] {
+			p.add(at+".host", "%q is listed twice", registry.Host)
+		}
+		hosts[registry.Host] = true
 	}
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")

@@ -21,7 +21,7 @@ func decode(file string, data []byte, kind string, into any) (*yaml.Node, error)
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: the file is empty; it needs `apiVersion: %s` and `kind: %s`", file, APIVersion, kind)
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, yamlText(err))
+		return nil, fmt.Errorf("%s: %s", file, yamlText(err.Error()))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: it holds more than one YAML document; keep one", file)
@@ -42,21 +42,38 @@ func decode(file string, data []byte, kind string, into any) (*yaml.Node, error)
 		return nil, err
 	}
 	if err := root.Decode(into); err != nil {
-		return nil, fmt.Errorf("%s: %s", file, yamlText(err))
+		return nil, wrongValues(file, err)
 	}
 	return root, nil
 }
 
-// yamlText gives yaml's errors in one line, without the names of Go types.
-func yamlText(err error) string {
-	var typeErr *yaml.TypeError
-	if errors.As(err, &typeErr) {
-		return goTypes.ReplaceAllString(strings.Join(typeErr.Errors, "; "), "$1")
-	}
-	return strings.TrimPrefix(err.Error(), "yaml: ")
+// yamlText is one of yaml's errors without its prefix and the names of Go packages.
+func yamlText(text string) string {
+	return goTypes.ReplaceAllString(strings.TrimPrefix(text, "yaml: "), "$1")
 }
 
-var goTypes = regexp.MustCompile(`(into )\[?\]?\*?v1alpha1\.`)
+var (
+	goTypes  = regexp.MustCompile(`(into )\[?\]?\*?v1alpha1\.`)
+	lineText = regexp.MustCompile(`^line (\d+): `)
+)
+
+// wrongValues gives an error for each value of a wrong type, with its place as in every other error.
+func wrongValues(file string, err error) error {
+	texts := []string{err.Error()}
+	if typeErr, ok := errors.AsType[*yaml.TypeError](err); ok {
+		texts = typeErr.Errors
+	}
+	var errs []error
+	for _, text := range texts {
+		text = yamlText(text)
+		if m := lineText.FindStringSubmatch(text); m != nil {
+			errs = append(errs, fmt.Errorf("%s:%s: %s", file, m[1], text[len(m[0]):]))
+		} else {
+			errs = append(errs, fmt.Errorf("%s: %s", file, text))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 func scalar(root *yaml.Node, key string) string {
 	if value := child(root, key); value != nil {

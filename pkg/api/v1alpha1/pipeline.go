@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Pipeline is pipeline.yaml, which may stand in a pipeline's folder.
 type Pipeline struct {
@@ -40,8 +44,8 @@ func DecodePipeline(name string, data []byte) (*Pipeline, error) {
 	}
 	problems := &problems{file: name, doc: doc}
 	pipeline.Images.validate(problems, "images")
-	for env, override := range pipeline.Environments {
-		override.Images.validate(problems, "environments."+env+".images")
+	for _, env := range slices.Sorted(maps.Keys(pipeline.Environments)) {
+		pipeline.Environments[env].Images.validate(problems, "environments."+env+".images")
 	}
 	return pipeline, problems.err()
 }

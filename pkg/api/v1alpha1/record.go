@@ -21,12 +21,12 @@ const (
 // +kubebuilder:resource:path=pipelinesyncs,singular=pipelinesync,shortName=psync,categories=all
 // +kubebuilder:subresource:status
 // +kubebuilder:metadata:labels="applyset.kubernetes.io/is-parent-type=true"
-// +kubebuilder:printcolumn:name="Pipeline",type=string,JSONPath=`.spec.pipeline`
-// +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
+// +kubebuilder:printcolumn:name="Pipeline",type=string,priority=1,JSONPath=`.spec.pipeline`
+// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.environment`
 // +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.lastAppliedCommit`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Drifted",type=string,JSONPath=`.status.conditions[?(@.type=="Drifted")].status`
-// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type PipelineSync struct {
 	metav1.TypeMeta `json:",inline"`
