@@ -89,7 +89,7 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 			base.Kind, base.Severity = Missing, Critical
 			base.Message = fmt.Sprintf("%s is in git and not in the cluster; `syncer sync --correct` creates it again", change.ID)
 			findings = append(findings, base)
-		case change.Action == manifest.Update:
+		case change.Action != manifest.None:
 			for _, field := range change.Fields {
 				findings = append(findings, modified(base, change, field, self))
 			}

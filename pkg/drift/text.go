@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
@@ -78,7 +79,7 @@ const longestValue = 200
 // Value prints a field's value on one line.
 func Value(value any) string {
 	text, ok := value.(string)
-	if !ok || strings.ContainsAny(text, "\n\t\r") || text == "" {
+	if !ok || strings.ContainsFunc(text, unicode.IsControl) || text == "" {
 		doc, err := json.Marshal(value)
 		if err != nil {
 			return fmt.Sprint(value)

@@ -18,12 +18,13 @@ type FieldChange struct {
 }
 
 // Diff lists the fields in which two states of one object differ, sorted by path, leaving out what the API server
-// writes by itself. A field that only one side has is one change, however much stands below it. Secret values are
-// masked on both sides.
+// writes by itself. A field that only one side has is one change, however much stands below it. A list whose items have
+// another order is one as well, with the items' names: the order of init containers and variables means something.
+// Secret values are masked on both sides.
 func Diff(from, to *unstructured.Unstructured) []FieldChange {
 	d := differ{obj: to, keys: listKeys(from, to)}
 	d.maps(prune(from.Object), prune(to.Object), nil)
-	slices.SortFunc(d.found, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(d.found, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
 	return d.found
 }
 
@@ -85,19 +86,30 @@ func (d *differ) maps(a, b map[string]any, at Path) {
 
 func (d *differ) lists(a, b []any, at Path) {
 	keys := d.keys[schemaPath(at)]
-	if len(keys) > 0 || (uniquelyNamed(a) && uniquelyNamed(b)) {
+	if keyed(a, keys) && keyed(b, keys) || uniquelyNamed(a) && uniquelyNamed(b) {
 		d.keyedLists(a, b, keys, at)
 		return
 	}
 	if len(a) != len(b) {
-		if !reflect.DeepEqual(a, b) {
-			d.add(at, a, b)
-		}
+		d.add(at, a, b)
 		return
 	}
 	for i := range a {
 		d.values(a[i], b[i], at.with(Step{Index: i}))
 	}
+}
+
+// keyed reports whether the keys tell all items of a list apart. An API server keeps lists in which they do not.
+func keyed(list []any, keys []string) bool {
+	seen := map[string]bool{}
+	for i := range list {
+		name := Path{itemStep(list, i, keys)}.String()
+		if seen[name] {
+			return false
+		}
+		seen[name] = true
+	}
+	return len(keys) > 0
 }
 
 func (d *differ) keyedLists(a, b []any, keys []string, at Path) {
@@ -121,13 +133,55 @@ func (d *differ) keyedLists(a, b []any, keys []string, at Path) {
 			d.add(at.with(step), nil, item)
 		}
 	}
+	before, after := namesIn(a, b, keys), namesIn(b, a, keys)
+	if !slices.Equal(before, after) {
+		d.add(at, asAny(before), asAny(after))
+	}
+}
+
+// namesIn lists the names of those items of a list that another list has as well.
+func namesIn(list, other []any, keys []string) []string {
+	inOther := make(map[string]bool, len(other))
+	for i := range other {
+		inOther[itemStep(other, i, keys).values()] = true
+	}
+	var names []string
+	for i := range list {
+		if name := itemStep(list, i, keys).values(); inOther[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func asAny(names []string) []any {
+	out := make([]any, len(names))
+	for i, name := range names {
+		out[i] = name
+	}
+	return out
 }
 
 func (d *differ) add(at Path, from, to any) {
-	if hidden(d.obj, at) {
-		from, to = mask(from), mask(to)
+	if from == nil && to == nil {
+		return // a null is no field
 	}
+	from, to = concealed(d.obj, at, from), concealed(d.obj, at, to)
 	d.found = append(d.found, FieldChange{Path: at.String(), From: from, To: to})
+}
+
+// concealed is a value as it may be shown.
+func concealed(obj *unstructured.Unstructured, at Path, value any) any {
+	if hidden(obj, at) {
+		return mask(value)
+	}
+	entries, ok := value.(map[string]any)
+	if !ok || at.String() != "metadata.annotations" || entries[lastApplied] == nil {
+		return value
+	}
+	entries = maps.Clone(entries)
+	entries[lastApplied] = masked
+	return entries
 }
 
 // mask hides values and keeps what is there and what is not.
@@ -146,6 +200,11 @@ func mask(value any) any {
 }
 
 func sameScalar(a, b any) bool {
+	if x, ok := a.(int64); ok {
+		if y, ok := b.(int64); ok {
+			return x == y // a float64 has not enough digits
+		}
+	}
 	if x, ok := number(a); ok {
 		y, ok := number(b)
 		return ok && x == y

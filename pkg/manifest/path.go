@@ -29,6 +29,26 @@ type Step struct {
 // KeyValue is one identifying field of a list item.
 type KeyValue struct{ Key, Value string }
 
+// text is the value as a path writes it, in quotes where it would end the brackets.
+func (kv KeyValue) text() string {
+	if strings.ContainsAny(kv.Value, `],"`) {
+		return strconv.Quote(kv.Value)
+	}
+	return kv.Value
+}
+
+// values names a list item without saying which fields identify it.
+func (s Step) values() string {
+	if len(s.Keys) == 0 {
+		return strconv.Itoa(s.Index)
+	}
+	values := make([]string, len(s.Keys))
+	for i, kv := range s.Keys {
+		values[i] = kv.text()
+	}
+	return strings.Join(values, ",")
+}
+
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // String writes the path in the notation that Path describes.
@@ -41,7 +61,7 @@ func (p Path) String() string {
 		case len(step.Keys) > 0:
 			pairs := make([]string, len(step.Keys))
 			for j, kv := range step.Keys {
-				pairs[j] = kv.Key + "=" + kv.Value
+				pairs[j] = kv.Key + "=" + kv.text()
 			}
 			out.WriteString("[" + strings.Join(pairs, ",") + "]")
 		case step.Name == "":
@@ -67,7 +87,8 @@ var (
 	bareStep  = regexp.MustCompile(`^\.?([A-Za-z0-9_-]+)`)
 	anyStep   = regexp.MustCompile(`^\[\*\]`)
 	indexStep = regexp.MustCompile(`^\[([0-9]+)\]`)
-	keysStep  = regexp.MustCompile(`^\[([A-Za-z0-9_.-]+=[^\],]*(?:,[A-Za-z0-9_.-]+=[^\],]*)*)\]`)
+	keysStart = regexp.MustCompile(`^\[[A-Za-z0-9_.-]+=`)
+	keyValue  = regexp.MustCompile(`^[\[,]([A-Za-z0-9_.-]+)=("(?:[^"\\]|\\.)*"|[^\],"]*)`)
 )
 
 // ParsePath reads the notation that Path describes.
@@ -98,15 +119,13 @@ func ParsePath(text string) (Path, error) {
 			}
 			path = append(path, Step{Name: name})
 			rest = rest[len(quoted)+2:]
-		case keysStep.MatchString(rest):
-			m := keysStep.FindStringSubmatch(rest)
-			var keys []KeyValue
-			for pair := range strings.SplitSeq(m[1], ",") {
-				key, value, _ := strings.Cut(pair, "=")
-				keys = append(keys, KeyValue{key, value})
+		case keysStart.MatchString(rest):
+			keys, after, ok := parseKeys(rest)
+			if !ok {
+				return nil, fmt.Errorf("field path %q: unfinished list item at %q", text, rest)
 			}
 			path = append(path, Step{Keys: keys})
-			rest = rest[len(m[0]):]
+			rest = after
 		case bareStep.MatchString(rest) && (len(path) > 0) == strings.HasPrefix(rest, "."):
 			m := bareStep.FindStringSubmatch(rest)
 			path = append(path, Step{Name: m[1]})
@@ -119,6 +138,23 @@ func ParsePath(text string) (Path, error) {
 		return nil, fmt.Errorf("field path is empty")
 	}
 	return path, nil
+}
+
+// parseKeys reads [name=driver] or [port=80,protocol=TCP] and returns what follows.
+func parseKeys(text string) (keys []KeyValue, after string, ok bool) {
+	for m := keyValue.FindStringSubmatch(text); m != nil; m = keyValue.FindStringSubmatch(text) {
+		value := m[2]
+		if strings.HasPrefix(value, `"`) {
+			var err error
+			if value, err = strconv.Unquote(value); err != nil {
+				return nil, "", false
+			}
+		}
+		keys = append(keys, KeyValue{m[1], value})
+		text = text[len(m[0]):]
+	}
+	after, closed := strings.CutPrefix(text, "]")
+	return keys, after, closed
 }
 
 // Field is one value that a pattern found in an object.

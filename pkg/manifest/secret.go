@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -56,22 +58,42 @@ func secretValues(obj *unstructured.Unstructured) []string {
 			out = append(out, value)
 		}
 	}
+	addForms := func(text string) {
+		add(text)
+		add(strings.TrimSpace(text))
+		quoted := strconv.Quote(text)
+		add(quoted[1 : len(quoted)-1])
+	}
 	for _, field := range []string{"data", "stringData"} {
 		// Not NestedStringMap: a value of a wrong type is just what an error would quote.
 		values, _, _ := unstructured.NestedFieldNoCopy(obj.Object, field)
-		byKey, ok := values.(map[string]any)
-		if !ok {
-			continue
-		}
-		for _, value := range byKey {
-			text := fmt.Sprint(value)
-			add(text)
+		for _, text := range leaves(values) {
+			addForms(text)
 			add(base64.StdEncoding.EncodeToString([]byte(text)))
 			if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
-				add(strings.TrimSpace(string(plain)))
+				addForms(string(plain))
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return out
+}
+
+// leaves lists the scalars below a value.
+func leaves(value any) []string {
+	var out []string
+	switch v := value.(type) {
+	case nil:
+	case map[string]any:
+		for _, item := range v {
+			out = append(out, leaves(item)...)
+		}
+	case []any:
+		for _, item := range v {
+			out = append(out, leaves(item)...)
+		}
+	default:
+		out = append(out, fmt.Sprint(v))
+	}
 	return out
 }

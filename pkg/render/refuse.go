@@ -1,12 +1,12 @@
+//lint:file-ignore SA1019 kustomize still loads what its deprecated fields name, so they are checked as well
+
 package render
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -70,8 +70,16 @@ func (r *repository) inspect(name string, data []byte) error {
 		if err != nil {
 			return err
 		}
-		if len(docs) > 0 && !isResource(docs[0]) {
-			return r.inspectKustomization(name, data, docs[0])
+		if len(docs) > 0 {
+			// kustomize's own decoder, so that both see the same in spite of the case of keys, duplicates, anchors, merges
+			// and tags.
+			var content types.Kustomization
+			switch err := content.Unmarshal(data); {
+			case err == nil && !isResource(content.APIVersion):
+				return r.inspectKustomization(name, content, docs[0])
+			case err != nil && !isResource(text(docs[0], "apiVersion")):
+				return unreadable(name, docs[0], err)
+			}
 		}
 	}
 	// Parsing each file a second time would double the cost of a build, so look before.
@@ -83,8 +91,8 @@ func (r *repository) inspect(name string, data []byte) error {
 
 // isResource tells an object whose file happens to be called kustomization.yaml, such as Flux's, from a kustomization.
 // kustomize loads nothing for a kustomization of another group.
-func isResource(doc *yaml.Node) bool {
-	group, _, _ := strings.Cut(text(doc, "apiVersion"), "/")
+func isResource(apiVersion string) bool {
+	group, _, _ := strings.Cut(apiVersion, "/")
 	return group != "" && group != "kustomize.config.k8s.io"
 }
 
@@ -112,13 +120,8 @@ func (r *repository) noteNameless(name string, data []byte) {
 // errOwnSchema stops a build that would replace kustomize's schema while others read it.
 var errOwnSchema = errors.New("the kustomization has an openapi field")
 
-// inspectKustomization checks each field by which a kustomization loads something. It reads the file with kustomize's
-// own decoder, so that both see the same in spite of the case of keys, duplicates, anchors, merges and tags.
-func (r *repository) inspectKustomization(file string, data []byte, doc *yaml.Node) error {
-	var content types.Kustomization
-	if err := content.Unmarshal(data); err != nil {
-		return unreadable(file, doc, err)
-	}
+// inspectKustomization checks each field by which a kustomization loads something.
+func (r *repository) inspectKustomization(file string, content types.Kustomization, doc *yaml.Node) error {
 	if content.CheckEmpty() != nil {
 		return fmt.Errorf("%s: %w; list at least one resource", file, ErrEmpty)
 	}
@@ -327,197 +330,4 @@ func (k *kustomization) keyValues(key string, sources types.KvPairSources) {
 	for _, source := range append(slices.Clone(sources.EnvSources), sources.EnvSource) {
 		k.localFile(key, source)
 	}
-}
-
-// plugin checks a generator, transformer or validator: a file, an inline object, or a folder of them.
-func (k *kustomization) plugin(key, value string) {
-	if remoteBase.MatchString(value) {
-		k.refuse(key, value, isRemote, value)
-		return
-	}
-	if isInline(value) {
-		k.plugins(key, value, k.file, []byte(value))
-		return
-	}
-	if info := k.find(key, value, value); info == nil || k.err != nil {
-		return
-	}
-	k.pluginFiles(key, value, k.place(value), 0)
-}
-
-const deepestPlugins = 16 // folders in folders; more is a loop
-
-// pluginFiles checks the plugin file at a path, or those of the folder there. A kustomization may compute paths that
-// nobody could inspect here, so that of such a folder may only list files.
-func (k *kustomization) pluginFiles(key, value, name string, depth int) {
-	data, err := fs.ReadFile(k.repo.files, name)
-	if err == nil {
-		k.plugins(key, value, name, data)
-		return
-	}
-	file, _, kerr := k.repo.kustomizationOf(name)
-	if kerr != nil {
-		k.refuse(key, value, "%w", kerr)
-		return
-	}
-	if data, err = fs.ReadFile(k.repo.files, file); err != nil {
-		k.refuse(key, value, "%w", err)
-		return
-	}
-	var content types.Kustomization
-	if err := content.Unmarshal(data); err != nil || depth == deepestPlugins {
-		k.refuse(key, value, "%s cannot be read: %v", file, err)
-		return
-	}
-	resources := content.Resources
-	content.Resources, content.TypeMeta, content.MetaData = nil, types.TypeMeta{}, nil
-	if content.CheckEmpty() == nil {
-		k.refuse(key, value, "%s is a folder of plugins, whose kustomization may only have `resources`", file)
-	}
-	for _, resource := range resources {
-		if remoteBase.MatchString(resource) {
-			k.refuse(key, value, isRemote, resource)
-		}
-		if k.err == nil {
-			k.pluginFiles(key, value, local(path.Join("/", name, resource)), depth+1)
-		}
-	}
-}
-
-// plugins checks the configuration of plugins: only those built into kustomize run no program.
-func (k *kustomization) plugins(key, value, file string, content []byte) {
-	docs, err := documents(file, content)
-	if err != nil {
-		k.refuse(key, value, "%w", err)
-		return
-	}
-	for _, doc := range docs {
-		var config map[string]any
-		if err := doc.Decode(&config); err != nil {
-			k.refuse(key, value, "%s: %v", file, err)
-			return
-		}
-		if config["apiVersion"] != konfig.BuiltinPluginApiVersion {
-			k.refuse(key, value, "%v %v is a plugin that runs a program or a container; only kustomize's built-in ones (apiVersion: builtin) are allowed", config["kind"], config["apiVersion"])
-		}
-		if config["kind"] == "HelmChartInflationGenerator" {
-			k.refuse(key, value, "syncer does not inflate Helm charts; run `helm template` in CI and commit the result")
-		}
-		if found := remoteIn(config, false); found != "" {
-			k.refuse(key, value, "in %s: "+isRemote, file, found)
-		}
-	}
-}
-
-// pluginFields are the fields by which kustomize's built-in plugins load files.
-var pluginFields = []string{"path", "paths", "files", "env", "envs", "targetFilePath", "valuesFile"}
-
-// remoteIn finds a remote file in a plugin's configuration, at any depth.
-func remoteIn(config any, loads bool) string {
-	switch value := config.(type) {
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(value)) {
-			isField := func(name string) bool { return strings.EqualFold(name, key) }
-			if found := remoteIn(value[key], slices.ContainsFunc(pluginFields, isField)); found != "" {
-				return found
-			}
-		}
-	case []any:
-		for _, item := range value {
-			if found := remoteIn(item, loads); found != "" {
-				return found
-			}
-		}
-	case string:
-		_, file, _ := strings.Cut(value, "=")
-		if loads && (remoteFile.MatchString(value) || remoteFile.MatchString(file)) {
-			return value
-		}
-	}
-	return ""
-}
-
-// documents parses a file's YAML documents, leaving out the empty ones.
-func documents(file string, data []byte) ([]*yaml.Node, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var docs []*yaml.Node
-	for {
-		var doc yaml.Node
-		err := decoder.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return docs, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: not valid YAML: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		if len(doc.Content) > 0 && doc.Content[0].Tag != "!!null" {
-			docs = append(docs, doc.Content[0])
-		}
-	}
-}
-
-// lineOf finds the line of a value below a key of a document, or else that of the key. An anchor may stand elsewhere.
-func lineOf(doc *yaml.Node, key, value string) int {
-	if value != "" {
-		for _, below := range []*yaml.Node{field(doc, key), doc} {
-			if node := scalarOf(below, value); node != nil {
-				return node.Line
-			}
-		}
-	}
-	return lineOfKey(doc, key)
-}
-
-func lineOfKey(doc *yaml.Node, key string) int {
-	if node := scalarOf(doc, key); node != nil {
-		return node.Line
-	}
-	return doc.Line
-}
-
-// scalarOf finds a scalar of a value. It follows no alias: what an alias stands for is in the document as well.
-func scalarOf(node *yaml.Node, value string) *yaml.Node {
-	if node == nil {
-		return nil
-	}
-	if node.Kind == yaml.ScalarNode {
-		var text string
-		if node.Decode(&text) == nil && strings.EqualFold(text, value) {
-			return node
-		}
-	}
-	for _, child := range node.Content {
-		if found := scalarOf(child, value); found != nil {
-			return found
-		}
-	}
-	return nil
-}
-
-// field returns the value of a key of a map, or nil. Keys are compared as kustomize does, without regard to case.
-func field(node *yaml.Node, key string) *yaml.Node {
-	if node == nil {
-		return nil
-	}
-	node = resolve(node)
-	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-		if strings.EqualFold(node.Content[i].Value, key) {
-			return resolve(node.Content[i+1])
-		}
-	}
-	return nil
-}
-
-func resolve(node *yaml.Node) *yaml.Node {
-	if node.Kind == yaml.AliasNode {
-		return node.Alias // an anchor holds no alias
-	}
-	return node
-}
-
-func text(node *yaml.Node, key string) string {
-	if value := field(node, key); value != nil {
-		return value.Value
-	}
-	return ""
 }

@@ -68,6 +68,7 @@ func TestRemoteReferencesAreRefused(t *testing.T) {
 		"validator":             "resources: [a.yaml]\nvalidators:\n- URL/g.yaml #!\n",
 		"key in another case":   "Resources:\n- a.yaml\n- URL/x.yaml #!\n",
 		"key twice":             "resources: [a.yaml]\nResources: [a.yaml]\nresourceſ:\n- URL/x.yaml #!\n",
+		"apiVersion twice":      "apiVersion: v1\napiVersion: kustomize.config.k8s.io/v1beta1\nresources:\n- URL/x.yaml #!\n",
 		"behind an anchor":      "x-y: &a [URL/x.yaml]\nresources: *a\n",
 		"alias":                 "commonAnnotations: {a: &a URL/x.yaml} #!\nresources: [*a]\n",
 		"merge":                 "metadata: &m {name: x}\nopenapi:\n  <<: {path: URL/s.json} #!\n",

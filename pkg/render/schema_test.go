@@ -75,7 +75,7 @@ func TestColdStart(t *testing.T) {
 		buildAllAtOnce(t)
 		return
 	}
-	for i := range 6 {
+	for i := range 4 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestColdStart$", "-coldstart")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("start %d: %v\n%s", i, err, out)

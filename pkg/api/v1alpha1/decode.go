@@ -21,12 +21,15 @@ func decode(file string, data []byte, kind string, into any) (*yaml.Node, error)
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: the file is empty; it needs `apiVersion: %s` and `kind: %s`", file, APIVersion, kind)
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, yamlText(err.Error()))
+		return nil, wrongValues(file, err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: it holds more than one YAML document; keep one", file)
 	}
 	root := doc.Content[0]
+	if root.Tag == "!!null" {
+		return nil, fmt.Errorf("%s: the file is empty; it needs `apiVersion: %s` and `kind: %s`", file, APIVersion, kind)
+	}
 	if root.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("%s:%d: the document is not a map of keys and values", file, root.Line)
 	}
@@ -57,7 +60,8 @@ var (
 	lineText = regexp.MustCompile(`^line (\d+): `)
 )
 
-// wrongValues gives an error for each value of a wrong type, with its place as in every other error.
+// wrongValues gives an error for each value of a wrong type, or for what is no YAML, with its place as in every other
+// error.
 func wrongValues(file string, err error) error {
 	texts := []string{err.Error()}
 	if typeErr, ok := errors.AsType[*yaml.TypeError](err); ok {

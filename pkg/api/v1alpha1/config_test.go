@@ -1,0 +1,210 @@
+package v1alpha1
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const top = "apiVersion: syncer.dev/v1alpha1\nkind: Config\n"
+
+// minimal is a whole configuration; rest stands after it.
+const minimal = top + "source: {url: https://git.example.com/data/pipelines.git}\nenvironments: [{name: dev}]\n"
+
+func TestDefaults(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	enabled, percent := true, 50
+	want := &Config{
+		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-pipelines", Namespace: "syncer-system",
+		Source: Source{
+			URL: "https://git.example.com/data/pipelines.git", Layout: "pipelines/{pipeline}/overlays/{environment}", Interval: Duration{time.Minute},
+		},
+		Environments: []Environment{{Name: "dev", Images: ImagePolicy{Policy: Pin}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent}}},
+	}
+	if diff := cmp.Diff(want, config); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEverythingThatIsGivenIsKept(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(top+`
+name: data-platform
+namespace: gitops
+source:
+  url: ssh://git@git.example.com/data/pipelines.git
+  branch: main
+  layout: teams/{pipeline}/{environment}
+  interval: 30s
+  requireFastForward: true
+  auth: {username: u, passwordFile: /p, sshKeyFile: /k, knownHostsFile: /h, caFile: /c}
+registries:
+- {host: registry.example.com, plainHTTP: true, mirror: "mirror.example.com:5000", caFile: /ca, credentialsFile: /cred}
+environments:
+- name: prod
+  cluster: {kubeconfig: /kube, context: prod}
+  images: {policy: Track}
+  drift: Correct
+  prune: {enabled: false, maxPercent: 0, maxObjects: 3}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disabled, zero := false, 0
+	want := &Config{
+		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-platform", Namespace: "gitops",
+		Source: Source{
+			URL: "ssh://git@git.example.com/data/pipelines.git", Branch: "main", Layout: "teams/{pipeline}/{environment}", Interval: Duration{30 * time.Second},
+			RequireFastForward: true, Auth: SourceAuth{Username: "u", PasswordFile: "/p", SSHKeyFile: "/k", KnownHostsFile: "/h", CAFile: "/c"},
+		},
+		Registries: []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
+		Environments: []Environment{{
+			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod"}, Images: ImagePolicy{Policy: Track}, Drift: Correct,
+			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3},
+		}},
+	}
+	if diff := cmp.Diff(want, config); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Each error names the file and, where there is one, the line.
+func TestConfigErrors(t *testing.T) {
+	const env = "environments: [{name: dev}]\n"
+	source := func(rest string) string { return top + "source:\n  url: x\n" + rest + env }
+	environment := func(rest string) string {
+		return top + "source: {url: x}\nenvironments:\n- name: dev\n  " + rest + "\n"
+	}
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"empty":                 {"", []string{"syncer.yaml: the file is empty"}},
+		"only comments":         {"# todo\n", []string{"syncer.yaml: the file is empty"}},
+		"only a mark":           {"---\n", []string{"syncer.yaml: the file is empty"}},
+		"a list":                {"- a\n", []string{"syncer.yaml:1: the document is not a map"}},
+		"no YAML":               {top + "source: {url: x\n", []string{"syncer.yaml:", "did not find expected"}},
+		"two documents":         {minimal + "---\n" + minimal, []string{"more than one YAML document"}},
+		"another version":       {strings.Replace(minimal, "v1alpha1", "v1", 1), []string{`syncer.yaml:1: apiVersion: "syncer.dev/v1" is not known; this syncer reads syncer.dev/v1alpha1`}},
+		"another kind":          {strings.Replace(minimal, "Config", "Pipeline", 1), []string{`syncer.yaml:2: kind: "Pipeline" stands where Config is expected`}},
+		"neither":               {"source: {url: x}\n" + env, []string{"apiVersion: \"\" is not known", "kind: \"\" stands where"}},
+		"unknown key":           {minimal + "sources: {}\n", []string{"syncer.yaml:5: sources: unknown key; did you mean source?"}},
+		"unknown key below":     {source("  intervall: 5s\n"), []string{"syncer.yaml:5: source.intervall: unknown key; did you mean interval?"}},
+		"unknown key in a list": {environment("prune: {maxpercent: 5}"), []string{"syncer.yaml:6: environments[0].prune.maxpercent: unknown key; did you mean maxPercent?"}},
+		"a key like no other":   {environment("qqqqqqqqqq: 5"), []string{"syncer.yaml:6: environments[0].qqqqqqqqqq: unknown key (known here: cluster, drift, images, name, prune)"}},
+		"several at once":       {source("  a1b2c3d4: 5\n  branche: x\n") + "x1y2z3: 1\n", []string{"syncer.yaml:5: source.a1b2c3d4", "syncer.yaml:6: source.branche", "syncer.yaml:8: x1y2z3"}},
+		"a spec level":          {top + "spec:\n  source: {url: x}\n", []string{"syncer.yaml:3: spec: unknown key"}},
+		"key twice":             {minimal + "namespace: a\nnamespace: b\n", []string{`syncer.yaml:6: mapping key "namespace" already defined at line 5`}},
+		"text for a number":     {environment("prune: {maxPercent: half}"), []string{"syncer.yaml:6: cannot unmarshal !!str `half` into int"}},
+		"text for a map":        {top + "source: x\n" + env, []string{"syncer.yaml:3: cannot unmarshal"}},
+		"a map for a list":      {top + "source: {url: x}\nenvironments: {name: dev}\n", []string{"syncer.yaml:4: cannot unmarshal"}},
+		"wrong types":           {source("  interval: 30\n  requireFastForward: 7\n"), []string{`syncer.yaml:5: "30" is not a duration (write 30s, 5m, 1h)`, "syncer.yaml:6: cannot unmarshal !!int `7` into bool"}},
+
+		"no url":                    {top + "source: {branch: x}\n" + env, []string{"syncer.yaml:3: source.url: it is required"}},
+		"no source":                 {top + env, []string{"source.url: it is required"}},
+		"no environments":           {top + "source: {url: x}\n", []string{"environments: none is given"}},
+		"empty environments":        {top + "source: {url: x}\nenvironments: []\n", []string{"syncer.yaml:4: environments: none is given"}},
+		"bad name":                  {minimal + "name: Data_Platform\n", []string{`syncer.yaml:5: name: "Data_Platform" is not a name`}},
+		"long name":                 {minimal + "name: " + strings.Repeat("a", 64) + "\n", []string{"syncer.yaml:5: name:"}},
+		"bad namespace":             {minimal + "namespace: a/b\n", []string{"syncer.yaml:5: namespace:"}},
+		"branch and tag":            {source("  branch: a\n  tag: b\n"), []string{"syncer.yaml:6: source.tag: branch, tag exclude each other"}},
+		"tag, semver and commit":    {source("  tag: a\n  semver: '>=1'\n  commit: abc\n"), []string{"syncer.yaml:6: source.semver: tag, semver, commit exclude each other"}},
+		"fast-forward of a tag":     {source("  tag: a\n  requireFastForward: true\n"), []string{"syncer.yaml:6: source.requireFastForward: it is about a branch"}},
+		"layout without a hole":     {source("  layout: overlays/{environment}\n"), []string{"syncer.yaml:5: source.layout:", "needs {pipeline} once"}},
+		"layout with a hole twice":  {source("  layout: '{pipeline}/{environment}/{pipeline}'\n"), []string{"source.layout:"}},
+		"layout with both in one":   {source("  layout: '{pipeline}-{environment}'\n"), []string{"put a / between them"}},
+		"layout above the root":     {source("  layout: ../{pipeline}/{environment}\n"), []string{"is a path inside the repository"}},
+		"layout with an empty part": {source("  layout: '{pipeline}//{environment}'\n"), []string{"without empty parts"}},
+		"short interval":            {source("  interval: 999ms\n"), []string{"syncer.yaml:5: source.interval: 999ms is too short; at least 1s"}},
+		"no interval at all":        {source("  interval: 0s\n"), []string{"syncer.yaml:5: source.interval: 0s is too short"}},
+		"interval below zero":       {source("  interval: -1m\n"), []string{"source.interval: -1m0s is too short"}},
+		"password and token":        {source("  auth: {username: u, passwordFile: /p, tokenFile: /t}\n"), []string{"source.auth.tokenFile: passwordFile and tokenFile exclude each other"}},
+		"password of nobody":        {source("  auth: {passwordFile: /p}\n"), []string{"source.auth.username: a passwordFile needs a username"}},
+		"no registry host":          {minimal + "registries:\n- {plainHTTP: true}\n", []string{"syncer.yaml:6: registries[0].host:"}},
+		"a URL for a registry":      {minimal + "registries:\n- host: https://registry.example.com\n", []string{"syncer.yaml:6: registries[0].host:"}},
+		"a URL for a mirror":        {minimal + "registries:\n- {host: a.example.com, mirror: 'http://b.example.com'}\n", []string{"syncer.yaml:6: registries[0].mirror:"}},
+		"a registry twice":          {minimal + "registries:\n- host: a.example.com\n- host: a.example.com\n", []string{`syncer.yaml:7: registries[1].host: "a.example.com" is listed twice`}},
+		"an environment twice":      {top + "source: {url: x}\nenvironments:\n- name: dev\n- name: dev\n", []string{`syncer.yaml:6: environments[1].name: "dev" is listed twice`}},
+		"an environment's bad name": {top + "source: {url: x}\nenvironments:\n- name: Dev\n", []string{"syncer.yaml:5: environments[0].name:"}},
+		"an environment's no name":  {top + "source: {url: x}\nenvironments:\n- drift: Report\n", []string{"environments[0].name: \"\" is not a name"}},
+		"unknown image policy":      {environment("images: {policy: pin}"), []string{`syncer.yaml:6: environments[0].images.policy: "pin" is not a policy; use Pin or Track`}},
+		"unknown drift policy":      {environment("drift: Ignore"), []string{`syncer.yaml:6: environments[0].drift: "Ignore" is not a policy; use Report or Correct`}},
+		"percent above 100":         {environment("prune: {maxPercent: 101}"), []string{"syncer.yaml:6: environments[0].prune.maxPercent: 101 is not between 0 and 100"}},
+		"percent below 0":           {environment("prune: {maxPercent: -1}"), []string{"environments[0].prune.maxPercent: -1"}},
+		"objects below 0":           {environment("prune: {maxObjects: -1}"), []string{"environments[0].prune.maxObjects: -1 is below 0"}},
+		"all at once":               {top + "name: A\nsource: {interval: 1ms}\n" + env, []string{"name:", "source.url:", "source.interval:"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := DecodeConfig("syncer.yaml", []byte(c.text))
+			if err == nil {
+				t.Fatal("taken")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in:\n%v", want, err)
+				}
+			}
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if !strings.HasPrefix(line, "syncer.yaml:") || strings.Contains(line, "v1alpha1.") {
+					t.Errorf("the line %q", line)
+				}
+			}
+			if _, again := DecodeConfig("syncer.yaml", []byte(c.text)); again.Error() != err.Error() {
+				t.Errorf("a second reading says otherwise:\n%v\n%v", err, again)
+			}
+		})
+	}
+}
+
+func TestAnchorsAreRead(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(top+"source: {url: x}\nenvironments:\n- {name: dev, prune: &p {maxPercent: 10}}\n- {name: prod, prune: *p}\n"))
+	if err != nil || *config.Environments[1].Prune.MaxPercent != 10 {
+		t.Errorf("%v", err)
+	}
+	_, err = DecodeConfig("syncer.yaml", []byte(top+"source: {url: x}\nenvironments:\n- {name: dev, prune: &p {maxPercent: 101}}\n- {name: prod, prune: *p}\n"))
+	if err == nil || !strings.Contains(err.Error(), "environments[1].prune.maxPercent") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNameFromURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://git.example.com/data/pipelines.git":             "data-pipelines",
+		"https://git.example.com/data/pipelines/":                "data-pipelines",
+		"git@git.example.com:data/pipelines.git":                 "data-pipelines",
+		"ssh://git@git.example.com:2222/data/pipelines.git":      "data-pipelines",
+		"https://git.example.com/group/sub/Data_Pipelines.git":   "sub-data-pipelines",
+		"https://git.example.com/pipelines":                      "git-example-com-pipelines",
+		"../pipelines":                                           "pipelines",
+		".":                                                      "syncer",
+		"":                                                       "syncer",
+		"https://u:hunter2@git.example.com/pipelines.git":        "git-example-com-pipelines",
+		"https://hunter2@git.example.com/pipelines":              "git-example-com-pipelines",
+		"https://git.example.com/pipelines?token=hunter2":        "git-example-com-pipelines",
+		"https://u:p%40hunter2@git.example.com:8443/pipelines":   "8443-pipelines",
+		"/srv/git/" + strings.Repeat("long-", 20) + "/pipelines": "",
+	} {
+		got := nameFromURL(url)
+		if strings.Contains(got, "hunter2") || !dnsLabel.MatchString(got) {
+			t.Errorf("%s: %s", url, got)
+		}
+		if !strings.Contains(url, "long-") && got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+}
+
+func TestPipelineNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"sessions": true, "daily-revenue": true, "v2.sessions": true, "0": true, "": false, "Sessions": false, "a_b": false, "-a": false, "a-": false, "a/b": false,
+		strings.Repeat("a", 180): true, strings.Repeat("a", 181): false,
+	} {
+		if got := ValidPipelineName(name); got != want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
