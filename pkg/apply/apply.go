@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -115,7 +116,7 @@ func (a *application) object(ctx context.Context, s step) (*unstructured.Unstruc
 		return nil, explain(s.rendered, id, "looking up", err)
 	}
 	if s.deferred {
-		// The namespace or the kind was not there when the others were tried.
+		// What it needs was not there when the others were tried.
 		live, err := get(ctx, resource, id)
 		if err != nil {
 			return nil, explain(s.rendered, id, "reading", err)
@@ -127,9 +128,7 @@ func (a *application) object(ctx context.Context, s step) (*unstructured.Unstruc
 			return nil, explain(s.rendered, id, "trying", err)
 		}
 	}
-	applied, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Apply(ctx, id.Name, s.rendered, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
-	})
+	applied, err := write(ctx, resource, id, s.rendered)
 	return applied, explain(s.rendered, id, "applying", err)
 }
 
@@ -142,14 +141,11 @@ const (
 // new schema, a quota's new limits or a namespace a moment after they accepted it.
 func settle(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj *unstructured.Unstructured) error {
 	var refused error
-	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(ctx context.Context) (bool, error) {
-		_, refused = dryRun(ctx, resource, id, obj)
+	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(context.Context) (bool, error) {
+		_, refused = dryRun(ctx, resource, id, obj) // not by the poll's context, which would end the last try midway
 		return refused == nil, nil
 	})
-	if refused != nil && ctx.Err() == nil {
-		return refused
-	}
-	return err
+	return cmp.Or(refused, err)
 }
 
 // record notes an applied object. It runs on one goroutine.

@@ -4,7 +4,6 @@
 package apply
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -107,10 +106,4 @@ func (c *Cluster) resourceFor(id manifest.ID) (dynamic.ResourceInterface, manife
 		id.Namespace = defaultNamespace
 	}
 	return resource.Namespace(id.Namespace), id, nil
-}
-
-// Ready reports whether the API server answers and has the record's CRD.
-func (c *Cluster) Ready(ctx context.Context) error {
-	_, err := c.records(ctx)
-	return err
 }

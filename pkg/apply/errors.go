@@ -1,9 +1,11 @@
 package apply
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,10 +20,17 @@ type OwnedError struct {
 	ID     manifest.ID
 	Target Target
 	Owner  string
+	// Namespace of the owner's record; empty where it has none.
+	Namespace string
 }
 
 func (e *OwnedError) Error() string {
-	return fmt.Sprintf("%s: it belongs to %s, so %s may not take it; keep it in one of the two", e.ID, e.Owner, e.Target)
+	text := fmt.Sprintf("%s: it belongs to %s, so %s may not take it; keep it in one of the two", e.ID, e.Owner, e.Target)
+	if e.Owner == e.Target.String() {
+		// Two syncers that deploy the same repository.
+		text += fmt.Sprintf(" (the record of the owner is in namespace %s)", e.Namespace)
+	}
+	return text
 }
 
 // PruneRefusedError says that a commit would delete more than it may.
@@ -60,10 +69,40 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	case isImmutable(err):
 		err = fmt.Errorf("%w (a live object cannot change this field: give the object a new name, or delete it so that syncer creates it again)", err)
 	}
-	if text := manifest.Redact(obj, err.Error()); text != err.Error() {
-		err = errors.New(text) // the error itself would give the value away to whoever unwraps it
+	if text := quotable(obj, err.Error()); text != err.Error() {
+		err = errors.New(text) // the error itself would give what was cut away to whoever unwraps it
 	}
 	return fmt.Errorf("%s: %s: %w", id, doing, err)
+}
+
+// got begins what the API server says about a value of a wrong type: the value follows, in Go's notation.
+var got = regexp.MustCompile(`(?s), got &.*`)
+
+// unstructuredValue is what got begins for a plain value.
+var unstructuredValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:([^{}]*)\}`)
+
+// quotable cuts the values of a Secret out of the API server's text, and whole objects, which it prints when it refuses
+// a change of one: a Job's template is two thousand characters and may hold passwords as well.
+func quotable(obj *unstructured.Unstructured, text string) string {
+	if manifest.IsSecret(obj) {
+		text = manifest.Redact(obj, got.ReplaceAllString(text, ""))
+	}
+	text = unstructuredValue.ReplaceAllString(text, "got $1")
+	const invalid = "Invalid value: "
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, invalid)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		out.WriteString(invalid)
+		if dump := json.NewDecoder(strings.NewReader(rest)); strings.HasPrefix(rest, "{") && dump.Decode(&map[string]any{}) == nil {
+			out.WriteString("{...}")
+			rest = rest[dump.InputOffset():]
+		}
+		text = rest
+	}
 }
 
 // unauthorized is how the API server says that RBAC forbids a request: the verb, the resource and its group. Admission
@@ -102,3 +141,18 @@ func isMissingNamespace(err error, namespace string) bool {
 var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed`)
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
+
+// joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
+func joinSorted(errs []error) error {
+	kept := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	slices.SortStableFunc(kept, func(a, b error) int {
+		switch x, y := a.Error(), b.Error(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	return errors.Join(kept...)
+}

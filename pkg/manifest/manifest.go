@@ -130,8 +130,18 @@ func (s Set) Applicable() Set {
 			unstructured.RemoveNestedField(obj.Object, path...)
 		}
 		encodeStringData(obj)
+		dropAggregated(obj)
 	}
 	return out
+}
+
+// dropAggregated leaves out the rules of a ClusterRole that the cluster aggregates: its controller writes them, and an
+// empty list in git would be fought over for ever.
+func dropAggregated(obj *unstructured.Unstructured) {
+	_, aggregated := obj.Object["aggregationRule"]
+	if aggregated && obj.GetKind() == "ClusterRole" {
+		delete(obj.Object, "rules")
+	}
 }
 
 // Label returns a copy of the set with one label on every object.

@@ -1,0 +1,426 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// bench is one deployment target on the shared control plane, with a namespace of its own for its objects and another
+// for its records.
+type bench struct {
+	t         *testing.T
+	ctx       context.Context
+	plane     *lab.ControlPlane
+	admin     dynamic.Interface // somebody else
+	cluster   *apply.Cluster
+	agent     string // by which the audit log knows the cluster's requests
+	target    apply.Target
+	namespace string
+	records   string
+}
+
+// patience bounds everything that one test waits for.
+const patience = 90 * time.Second
+
+var benches atomic.Int32
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	t.Parallel()
+	return newBenchAlone(t)
+}
+
+// newBenchAlone is for tests that nothing else may run beside.
+func newBenchAlone(t *testing.T) *bench {
+	t.Helper()
+	p, err := plane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	config := p.Config()
+	config.UserAgent, config.QPS = "somebody", -1
+	admin, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := benches.Add(1)
+	b := &bench{
+		t: t, ctx: ctx, plane: p, admin: admin, target: apply.Target{Pipeline: "orders", Environment: "prod"},
+		namespace: fmt.Sprintf("team-%d", n), records: fmt.Sprintf("records-%d", n),
+	}
+	b.createNamespace(b.namespace)
+	b.createNamespace(b.records)
+	b.agent, b.cluster = b.connect(p.Kubeconfig)
+	return b
+}
+
+// connect opens a connection of its own, as a syncer that starts anew does.
+func (b *bench) connect(kubeconfig string) (agent string, cluster *apply.Cluster) {
+	b.t.Helper()
+	agent = fmt.Sprintf("syncer-test-%d", benches.Add(1))
+	cluster, err := apply.Connect(apply.Options{Kubeconfig: kubeconfig, Namespace: b.records, UserAgent: agent})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return agent, cluster
+}
+
+// connectBy is connect with a transport that the test wraps.
+func (b *bench) connectBy(through func(*rest.Config)) *apply.Cluster {
+	b.t.Helper()
+	config := b.plane.Config()
+	config.QPS = -1
+	through(config)
+	cluster, err := apply.Connected(config, b.records)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return cluster
+}
+
+// meddle lets something happen right before each of the cluster's requests of a method.
+func (b *bench) meddle(method string, happen func()) {
+	b.cluster = b.connectBy(func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return meddling{inner, method, happen} })
+	})
+}
+
+type meddling struct {
+	inner  http.RoundTripper
+	method string
+	happen func()
+}
+
+func (m meddling) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == m.method {
+		m.happen()
+	}
+	return m.inner.RoundTrip(req)
+}
+
+// restart replaces the cluster by one that knows nothing yet.
+func (b *bench) restart() { b.agent, b.cluster = b.connect(b.plane.Kubeconfig) }
+
+// other is a second target beside this one, with the same cluster and namespaces.
+func (b *bench) other(pipeline string) *bench {
+	o := *b
+	o.target.Pipeline = pipeline
+	return &o
+}
+
+func (b *bench) createNamespace(name string) {
+	b.t.Helper()
+	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}}
+	if _, err := b.admin.Resource(namespaces).Create(b.ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		b.t.Fatal(err)
+	}
+}
+
+// Resources that tests look at behind the back of apply.
+var (
+	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	configMaps      = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	secrets         = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	services        = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	quotas          = schema.GroupVersionResource{Version: "v1", Resource: "resourcequotas"}
+	jobs            = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	sparkApps       = schema.GroupVersionResource{Group: "sparkoperator.k8s.io", Version: "v1beta2", Resource: "sparkapplications"}
+	crds            = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	apiServices     = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
+	records         = schema.GroupVersionResource{Group: v1alpha1.Group, Version: v1alpha1.Version, Resource: "pipelinesyncs"}
+)
+
+// set reads YAML documents as pkg/pipeline hands them over: without what belongs to the API server, with the member
+// label. $NS is the bench's namespace.
+func (b *bench) set(text string) manifest.Set {
+	b.t.Helper()
+	var set manifest.Set
+	for doc := range strings.SplitSeq(text, "\n---\n") {
+		set = append(set, b.object(doc))
+	}
+	key, value := apply.MemberLabel(b.records, b.target)
+	return set.Applicable().Label(key, value)
+}
+
+// object reads one YAML document, numbers as pkg/render reads them.
+func (b *bench) object(text string) *unstructured.Unstructured {
+	b.t.Helper()
+	obj := &unstructured.Unstructured{}
+	content, err := yaml.YAMLToJSON([]byte(strings.ReplaceAll(text, "$NS", b.namespace)))
+	if err == nil {
+		err = obj.UnmarshalJSON(content)
+	}
+	if err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	return obj
+}
+
+// settings is a ConfigMap with one value.
+func settings(name, value string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: $NS}\ndata: {key: %q}\n", name, value)
+}
+
+func join(docs ...string) string { return strings.Join(docs, "\n---\n") }
+
+// record reads the target's record.
+func (b *bench) record() *v1alpha1.PipelineSync {
+	b.t.Helper()
+	record, err := b.cluster.Record(b.ctx, b.target)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return record
+}
+
+func (b *bench) spec() v1alpha1.PipelineSyncSpec {
+	return v1alpha1.PipelineSyncSpec{
+		Owner: "test", Pipeline: b.target.Pipeline, Environment: b.target.Environment,
+		Source: v1alpha1.RecordSource{URL: "https://git.example.com/pipelines.git", Commit: "c0ffee"},
+	}
+}
+
+// tryPlan plans a set against the record as it is.
+func (b *bench) tryPlan(set manifest.Set, change ...func(*apply.Request)) (*apply.Plan, error) {
+	b.t.Helper()
+	req := apply.Request{Target: b.target, Record: b.record(), Set: set}
+	for _, f := range change {
+		f(&req)
+	}
+	return b.cluster.Plan(b.ctx, req)
+}
+
+func full(req *apply.Request) { req.Full = true }
+
+func (b *bench) plan(set manifest.Set, change ...func(*apply.Request)) *apply.Plan {
+	b.t.Helper()
+	plan, err := b.tryPlan(set, change...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return plan
+}
+
+// trySync carries a set out as pkg/pipeline does, with the inventory saved at the end.
+func (b *bench) trySync(set manifest.Set) (apply.Applied, error) {
+	b.t.Helper()
+	plan, err := b.tryPlan(set)
+	if err != nil {
+		return apply.Applied{}, err
+	}
+	applied := apply.Applied{Changes: plan.Changes, Inventory: plan.Inventory(), Live: plan.Members}
+	if len(plan.Pending()) > 0 || b.record() == nil {
+		applied, err = b.cluster.Apply(b.ctx, plan, b.spec())
+	}
+	b.save(applied.Inventory)
+	return applied, err
+}
+
+func (b *bench) sync(set manifest.Set) apply.Applied {
+	b.t.Helper()
+	applied, err := b.trySync(set)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return applied
+}
+
+func (b *bench) save(inventory []v1alpha1.InventoryEntry) {
+	b.t.Helper()
+	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// get reads an object behind the back of apply; nil where it is not there.
+func (b *bench) get(resource schema.GroupVersionResource, namespace, name string) *unstructured.Unstructured {
+	b.t.Helper()
+	obj, err := b.admin.Resource(resource).Namespace(namespace).Get(b.ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return obj
+}
+
+// edit writes an object as another field manager.
+func (b *bench) edit(resource schema.GroupVersionResource, name, patch string) {
+	b.t.Helper()
+	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(b.ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) delete(resource schema.GroupVersionResource, namespace, name string) {
+	b.t.Helper()
+	background := metav1.DeletePropagationBackground
+	if err := b.admin.Resource(resource).Namespace(namespace).Delete(b.ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// create makes an object as somebody else, without the member label.
+func (b *bench) create(resource schema.GroupVersionResource, text string) *unstructured.Unstructured {
+	b.t.Helper()
+	obj := b.object(text)
+	made, err := b.admin.Resource(resource).Namespace(obj.GetNamespace()).Create(b.ctx, obj, metav1.CreateOptions{FieldManager: "somebody"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return made
+}
+
+// eventually polls until done, and fails the test when the bench's patience ends.
+func (b *bench) eventually(what string, done func() bool) {
+	b.t.Helper()
+	err := wait.PollUntilContextCancel(b.ctx, 50*time.Millisecond, true, func(context.Context) (bool, error) { return done(), nil })
+	if err != nil {
+		b.t.Fatalf("waiting until %s: %v", what, err)
+	}
+}
+
+// requests returns what the cluster asked the API server for while f ran.
+func (b *bench) requests(f func()) []lab.AuditEvent {
+	b.t.Helper()
+	before := len(b.audited())
+	f()
+	return b.audited()[before:]
+}
+
+// audited returns every request of the cluster so far. The API server logs a request after it has answered it, so a
+// last one marks where the log has come to.
+func (b *bench) audited() []lab.AuditEvent {
+	b.t.Helper()
+	config := b.plane.Config()
+	mark := fmt.Sprintf("mark-%d", benches.Add(1))
+	config.UserAgent = mark
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := client.Resource(namespaces).Get(b.ctx, b.namespace, metav1.GetOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+	var own []lab.AuditEvent
+	b.eventually("the audit log has come to "+mark, func() bool {
+		own = nil
+		events, err := lab.ReadAudit(auditLog())
+		if errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.UserAgent == b.agent {
+				own = append(own, e)
+			}
+		}
+		return slices.ContainsFunc(events, func(e lab.AuditEvent) bool { return e.UserAgent == mark })
+	})
+	return own
+}
+
+// isWrite tells a request that changes something from a dry run and from reading.
+func isWrite(e lab.AuditEvent) bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, e.Verb) && !isDryRun(e)
+}
+
+func isDryRun(e lab.AuditEvent) bool { return strings.Contains(e.RequestURI, "dryRun=All") }
+
+// shortly writes events for a test's message.
+func shortly(events []lab.AuditEvent) string {
+	var out strings.Builder
+	for _, e := range events {
+		fmt.Fprintf(&out, "\n  %s %s -> %d", e.Verb, e.RequestURI, e.Response.Code)
+	}
+	return out.String()
+}
+
+// actions is the text of what changes do, without those that do nothing.
+func actions(changes []manifest.Change) string {
+	var out []string
+	for _, change := range changes {
+		if change.Action != manifest.None {
+			name := fmt.Sprintf("%s %s/%s", change.Action, change.ID.Kind, change.ID.Name)
+			if change.Drifted {
+				name += " (drifted)"
+			}
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func inventoryNames(entries []v1alpha1.InventoryEntry) string {
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Kind+"/"+e.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// value follows a path of map keys through an object.
+func value(obj *unstructured.Unstructured, path ...string) any {
+	if obj == nil {
+		return nil
+	}
+	v, _, _ := unstructured.NestedFieldNoCopy(obj.Object, path...)
+	return v
+}
+
+// wantError holds that an error names each part.
+func wantError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not say %q: %v", part, err)
+		}
+	}
+	t.Logf("error: %v", err)
+}
+
+func requestOf(b *bench, set manifest.Set, record *v1alpha1.PipelineSync) apply.Request {
+	return apply.Request{Target: b.target, Record: record, Set: set}
+}
+
+// letGo takes an object's finalizers away when a test is over.
+func (b *bench) letGo(resource schema.GroupVersionResource, name string) {
+	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(context.Background(), name, types.MergePatchType,
+		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	if err != nil {
+		b.t.Error(err)
+	}
+}

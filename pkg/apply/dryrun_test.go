@@ -1,0 +1,201 @@
+package apply_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/syncerdev/syncer/internal/lab"
+)
+
+// Every object is tried before the first is written.
+func TestOneBadObjectKeepsTheWholeTargetBack(t *testing.T) {
+	twice := `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: bad, namespace: $NS}
+spec:
+  selector: {matchLabels: {app: bad}}
+  template:
+    metadata: {labels: {app: bad}}
+    spec:
+      containers:
+      - {name: main, image: "web:1", env: [{name: A, value: "1"}, {name: A, value: "2"}]}
+`
+	for name, c := range map[string]struct {
+		bad     string
+		message []string
+	}{
+		"name that is not valid": {
+			bad:     settings("Bad_Name", "1"),
+			message: []string{"ConfigMap/", "/Bad_Name: ", "RFC 1123"},
+		},
+		"environment variable that stands twice": {
+			bad:     twice,
+			message: []string{"Deployment/", "/bad: ", `.spec.template.spec.containers[name="main"].env`, `duplicate entries for key [name="A"]`},
+		},
+		"scalar of a wrong type": {
+			bad:     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad, namespace: $NS}\ndata: {replicas: 3}\n",
+			message: []string{"ConfigMap/", "/bad: ", ".data.replicas: expected string, got 3"},
+		},
+		"field that a CRD's schema does not know": {
+			bad:     strings.Replace(sparkApp("bad", 5), "\nspec:\n", "\nspec:\n  parallelism: 3\n", 1),
+			message: []string{"SparkApplication/", "/bad: ", ".spec.parallelism: field not declared in schema"},
+		},
+		"value that validation refuses": {
+			bad:     "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: bad, namespace: $NS}\nspec:\n  schedule: never\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n",
+			message: []string{"CronJob/", "/bad: ", "spec.schedule"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			set := b.set(join(settings("good-1", "1"), c.bad, settings("good-2", "1")))
+			var err error
+			requests := b.requests(func() { _, err = b.tryPlan(set) })
+			wantError(t, err, c.message...)
+			if strings.Contains(err.Error(), "good-") {
+				t.Error("the error blames a good object")
+			}
+			tries := 0
+			for _, e := range requests {
+				if isWrite(e) {
+					t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
+				}
+				if isDryRun(e) && !strings.HasPrefix(e.Object.Name, "good") {
+					tries++
+				}
+			}
+			if tries != 1 {
+				t.Errorf("the bad object was tried %d times:%s", tries, shortly(requests))
+			}
+			if b.record() != nil {
+				t.Error("there is a record")
+			}
+		})
+	}
+}
+
+func TestEveryBadObjectIsNamed(t *testing.T) {
+	b := newBench(t)
+	_, err := b.tryPlan(b.set(join(settings("Bad_B", "1"), settings("Bad_A", "1"), settings("good", "1"))))
+	wantError(t, err, "/Bad_A: ", "/Bad_B: ")
+	if strings.Index(err.Error(), "Bad_A") > strings.Index(err.Error(), "Bad_B") {
+		t.Error("the errors are not sorted")
+	}
+}
+
+// few is a quota on ConfigMaps.
+func few(n string) string {
+	return "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few, namespace: $NS}\nspec: {hard: {count/configmaps: \"" + n + "\"}}\n"
+}
+
+// limitConfigMaps makes a quota and waits until it has counted the one ConfigMap there is, and the one that the
+// controller manager puts into every namespace.
+func (b *bench) limitConfigMaps(n string) {
+	b.t.Helper()
+	b.eventually("the namespace has its certificates", func() bool { return b.get(configMaps, b.namespace, "kube-root-ca.crt") != nil })
+	b.create(quotas, few(n))
+	b.eventually("the quota is counted", func() bool {
+		return value(b.get(quotas, b.namespace, "few"), "status", "used", "count/configmaps") == "2"
+	})
+}
+
+func TestExceededQuotaKeepsTheTargetBack(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("one", "1")))
+	b.limitConfigMaps("2")
+	_, err := b.tryPlan(b.set(join(settings("one", "2"), settings("two", "1"))))
+	wantError(t, err, "ConfigMap/", "/two: ", "exceeded quota: few", "limited: count/configmaps=2")
+	if strings.Contains(err.Error(), "ClusterRole") {
+		t.Error("a quota is taken for RBAC")
+	}
+	if got := value(b.get(configMaps, b.namespace, "one"), "data", "key"); got != "1" {
+		t.Errorf("the good object is now %v", got)
+	}
+	if apierrors.IsNotFound(err) {
+		t.Error("it counts as not found")
+	}
+}
+
+// A commit that raises a quota and needs the raise is one wish.
+func TestRaisedQuotaHelpsTheObjectsOfItsOwnSet(t *testing.T) {
+	b := newBench(t)
+	quota := func(n string) string {
+		return "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few, namespace: $NS}\nspec: {hard: {count/configmaps: \"" + n + "\"}}\n"
+	}
+	b.sync(b.set(quota("2")))
+	b.eventually("the quota is counted", func() bool {
+		return value(b.get(quotas, b.namespace, "few"), "status", "used", "count/configmaps") == "1" // kube-root-ca.crt
+	})
+	b.sync(b.set(join(quota("2"), settings("one", "1"))))
+	if got := actions(b.sync(b.set(join(quota("4"), settings("one", "1"), settings("two", "1"), settings("three", "1")))).Changes); got != "Create ConfigMap/three, Create ConfigMap/two, Update ResourceQuota/few" {
+		t.Errorf("the apply: %s", got)
+	}
+}
+
+// What the API server answers while the quota controller has not caught up is waited for.
+func TestQuotaControllerThatLagsBehind(t *testing.T) {
+	const counted = `{"hard":{"count/configmaps":"4"},"used":{"count/configmaps":"2"}}`
+	for name, c := range map[string]struct {
+		hard    string
+		docs    []string
+		lag     int    // the patch before which the quota's status falls behind, to be right again before the next
+		status  string // meanwhile
+		refusal string
+		patches int
+	}{
+		"behind a new quota": {
+			hard: "4", docs: []string{settings("one", "1"), settings("two", "1")},
+			status: `{"hard":{"count/configmaps":"4"},"used":null}`, refusal: "status unknown for quota",
+			lag: 1, patches: 4, // the object is tried, tried again; record; object
+		},
+		"behind a raised quota": {
+			hard: "2", docs: []string{few("4"), settings("one", "1"), settings("two", "1")},
+			status: `{"hard":{"count/configmaps":"2"}}`, refusal: "exceeded quota",
+			lag: 5, patches: 7, // quota and object are tried; record; quota; the object is tried, tried again; object
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(settings("one", "1")))
+			b.limitConfigMaps(c.hard)
+			patches := 0
+			b.meddle(http.MethodPatch, func() {
+				switch patches++; patches {
+				case c.lag:
+					b.quotaSays(c.status, c.refusal)
+				case c.lag + 1:
+					b.quotaSays(counted, "")
+				}
+			})
+			plan := b.plan(b.set(join(c.docs...)))
+			if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+				t.Fatal(err)
+			}
+			if patches != c.patches {
+				t.Errorf("%d patches, want %d", patches, c.patches)
+			}
+		})
+	}
+}
+
+// quotaSays writes a quota's status and waits until admission goes by it.
+func (b *bench) quotaSays(status, refusal string) {
+	b.t.Helper()
+	b.eventually("the controller has seen the quota", func() bool {
+		return value(b.get(quotas, b.namespace, "few"), "status", "hard", "count/configmaps") == value(b.get(quotas, b.namespace, "few"), "spec", "hard", "count/configmaps") || refusal == ""
+	})
+	_, err := b.admin.Resource(quotas).Namespace(b.namespace).Patch(b.ctx, "few", types.MergePatchType, []byte(`{"status":`+status+`}`), metav1.PatchOptions{}, "status")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	probe := b.object(settings("probe", "1"))
+	b.eventually("admission goes by the quota's status", func() bool {
+		_, err := b.admin.Resource(configMaps).Namespace(b.namespace).Create(b.ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return refusal == "" && err == nil || refusal != "" && err != nil && strings.Contains(err.Error(), refusal)
+	})
+}

@@ -1,0 +1,209 @@
+package apply_test
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	b := newBench(t)
+	t.Run("kind that is not served", func(t *testing.T) {
+		_, err := b.tryPlan(b.set("apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old, namespace: $NS}\n"))
+		wantError(t, err, "CronJob/"+b.namespace+"/old: the cluster serves no kind CronJob in batch/v1beta1; install its CRD, or mend apiVersion and kind")
+	})
+	t.Run("namespace that is not there", func(t *testing.T) {
+		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: lost, namespace: nowhere}\n"))
+		wantError(t, err, "ConfigMap/nowhere/lost: namespace nowhere is not there; add a Namespace object to a pipeline, or create it")
+	})
+	t.Run("namespace that is being deleted", func(t *testing.T) {
+		doomed := b.namespace + "-doomed"
+		b.createNamespace(doomed)
+		b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hangs, namespace: "+doomed+", finalizers: [example.com/never]}\n")
+		b.delete(namespaces, "", doomed)
+		t.Cleanup(func() {
+			inside := *b
+			inside.namespace = doomed
+			inside.letGo(configMaps, "hangs")
+		})
+		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: " + doomed + "}\n"))
+		wantError(t, err, "ConfigMap/"+doomed+"/late: ", "because it is being terminated")
+		if strings.Contains(err.Error(), "Role") {
+			t.Error("it is taken for RBAC")
+		}
+	})
+	t.Run("field that a live object cannot change", func(t *testing.T) {
+		b.create(services, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {ports: [{port: 80}]}\n")
+		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {clusterIP: 10.0.0.77, ports: [{port: 80}]}\n"))
+		wantError(t, err, "Service/"+b.namespace+"/web: ", "spec.clusterIPs[0]", "may not change once set", "a live object cannot change this field")
+	})
+}
+
+func TestForbiddenRequestNamesVerbAndResource(t *testing.T) {
+	b := newBench(t)
+	user := "clerk-" + b.namespace
+	kubeconfig, err := b.plane.AddUser(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
+	bindings := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}
+	// A clerk may keep records, and of everything else read what it may not write.
+	b.create(roles, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: `+user+`}
+rules:
+- {apiGroups: [syncer.dev], resources: ["*"], verbs: ["*"]}
+- {apiGroups: [""], resources: [configmaps, resourcequotas], verbs: [get, list]}
+- {apiGroups: [""], resources: [serviceaccounts], verbs: [list]}
+- {apiGroups: [batch], resources: [cronjobs], verbs: [get, list, patch]}
+`)
+	b.create(bindings, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: `+user+`}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: `+user+`}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]
+`)
+	b.agent, b.cluster = b.connect(kubeconfig)
+	b.eventually("the role is in force", func() bool { _, err := b.cluster.Record(b.ctx, b.target); return err == nil })
+	for name, c := range map[string]struct{ doc, object, right string }{
+		"list":                     {doc: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: $NS}\n", object: "listing the Deployment objects of orders@prod", right: "to list deployments.apps"},
+		"get":                      {doc: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, namespace: $NS}\n", object: "ServiceAccount/" + b.namespace + "/a: reading", right: "to get serviceaccounts"},
+		"patch":                    {doc: settings("a", "1"), object: "ConfigMap/" + b.namespace + "/a: ", right: "to patch configmaps"},
+		"patch of a quota":         {doc: "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: quota, namespace: $NS}\nspec: {hard: {pods: 1}}\n", object: "ResourceQuota/" + b.namespace + "/quota: ", right: "to patch resourcequotas"},
+		"create":                   {doc: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a, namespace: $NS}\nspec:\n  schedule: \"@daily\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n", object: "CronJob/" + b.namespace + "/a: ", right: "to create cronjobs.batch"},
+		"reading the Secrets' key": {doc: login("x"), object: b.records + "/syncer-inventory-key", right: "to get secrets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := b.tryPlan(b.set(c.doc))
+			wantError(t, err, c.object, "give "+user+" a Role or ClusterRole that allows "+c.right+";")
+		})
+	}
+	t.Run("records", func(t *testing.T) {
+		other, err := b.plane.AddUser("nobody-" + b.namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, cluster := b.connect(other)
+		_, err = cluster.Records(b.ctx)
+		wantError(t, err, "listing the records in namespace "+b.records, "to list pipelinesyncs.syncer.dev")
+	})
+}
+
+// Admission answers Forbidden as RBAC does, with reasons of its own.
+func TestRefusalByAdmissionIsNotTakenForRBAC(t *testing.T) {
+	b := newBench(t)
+	policies := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
+	bindings := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
+	b.create(policies, `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: `+b.namespace+`}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]
+  validations: [{expression: "!has(object.data.key)", message: "the team cannot have keys", reason: Forbidden}]
+`)
+	b.create(bindings, `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: `+b.namespace+`}
+spec: {policyName: `+b.namespace+`, validationActions: [Deny]}
+`)
+	var err error
+	b.eventually("the policy is in force", func() bool { _, err = b.tryPlan(b.set(settings("a", "1"))); return err != nil })
+	wantError(t, err, "ConfigMap/"+b.namespace+"/a: ", "the team cannot have keys")
+	if strings.Contains(err.Error(), "ClusterRole") {
+		t.Error("it is taken for RBAC")
+	}
+}
+
+// nowhere is the kubeconfig of an API server that is down.
+func nowhere(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://" + address + "\"}}]\ncontexts: [{name: c, context: {cluster: c}}]\n"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAPIServerThatIsDown(t *testing.T) {
+	t.Run("from the start", func(t *testing.T) {
+		cluster, err := apply.Connect(apply.Options{Kubeconfig: nowhere(t), Namespace: "syncer-system"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = cluster.Records(t.Context())
+		wantError(t, err, "asking the API server for its kinds", "connection refused")
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("that took %s", took)
+		}
+	})
+	t.Run("from some moment on", func(t *testing.T) {
+		b := newBench(t)
+		set := b.set(settings("a", "1"))
+		outage := &outage{}
+		b.cluster = b.connectBy(func(config *rest.Config) {
+			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { outage.inner = inner; return outage })
+		})
+		b.sync(set)
+		record := b.record()
+		outage.refuse = 1000
+		began := time.Now()
+		_, err := b.cluster.Plan(b.ctx, requestOf(b, set, record))
+		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("that took %s", took)
+		}
+		outage.refuse = 2
+		if _, err := b.cluster.Plan(b.ctx, requestOf(b, set, record)); err != nil {
+			t.Errorf("a short outage: %v", err)
+		}
+	})
+}
+
+// outage leads requests to a closed port for a while.
+type outage struct {
+	inner  http.RoundTripper
+	refuse int
+}
+
+func (o *outage) RoundTrip(req *http.Request) (*http.Response, error) {
+	if o.refuse > 0 {
+		o.refuse--
+		req = req.Clone(req.Context())
+		req.URL.Host = "127.0.0.1:1"
+	}
+	return o.inner.RoundTrip(req)
+}
+
+func TestConnectNamesWhatIsWrong(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	_, err := apply.Connect(apply.Options{Kubeconfig: missing})
+	wantError(t, err, "reading the kubeconfig", missing)
+	_, err = apply.Connect(apply.Options{Kubeconfig: nowhere(t), Context: "absent"})
+	wantError(t, err, "reading the kubeconfig", `"absent"`)
+}

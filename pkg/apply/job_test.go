@@ -1,0 +1,126 @@
+package apply_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// backfill is a Job that the lab runs for some seconds; spec lines come first in its spec.
+func backfill(name string, seconds int, spec ...string) string {
+	return fmt.Sprintf(`
+apiVersion: batch/v1
+kind: Job
+metadata: {name: %s, namespace: $NS}
+spec:
+  backoffLimit: 0
+%s
+  template:
+    metadata: {annotations: {lab.syncer.dev/run-seconds: "%d"}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: "backfill:1"}]
+`, name, "  "+strings.Join(spec, "\n  "), seconds)
+}
+
+func (b *bench) ended(resource schema.GroupVersionResource, name string) func() bool {
+	return func() bool {
+		live := b.get(resource, b.namespace, name)
+		return live == nil || apply.HealthOf(live).Completed
+	}
+}
+
+func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		doc      string
+		resource schema.GroupVersionResource
+		seen     bool // a pass sees it finished before it is gone
+		byHand   bool
+	}{
+		"job by its TTL, before any pass saw it finished": {doc: backfill("once", 1, "ttlSecondsAfterFinished: 0"), resource: jobs},
+		"job by its TTL, after a pass":                    {doc: backfill("once", 1, "ttlSecondsAfterFinished: 3"), resource: jobs, seen: true},
+		"job by hand, after a pass":                       {doc: backfill("once", 1), resource: jobs, seen: true, byHand: true},
+		"spark application by its time to live":           {doc: sparkApp("once", 1, "timeToLiveSeconds: 1"), resource: sparkApps},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			set := b.set(join(c.doc, settings("beside", "1")))
+			b.sync(set)
+			if c.seen {
+				b.eventually("the run ends", b.ended(c.resource, "once"))
+				b.sync(set)
+			}
+			if c.byHand {
+				b.delete(c.resource, b.namespace, "once")
+			}
+			b.eventually("the object is gone", func() bool { return b.get(c.resource, b.namespace, "once") == nil })
+			b.restart()
+			for range 3 {
+				plan := b.plan(set)
+				if got := actions(plan.Changes); got != "" {
+					t.Fatalf("the plan: %s", got)
+				}
+				if got := apply.Touched(plan.Inventory(), plan.Members); len(got) != 0 {
+					t.Errorf("touched: %v", got)
+				}
+				if got := actions(b.plan(set, full).Changes); got != "" {
+					t.Errorf("the full plan: %s", got)
+				}
+				b.sync(set)
+			}
+			b.sync(b.set(join(c.doc, settings("beside", "2"))))
+			if b.get(c.resource, b.namespace, "once") != nil {
+				t.Error("a change beside it ran it again")
+			}
+			changed := strings.NewReplacer("backfill:1", "backfill:2", "spark:1", "spark:2").Replace(c.doc)
+			if got := actions(b.plan(b.set(join(changed, settings("beside", "2")))).Changes); !strings.HasPrefix(got, "Create ") || strings.Contains(got, "drifted") {
+				t.Errorf("its change in git: %s", got)
+			}
+		})
+	}
+}
+
+func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
+	b := newBench(t)
+	set := b.set(backfill("long", 600))
+	b.sync(set)
+	b.eventually("the job runs", func() bool { return apply.HealthOf(b.get(jobs, b.namespace, "long")).Status == apply.Healthy })
+	b.delete(jobs, b.namespace, "long")
+	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "long") == nil })
+	if got := actions(b.plan(set).Changes); got != "Create Job/long (drifted)" {
+		t.Errorf("the plan: %s", got)
+	}
+}
+
+func TestRunningJobIsNotWritten(t *testing.T) {
+	b := newBench(t)
+	set := b.set(join(backfill("long", 600), sparkApp("stream", 600)))
+	b.sync(set)
+	b.eventually("both run", func() bool {
+		return apply.HealthOf(b.get(jobs, b.namespace, "long")).Status == apply.Healthy &&
+			apply.HealthOf(b.get(sparkApps, b.namespace, "stream")).Status == apply.Healthy
+	})
+	for _, e := range b.requests(func() { b.sync(set) }) {
+		if isWrite(e) && e.Object.Resource != records.Resource || isDryRun(e) {
+			t.Errorf("a request:%s", shortly([]lab.AuditEvent{e}))
+		}
+	}
+	if got := actions(b.plan(set, full).Changes); got != "" {
+		t.Errorf("the full plan: %s", got)
+	}
+}
+
+func TestChangedJobTemplateIsExplained(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(backfill("long", 600)))
+	_, err := b.tryPlan(b.set(join(strings.Replace(backfill("long", 600), "backfill:1", "backfill:2", 1), settings("beside", "1"))))
+	wantError(t, err, "Job/"+b.namespace+"/long: ", "spec.template", "field is immutable", "a live object cannot change this field: give the object a new name")
+	if len(err.Error()) > 500 {
+		t.Errorf("the error has %d characters", len(err.Error()))
+	}
+}

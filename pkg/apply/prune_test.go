@@ -1,0 +1,303 @@
+package apply_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+const partOf = "applyset.kubernetes.io/part-of"
+
+func TestOnlyOwnMembersArePruned(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("anchor", "1"), settings("unlabelled", "1"), settings("relabelled", "1"))))
+	b.edit(configMaps, "unlabelled", `{"metadata":{"labels":{"`+partOf+`":null}}}`)
+	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+apply.SetID(b.records, apply.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
+	// A copy with the label, which syncer never applied.
+	_, id := apply.MemberLabel(b.records, b.target)
+	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, labels: {"+partOf+": "+id+"}}\n")
+	b.create(configMaps, settings("foreign", "1"))
+
+	applied := b.sync(b.set(settings("anchor", "1")))
+	if got := actions(applied.Changes); got != "" {
+		t.Errorf("the apply: %s", got)
+	}
+	for _, name := range []string{"unlabelled", "relabelled", "copied", "foreign"} {
+		if b.get(configMaps, b.namespace, name) == nil {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if got := inventoryNames(applied.Inventory); got != "ConfigMap/anchor" {
+		t.Errorf("the inventory: %s", got)
+	}
+}
+
+// Between a plan and its prunes, objects change hands.
+func TestPruneJudgesTheObjectAsItIsNow(t *testing.T) {
+	b := newBench(t)
+	names := []string{"relabelled", "remade", "marked", "busy", "doomed"}
+	docs := []string{settings("anchor", "1")}
+	for _, name := range names {
+		docs = append(docs, settings(name, "1"))
+	}
+	b.sync(b.set(join(docs...)))
+	plan := b.plan(b.set(settings("anchor", "1")))
+	if got := len(plan.Pending()); got != len(names) {
+		t.Fatalf("pending: %s", actions(plan.Changes))
+	}
+	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"somebody"}}}`)
+	labels := b.get(configMaps, b.namespace, "remade").GetLabels()
+	b.delete(configMaps, b.namespace, "remade")
+	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remade, namespace: $NS, labels: {"+partOf+": "+labels[partOf]+"}}\n")
+	b.edit(configMaps, "marked", `{"metadata":{"annotations":{"syncer.dev/prune":"disabled"}}}`)
+	b.edit(configMaps, "busy", `{"data":{"key":"2"}}`)
+	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"relabelled", "remade", "marked"} {
+		if b.get(configMaps, b.namespace, name) == nil {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	for _, name := range []string{"busy", "doomed"} {
+		if b.get(configMaps, b.namespace, name) != nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+func TestPruneOfAnObjectThatIsWrittenMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("anchor", "1"), settings("busy", "1"))))
+	n := 0
+	// Between the read and the delete somebody writes, as a controller that reports a status does.
+	b.meddle(http.MethodDelete, func() {
+		if n++; n <= 2 {
+			b.edit(configMaps, "busy", fmt.Sprintf(`{"data":{"key":"write %d"}}`, n))
+		}
+	})
+	b.sync(b.set(settings("anchor", "1")))
+	if n != 3 || b.get(configMaps, b.namespace, "busy") != nil {
+		t.Errorf("after %d deletes, the object is still there", n)
+	}
+}
+
+func TestPruneDisabledOnAnObject(t *testing.T) {
+	b := newBench(t)
+	kept := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n"
+	b.sync(b.set(join(settings("anchor", "1"), kept)))
+	plan := b.plan(b.set(settings("anchor", "1")))
+	if got := actions(plan.Changes); got != "" {
+		t.Errorf("the plan: %s", got)
+	}
+	if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err != nil {
+		t.Errorf("an object that stays counts as a loss: %v", err)
+	}
+	b.sync(b.set(settings("anchor", "2")))
+	if b.get(configMaps, b.namespace, "kept") == nil {
+		t.Error("the object is gone")
+	}
+}
+
+func TestPruneLimits(t *testing.T) {
+	b := newBench(t)
+	var docs []string
+	for i := range 10 {
+		docs = append(docs, settings(fmt.Sprintf("c%d", i), "1"))
+	}
+	b.sync(b.set(join(docs...)))
+	for name, c := range map[string]struct {
+		left    int
+		limit   apply.PruneLimit
+		refused string // "" lets it pass
+	}{
+		"as many percent as allowed":    {left: 7, limit: apply.PruneLimit{MaxPercent: 30}},
+		"more percent than allowed":     {left: 6, limit: apply.PruneLimit{MaxPercent: 30}, refused: "would delete 4 of the 10 objects of orders@prod, which is above the limit of 30 %: ConfigMap/" + b.namespace + "/c6, "},
+		"as many objects as allowed":    {left: 8, limit: apply.PruneLimit{MaxPercent: 100, MaxObjects: 2}},
+		"more objects than allowed":     {left: 7, limit: apply.PruneLimit{MaxPercent: 100, MaxObjects: 2}, refused: "above the limit of 2 objects"},
+		"everything":                    {left: 0, limit: apply.PruneLimit{MaxPercent: 100}, refused: "would delete 10 of the 10 objects"},
+		"everything, with leave":        {left: 0, limit: apply.PruneLimit{Allowed: true}},
+		"more than allowed, with leave": {left: 2, limit: apply.PruneLimit{MaxPercent: 30, Allowed: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var set manifest.Set
+			if c.left > 0 {
+				set = b.set(join(docs[:c.left]...))
+			}
+			plan := b.plan(set)
+			err := plan.LimitPrunes(c.limit)
+			if c.refused == "" && err != nil {
+				t.Error(err)
+			}
+			if c.refused != "" {
+				wantError(t, err, c.refused, "add the trailer `Syncer-Allow-Prune: orders@prod` to a commit message")
+				if refused, ok := errors.AsType[*apply.PruneRefusedError](err); !ok || len(refused.Objects) != 10-c.left || refused.Of != 10 {
+					t.Errorf("the error is %#v", err)
+				}
+			}
+			if got := len(plan.Pending()); got != 10-c.left {
+				t.Errorf("%d prunes are pending", got)
+			}
+		})
+	}
+	t.Run("switched off", func(t *testing.T) {
+		plan := b.plan(b.set(docs[0]))
+		if err := plan.LimitPrunes(apply.PruneLimit{Disabled: true}); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+			t.Fatal(err)
+		}
+		if b.get(configMaps, b.namespace, "c9") == nil {
+			t.Error("an object is gone")
+		}
+		if got := len(plan.Inventory()); got != 10 {
+			t.Errorf("the inventory has %d entries", got)
+		}
+	})
+}
+
+// A generated ConfigMap gets a new name with each change of its content.
+func TestGeneratedNamesAreNoLoss(t *testing.T) {
+	b := newBench(t)
+	job := "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n"
+	b.sync(b.set(join(job, settings("settings-5f7b9c8d2k", "1"), settings("team-production", "1"))))
+	plan := b.plan(b.set(join(job, settings("settings-2222222222", "2"), settings("team-production", "1"))))
+	if got := actions(plan.Changes); got != "Create ConfigMap/settings-2222222222, Prune ConfigMap/settings-5f7b9c8d2k" {
+		t.Errorf("the plan: %s", got)
+	}
+	if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err != nil {
+		t.Errorf("the old version of a generated object counts as a loss: %v", err)
+	}
+	t.Run("a word of ten letters is no hash", func(t *testing.T) {
+		plan := b.plan(b.set(join(job, settings("settings-5f7b9c8d2k", "1"), settings("team-operations", "1"))))
+		if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err == nil {
+			t.Error("it passes")
+		}
+	})
+	t.Run("one that is not followed by another", func(t *testing.T) {
+		plan := b.plan(b.set(join(job, settings("team-production", "1"))))
+		if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err == nil {
+			t.Error("it passes")
+		}
+	})
+}
+
+func TestFinalizerThatHangsBlocksNothing(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("anchor", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hangs, namespace: $NS, finalizers: [example.com/never]}\n")))
+	t.Cleanup(func() { b.letGo(configMaps, "hangs") })
+	b.sync(b.set(settings("anchor", "2")))
+	live := b.get(configMaps, b.namespace, "hangs")
+	if live == nil || live.GetDeletionTimestamp() == nil {
+		t.Fatal("the object is not on its way out")
+	}
+	set := b.set(settings("anchor", "3"))
+	if got := actions(b.sync(set).Changes); got != "Update ConfigMap/anchor" {
+		t.Errorf("the pass after the prune: %s", got)
+	}
+	requests := b.requests(func() {
+		if plan := b.plan(set); len(plan.Pending()) > 0 {
+			t.Errorf("the pass after that: %s", actions(plan.Changes))
+		}
+	})
+	for _, e := range requests {
+		if isWrite(e) {
+			t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
+		}
+	}
+}
+
+func TestPruningGoesTheOtherWayRound(t *testing.T) {
+	b := newBench(t)
+	fresh := b.namespace + "-fresh"
+	set := b.set(join(
+		settings("anchor", "1"),
+		"apiVersion: v1\nkind: Namespace\nmetadata: {name: "+fresh+"}\n",
+		crd(b.group(), "Widget", "Namespaced", "v1 size: {type: integer}"),
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: "+fresh+"}\n",
+		"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: "+fresh+"}\n",
+		custom(b.group(), "v1", "Widget", fresh, "one", "size: 3"),
+	))
+	b.sync(set)
+	requests := b.requests(func() { b.sync(b.set(settings("anchor", "1"))) })
+	var order []string
+	for _, e := range requests {
+		if e.Verb == "delete" {
+			order = append(order, e.Object.Resource)
+		}
+	}
+	want := []string{"widgets", "configmaps", "serviceaccounts", "namespaces", "customresourcedefinitions"}
+	if !slices.Equal(order, want) {
+		t.Errorf("the order is %v, want %v", order, want)
+	}
+}
+
+// What a stage could not delete keeps what it may need.
+func TestFailedPruneKeepsTheEarlierStages(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("one", "1"), settings("two", "1"), "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n")))
+	b.cluster = b.connectBy(func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+			return refusing{inner, http.MethodDelete, "/configmaps/one"}
+		})
+	})
+	err := b.cluster.Remove(b.ctx, b.plan(nil))
+	wantError(t, err, "ConfigMap/"+b.namespace+"/one: pruning: ")
+	if b.get(configMaps, b.namespace, "two") != nil {
+		t.Error("an object beside the failed one is still there")
+	}
+	if b.get(serviceAccounts, b.namespace, "runner") == nil {
+		t.Error("the earlier stage is gone")
+	}
+	if b.record() == nil {
+		t.Error("the record is gone, and with it the knowledge of what is left")
+	}
+}
+
+// refusing is a network that fails for the writes of one object.
+type refusing struct {
+	inner        http.RoundTripper
+	method, path string
+}
+
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == r.method && strings.HasSuffix(req.URL.Path, r.path) && req.URL.Query().Get("dryRun") == "" {
+		return nil, errors.New("the network says no")
+	}
+	return r.inner.RoundTrip(req)
+}
+
+func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("one", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n")))
+	other := b.other("neighbour")
+	other.sync(other.set(settings("neighbour", "1")))
+	if err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if b.get(configMaps, b.namespace, "one") != nil {
+		t.Error("an object is still there")
+	}
+	if b.get(configMaps, b.namespace, "kept") == nil {
+		t.Error("an object with prune disabled is gone")
+	}
+	if b.record() != nil {
+		t.Error("the record is still there")
+	}
+	if b.get(configMaps, b.namespace, "neighbour") == nil || other.record() == nil {
+		t.Error("another target lost something")
+	}
+	if err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+		t.Errorf("removing what is gone: %v", err)
+	}
+}

@@ -1,0 +1,248 @@
+package apply_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+const kindsAnnotation = "applyset.kubernetes.io/contains-group-kinds"
+
+func (b *bench) pinned() v1alpha1.PipelineSyncSpec {
+	spec := b.spec()
+	spec.Images = []v1alpha1.PinnedImage{{
+		Reference: "registry.example.com/orders:1.4", Digest: "sha256:" + strings.Repeat("ab", 32),
+		ResolvedAt: metav1.NewTime(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), Commit: "c0ffee",
+	}}
+	return spec
+}
+
+// dying is a transport that ends a context, as a kill would, when it meets the first real write of a kind, and lets
+// nothing through from then on.
+type dying struct {
+	inner    http.RoundTripper
+	resource string
+	cancel   context.CancelFunc
+	dead     atomic.Bool
+}
+
+func (d *dying) RoundTrip(req *http.Request) (*http.Response, error) {
+	write := req.Method == http.MethodPatch && req.URL.Query().Get("dryRun") == ""
+	if d.dead.Load() || write && strings.Contains(req.URL.Path, "/"+d.resource+"/") {
+		d.dead.Store(true)
+		d.cancel()
+		return nil, context.Canceled
+	}
+	return d.inner.RoundTrip(req)
+}
+
+func TestPinsAreWrittenBeforeTheFirstObject(t *testing.T) {
+	b := newBench(t)
+	first := b.set(settings("old", "1"))
+	b.sync(first)
+	ctx, kill := context.WithCancel(b.ctx)
+	mortal := b.connectBy(func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+			return &dying{inner: inner, resource: "configmaps", cancel: kill}
+		})
+	})
+	set := b.set(join(settings("a", "1"), "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n"))
+	plan, err := mortal.Plan(ctx, requestOf(b, set, b.record()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mortal.Apply(ctx, plan, b.pinned()); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the apply was not cut: %v", err)
+	}
+	if b.get(configMaps, b.namespace, "a") != nil {
+		t.Fatal("the object was written")
+	}
+	record := b.record()
+	if diff := cmp.Diff(b.pinned().Images, record.Spec.Images); diff != "" {
+		t.Errorf("the pins (-want +got):\n%s", diff)
+	}
+	if got := record.Annotations[kindsAnnotation]; got != "ConfigMap,ServiceAccount" {
+		t.Errorf("the record names the kinds %s", got)
+	}
+	if got := inventoryNames(record.Status.Inventory); got != "ConfigMap/old" {
+		t.Errorf("the inventory: %s", got)
+	}
+
+	// The next pass finds what this one wrote, a kind that the inventory does not name included.
+	plan = b.plan(first)
+	if got := actions(plan.Changes); got != "Prune ServiceAccount/runner" {
+		t.Errorf("the way back: %s", got)
+	}
+	plan = b.plan(set)
+	if got := actions(plan.Changes); got != "Create ConfigMap/a, Prune ConfigMap/old" {
+		t.Errorf("the way on: %s", got)
+	}
+}
+
+func TestSpecAndStatusAreWrittenApart(t *testing.T) {
+	b := newBench(t)
+	set := b.set(settings("a", "1"))
+	b.sync(set)
+	status := v1alpha1.PipelineSyncStatus{LastAppliedCommit: "c0ffee", Inventory: b.record().Status.Inventory}
+	if err := b.cluster.SaveStatus(b.ctx, b.target, status); err != nil {
+		t.Fatal(err)
+	}
+	before := b.record()
+	applied, err := b.cluster.Apply(b.ctx, b.plan(set), b.pinned())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := b.record()
+	if diff := cmp.Diff(before.Status, after.Status); diff != "" {
+		t.Errorf("writing the spec changed the status:\n%s", diff)
+	}
+	if applied.Generation != after.Generation || after.Generation != before.Generation+1 {
+		t.Errorf("generation %d after %d, the apply says %d", after.Generation, before.Generation, applied.Generation)
+	}
+	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}); err != nil {
+		t.Fatal(err)
+	}
+	last := b.record()
+	if diff := cmp.Diff(after.Spec, last.Spec); diff != "" {
+		t.Errorf("writing the status changed the spec:\n%s", diff)
+	}
+	if diff := cmp.Diff(after.Annotations, last.Annotations); diff != "" {
+		t.Errorf("writing the status changed the annotations:\n%s", diff)
+	}
+	if last.Status.LastAppliedCommit != "beef" || last.Status.Inventory != nil || last.Generation != after.Generation {
+		t.Errorf("the status is %+v in generation %d", last.Status, last.Generation)
+	}
+}
+
+func TestRecordIsAnApplySetParent(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("a", "1"), "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n")))
+	record := b.get(records, b.records, "orders.prod")
+
+	// KEP-3659: applyset-<base64(sha256(<name>.<namespace>.<kind>.<group>))>-v1, in the URL alphabet without padding.
+	sum := sha256.Sum256([]byte("orders.prod." + b.records + ".PipelineSync.syncer.dev"))
+	id := "applyset-" + base64.RawURLEncoding.EncodeToString(sum[:]) + "-v1"
+	if got := record.GetLabels()["applyset.kubernetes.io/id"]; got != id {
+		t.Errorf("the parent's ID is %s, want %s", got, id)
+	}
+	if got := b.get(configMaps, b.namespace, "a").GetLabels()["applyset.kubernetes.io/part-of"]; got != id {
+		t.Errorf("the member is part of %s, want %s", got, id)
+	}
+	if got := record.GetAnnotations()[kindsAnnotation]; got != "ConfigMap,CronJob.batch" {
+		t.Errorf("it contains the kinds %s", got)
+	}
+	if got, _, ok := strings.Cut(record.GetAnnotations()["applyset.kubernetes.io/tooling"], "/"); got != "syncer" || !ok {
+		t.Errorf("the tooling is %q", record.GetAnnotations()["applyset.kubernetes.io/tooling"])
+	}
+}
+
+// kubectl checks ID, tooling and kinds of a parent before it prunes by it.
+func TestKubectlReadsTheApplySet(t *testing.T) {
+	b := newBench(t)
+	b.records = b.namespace // kubectl prunes in the namespace of the parent only
+	b.restart()
+	b.sync(b.set(join(settings("kept", "1"), settings("dropped", "1"))))
+	kubectl := func(args ...string) (string, error) {
+		bin := os.Getenv("SYNCER_BIN")
+		if bin == "" {
+			bin = filepath.Join("..", "..", "bin")
+		}
+		cmd := exec.CommandContext(b.ctx, filepath.Join(bin, "controlplane", "kubectl"), args...)
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+b.plane.Kubeconfig, "KUBECTL_APPLYSET=true")
+		cmd.Stdin = strings.NewReader(strings.ReplaceAll(settings("kept", "1"), "$NS", b.namespace))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	apply := []string{"apply", "--server-side", "--prune", "--applyset=pipelinesyncs.syncer.dev/orders.prod", "-n", b.records, "--dry-run=server", "-f", "-"}
+	out, err := kubectl(apply...)
+	if err == nil || !strings.Contains(out, `is managed by tooling "syncer"`) {
+		t.Fatalf("kubectl took over syncer's ApplySet: %v\n%s", err, out)
+	}
+	// Where the tooling is kubectl's, everything else satisfies it.
+	_, err = b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, "orders.prod", types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"applyset.kubernetes.io/tooling":"kubectl/v1.36"}}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err = kubectl(apply...)
+	if err != nil || !strings.Contains(out, "configmap/dropped pruned") {
+		t.Errorf("kubectl does not find the members: %v\n%s", err, out)
+	}
+}
+
+func TestRecordsNeedAnInstallation(t *testing.T) {
+	b := newBench(t)
+	t.Run("namespace", func(t *testing.T) {
+		cluster, err := apply.Connect(apply.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: "nowhere"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := cluster.Plan(b.ctx, requestOf(b, b.set(settings("a", "1")), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = cluster.Apply(b.ctx, plan, b.spec())
+		wantError(t, err, "orders@prod", "namespace nowhere is not there; run `syncer install`")
+		if b.get(configMaps, b.namespace, "a") != nil {
+			t.Error("the object was written all the same")
+		}
+		_, err = cluster.Plan(b.ctx, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
+		wantError(t, err, "nowhere", "run `syncer install`")
+	})
+	t.Run("definition", func(t *testing.T) {
+		// The others need the record's kind: this client asks a path of the server that has none.
+		cluster := b.connectBy(func(config *rest.Config) {
+			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return without{inner} })
+		})
+		if _, err := cluster.Record(b.ctx, b.target); !errors.Is(err, apply.ErrNotInstalled) {
+			t.Errorf("Record: %v", err)
+		}
+		if _, err := cluster.Records(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
+			t.Errorf("Records: %v", err)
+		}
+		if err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}); !errors.Is(err, apply.ErrNotInstalled) {
+			t.Errorf("SaveStatus: %v", err)
+		}
+	})
+}
+
+// without leads every request for the record's group to a group that the real API server does not have.
+type without struct{ inner http.RoundTripper }
+
+func (w without) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.URL.Path = strings.Replace(req.URL.Path, "/apis/syncer.dev/", "/apis/gone.syncer.dev/", 1)
+	return w.inner.RoundTrip(req)
+}
+
+func TestRecordsListsEveryOwner(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"zebra", "ant"} {
+		o := b.other(name)
+		o.sync(o.set(settings(name, "1")))
+	}
+	all, err := b.cluster.Records(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || all[0].Name != "ant.prod" || all[1].Name != "zebra.prod" {
+		t.Errorf("%d records: %+v", len(all), all)
+	}
+}
