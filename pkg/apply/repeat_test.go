@@ -149,7 +149,7 @@ func TestAggregatedRole(t *testing.T) {
 	b := newBench(t)
 	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
 	part := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.namespace + "-part, labels: {part-of: " + b.namespace + "}}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n"
-	whole := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.namespace + "-whole}\naggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: " + b.namespace + "}}]}\n"
+	whole := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.namespace + "-whole}\nrules: []\naggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: " + b.namespace + "}}]}\n"
 	set := b.set(join(part, whole))
 	b.sync(set)
 	b.eventually("the rules are filled in", func() bool {
