@@ -18,19 +18,18 @@ formatted() {
 	[[ -z "$files" ]] || { printf 'run gofmt -w on:\n%s\n' "$files" >&2; return 1; }
 }
 
-# Generates into a copy of the work tree, so that a stale file is shown and not mended behind one's back.
-generated() {
-	local copy
+# Generates into a copy of the work tree, so that a stale file is shown and not mended behind one's back. (In a subshell,
+# whose end removes the copy.)
+generated() (
 	copy=$(mktemp -d)
-	trap 'rm -rf "$copy"' RETURN
-	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy" 2>/dev/null || true
+	trap 'rm -rf "$copy"' EXIT
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 	mkdir -p "$copy/bin" && ln -s "$PWD/bin/tools" "$copy/bin/tools"
 	(cd "$copy" && hack/generate.sh)
-	local path
 	for path in config/crd docs/reference; do
-		diff -r "$path" "$copy/$path" || { echo "run make generate and commit $path" >&2; return 1; }
+		diff -r "$path" "$copy/$path" || { echo "run make generate and commit $path" >&2; exit 1; }
 	done
-}
+)
 
 tidy() {
 	local module
