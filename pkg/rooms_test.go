@@ -18,12 +18,16 @@ const module = "github.com/syncerdev/syncer/"
 // home says which room owns an outside library. Test files are free: they start what they test against.
 var home = map[string]string{
 	"github.com/go-git/":                      "pkg/source",
-	"github.com/Masterminds/semver/":          "pkg/source",
+	"github.com/Masterminds/semver/":          "pkg/source pkg/image pkg/api/v1alpha1",
 	"github.com/gofrs/flock":                  "pkg/source",
 	"golang.org/x/crypto/ssh":                 "pkg/source",
 	"sigs.k8s.io/kustomize/":                  "pkg/render",
 	"github.com/google/go-containerregistry/": "pkg/image",
 	"github.com/docker/cli/":                  "pkg/image",
+	"github.com/sigstore/":                    "pkg/image",
+	"github.com/sony/gobreaker/":              "pkg/image",
+	"github.com/awslabs/":                     "pkg/image",
+	"github.com/chrismellard/":                "pkg/image",
 	"k8s.io/client-go/":                       "pkg/apply",
 	"github.com/fluxcd/cli-utils/":            "pkg/apply",
 	"github.com/spf13/":                       "cmd/syncer",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -34,7 +35,7 @@ type Reference struct {
 	Value  string // as git writes it
 	Form   Form
 
-	field manifest.Field
+	set func(string) // writes another reference in its place
 }
 
 // ReferenceError is a reference that nobody could pull, such as one with two tags.
@@ -57,22 +58,36 @@ func Find(set manifest.Set, extra []Field) ([]Reference, error) {
 	var refs []Reference
 	var errs []error
 	for _, obj := range set {
-		id := manifest.IDOf(obj)
-		seen := map[string]bool{}
-		for _, pattern := range patternsFor(id, extra) {
-			for _, field := range manifest.Find(obj.Object, pattern) {
-				value, ok := field.Value.(string)
-				path := field.Path.String()
-				if !ok || strings.TrimSpace(value) == "" || seen[path] || isPushTarget(id.GroupKind(), path) {
-					continue // the API server judges a wrong type; an empty image is inherited or set later
-				}
-				seen[path] = true
-				form, err := formOf(value)
-				if err != nil {
-					errs = append(errs, &ReferenceError{Object: id, Path: path, Value: value, Err: err})
+		found, err := findIn(obj, extra)
+		refs = append(refs, found...)
+		errs = append(errs, err)
+	}
+	return refs, errors.Join(errs...)
+}
+
+func findIn(obj *unstructured.Unstructured, extra []Field) ([]Reference, error) {
+	id := manifest.IDOf(obj)
+	paths, err := annotated(obj)
+	if err != nil {
+		return nil, err
+	}
+	var refs []Reference
+	var errs []error
+	seen := map[string]bool{}
+	for _, pattern := range slices.Concat(patternsFor(id, extra), paths) {
+		for _, field := range manifest.Find(obj.Object, pattern) {
+			path := field.Path.String()
+			if seen[path] || isPushTarget(id.GroupKind(), path) {
+				continue
+			}
+			seen[path] = true
+			for _, place := range placesIn(obj.Object, field) {
+				form, err := formOf(place.value)
+				if err = cmp.Or(place.err, err); err != nil {
+					errs = append(errs, &ReferenceError{Object: id, Path: path, Value: place.value, Err: err})
 					continue
 				}
-				refs = append(refs, Reference{Object: id, Path: path, Value: value, Form: form, field: field})
+				refs = append(refs, Reference{Object: id, Path: path, Value: place.value, Form: form, set: place.set})
 			}
 		}
 	}
@@ -128,28 +143,42 @@ func withoutValue(err error, value string) error {
 	return errors.New(text)
 }
 
-// Pin returns a copy of the set in which each reference that has a digest carries it: repository:tag@sha256:... stays
-// readable and names the bytes. A reference without a tag gets the tag that it stands for. References that are not in
-// digests are left alone. The keys of digests are references as git writes them.
-func Pin(set manifest.Set, extra []Field, digests map[string]string) (manifest.Set, error) {
+// Resolved is what a reference stands for.
+type Resolved struct {
+	Tag    string // the tag to name in place of the written one; "": the written one
+	Digest string
+}
+
+// Pin returns a copy of the set in which each reference that is resolved carries its digest: repository:tag@sha256:...
+// stays readable and names the bytes. A reference without a tag gets the tag that it stands for. References that are
+// not among the resolved ones are left alone. The keys are references as git writes them.
+func Pin(set manifest.Set, extra []Field, resolved map[string]Resolved) (manifest.Set, error) {
 	set = set.Copy()
 	refs, err := Find(set, extra)
 	if err != nil {
 		return nil, err
 	}
 	for _, ref := range refs {
-		if digest, ok := digests[ref.Value]; ok && ref.Form == Tag {
-			ref.field.Set(withTag(ref.Value) + "@" + digest)
+		if r, ok := resolved[ref.Value]; ok && ref.Form == Tag {
+			ref.set(WithTag(ref.Value, r.Tag) + "@" + r.Digest)
 		}
 	}
 	return set, nil
 }
 
-func withTag(ref string) string {
-	if strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+// WithTag is a reference with another tag; "" keeps its own, and gives it the one that it stands for if it has none.
+func WithTag(ref, tag string) string {
+	slash := strings.LastIndex(ref, "/") + 1
+	repository, written, _ := strings.Cut(ref[slash:], ":")
+	return ref[:slash] + repository + ":" + cmp.Or(tag, written, name.DefaultTag)
+}
+
+// WithTagOrDigest is WithTag for references of either form: one by digest stays as it is.
+func WithTagOrDigest(ref, tag string) string {
+	if strings.Contains(ref, "@") {
 		return ref
 	}
-	return ref + ":" + name.DefaultTag
+	return WithTag(ref, tag)
 }
 
 // Tags lists the distinct references of a list that must be resolved, sorted.

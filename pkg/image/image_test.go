@@ -162,9 +162,9 @@ func TestEveryImageOfEveryKindIsPinned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests := map[string]string{}
+	digests := map[string]Resolved{}
 	for _, reference := range Tags(refs) {
-		digests[reference] = digest
+		digests[reference] = Resolved{Digest: digest}
 	}
 	before, err := set.YAML()
 	if err != nil {
@@ -213,7 +213,10 @@ spec:
   - {name: g, image: ""}
   - {name: h, image: 7}
 `)}
-	pinned, err := Pin(set, nil, map[string]string{"web:1": digest, "web": digest, "localhost:5000/web": digest, "web:2@" + digest: "sha256:other", "web:$(TAG)": digest, "": digest})
+	pinned, err := Pin(set, nil, map[string]Resolved{
+		"web:1": {Digest: digest}, "web": {Digest: digest}, "localhost:5000/web": {Digest: digest}, "web:2@" + digest: {Digest: "sha256:other"},
+		"web:$(TAG)": {Digest: digest}, "": {Digest: digest},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +292,7 @@ spec:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	pinned, err := Pin(manifest.Set{training}, extra, map[string]string{"y:1": digest, "note:1": digest})
+	pinned, err := Pin(manifest.Set{training}, extra, map[string]Resolved{"y:1": {Digest: digest}, "note:1": {Digest: digest}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,5 +352,38 @@ func TestPushTargetsNameKnownKinds(t *testing.T) {
 		if len(known[kind]) == 0 {
 			t.Errorf("%s", kind)
 		}
+	}
+}
+
+func TestPinNamesTheTagThatARangeChose(t *testing.T) {
+	set := manifest.Set{object("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: 'localhost:5000/web:1'}, {name: b, image: web}]}")}
+	pinned, err := Pin(set, nil, map[string]Resolved{"localhost:5000/web:1": {Tag: "v1.4.2", Digest: digest}, "web": {Tag: "v2.0.0", Digest: digest}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs, err := Find(pinned, nil)
+	if err != nil || len(refs) != 2 || refs[0].Value != "localhost:5000/web:v1.4.2@"+digest || refs[1].Value != "web:v2.0.0@"+digest {
+		t.Errorf("%v, %v", refs, err)
+	}
+}
+
+func TestWithTag(t *testing.T) {
+	for _, c := range []struct{ ref, tag, want string }{
+		{"web", "", "web:latest"},
+		{"web", "2", "web:2"},
+		{"web:1", "", "web:1"},
+		{"web:1", "2", "web:2"},
+		{"localhost:5000/web", "", "localhost:5000/web:latest"},
+		{"localhost:5000/a/web:1", "2", "localhost:5000/a/web:2"},
+	} {
+		if got := WithTag(c.ref, c.tag); got != c.want {
+			t.Errorf("%s with %q: %s, want %s", c.ref, c.tag, got, c.want)
+		}
+		if got := WithTagOrDigest(c.ref, c.tag); got != c.want {
+			t.Errorf("%s with %q: %s, want %s", c.ref, c.tag, got, c.want)
+		}
+	}
+	if got := WithTagOrDigest("web:1@"+digest, "2"); got != "web:1@"+digest {
+		t.Errorf("a digest became %s", got)
 	}
 }

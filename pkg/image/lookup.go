@@ -2,89 +2,88 @@ package image
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
+	"github.com/Masterminds/semver/v3"
 	"golang.org/x/sync/errgroup"
 )
 
-// Resolver looks up the digest of a reference. Registry is the real one.
+// Resolver looks up the digest of a reference.
 type Resolver interface {
 	Digest(ctx context.Context, reference string) (string, error)
+}
+
+// Source is all that a pass asks of registries. Registry is the real one.
+type Source interface {
+	Resolver
+	Tags(ctx context.Context, repository string) ([]string, error)
+	Verify(ctx context.Context, repository, digest, publicKeyFile string) error
 }
 
 // Lookup remembers the answers of one pass, so that a reference that a thousand targets share costs one look-up. Make
 // a new one for each pass, since tags move. It is safe for concurrent use.
 type Lookup struct {
-	resolver Resolver
-	limit    chan struct{} // bounds the look-ups under way
-
-	mu      sync.Mutex
-	answers map[string]*answer
+	source  Source
+	digests memo[string]
+	tags    memo[[]string]
+	signed  memo[struct{}]
 }
 
-type answer struct {
-	done      chan struct{} // closed when the fields below are set
-	digest    string
-	err       error
-	abandoned bool // the caller that asked went away, which says nothing about the reference
-}
-
-// lookupLimit is how many references are looked up at once. Registries throttle by connection long before a client is
-// short of anything.
+// lookupLimit is how many questions to one host are under way. Registries throttle by connection long before a client
+// is short of anything, and one that hangs keeps nobody from asking the others.
 const lookupLimit = 16
 
 // NewLookup starts a pass.
-func NewLookup(resolver Resolver) *Lookup {
-	return &Lookup{resolver: resolver, limit: make(chan struct{}, lookupLimit), answers: map[string]*answer{}}
+func NewLookup(source Source) *Lookup {
+	limit := &hostSlots{slots: map[string]chan struct{}{}}
+	return &Lookup{source: source, digests: newMemo[string](limit), tags: newMemo[[]string](limit), signed: newMemo[struct{}](limit)}
 }
 
-// Digest returns the pass's answer for a reference, asking at most once. An answer that came of a caller's cancelled
-// context is not kept: whoever waited for it asks again.
+// Digest returns the pass's answer for a reference, asking at most once.
 func (l *Lookup) Digest(ctx context.Context, reference string) (string, error) {
-	for {
-		a, mine := l.claim(reference)
-		if mine {
-			l.ask(ctx, reference, a)
-			return a.digest, a.err
-		}
-		select {
-		case <-a.done:
-			if !a.abandoned {
-				return a.digest, a.err
-			}
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
-	}
+	return l.digests.get(ctx, reference, func(ctx context.Context) (string, error) {
+		return l.source.Digest(ctx, reference)
+	})
 }
 
-// claim returns the answer of a reference, and whether the caller is the one to find it.
-func (l *Lookup) claim(reference string) (a *answer, mine bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if a, ok := l.answers[reference]; ok {
-		return a, false
+// Highest returns the highest tag of a repository in a semver range. Pre-releases match only a range that names one.
+func (l *Lookup) Highest(ctx context.Context, repository, within string) (string, error) {
+	constraint, err := semver.NewConstraint(within)
+	if err != nil {
+		return "", fmt.Errorf("range %q: %w", within, err)
 	}
-	a = &answer{done: make(chan struct{})}
-	l.answers[reference] = a
-	return a, true
+	tags, err := l.tags.get(ctx, repository, func(ctx context.Context) ([]string, error) {
+		return l.source.Tags(ctx, repository)
+	})
+	if err != nil {
+		return "", err
+	}
+	var best *semver.Version
+	for _, tag := range slices.Sorted(slices.Values(tags)) { // 1.0.0 and v1.0.0 are one version, whoever lists them first
+		version, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
+		if err != nil || !constraint.Check(version) || best != nil && !best.LessThan(version) {
+			continue
+		}
+		best, err = semver.NewVersion(tag) // keeps how the tag is written
+		if err != nil {
+			best = nil
+		}
+	}
+	if best == nil {
+		return "", fmt.Errorf("%s: %w: no tag is in the range %s", repository, ErrNotFound, within)
+	}
+	return best.Original(), nil
 }
 
-func (l *Lookup) ask(ctx context.Context, reference string, a *answer) {
-	defer close(a.done)
-	select {
-	case l.limit <- struct{}{}:
-		a.digest, a.err = l.resolver.Digest(ctx, reference)
-		<-l.limit
-	case <-ctx.Done():
-		a.err = context.Cause(ctx)
-	}
-	if a.err != nil && ctx.Err() != nil {
-		a.abandoned = true
-		l.mu.Lock()
-		delete(l.answers, reference)
-		l.mu.Unlock()
-	}
+// Verify makes sure that an image is signed with a key, asking at most once.
+func (l *Lookup) Verify(ctx context.Context, repository, digest, publicKeyFile string) error {
+	_, err := l.signed.get(ctx, repository+"@"+digest+" "+publicKeyFile, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, l.source.Verify(ctx, repository, digest, publicKeyFile)
+	})
+	return err
 }
 
 // All resolves many references at once. It returns what it found and, by reference, what it did not.
@@ -108,4 +107,92 @@ func (l *Lookup) All(ctx context.Context, references []string) (digests map[stri
 		}
 	}
 	return digests, failed
+}
+
+// hostSlots bounds the questions to each host that are under way.
+type hostSlots struct {
+	mu    sync.Mutex
+	slots map[string]chan struct{}
+}
+
+// of returns the slots of the host that a question is about. A question begins with a reference.
+func (h *hostSlots) of(question string) chan struct{} {
+	reference, _, _ := strings.Cut(question, " ")
+	host, _, _ := strings.Cut(Repository(reference), "/")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.slots[host] == nil {
+		h.slots[host] = make(chan struct{}, lookupLimit)
+	}
+	return h.slots[host]
+}
+
+// memo asks each question once.
+type memo[T any] struct {
+	limit *hostSlots
+
+	mu      *sync.Mutex
+	answers map[string]*answer[T]
+}
+
+type answer[T any] struct {
+	done      chan struct{} // closed when the fields below are set
+	value     T
+	err       error
+	abandoned bool // the caller that asked went away, which says nothing about the question
+}
+
+func newMemo[T any](limit *hostSlots) memo[T] {
+	return memo[T]{limit: limit, mu: &sync.Mutex{}, answers: map[string]*answer[T]{}}
+}
+
+// get returns the answer to a question. One that came of a caller's cancelled context is not kept: whoever waited for
+// it asks again.
+func (m memo[T]) get(ctx context.Context, question string, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		a, mine := m.claim(question)
+		if mine {
+			m.ask(ctx, question, a, ask)
+			return a.value, a.err
+		}
+		select {
+		case <-a.done:
+			if !a.abandoned {
+				return a.value, a.err
+			}
+		case <-ctx.Done():
+			var none T
+			return none, context.Cause(ctx)
+		}
+	}
+}
+
+// claim returns the answer to a question, and whether the caller is the one to find it.
+func (m memo[T]) claim(question string) (a *answer[T], mine bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a, ok := m.answers[question]; ok {
+		return a, false
+	}
+	a = &answer[T]{done: make(chan struct{})}
+	m.answers[question] = a
+	return a, true
+}
+
+func (m memo[T]) ask(ctx context.Context, question string, a *answer[T], ask func(context.Context) (T, error)) {
+	defer close(a.done)
+	slots := m.limit.of(question)
+	select {
+	case slots <- struct{}{}:
+		a.value, a.err = ask(ctx)
+		<-slots
+	case <-ctx.Done():
+		a.err = context.Cause(ctx)
+	}
+	if a.err != nil && ctx.Err() != nil {
+		a.abandoned = true
+		m.mu.Lock()
+		delete(m.answers, question)
+		m.mu.Unlock()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,14 @@ type resolverFunc func(ctx context.Context, reference string) (string, error)
 
 func (f resolverFunc) Digest(ctx context.Context, reference string) (string, error) {
 	return f(ctx, reference)
+}
+
+func (resolverFunc) Tags(context.Context, string) ([]string, error) {
+	return nil, errors.New("not asked for")
+}
+
+func (resolverFunc) Verify(context.Context, string, string, string) error {
+	return errors.New("not asked for")
 }
 
 func TestEachReferenceIsAskedOncePerPass(t *testing.T) {
@@ -112,4 +121,103 @@ func TestWaitingForAnAnswerEndsWithTheContext(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
+}
+
+// A registry that hangs keeps nobody from asking another one.
+func TestEachHostHasLookupsOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		lookup := NewLookup(resolverFunc(func(_ context.Context, reference string) (string, error) {
+			if strings.HasPrefix(reference, "slow.example.com/") {
+				<-release
+			}
+			return "digest", nil
+		}))
+		var slow sync.WaitGroup
+		for i := range 10 * lookupLimit {
+			slow.Go(func() { _, _ = lookup.Digest(t.Context(), fmt.Sprintf("slow.example.com/a:%d", i)) })
+		}
+		synctest.Wait()
+		if got, err := lookup.Digest(t.Context(), "fast.example.com/a:1"); got != "digest" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		close(release)
+		slow.Wait()
+	})
+}
+
+// tagged is a source that lists tags and counts the questions.
+type tagged struct {
+	tags            []string
+	err             error
+	listed, checked atomic.Int64
+}
+
+func (*tagged) Digest(context.Context, string) (string, error) {
+	return "", errors.New("not asked for")
+}
+
+func (s *tagged) Tags(context.Context, string) ([]string, error) {
+	s.listed.Add(1)
+	return s.tags, s.err
+}
+
+func (s *tagged) Verify(context.Context, string, string, string) error {
+	s.checked.Add(1)
+	return s.err
+}
+
+func TestHighest(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags   []string
+		within string
+		want   string // "": ErrNotFound
+	}{
+		"by number, not by letter":               {[]string{"v1.4.9", "v1.4.10", "v1.4.2"}, "v1.4.x", "v1.4.10"},
+		"the next minor is outside":              {[]string{"v1.4.9", "v1.5.0", "v2.0.0"}, "v1.4.x", "v1.4.9"},
+		"a range with bounds":                    {[]string{"0.9.0", "1.4.0", "1.9.9", "2.0.0"}, ">=1.4 <2", "1.9.9"},
+		"the tag as it is written":               {[]string{"1.4.1", "v1.4.2"}, "1.4.x", "v1.4.2"},
+		"with and without v, whatever the order": {[]string{"v1.4.1", "1.4.1"}, "1.4.x", "1.4.1"},
+		"no pre-release unasked":                 {[]string{"1.4.1", "1.4.2-rc.1"}, "1.4.x", "1.4.1"},
+		"a pre-release where it is asked for":    {[]string{"1.4.1", "1.4.2-rc.1"}, ">=1.4.0-0", "1.4.2-rc.1"},
+		"other tags are passed over":             {[]string{"latest", "main", "1", "1.5", "sha256-abc.sig", "1.4.0"}, ">=1", "1.4.0"},
+		"none in the range":                      {[]string{"2.0.0"}, "1.x", ""},
+		"none at all":                            {nil, "1.x", ""},
+	} {
+		got, err := NewLookup(&tagged{tags: c.tags}).Highest(t.Context(), "registry.example.com/a", c.within)
+		if got != c.want || (c.want == "") != errors.Is(err, ErrNotFound) || c.want != "" && err != nil {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+	source := &tagged{tags: []string{"1.0.0", "2.0.0"}}
+	lookup := NewLookup(source)
+	for within, want := range map[string]string{"1.x": "1.0.0", "2.x": "2.0.0", ">=1": "2.0.0"} {
+		if got, err := lookup.Highest(t.Context(), "registry.example.com/a", within); got != want || err != nil {
+			t.Errorf("%s: %s, %v", within, got, err)
+		}
+	}
+	if n := source.listed.Load(); n != 1 {
+		t.Errorf("the tags were listed %d times", n)
+	}
+	if _, err := lookup.Highest(t.Context(), "registry.example.com/a", "one"); err == nil || source.listed.Load() != 1 {
+		t.Errorf("a range that is none: %v", err)
+	}
+	if _, err := NewLookup(&tagged{err: ErrDenied}).Highest(t.Context(), "registry.example.com/a", "1.x"); !errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEachSignatureIsCheckedOncePerPass(t *testing.T) {
+	source := &tagged{err: ErrUnsigned}
+	lookup := NewLookup(source)
+	for range 3 {
+		for _, c := range [][3]string{{"r/a", "d1", "k1"}, {"r/a", "d1", "k2"}, {"r/a", "d2", "k1"}, {"r/b", "d1", "k1"}} {
+			if err := lookup.Verify(t.Context(), c[0], c[1], c[2]); !errors.Is(err, ErrUnsigned) {
+				t.Errorf("%v: %v", c, err)
+			}
+		}
+	}
+	if n := source.checked.Load(); n != 4 {
+		t.Errorf("%d checks, want one for each image and key", n)
+	}
 }

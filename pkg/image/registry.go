@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -75,9 +76,17 @@ func NewRegistry(hosts []Host) (*Registry, error) {
 			byHost.add(host.Mirror, trusting)
 		}
 	}
-	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain)
-	r.transport = &retryTransport{next: byHost, first: firstDelay}
+	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain)
+	r.transport = &retryTransport{next: newHostLimits(byHost), first: firstDelay}
 	return r, nil
+}
+
+// With returns a registry that tries more credentials first, such as those of a target's pull secrets. It shares
+// connections and limits with r.
+func (r *Registry) With(credentials Credentials) *Registry {
+	with := *r
+	with.keychain = authn.NewMultiKeychain(credentials, r.keychain)
+	return &with
 }
 
 func rootsWith(file string) (*x509.CertPool, error) {
@@ -99,46 +108,41 @@ func rootsWith(file string) (*x509.CertPool, error) {
 const lookupTimeout = 45 * time.Second
 
 // Digest returns the digest that a reference with a tag stands for now: that of the index where the image has several
-// platforms. The error is one of ErrNotFound, ErrDenied and ErrUnavailable, or the context's.
+// platforms. For a reference by digest it tells whether the image is there. The error is one of ErrNotFound, ErrDenied and ErrUnavailable, or the context's.
 func (r *Registry) Digest(ctx context.Context, reference string) (string, error) {
-	tag, err := r.locate(reference)
+	var digest string
+	err := r.ask(ctx, reference, func(ctx context.Context, puller *remote.Puller, at name.Reference) (err error) {
+		digest, err = lookUp(ctx, puller, at)
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("resolving %s: %w", reference, err)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
-	defer cancel()
-	digest, err := r.lookUp(ctx, tag)
-	if err != nil {
-		return "", fmt.Errorf("resolving %s: %w", reference, classify(ctx, err))
 	}
 	return digest, nil
 }
 
-// locate finds where to ask for a reference, which is its mirror if it has one.
-func (r *Registry) locate(reference string) (name.Tag, error) {
-	tag, err := name.NewTag(reference)
+// Tags lists the tags of a repository.
+func (r *Registry) Tags(ctx context.Context, repository string) ([]string, error) {
+	var tags []string
+	err := r.ask(ctx, repository, func(ctx context.Context, puller *remote.Puller, at name.Reference) (err error) {
+		tags, err = puller.List(ctx, at.Context())
+		return err
+	})
 	if err != nil {
-		return name.Tag{}, err
+		return nil, fmt.Errorf("listing the tags of %s: %w", repository, err)
 	}
-	host, ok := r.hosts[tag.RegistryStr()]
-	if !ok {
-		return tag, nil
-	}
-	var options []name.Option
-	if host.PlainHTTP {
-		options = append(options, name.Insecure)
-	}
-	at := tag.RegistryStr()
-	if host.Mirror != "" {
-		at = host.Mirror
-	}
-	return name.NewTag(at+"/"+tag.RepositoryStr()+":"+tag.TagStr(), options...)
+	return tags, nil
 }
 
-// lookUp asks with HEAD, which costs no quota on metered registries, and with GET where a registry does not answer it
-// or answers with an error, whose body says more.
-func (r *Registry) lookUp(ctx context.Context, tag name.Tag) (string, error) {
-	options := []remote.Option{
+// ask puts a question about a reference to the registry that has it, within a deadline.
+func (r *Registry) ask(ctx context.Context, reference string, question func(context.Context, *remote.Puller, name.Reference) error) error {
+	at, err := r.locate(reference)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
+	defer cancel()
+	puller, err := remote.NewPuller(
 		remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(r.keychain),
 		remote.WithTransport(r.transport),
@@ -146,17 +150,51 @@ func (r *Registry) lookUp(ctx context.Context, tag name.Tag) (string, error) {
 		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
 		remote.WithRetryPredicate(func(error) bool { return false }),
 		remote.WithRetryStatusCodes(),
-	}
-	puller, err := remote.NewPuller(options...)
+	)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if head, err := puller.Head(ctx, tag); err == nil {
+	if err := question(ctx, puller, at); err != nil {
+		return classify(ctx, err)
+	}
+	return nil
+}
+
+// locate finds where to ask for a reference, which is its mirror if it has one.
+func (r *Registry) locate(reference string) (name.Reference, error) {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return nil, err
+	}
+	host, ok := r.hosts[ref.Context().RegistryStr()]
+	if !ok {
+		return ref, nil
+	}
+	var options []name.Option
+	if host.PlainHTTP {
+		options = append(options, name.Insecure)
+	}
+	repository, err := name.NewRepository(cmp.Or(host.Mirror, ref.Context().RegistryStr())+"/"+ref.Context().RepositoryStr(), options...)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := ref.(name.Digest); ok {
+		return repository.Digest(ref.Identifier()), nil
+	}
+	return repository.Tag(ref.Identifier()), nil
+}
+
+// lookUp asks with HEAD, which costs no quota on metered registries, and with GET where a registry does not answer it
+// or answers with an error, whose body says more.
+func lookUp(ctx context.Context, puller *remote.Puller, at name.Reference) (string, error) {
+	head, err := puller.Head(ctx, at)
+	if err == nil {
 		return head.Digest.String(), nil
-	} else if _, unanswered := errors.AsType[*url.Error](err); unanswered || errors.Is(err, ErrDenied) {
+	}
+	if _, unanswered := errors.AsType[*url.Error](err); unanswered || errors.Is(err, ErrDenied) {
 		return "", err
 	}
-	got, err := puller.Get(ctx, tag)
+	got, err := puller.Get(ctx, at)
 	if err != nil {
 		return "", err
 	}

@@ -214,7 +214,7 @@ func TestThreeErrors(t *testing.T) {
 		"no such repository": {nil, "team/nothing:1", ErrNotFound, 2},
 		"unauthorized":       {answer(401), "team/web:1", ErrDenied, 2},
 		"forbidden":          {answer(403), "team/web:1", ErrDenied, 2},
-		"server error":       {answer(500), "team/web:1", ErrUnavailable, 10},
+		"server error":       {answer(500), "team/web:1", ErrUnavailable, failuresToOpen}, // then the host is left alone
 		"too many requests":  {answer(429), "team/web:1", ErrUnavailable, 10},
 		"teapot":             {answer(418), "team/web:1", ErrUnavailable, 2},
 	} {
@@ -539,4 +539,136 @@ func TestBadHostIsAnError(t *testing.T) {
 	if _, err := NewRegistry([]Host{{Name: "https://registry.example.com/x"}}); err == nil {
 		t.Error("a URL was taken for a host")
 	}
+}
+
+func TestLocate(t *testing.T) {
+	r := quick(t,
+		Host{Name: "registry.example.com", Mirror: "mirror.example.com:5000"},
+		Host{Name: "docker.io", Mirror: "hub.example.com"},
+		Host{Name: "plain.example.com", PlainHTTP: true},
+	)
+	for reference, want := range map[string]string{
+		"registry.example.com/team/web:1":           "https://mirror.example.com:5000/team/web:1",
+		"registry.example.com/team/web":             "https://mirror.example.com:5000/team/web:latest",
+		"registry.example.com/team/web@" + digest:   "https://mirror.example.com:5000/team/web@" + digest,
+		"registry.example.com/team/web:1@" + digest: "https://mirror.example.com:5000/team/web@" + digest,
+		"busybox@" + digest:                         "https://hub.example.com/library/busybox@" + digest,
+		"docker.io/team/web:1":                      "https://hub.example.com/team/web:1",
+		"plain.example.com/web:1":                   "http://plain.example.com/web:1",
+		"other.example.com/web:1@" + digest:         "https://other.example.com/web@" + digest,
+	} {
+		at, err := r.locate(reference)
+		if err != nil {
+			t.Errorf("%s: %v", reference, err)
+			continue
+		}
+		if got := at.Context().Scheme() + "://" + at.Name(); got != want {
+			t.Errorf("%s: %s, want %s", reference, got, want)
+		}
+	}
+	if _, err := r.locate("registry.example.com/UPPER:1"); err == nil {
+		t.Error("a reference that is none was taken")
+	}
+}
+
+// The digest of a reference by digest is itself, as long as the registry has it.
+func TestExistenceOfADigest(t *testing.T) {
+	h, host, want := serve(t)
+	direct, mirrored := quick(t), quick(t, Host{Name: "registry.example.com", Mirror: host})
+	for _, c := range []struct {
+		r         *Registry
+		reference string
+	}{{direct, host + "/team/web@" + want}, {direct, host + "/team/web:moved@" + want}, {mirrored, "registry.example.com/team/web@" + want}} {
+		if got, err := c.r.Digest(t.Context(), c.reference); err != nil || got != want {
+			t.Errorf("%s: %s, %v", c.reference, got, err)
+		}
+	}
+	if heads, gets := h.manifests(); heads != 3 || gets != 0 {
+		t.Errorf("%d HEAD and %d GET", heads, gets)
+	}
+	for _, c := range []struct {
+		r    *Registry
+		host string
+	}{{direct, host}, {mirrored, "registry.example.com"}} {
+		if _, err := c.r.Digest(t.Context(), c.host+"/team/web@"+digest); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "resolving "+c.host+"/team/web@"+digest) {
+			t.Errorf("a digest that is gone: %v", err)
+		}
+	}
+}
+
+func TestTags(t *testing.T) {
+	_, host, _ := serve(t)
+	for _, tag := range []string{"v1.0.0", "v1.1.0", "main"} {
+		push(t, host+"/team/web:"+tag, empty.Image)
+	}
+	for name, c := range map[string]struct {
+		r          *Registry
+		repository string
+	}{
+		"of the host":   {quick(t), host + "/team/web"},
+		"of its mirror": {quick(t, Host{Name: "registry.example.com", Mirror: host}), "registry.example.com/team/web"},
+	} {
+		tags, err := c.r.Tags(t.Context(), c.repository)
+		if got := strings.Join(tags, " "); err != nil || got != "1 main v1.0.0 v1.1.0" {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+		if tag, err := NewLookup(c.r).Highest(t.Context(), c.repository, "v1.x"); err != nil || tag != "v1.1.0" {
+			t.Errorf("%s: the highest is %s, %v", name, tag, err)
+		}
+	}
+	if _, err := quick(t).Tags(t.Context(), host+"/team/nothing"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "listing the tags of "+host+"/team/nothing: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A list of tags in several pages is read to its end.
+func TestTagsInPages(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/tags/list") {
+			return false
+		}
+		if r.URL.Query().Get("last") == "" {
+			w.Header().Set("Link", `</v2/team/web/tags/list?last=v1.0.0>; rel="next"`)
+			fmt.Fprint(w, `{"name": "team/web", "tags": ["v1.0.0"]}`)
+		} else {
+			fmt.Fprint(w, `{"name": "team/web", "tags": ["v1.1.0"]}`)
+		}
+		return true
+	}
+	tags, err := quick(t).Tags(t.Context(), host+"/team/web")
+	if got := strings.Join(tags, " "); err != nil || got != "v1.0.0 v1.1.0" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestThousandTargetsCostOneLookupPerReference(t *testing.T) {
+	h, host, want := serve(t)
+	for i := range 50 {
+		h.next.ServeHTTP(httptest.NewRecorder(), copied(t, h, i))
+	}
+	lookup := NewLookup(quick(t))
+	var targets sync.WaitGroup
+	for i := range 1000 {
+		targets.Go(func() {
+			reference := fmt.Sprintf("%s/team/web:r%d", host, i%50)
+			if got, err := lookup.Digest(t.Context(), reference); err != nil || got != want {
+				t.Errorf("%s: %s, %v", reference, got, err)
+			}
+		})
+	}
+	targets.Wait()
+	if heads, gets := h.manifests(); heads != 50 || gets != 0 {
+		t.Errorf("%d HEAD and %d GET for 50 references", heads, gets)
+	}
+}
+
+// copied is the request that gives team/web:1 one more tag.
+func copied(t *testing.T, h *recorder, i int) *http.Request {
+	t.Helper()
+	got := httptest.NewRecorder()
+	h.next.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/v2/team/web/manifests/1", nil))
+	put := httptest.NewRequest(http.MethodPut, fmt.Sprintf("/v2/team/web/manifests/r%d", i), got.Body)
+	put.Header.Set("Content-Type", got.Header().Get("Content-Type"))
+	return put
 }

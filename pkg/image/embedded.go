@@ -1,0 +1,225 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Annotation names, on an object, fields that hold images besides those that syncer knows: field paths with commas
+// between them.
+const Annotation = v1alpha1.Group + "/images"
+
+// annotated reads the paths of an object's annotation.
+func annotated(obj *unstructured.Unstructured) ([]manifest.Path, error) {
+	var paths []manifest.Path
+	for _, text := range splitPaths(obj.GetAnnotations()[Annotation]) {
+		path, err := manifest.ParsePath(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: annotation %s: %w", manifest.IDOf(obj), Annotation, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// splitPaths cuts at the commas that stand outside of brackets.
+func splitPaths(list string) []string {
+	var paths []string
+	depth, start := 0, 0
+	for i, r := range list + "," {
+		switch {
+		case r == '[':
+			depth++
+		case r == ']':
+			depth--
+		case r == ',' && depth == 0:
+			if path := strings.TrimSpace(list[start:i]); path != "" {
+				paths = append(paths, path)
+			}
+			start = i + 1
+		}
+	}
+	return paths
+}
+
+// place is a reference inside a value, and how to write another one there.
+type place struct {
+	value string
+	set   func(string)
+	err   error // why none can be written there
+}
+
+// placesIn finds the references in the value of a field. Most values are a reference; a YAML or JSON text, such as
+// Airflow's pod template in a ConfigMap, holds references under keys named image; a key or an environment variable that
+// ends in _REPOSITORY with a sibling that ends in _TAG is half of one, as Airflow's worker image.
+func placesIn(obj map[string]any, field manifest.Field) []place {
+	value, ok := field.Value.(string)
+	if !ok || strings.TrimSpace(value) == "" {
+		return nil // the API server judges a wrong type; an empty image is inherited or set later
+	}
+	if strings.Contains(value, "image") || strings.Contains(value, "\n") {
+		places := placesInText(value, field)
+		if len(places) > 0 || strings.Contains(strings.TrimSpace(value), "\n") {
+			return places
+		}
+	}
+	if tag, ok := tagOfPair(obj, field.Path); ok {
+		return []place{{value: value + ":" + tag.Value.(string), set: func(pinned string) {
+			tag.Set(strings.TrimPrefix(pinned, value+":"))
+		}}}
+	}
+	return []place{{value: value, set: func(pinned string) { field.Set(pinned) }}}
+}
+
+var repositoryKey = regexp.MustCompile(`(?i)^(.*[_.-])repository$`)
+
+// tagOfPair finds the field that holds the tag of a repository in a field of its own.
+func tagOfPair(obj map[string]any, path manifest.Path) (manifest.Field, bool) {
+	sibling := slices.Clone(path)
+	last := len(path) - 1
+	key := path[last].Name
+	if isVariable(path) {
+		key = path[last-1].Keys[0].Value
+		sibling[last-1] = manifest.Step{Keys: []manifest.KeyValue{{Key: "name", Value: tagKey(key)}}}
+	} else {
+		sibling[last] = manifest.Step{Name: tagKey(key)}
+	}
+	if tagKey(key) == "" {
+		return manifest.Field{}, false
+	}
+	for _, found := range manifest.Find(obj, sibling) {
+		if _, ok := found.Value.(string); ok {
+			return found, true
+		}
+	}
+	return manifest.Field{}, false
+}
+
+// isVariable tells whether a path is that of an environment variable's value, as env[name=X].value.
+func isVariable(path manifest.Path) bool {
+	if len(path) < 2 || path[len(path)-1].Name != "value" {
+		return false
+	}
+	keys := path[len(path)-2].Keys
+	return len(keys) == 1 && keys[0].Key == "name"
+}
+
+// tagKey is the key beside a repository's that holds the tag, in the same case; "" where the key is no repository's.
+func tagKey(key string) string {
+	m := repositoryKey.FindStringSubmatch(key)
+	switch {
+	case m == nil:
+		return ""
+	case key == strings.ToUpper(key):
+		return m[1] + "TAG"
+	}
+	return m[1] + "tag"
+}
+
+// placesInText finds the values of keys named image in a YAML text. A text that is not YAML holds none.
+func placesInText(text string, field manifest.Field) []place {
+	found := imagesInYAML(text)
+	places := make([]place, len(found))
+	for n := range found {
+		at := &found[n]
+		places[n] = place{value: at.value, err: at.err, set: func(pinned string) {
+			text = text[:at.offset] + pinned + text[at.offset+len(at.value):]
+			for later := range found[n+1:] {
+				found[n+1+later].offset += len(pinned) - len(at.value)
+			}
+			at.value = pinned
+			field.Set(text)
+		}}
+	}
+	return places
+}
+
+type imageInText struct {
+	value  string
+	offset int   // in bytes
+	err    error // why it cannot be replaced where it stands
+}
+
+// errNotPlain is about a reference that is written otherwise than it reads: with escapes, as a block, by an alias.
+var errNotPlain = errors.New("it cannot be replaced where it stands; write it on one line, without escapes or an alias")
+
+func imagesInYAML(text string) []imageInText {
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	lines := lineOffsets(text)
+	var found []imageInText
+	for {
+		var doc yaml.Node
+		if decoder.Decode(&doc) != nil {
+			return found // the end, or a text that is no YAML from here on
+		}
+		collectImages(&doc, text, lines, &found)
+	}
+}
+
+func collectImages(node *yaml.Node, text string, lines []int, found *[]imageInText) {
+	for i, child := range node.Content {
+		if node.Kind == yaml.MappingNode && i%2 == 1 && node.Content[i-1].Value == "image" {
+			*found = append(*found, imageAt(child, text, lines)...)
+		}
+		collectImages(child, text, lines, found)
+	}
+}
+
+// properties are an anchor and a tag, which may stand before a value.
+var properties = regexp.MustCompile(`^(?:[&!][^ \t\r\n]*[ \t]+)+`)
+
+// imageAt locates the value of a key named image. It returns nothing for what is no text.
+func imageAt(node *yaml.Node, text string, lines []int) []imageInText {
+	if node.Kind == yaml.AliasNode && node.Alias.ShortTag() == "!!str" {
+		return []imageInText{{value: node.Alias.Value, err: errNotPlain}}
+	}
+	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" || node.Value == "" {
+		return nil
+	}
+	found := imageInText{value: node.Value, err: errNotPlain}
+	if node.Line <= len(lines) {
+		found.offset = byteOffset(text, lines[node.Line-1], node.Column)
+		found.offset += len(properties.FindString(text[found.offset:]))
+		if node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+			found.offset++
+		}
+		if strings.HasPrefix(text[min(found.offset, len(text)):], node.Value) {
+			found.err = nil
+		}
+	}
+	return []imageInText{found}
+}
+
+// byteOffset turns a column, which yaml counts in characters from 1, into an offset.
+func byteOffset(text string, line, column int) int {
+	offset := line
+	for range column - 1 {
+		if offset >= len(text) {
+			return len(text)
+		}
+		_, size := utf8.DecodeRuneInString(text[offset:])
+		offset += size
+	}
+	return offset
+}
+
+// lineBreak is what yaml counts as the end of a line.
+var lineBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+
+func lineOffsets(text string) []int {
+	offsets := []int{len(text) - len(strings.TrimPrefix(text, "\ufeff"))} // yaml does not count a byte order mark
+	for _, at := range lineBreak.FindAllStringIndex(text, -1) {
+		offsets = append(offsets, at[1])
+	}
+	return offsets
+}

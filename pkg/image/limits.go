@@ -1,0 +1,92 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// requestsPerHost bounds the requests to one host that are under way. Registries throttle long before that.
+	requestsPerHost = 8
+	// failuresToOpen in a row, and a host is left alone for a while: a registry that is down would else cost every
+	// target its own retries.
+	failuresToOpen = 8
+	restFor        = 15 * time.Second
+)
+
+// hostLimits gives each host its own limit and circuit breaker, so that a slow registry slows nobody else.
+type hostLimits struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	hosts map[string]*hostLimit
+}
+
+type hostLimit struct {
+	slots   chan struct{}
+	breaker *gobreaker.CircuitBreaker[*http.Response]
+}
+
+func newHostLimits(next http.RoundTripper) *hostLimits {
+	return &hostLimits{next: next, hosts: map[string]*hostLimit{}}
+}
+
+// errRests says that a host was not asked, because it failed too often just now.
+var errRests = fmt.Errorf("it failed %d times in a row and is asked again in %s", failuresToOpen, restFor)
+
+// errFailing makes an answer count as a failure for the breaker. It never leaves RoundTrip.
+var errFailing = errors.New("the registry fails")
+
+// RoundTrip implements http.RoundTripper.
+func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
+	limit := l.of(req.URL.Scheme + "://" + req.URL.Host)
+	select {
+	case limit.slots <- struct{}{}:
+		defer func() { <-limit.slots }()
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	var answer *http.Response
+	_, err := limit.breaker.Execute(func() (*http.Response, error) {
+		var err error
+		answer, err = l.next.RoundTrip(req)
+		if err == nil && answer.StatusCode >= http.StatusInternalServerError {
+			return nil, errFailing
+		}
+		return nil, err
+	})
+	switch {
+	case errors.Is(err, errFailing):
+		return answer, nil
+	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
+		return nil, errRests
+	case err != nil:
+		return nil, err
+	}
+	return answer, nil
+}
+
+func (l *hostLimits) of(host string) *hostLimit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit, ok := l.hosts[host]
+	if !ok {
+		limit = &hostLimit{
+			slots: make(chan struct{}, requestsPerHost),
+			breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+				Name:        host,
+				Timeout:     restFor,
+				ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failuresToOpen },
+				// A caller that went away, and a certificate that does not fit, say nothing about the host's health.
+				IsExcluded: func(err error) bool { return err != nil && !errors.Is(err, errFailing) && !passing(err) },
+			}),
+		}
+		l.hosts[host] = limit
+	}
+	return limit
+}

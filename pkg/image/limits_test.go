@@ -1,0 +1,207 @@
+package image
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hostScript answers by host and counts the requests that got through.
+type hostScript struct {
+	mu       sync.Mutex
+	answers  map[string]answered
+	requests map[string]int
+}
+
+func (s *hostScript) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	if s.requests == nil {
+		s.requests = map[string]int{}
+	}
+	s.requests[req.URL.Host]++
+	next := s.answers[req.URL.Host]
+	if next.err != nil {
+		return nil, next.err
+	}
+	return &http.Response{StatusCode: next.status, Body: io.NopCloser(strings.NewReader(""))}, nil
+}
+
+func (s *hostScript) set(host string, next answered) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[host] = next
+}
+
+func ask(t *testing.T, ctx context.Context, l http.RoundTripper, host string) (int, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://"+host+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := l.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+func TestHostThatFailsIsLeftAloneForAWhile(t *testing.T) {
+	for name, failure := range map[string]answered{
+		"500": {status: 500}, "503": {status: 503}, "refused": {err: syscall.ECONNREFUSED}, "reset": {err: syscall.ECONNRESET}, "hangs": {err: context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts := &hostScript{answers: map[string]answered{"bad.example.com": failure, "good.example.com": {status: 200}}}
+				limits := newHostLimits(hosts)
+				for i := range failuresToOpen {
+					if status, err := ask(t, t.Context(), limits, "bad.example.com"); status != failure.status || !errors.Is(err, failure.err) {
+						t.Fatalf("%d: %d, %v", i, status, err)
+					}
+				}
+				for range 3 {
+					if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, errRests) {
+						t.Errorf("got %v", err)
+					}
+				}
+				if n := hosts.requests["bad.example.com"]; n != failuresToOpen {
+					t.Errorf("%d requests, want %d", n, failuresToOpen)
+				}
+				if status, err := ask(t, t.Context(), limits, "good.example.com"); status != 200 || err != nil {
+					t.Errorf("another host: %d, %v", status, err)
+				}
+
+				time.Sleep(restFor + time.Millisecond)
+				if _, err := ask(t, t.Context(), limits, "bad.example.com"); errors.Is(err, errRests) {
+					t.Error("it was not asked again")
+				}
+				if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, errRests) {
+					t.Errorf("it failed again and does not rest: %v", err)
+				}
+
+				time.Sleep(restFor + time.Millisecond)
+				hosts.set("bad.example.com", answered{status: 200})
+				for i := range 3 {
+					if status, err := ask(t, t.Context(), limits, "bad.example.com"); status != 200 || err != nil {
+						t.Errorf("it recovered; %d: %d, %v", i, status, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// These answers say that the host is well, or nothing about it.
+func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
+	for name, c := range map[string]answered{
+		"404": {status: 404}, "401": {status: 401}, "403": {status: 403}, "429": {status: 429},
+		"untrusted certificate": {err: x509.UnknownAuthorityError{}}, "caller went away": {err: context.Canceled},
+	} {
+		hosts := &hostScript{answers: map[string]answered{"a.example.com": c}}
+		limits := newHostLimits(hosts)
+		for range 5 * failuresToOpen {
+			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != c.status || !errors.Is(err, c.err) {
+				t.Fatalf("%s: %d, %v", name, status, err)
+			}
+		}
+	}
+}
+
+// A host that fails now and then is not left alone; what says nothing of a host does not make it well.
+func TestFailuresAreCountedInARow(t *testing.T) {
+	fail := func(l http.RoundTripper, hosts *hostScript, n int) {
+		hosts.set("a.example.com", answered{status: 502})
+		for range n {
+			_, _ = ask(t, t.Context(), l, "a.example.com")
+		}
+	}
+	hosts := &hostScript{answers: map[string]answered{}}
+	limits := newHostLimits(hosts)
+	for range 3 {
+		fail(limits, hosts, failuresToOpen-1)
+		hosts.set("a.example.com", answered{status: 404})
+		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 404 || err != nil {
+			t.Fatalf("%d, %v", status, err)
+		}
+	}
+	fail(limits, hosts, failuresToOpen-1)
+	hosts.set("a.example.com", answered{err: context.Canceled})
+	_, _ = ask(t, t.Context(), limits, "a.example.com")
+	fail(limits, hosts, 1)
+	if _, err := ask(t, t.Context(), limits, "a.example.com"); !errors.Is(err, errRests) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRequestsPerHostAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var under atomic.Int64
+		limits := newHostLimits(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "slow.example.com" {
+				under.Add(1)
+				<-release
+			}
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+		}))
+		var all sync.WaitGroup
+		for range 5 * requestsPerHost {
+			all.Go(func() {
+				if status, err := ask(t, t.Context(), limits, "slow.example.com"); status != 200 || err != nil {
+					t.Errorf("%d, %v", status, err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := under.Load(); n != requestsPerHost {
+			t.Errorf("%d requests at once, want %d", n, requestsPerHost)
+		}
+		if status, err := ask(t, t.Context(), limits, "other.example.com"); status != 200 || err != nil {
+			t.Errorf("another host: %d, %v", status, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := ask(t, ctx, limits, "slow.example.com"); !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting for a turn: %v", err)
+		}
+		close(release)
+		all.Wait()
+		if n := under.Load(); n != 5*requestsPerHost {
+			t.Errorf("%d requests in all", n)
+		}
+	})
+}
+
+// Many look-ups at a registry that is down cost a few requests, and say what happens next.
+func TestRegistryThatIsDownIsNotAskedByEveryTarget(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true }
+	r := quick(t)
+	for range 20 {
+		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	}
+	_, err := r.Digest(t.Context(), host+"/team/web:1")
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), errRests.Error()) {
+		t.Errorf("got %v", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.requests) != failuresToOpen {
+		t.Errorf("%d requests", len(h.requests))
+	}
+}
