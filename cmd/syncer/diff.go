@@ -41,11 +41,11 @@ func printDiff(w io.Writer, pass *pipeline.Pass) error {
 	out := &text{w: w}
 	changed := 0
 	for _, target := range pass.Targets {
-		if len(target.Changes) == 0 && target.Error == "" {
+		if len(target.Changes) == 0 && target.Error == "" && target.Message == "" {
 			continue
 		}
 		changed++
-		out.line("%s", target.Target())
+		out.line("%s%s", target.Target(), prefixed("  ", target.Message))
 		for _, change := range target.Changes {
 			out.line("  %-7s %s", change.Action, change.Object)
 			for _, field := range change.Fields {

@@ -67,10 +67,7 @@ func commandReference() ([]byte, error) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	out := bytes.NewBufferString(referenceHeader)
-	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
-		if !command.IsAvailableCommand() && command != root {
-			continue
-		}
+	for _, command := range pages(root) {
 		var page bytes.Buffer
 		if err := doc.GenMarkdown(command, &page); err != nil {
 			return nil, fmt.Errorf("%s: %w", command.CommandPath(), err)
@@ -80,6 +77,22 @@ func commandReference() ([]byte, error) {
 		out.WriteString(strings.TrimRight(text, "\n") + "\n\n")
 	}
 	return append(bytes.TrimRight(out.Bytes(), "\n"), '\n'), nil
+}
+
+// pages lists the commands that have a section: the root, its commands, and the ones below those. One section stands
+// for all shells of completion.
+func pages(root *cobra.Command) []*cobra.Command {
+	commands := []*cobra.Command{root}
+	for _, command := range root.Commands() {
+		if !command.IsAvailableCommand() {
+			continue
+		}
+		commands = append(commands, command)
+		if command.Name() != "completion" {
+			commands = append(commands, command.Commands()...)
+		}
+	}
+	return commands
 }
 
 // validateSchema checks a JSON document against docs/reference/schemas/NAME.schema.json.
@@ -154,8 +167,44 @@ func fullStatus() pipeline.Status {
 	return pipeline.Status{Targets: []pipeline.TargetStatus{{
 		Pipeline: "ingest", Environment: "prod", Commit: aCommit, Ready: true, Drifted: true, Held: true,
 		Message: "a message", Age: "5m", DeployedAt: &aTime,
-		Images: []v1alpha1.DeployedImage{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+		Images: []v1alpha1.DeployedImage{{Reference: "registry.example.com/a", Tag: "v1.4.7", Digest: aDigest}},
 	}}}
+}
+
+func fullImages() pipeline.Images {
+	return pipeline.Images{Pipelines: []pipeline.PipelineImages{{
+		Pipeline: "ingest",
+		Images: []pipeline.ImageRow{{
+			Repository: "registry.example.com/a", Differs: true,
+			Environments: map[string]pipeline.ImageCell{
+				"prod": {Reference: "registry.example.com/a:v1", Digest: aDigest, PinnedAt: &aTime, Commit: aCommit},
+			},
+		}},
+	}}}
+}
+
+func fullHistory() pipeline.History {
+	earlier := int64(1)
+	return pipeline.History{Pipeline: "ingest", Environment: "prod", Deployments: []pipeline.HistoryDeployment{{
+		Number: 3, Commit: aCommit, Author: "author", Subject: "subject", Time: aTime, Outcome: "Applied",
+		Images:     []pipeline.HistoryImage{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+		RollbackOf: &earlier, HealthyAt: &aTime, AllowedBy: "another author",
+	}}}
+}
+
+// oneTarget is a pass over one target with a result of its own.
+func oneTarget(result pipeline.Result, changes ...pipeline.ChangeResult) pipeline.Pass {
+	return pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{{
+		Pipeline: "a", Environment: "b", Result: result, Changes: append([]pipeline.ChangeResult{}, changes...),
+		Images: []pipeline.ImageResult{},
+	}}}
+}
+
+func oneFinding(kind drift.Kind) drift.Report {
+	return drift.Report{
+		GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Skew: []drift.Skew{},
+		Findings: []drift.Finding{{Pipeline: "a", Environment: "b", Kind: kind, Severity: drift.Critical, Object: anID, Message: "m"}},
+	}
 }
 
 // TestSchemas holds the schemas of -o json to the values that the commands print, from both sides: a key that the
@@ -168,25 +217,40 @@ func TestSchemas(t *testing.T) {
 		full         bool
 	}{
 		{schema: "sync", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
-		{schema: "sync", name: "an empty target", value: emptyTarget()},
+		{schema: "sync", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
+		{schema: "sync", name: "a held target", value: oneTarget(pipeline.Held)},
 		{schema: "sync", name: "every field", value: fullPass(nil)},
 		{schema: "diff", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
-		{schema: "diff", name: "an empty target", value: emptyTarget()},
+		{schema: "diff", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
+		{schema: "diff", name: "a held target", value: oneTarget(pipeline.Held)},
+		{schema: "diff", name: "a change without fields", value: oneTarget(pipeline.Applied, pipeline.ChangeResult{
+			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{},
+		})},
 		{schema: "diff", name: "a side that is not there", value: fullPass([]manifest.FieldChange{{Path: "spec"}})},
 		{schema: "diff", name: "every field", value: fullPass(someFields), full: true},
 		{schema: "drift", name: "no findings", value: drift.Report{
 			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Findings: []drift.Finding{}, Skew: []drift.Skew{},
 		}},
-		{schema: "drift", name: "a finding without an author", value: drift.Report{
-			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Skew: []drift.Skew{},
-			Findings: []drift.Finding{{Pipeline: "a", Environment: "b", Kind: drift.Missing, Severity: drift.Critical, Object: anID, Message: "m"}},
-		}},
+		{schema: "drift", name: "a finding without an author", value: oneFinding(drift.Missing)},
+		{schema: "drift", name: "a tag that moved", value: oneFinding(drift.TagMoved)},
+		{schema: "drift", name: "an image that is gone", value: oneFinding(drift.ImageMissing)},
 		{schema: "drift", name: "every field", value: fullReport(), full: true},
 		{schema: "status", name: "nothing deployed", value: pipeline.Status{Targets: []pipeline.TargetStatus{}}},
 		{schema: "status", name: "never applied", value: pipeline.Status{Targets: []pipeline.TargetStatus{
 			{Pipeline: "a", Environment: "b", Images: []v1alpha1.DeployedImage{}},
 		}}},
 		{schema: "status", name: "every field", value: fullStatus(), full: true},
+		{schema: "images", name: "nothing deployed", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{}}},
+		{schema: "images", name: "no image", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{}}}}},
+		{schema: "images", name: "no pin", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{
+			{Repository: "r", Environments: map[string]pipeline.ImageCell{"b": {Reference: "r:v1", Digest: aDigest}}},
+		}}}}},
+		{schema: "images", name: "every field", value: fullImages(), full: true},
+		{schema: "history", name: "nothing deployed", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{}}},
+		{schema: "history", name: "a failure", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{
+			{Number: 1, Commit: aCommit, Time: aTime, Outcome: "Failed", Images: []pipeline.HistoryImage{{Reference: "{{ image }}"}}},
+		}}},
+		{schema: "history", name: "every field", value: fullHistory(), full: true},
 	} {
 		t.Run(c.schema+"/"+c.name, func(t *testing.T) {
 			if c.full {
@@ -209,6 +273,9 @@ func TestSchemasRefuse(t *testing.T) {
 	}{
 		{"sync", "null for a list", pipeline.Pass{Commit: aCommit}},
 		{"sync", "the fields of a diff", fullPass([]manifest.FieldChange{{Path: "spec"}})},
+		{"diff", "a change without its fields", fullPass(nil)},
+		{"images", "null for a list", pipeline.Images{}},
+		{"history", "null for a list", pipeline.History{Pipeline: "a", Environment: "b"}},
 		{"drift", "null for a list", drift.Report{GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}}},
 		{"status", "null for a list", pipeline.Status{}},
 		{"status", "a missing key", map[string]any{}},
@@ -219,13 +286,6 @@ func TestSchemasRefuse(t *testing.T) {
 			}
 		})
 	}
-}
-
-func emptyTarget() pipeline.Pass {
-	return pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{{
-		Pipeline: "a", Environment: "b", Result: pipeline.Unchanged,
-		Changes: []pipeline.ChangeResult{}, Images: []pipeline.ImageResult{},
-	}}}
 }
 
 func marshal(t *testing.T, value any) []byte {
@@ -264,10 +324,10 @@ func wholly(t *testing.T, value reflect.Value, at string) {
 }
 
 // holdsEveryKey adds an unknown key to each object of a document in turn, and takes each key away: the schema must
-// refuse both. Values of a cluster's own objects are free, and only an update has fields.
+// refuse both. Values of a cluster's own objects are free, and only a range chooses a tag.
 func holdsEveryKey(t *testing.T, schema string, document []byte) {
 	t.Helper()
-	free, optional := []string{"desired", "live", "from", "to", "values"}, []string{"fields"}
+	free, optional := []string{"desired", "live", "from", "to", "values"}, []string{"tag"}
 	var tree any
 	if err := json.Unmarshal(document, &tree); err != nil {
 		t.Fatal(err)
@@ -339,7 +399,7 @@ func TestExamplesInDocs(t *testing.T) {
 				t.Errorf("%s: %v", block.name, err)
 			}
 		}
-		for _, command := range []string{"sync", "diff", "drift", "status"} {
+		for _, command := range []string{"sync", "diff", "drift", "status", "images", "history"} {
 			if seen[command] == 0 {
 				t.Errorf("output.md shows no JSON under %q", command)
 			}

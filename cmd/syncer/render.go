@@ -19,12 +19,7 @@ objects. --tags prints what git says instead: tags as written, and nothing that
 syncer adds.
 
 Exit status: 0 done, 2 failed.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("render takes one pipeline and not %d, as in `syncer render session-enrichment --env prod`", len(args))
-			}
-			return nil
-		},
+		Args: onePipeline("render"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Pipeline = args[0]
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
@@ -44,11 +39,8 @@ Exit status: 0 done, 2 failed.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&options.Environment, "env", "", "environment (required)")
+	requiredEnvironment(cmd, &options.Environment)
 	cmd.Flags().StringVar(&options.Revision, "revision", "", "commit, branch or tag (default: the newest commit)")
 	cmd.Flags().BoolVar(&options.Tags, "tags", false, "print what git says, with tags as written")
-	if err := cmd.MarkFlagRequired("env"); err != nil {
-		panic(err) // the flag is defined above
-	}
 	return cmd
 }

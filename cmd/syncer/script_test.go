@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,6 +55,7 @@ func TestCluster(t *testing.T) {
 			"expand": expand,
 			"image":  p.image,
 			"untag":  p.untag,
+			"lose":   p.lose,
 			"await":  await,
 			"user":   p.user,
 		},
@@ -166,8 +168,12 @@ environments:
 - name: staging
 - name: prod
 `, name, p.git.URL(name), gitUser)
-	if err := os.WriteFile(filepath.Join(env.WorkDir, "syncer.yaml"), []byte(config), 0o644); err != nil {
-		return err
+	// A script may bring a configuration of its own.
+	file := filepath.Join(env.WorkDir, "syncer.yaml")
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+			return err
+		}
 	}
 	// The script's files are there already, so a clone would refuse the folder.
 	work := filepath.Join(env.WorkDir, "repo")
@@ -220,6 +226,14 @@ func (p *parts) untag(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: untag NAME:TAG")
 	}
 	ts.Check(p.registry.DeleteTag(context.Background(), ts.Getenv("NS")+"/"+args[0]))
+}
+
+// lose NAME:TAG deletes an image, so that its digest is gone too.
+func (p *parts) lose(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lose NAME:TAG")
+	}
+	ts.Check(p.registry.DeleteImage(context.Background(), ts.Getenv("NS")+"/"+args[0]))
 }
 
 // user NAME VARIABLE makes a cluster user without rights and stores the path of its kubeconfig.

@@ -71,6 +71,19 @@ func (r *Registry) DeleteTag(ctx context.Context, reference string) error {
 	return nil
 }
 
+// DeleteImage deletes the manifest behind a tag, so that neither the tag nor the digest finds it.
+func (r *Registry) DeleteImage(ctx context.Context, reference string) error {
+	ref, err := r.reference(reference)
+	if err != nil {
+		return err
+	}
+	found, err := remote.Head(ref, r.remote(ctx)...)
+	if err != nil {
+		return err
+	}
+	return remote.Delete(ref.Context().Digest(found.Digest.String()), r.remote(ctx)...)
+}
+
 // reference is one in this registry, which speaks plain HTTP.
 func (r *Registry) reference(reference string) (name.Reference, error) {
 	return name.ParseReference(r.Host+"/"+reference, name.Insecure, name.StrictValidation)

@@ -22,7 +22,7 @@ import (
 
 // Applied is what an apply left behind.
 type Applied struct {
-	Changes   []manifest.Change // in the order of the plan, with the objects as the API server returned them
+	Changes   []manifest.Change // what was carried out, with the objects as the API server returned them
 	Inventory []v1alpha1.InventoryEntry
 	Live      Members
 	// Generation of the record's spec that this apply wrote.
@@ -48,6 +48,7 @@ type application struct {
 	plan      *Plan
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      Members
+	done      []manifest.Change
 }
 
 // kinds are those of both the old and the new objects: a record that names them finds every member again, whenever the
@@ -154,6 +155,7 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	id := s.change.ID
 	a.live[id.Key()] = applied
 	a.inventory[id.Key()] = newEntry(id, a.plan.hashes[id.Key()], applied)
+	a.done = append(a.done, *s.change)
 }
 
 const (
@@ -224,6 +226,7 @@ func (a *application) prune(ctx context.Context) error {
 			}
 			delete(a.inventory, s.change.ID.Key())
 			delete(a.live, s.change.ID.Key())
+			a.done = append(a.done, *s.change)
 		}
 		if err := joinSorted(errs); err != nil {
 			return err
@@ -277,15 +280,13 @@ func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live
 }
 
 func (a *application) result() Applied {
-	return Applied{Changes: a.plan.Changes, Inventory: sortedInventory(a.inventory), Live: a.live}
+	manifest.SortChanges(a.done)
+	return Applied{Changes: a.done, Inventory: sortedInventory(a.inventory), Live: a.live}
 }
 
-// Remove deletes every object of a target that is no longer in git, and then its record. The caller has judged that it
-// may. Objects with prune disabled stay.
+// Remove deletes every object of a target that is no longer in git. The caller has judged that it may. Objects with prune
+// disabled stay.
 func (c *Cluster) Remove(ctx context.Context, plan *Plan) error {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	if err := a.prune(ctx); err != nil {
-		return err
-	}
-	return c.deleteRecord(ctx, plan.request.Target)
+	return a.prune(ctx)
 }

@@ -291,6 +291,12 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if b.get(configMaps, b.namespace, "kept") == nil {
 		t.Error("an object with prune disabled is gone")
 	}
+	if b.record() == nil {
+		t.Error("the record went with the objects; its pins are the caller's to judge")
+	}
+	if err := b.cluster.DeleteRecord(b.ctx, b.target); err != nil {
+		t.Fatal(err)
+	}
 	if b.record() != nil {
 		t.Error("the record is still there")
 	}

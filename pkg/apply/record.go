@@ -169,8 +169,8 @@ func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstru
 	return written, nil
 }
 
-// deleteRecord ends a target whose objects are gone.
-func (c *Cluster) deleteRecord(ctx context.Context, target Target) error {
+// DeleteRecord forgets a target whose objects are gone.
+func (c *Cluster) DeleteRecord(ctx context.Context, target Target) error {
 	records, err := c.records(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -19,6 +21,9 @@ const (
 	Modified Kind = "Modified" // a field that git sets has another value, or is gone
 	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
 	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
+
+	TagMoved     Kind = "TagMoved"     // a tag stands for other bytes now than it did when it was deployed
+	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
 )
 
 // Severity says how much a finding matters.
@@ -150,7 +155,13 @@ func Summary(findings []Finding) *v1alpha1.DriftSummary {
 	const kept = 50
 	summary := &v1alpha1.DriftSummary{Total: len(findings)}
 	for _, f := range findings[:min(len(findings), kept)] {
+		var at *metav1.Time
+		if f.Time != nil {
+			t := metav1.NewTime(*f.Time)
+			at = &t
+		}
 		summary.Findings = append(summary.Findings, v1alpha1.Finding{
+			Time: at,
 			Kind: string(f.Kind), Severity: string(f.Severity), Path: f.Path, Message: f.Message,
 			Object: v1alpha1.ObjectReference{APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name},
 		})

@@ -46,11 +46,27 @@ func (f Finding) text(out *strings.Builder, now time.Time) {
 		fmt.Fprintf(out, "    %-8s  %s  no longer in git\n", f.Severity, f.Kind)
 		return
 	}
+	if f.Kind == TagMoved || f.Kind == ImageMissing {
+		f.imageText(out, now)
+		return
+	}
 	fmt.Fprintf(out, "    %-8s  %s\n", f.Severity, f.Path)
 	fmt.Fprintf(out, "              git   %s\n", orNothing(f.Desired))
 	fmt.Fprintf(out, "              live  %s\n", orNothing(f.Live))
 	if f.Manager != "" {
 		fmt.Fprintf(out, "              by    %s\n", f.author(now))
+	}
+}
+
+// imageText prints what a registry says of a deployed image.
+func (f Finding) imageText(out *strings.Builder, now time.Time) {
+	fmt.Fprintf(out, "    %-8s  %s  %s\n", f.Severity, f.Kind, f.Path)
+	fmt.Fprintf(out, "              runs     %s\n", orNothing(f.Desired))
+	if f.Kind == TagMoved {
+		fmt.Fprintf(out, "              tag now  %s\n", orNothing(f.Live))
+	}
+	if f.Time != nil {
+		fmt.Fprintf(out, "              seen     %s ago\n", duration.HumanDuration(max(0, now.Sub(*f.Time))))
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/image"
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -25,10 +23,7 @@ func (r *Runner) Diff(ctx context.Context, revision string, selection Selection)
 	if err != nil {
 		return nil, err
 	}
-	c := carrier{
-		Runner: r, lookup: image.NewLookup(r.registry), brings: agenda.brings(),
-		allowed: r.allowance(ctx, agenda), total: len(agenda.works),
-	}
+	c := r.carrier(ctx, agenda)
 	c.limitRemovals(agenda)
 	pass := newPass(snap)
 	results := c.each(agenda.works, func(w *work, result *TargetResult) error { return c.diff(ctx, w, result) })
@@ -44,32 +39,20 @@ func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot
 }
 
 func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error {
-	removal := w.overlay == ""
-	if _, gone := errors.AsType[*missingOverlayError](w.err); gone && c.allowed[w.target] {
-		removal, w.err = true, nil
+	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
+	var plan *apply.Plan
+	var err error
+	if w.err == nil && w.overlay == "" || overlayGone && c.allowed[w.target] {
+		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, ReadOnly: true})
+	} else {
+		_, plan, err = c.prepare(ctx, w, result, true)
 	}
-	if w.err != nil {
-		return w.err
+	if pending, ok := errors.AsType[*pendingError](err); ok {
+		result.Result, result.Message = Held, pending.Error()
+		return nil
 	}
-	var set manifest.Set
-	if !removal {
-		decided, err := w.decide(ctx, c.lookup, c.now())
-		if err != nil {
-			return err
-		}
-		result.Images = w.images(decided.digests)
-		if set, err = w.applicable(decided.digests, w.cluster.Namespace()); err != nil {
-			return err
-		}
-	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster], ReadOnly: true})
 	if err != nil {
 		return err
-	}
-	if !removal {
-		if err := plan.LimitPrunes(c.pruneLimit(w)); err != nil {
-			return err
-		}
 	}
 	left := plan.Leave() // what changed in the cluster is drift and not what this revision changes
 	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)

@@ -16,6 +16,7 @@ type found struct {
 	name     string
 	overlays map[string]string             // environment -> overlay, for those that are there
 	expected map[string]string             // environment -> where its overlay would be
+	folders  map[string]string             // environment -> the pipeline's own folder
 	settings map[string]pipelineSettings   // environment -> pipeline.yaml, or why it cannot be read
 	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
 }
@@ -81,13 +82,14 @@ func discoverIn(files fs.FS, pattern, environment string, byName map[string]*fou
 		pipeline := byName[name]
 		if pipeline == nil {
 			pipeline = &found{
-				name: name, overlays: map[string]string{}, expected: map[string]string{},
+				name: name, overlays: map[string]string{}, expected: map[string]string{}, folders: map[string]string{},
 				settings: map[string]pipelineSettings{}, decoded: map[string]*v1alpha1.Pipeline{},
 			}
 			byName[name] = pipeline
 		}
 		overlay := path.Join(at, rest)
 		pipeline.expected[environment] = overlay
+		pipeline.folders[environment] = at
 		if isFolder(files, overlay) {
 			pipeline.overlays[environment] = overlay
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -34,7 +35,7 @@ func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, 
 		return report, err
 	}
 	errs := []error{lost}
-	c := carrier{Runner: r, total: len(works)}
+	c := carrier{Runner: r, total: len(works), lookups: r.newLookups()}
 	compare := func(w *work, result *TargetResult) error {
 		w.snapshot = snap
 		return c.drift(ctx, w, result)
@@ -69,7 +70,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 			continue
 		}
 		for _, record := range records {
-			if record.Spec.Owner != r.Config.Name || record.Spec.Environment != environment.Name {
+			if record.Spec.Owner != r.Config.Name || record.Spec.Environment != environment.Name || record.Status.RemovedAt != nil {
 				continue
 			}
 			known[record.Spec.Pipeline] = true
@@ -94,7 +95,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if w.record.Status.LastAppliedCommit == "" && len(w.record.Status.Inventory) == 0 {
 		return nil // nothing was ever applied, so nothing can differ
 	}
-	set, err := c.lastApplied(ctx, w)
+	at, set, err := c.lastApplied(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -103,52 +104,64 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 		return err
 	}
 	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, plan.Changes, apply.FieldManager)
+	images := c.checkImages(ctx, at, w.record.Spec.Images)
+	for i := range images {
+		images[i].Time = recordedSince(w.record, images[i])
+	}
+	result.Drift = append(result.Drift, images...)
 	return nil
 }
 
 // lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading
 // history; else it is read from the commit that the record names.
-func (c *carrier) lastApplied(ctx context.Context, w *work) (manifest.Set, error) {
-	if set, err := c.setAt(w, w.snapshot); err == nil {
+func (c *carrier) lastApplied(ctx context.Context, w *work) (*work, manifest.Set, error) {
+	if at, set, err := c.setAt(w, w.snapshot); err == nil {
 		if same, err := w.cluster.Applied(ctx, w.record, set); err != nil || same {
-			return set, err
+			return at, set, err
 		}
 	}
 	commit := w.record.Status.LastAppliedCommit
 	if commit == "" {
-		return nil, errors.New("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
+		return nil, nil, errors.New("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
 	}
 	snap, err := c.source.At(ctx, commit)
 	if err != nil {
-		return nil, fmt.Errorf("reading the commit last applied: %w", err)
+		return nil, nil, fmt.Errorf("reading the commit last applied: %w", err)
 	}
 	return c.setAt(w, snap)
 }
 
 // setAt is what a commit means for a target: its files, with the digests of the record.
-func (c *carrier) setAt(w *work, snap source.Snapshot) (manifest.Set, error) {
+func (c *carrier) setAt(w *work, snap source.Snapshot) (*work, manifest.Set, error) {
 	pipelines, err := c.discover(snap)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == w.target.Pipeline })
 	if i < 0 || pipelines[i].overlays[w.environment.Name] == "" {
-		return nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
+		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
 	}
 	at := c.newWork(pipelines[i], w.environment, snap)
 	at.render()
 	if at.err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.err)
+		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.err)
 	}
-	return at.applicable(recordedDigests(w.record), w.cluster.Namespace())
+	at.cluster, at.record = w.cluster, w.record
+	set, err := at.applicable(at.recorded(w.record), w.cluster.Namespace())
+	return at, set, err
 }
 
-func recordedDigests(record *v1alpha1.PipelineSync) map[string]string {
-	digests := map[string]string{}
-	if record != nil {
-		for _, pin := range record.Spec.Images {
-			digests[pin.Reference] = pin.Digest
+// recorded gives the references of a target what its record says they stand for.
+func (w *work) recorded(record *v1alpha1.PipelineSync) map[string]image.Resolved {
+	pins := map[pinKey]v1alpha1.PinnedImage{}
+	for _, pin := range record.Spec.Images {
+		pins[keyOf(pin)] = pin
+	}
+	resolved := map[string]image.Resolved{}
+	for _, ref := range distinct(w.refs) {
+		if pin, ok := pins[w.pinKey(ref.Value)]; ok && ref.Form == image.Tag {
+			resolved[ref.Value] = image.Resolved{Tag: pin.Tag, Digest: pin.Digest}
 		}
 	}
-	return digests
+	return resolved
 }

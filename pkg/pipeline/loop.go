@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -20,6 +21,7 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
 	}
+	r.checks = &checks{byTarget: map[apply.Target]check{}}
 	r.progress = func(p Progress) {
 		if ctx.Err() == nil { // a target that was told to stop did not fail
 			r.logTarget(p)
@@ -66,6 +68,8 @@ func (r *Runner) logTarget(p Progress) {
 		log.Error("target failed", "error", p.Result.Error, "owner", p.Result.Owner)
 	case Applied:
 		log.Info("target applied", "changes", len(p.Result.Changes), "message", p.Result.Message)
+	case Held:
+		log.Info("target held", "message", p.Result.Message)
 	default:
 		log.Debug("target unchanged")
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -16,95 +18,318 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// keptPins bounds how many pins of references that are no longer used a record keeps, so that a revert within the last
-// deployments is exact and a record cannot grow for ever.
-const keptPins = 200
-
 // decision is what a target's references stand for.
 type decision struct {
-	digests map[string]string
-	pins    []v1alpha1.PinnedImage // what the record's spec is to hold, sorted by reference
-	stale   []string               // Track references that could not be looked up and keep their digest
+	resolved map[string]image.Resolved // by reference as git writes it
+	pins     []v1alpha1.PinnedImage    // what the record's spec is to hold, sorted
+	stale    []string                  // Track references that could not be looked up and keep their digest
 }
 
-// decide gives each tag of a target its digest: the recorded one under Pin, the tag's own of now under Track, and a
-// look-up for a reference that was never deployed here.
-func (w *work) decide(ctx context.Context, lookup *image.Lookup, now time.Time) (decision, error) {
-	recorded := map[string]v1alpha1.PinnedImage{}
-	if w.record != nil {
-		for _, pin := range w.record.Spec.Images {
-			recorded[pin.Reference] = pin
+// pinKey is what decides a digest: a commit that returns to all of it gets the earlier digest back.
+type pinKey struct{ reference, refresh, semver string }
+
+func keyOf(pin v1alpha1.PinnedImage) pinKey {
+	return pinKey{pin.Reference, pin.Refresh, pin.Semver}
+}
+
+func (w *work) pinKey(reference string) pinKey {
+	key := pinKey{reference: reference, refresh: w.settings.Images.Refresh[reference]}
+	if strings.Contains(reference, "@") {
+		return key // git names the very bytes, and no range chooses others
+	}
+	for _, s := range w.settings.Images.Select {
+		if image.Repository(s.Repository) == image.Repository(reference) {
+			key.semver = s.Semver
 		}
 	}
-	tags := image.Tags(w.refs)
-	var ask []string
-	for _, tag := range tags {
-		if _, pinned := recorded[tag]; !pinned || w.environment.Images.Policy == v1alpha1.Track {
-			ask = append(ask, tag)
-		}
-	}
-	resolved, failed := lookup.All(ctx, ask)
-	d := decision{digests: map[string]string{}}
-	var errs []error
-	for _, tag := range tags {
-		pin, pinned := recorded[tag]
-		digest, fresh := resolved[tag]
-		switch {
-		case fresh && digest != pin.Digest:
-			pin = v1alpha1.PinnedImage{Reference: tag, Digest: digest, ResolvedAt: metav1.NewTime(now.UTC().Truncate(time.Second)), Commit: w.snapshot.Commit}
-		case failed[tag] != nil && pinned:
-			d.stale = append(d.stale, tag) // what runs goes on running, whatever its registry says today
-		case failed[tag] != nil:
-			errs = append(errs, w.blame(tag, failed[tag])...)
+	return key
+}
+
+// byRange tells the references whose tag git writes from those whose tag a range chooses; the latter name that tag.
+func (w *work) byRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
+	for _, ref := range w.refs {
+		if ref.Form != image.Tag || w.pinKey(ref.Value).semver == "" {
+			written = append(written, ref)
 			continue
 		}
-		recorded[tag] = pin
-		d.digests[tag] = pin.Digest
+		ref.Value = image.WithTag(ref.Value, resolved[ref.Value].Tag)
+		chosen = append(chosen, ref)
 	}
-	if len(errs) > 0 {
-		return decision{}, errors.Join(errs...)
-	}
-	d.pins = keep(recorded, tags)
-	return d, nil
+	return written, chosen
 }
 
-func samePins(a, b []v1alpha1.PinnedImage) bool {
-	return slices.EqualFunc(a, b, func(x, y v1alpha1.PinnedImage) bool {
-		return x.Reference == y.Reference && x.Digest == y.Digest
+// policy is the environment's, or the one that pipeline.yaml sets in its place.
+func (w *work) policy() v1alpha1.PinPolicy {
+	return cmp.Or(w.settings.Images.Policy, w.environment.Images.Policy)
+}
+
+// decider gives the references of one target their digests.
+type decider struct {
+	*carrier
+	work      *work
+	lookup    *image.Lookup
+	promotion *promotion // nil: digests come from the registry
+	recorded  map[pinKey]v1alpha1.PinnedImage
+	stale     []string
+}
+
+// decide gives each reference of a target its digest. A recorded one stays under Pin. Under Track the tag is looked at
+// again when it is time. A reference that is new here takes its digest from the environment that it is promoted from,
+// or else from its registry. Nothing is looked up for references that ran here before.
+func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
+	d := decider{carrier: c, work: w, recorded: map[pinKey]v1alpha1.PinnedImage{}}
+	if w.record != nil {
+		for _, pin := range w.record.Spec.Images {
+			d.recorded[keyOf(pin)] = pin
+		}
+	}
+	var err error
+	if c.promotable[w.target] == "" && !d.allRecorded() {
+		if d.promotion, err = c.promotion(ctx, w); err != nil {
+			return decision{}, err
+		}
+	}
+	ask, waiting := d.sort()
+	if len(waiting) > 0 {
+		return decision{}, &pendingError{from: d.promotion.from, waiting: waiting}
+	}
+	if len(ask) > 0 {
+		if err := d.look(ctx, ask); err != nil {
+			return decision{}, err
+		}
+	}
+	decided := d.decision()
+	return decided, c.verify(ctx, w, d.lookup, decided)
+}
+
+// allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
+// asked, so that a rollback does not depend on it.
+func (d *decider) allRecorded() bool {
+	return !slices.ContainsFunc(distinct(d.work.refs), func(ref image.Reference) bool {
+		_, pinned := d.recorded[d.work.pinKey(ref.Value)]
+		return !pinned
 	})
 }
 
+// sort takes over what is recorded and what is promoted. It returns the references to look up, and what those that
+// wait for a promotion wait for.
+func (d *decider) sort() (ask []pinKey, waiting []string) {
+	for _, ref := range distinct(d.work.refs) {
+		key := d.work.pinKey(ref.Value)
+		pin, pinned := d.recorded[key]
+		switch {
+		case pinned && (d.work.policy() != v1alpha1.Track || ref.Form == image.Digest):
+		case pinned && pin.UnusedSince != nil:
+			// A rollback: the digest that ran comes back, whatever the tag stands for now. From here on the tag is
+			// followed when it moves again.
+			pin.Seen = ""
+			d.recorded[key] = pin
+		case pinned && !d.due(d.work.target, ref.Value, d.work.environment.Images.Interval.Duration):
+		case !pinned && d.promotion != nil:
+			if missing := d.promote(key, ref); missing != "" {
+				waiting = append(waiting, missing)
+			}
+		default:
+			ask = append(ask, key)
+		}
+	}
+	return ask, waiting
+}
+
+// promote pins a reference to the digest of its deployment in the other environment, or says what is missing.
+func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
+	resolved := image.Resolved{}
+	if ref.Form == image.Digest {
+		_, resolved.Digest, _ = strings.Cut(ref.Value, "@")
+		if !d.promotion.seen(resolved.Digest) {
+			return ref.Value + " was never deployed and healthy there"
+		}
+	} else if resolved.Digest, resolved.Tag, missing = d.promotion.digest(ref.Value, key.refresh != ""); missing != "" {
+		return missing
+	}
+	pin := d.pin(key, resolved)
+	pin.PromotedFrom = d.promotion.from
+	d.recorded[key] = pin
+	return ""
+}
+
+func (d *decider) pin(key pinKey, resolved image.Resolved) v1alpha1.PinnedImage {
+	return v1alpha1.PinnedImage{
+		Reference: key.reference, Refresh: key.refresh, Semver: key.semver,
+		Tag: resolved.Tag, Digest: resolved.Digest,
+		ResolvedAt: metav1.NewTime(d.now().UTC().Truncate(time.Second)), Commit: d.work.snapshot.Commit,
+	}
+}
+
+// look asks the registries, many references at once.
+func (d *decider) look(ctx context.Context, ask []pinKey) error {
+	d.lookup = d.lookupFor(ctx, d.work)
+	found := make([]image.Resolved, len(ask)) // each worker owns one slot
+	failed := make([]error, len(ask))
+	var g errgroup.Group
+	for i, key := range ask {
+		g.Go(func() error {
+			found[i], failed[i] = resolve(ctx, d.lookup, key)
+			return nil
+		})
+	}
+	_ = g.Wait() // the workers report by slot
+	var errs []error
+	for i, key := range ask {
+		pin, pinned := d.recorded[key]
+		switch {
+		case failed[i] != nil && pinned:
+			d.stale = append(d.stale, key.reference) // what runs goes on running, whatever its registry says today
+		case failed[i] != nil:
+			errs = append(errs, d.work.blame(key.reference, failed[i])...)
+		case !pinned:
+			pin = d.pin(key, found[i])
+			pin.Seen = d.seen(found[i])
+			d.recorded[key] = pin
+		default:
+			d.recorded[key] = d.follow(pin, key, found[i])
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// seen is what a pin notes of a look: nothing under Pin, where a moved tag is reported and not followed.
+func (d *decider) seen(found image.Resolved) string {
+	if d.work.policy() != v1alpha1.Track {
+		return ""
+	}
+	return found.Digest
+}
+
+// follow moves a pin to where its tag moved since it was last looked at.
+func (d *decider) follow(pin v1alpha1.PinnedImage, key pinKey, found image.Resolved) v1alpha1.PinnedImage {
+	if pin.Seen != "" && found.Digest != pin.Seen {
+		pin = d.pin(key, found)
+	}
+	pin.Seen = found.Digest
+	return pin
+}
+
+func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resolved, error) {
+	var r image.Resolved
+	reference := key.reference
+	var err error
+	if key.semver != "" {
+		if r.Tag, err = lookup.Highest(ctx, image.Repository(reference), key.semver); err != nil {
+			return r, err
+		}
+		reference = image.WithTag(reference, r.Tag)
+	}
+	r.Digest, err = lookup.Digest(ctx, reference)
+	return r, err
+}
+
+// decision sums up, and decides which pins the record keeps.
+func (d *decider) decision() decision {
+	out := decision{resolved: map[string]image.Resolved{}, stale: d.stale}
+	inUse := map[pinKey]bool{}
+	for _, ref := range distinct(d.work.refs) {
+		key := d.work.pinKey(ref.Value)
+		pin := d.recorded[key]
+		inUse[key] = true
+		if ref.Form == image.Tag {
+			out.resolved[ref.Value] = image.Resolved{Tag: pin.Tag, Digest: pin.Digest}
+		}
+	}
+	number := int64(1)
+	if d.work.record != nil && len(d.work.record.Status.History) > 0 {
+		number = d.work.record.Status.History[0].Number + 1
+	}
+	for key, pin := range d.recorded {
+		if inUse[key] {
+			pin.UnusedSince, pin.LastDeployment = nil, number
+		} else if pin.UnusedSince == nil {
+			now := metav1.NewTime(d.now().UTC().Truncate(time.Second))
+			pin.UnusedSince = &now
+		}
+		if inUse[key] || d.keeps(pin, number) {
+			out.pins = append(out.pins, pin)
+		}
+	}
+	slices.SortFunc(out.pins, func(a, b v1alpha1.PinnedImage) int {
+		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Refresh, b.Refresh), strings.Compare(a.Semver, b.Semver))
+	})
+	return out
+}
+
+// keeps reports whether an unused pin is within one of the limits up to which a revert is exact.
+func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
+	limits := d.work.environment.Images.KeepPins
+	return number-pin.LastDeployment <= int64(*limits.Deployments) || d.now().Sub(pin.UnusedSince.Time) <= limits.For.Duration
+}
+
+// samePins reports whether a record need not be written for its pins alone.
+func samePins(a, b []v1alpha1.PinnedImage) bool {
+	return slices.EqualFunc(a, b, func(x, y v1alpha1.PinnedImage) bool {
+		return keyOf(x) == keyOf(y) && x.Tag == y.Tag && x.Digest == y.Digest && x.Seen == y.Seen &&
+			(x.UnusedSince == nil) == (y.UnusedSince == nil)
+	})
+}
+
+// distinct lists the references of a target that name an image, each once.
+func distinct(refs []image.Reference) []image.Reference {
+	seen := map[string]bool{}
+	var out []image.Reference
+	for _, ref := range refs {
+		if ref.Form != image.Template && !seen[ref.Value] {
+			seen[ref.Value] = true
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
 // blame names each place that uses a reference which could not be resolved.
-func (w *work) blame(tag string, err error) []error {
+func (w *work) blame(reference string, err error) []error {
 	var errs []error
 	for _, ref := range w.refs {
-		if ref.Value == tag && ref.Form == image.Tag {
+		if ref.Value == reference {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", ref.Object, ref.Path, err))
 		}
 	}
 	return errs
 }
 
-// keep drops the oldest pins that are not in use.
-func keep(pins map[string]v1alpha1.PinnedImage, inUse []string) []v1alpha1.PinnedImage {
-	var used, unused []v1alpha1.PinnedImage
-	for _, pin := range pins {
-		if slices.Contains(inUse, pin.Reference) {
-			used = append(used, pin)
-		} else {
-			unused = append(unused, pin)
+// verify makes sure that every image that must be signed is.
+func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d decision) error {
+	var errs []error
+	for _, ref := range distinct(w.refs) {
+		digest := d.resolved[ref.Value].Digest
+		if ref.Form == image.Digest {
+			_, digest, _ = strings.Cut(ref.Value, "@")
+		}
+		repository := image.Repository(ref.Value)
+		for _, required := range w.environment.Images.Signatures {
+			if !image.Matches(required.Match, repository) || c.known(w, repository, digest) {
+				continue
+			}
+			if lookup == nil {
+				lookup = c.lookupFor(ctx, w)
+			}
+			if err := lookup.Verify(ctx, repository, digest, required.PublicKeyFile); err != nil {
+				errs = append(errs, w.blame(ref.Value, err)...)
+			}
 		}
 	}
-	slices.SortFunc(unused, func(a, b v1alpha1.PinnedImage) int { return b.ResolvedAt.Compare(a.ResolvedAt.Time) })
-	kept := append(used, unused[:min(len(unused), keptPins)]...)
-	slices.SortFunc(kept, func(a, b v1alpha1.PinnedImage) int { return strings.Compare(a.Reference, b.Reference) })
-	return kept
+	return errors.Join(errs...)
+}
+
+// known reports whether an image was deployed here before, and so verified then: a rollback needs no registry.
+func (c *carrier) known(w *work, repository, digest string) bool {
+	return w.record != nil && slices.ContainsFunc(w.record.Spec.Images, func(p v1alpha1.PinnedImage) bool {
+		return p.Digest == digest && image.Repository(p.Reference) == repository
+	})
 }
 
 // applicable is what syncer applies: the rendered set with digests, without what belongs to the API server, and with
 // the label that makes its objects members of the target.
-func (w *work) applicable(digests map[string]string, namespace string) (manifest.Set, error) {
-	set, err := image.Pin(w.plain, w.fields, digests)
+func (w *work) applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
+	set, err := image.Pin(w.plain, w.fields, resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +338,12 @@ func (w *work) applicable(digests map[string]string, namespace string) (manifest
 }
 
 // images lists the references of a target for a report.
-func (w *work) images(digests map[string]string) []ImageResult {
+func (w *work) images(resolved map[string]image.Resolved) []ImageResult {
 	refs := slices.Clone(w.refs)
 	image.SortReferences(refs)
 	out := make([]ImageResult, len(refs))
 	for i, ref := range refs {
-		out[i] = ImageResult{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Digest: digests[ref.Value]}
+		out[i] = ImageResult{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Digest: resolved[ref.Value].Digest}
 		if ref.Form == image.Digest {
 			_, out[i].Digest, _ = strings.Cut(ref.Value, "@")
 		}
@@ -126,11 +351,11 @@ func (w *work) images(digests map[string]string) []ImageResult {
 	return out
 }
 
-// deployed lists the distinct references of a target and their digests.
-func (w *work) deployed(digests map[string]string) []v1alpha1.DeployedImage {
+// deployed lists the distinct references of a target and what they stand for.
+func (w *work) deployed(resolved map[string]image.Resolved) []v1alpha1.DeployedImage {
 	var out []v1alpha1.DeployedImage
-	for _, ref := range w.images(digests) {
-		out = append(out, v1alpha1.DeployedImage{Reference: ref.Reference, Digest: ref.Digest})
+	for _, ref := range w.images(resolved) {
+		out = append(out, v1alpha1.DeployedImage{Reference: ref.Reference, Tag: resolved[ref.Reference].Tag, Digest: ref.Digest})
 	}
 	slices.SortFunc(out, func(a, b v1alpha1.DeployedImage) int { return strings.Compare(a.Reference, b.Reference) })
 	return slices.Compact(out)

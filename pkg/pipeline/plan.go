@@ -38,6 +38,7 @@ type work struct {
 type agenda struct {
 	works    []*work
 	deployed map[string]int // how many targets each environment has, selected or not
+	retired  []*work        // targets that left git before, and whose records are still there
 	lost     []error        // environments whose cluster cannot be reached, or whose records cannot be read
 }
 
@@ -59,6 +60,10 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 			a.lost = append(a.lost, fmt.Errorf("environment %s: %w", environment.Name, err))
 		}
 		for _, w := range works {
+			if w.overlay == "" && w.record.Status.RemovedAt != nil {
+				a.retired = append(a.retired, w)
+				continue
+			}
 			known[w.target.Pipeline] = true
 			if w.record != nil {
 				a.deployed[environment.Name]++
@@ -128,8 +133,8 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 	for _, p := range pipelines {
 		record := byPipeline[p.name]
 		overlay, ok := p.overlays[environment.Name]
-		if !ok && (record == nil || record.Spec.Owner != r.Config.Name) {
-			continue // never meant for this environment
+		if !ok && (record == nil || record.Spec.Owner != r.Config.Name || record.Status.RemovedAt != nil) {
+			continue // not meant for this environment
 		}
 		w := r.newWork(p, environment, snap)
 		w.cluster, w.record = cluster, record
@@ -164,6 +169,9 @@ func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap sourc
 	}
 	if w.err = w.settings.err; w.err == nil {
 		w.fields, w.err = imageFields(w.settings.Images.Fields)
+	}
+	if from := environment.Images.PromoteFrom; w.err == nil && from != "" && w.policy() == v1alpha1.Track {
+		w.err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", settingsFile, environment.Name, from)
 	}
 	if !v1alpha1.ValidPipelineName(p.name) {
 		w.err = fmt.Errorf("the folder's name %q cannot name a record; use lower-case letters, digits, dashes and dots", p.name)
@@ -275,13 +283,14 @@ func (w *work) owns(key manifest.Key) bool {
 	})
 }
 
-// waves splits an agenda in two: targets that bring namespaces or kinds that others may need go first.
-func (a *agenda) waves() [2][]*work {
-	var waves [2][]*work
+// waves puts an agenda in order: an environment goes before those that promote from it, and within one the targets that
+// bring namespaces or kinds go before those that may need them.
+func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
+	waves := make([][]*work, 2*len(config.Environments))
 	for _, w := range a.works {
-		wave := 1
+		wave := 2*config.PromotionDepth(w.environment.Name) + 1
 		if apply.BroughtBy(w.plain).Any() {
-			wave = 0
+			wave--
 		}
 		waves[wave] = append(waves[wave], w)
 	}

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -14,16 +18,23 @@ import (
 // allowPrune is the commit trailer that lets one pass delete more than the limits allow.
 var allowPrune = regexp.MustCompile(`(?mi)^Syncer-Allow-Prune:[ \t]*(\S+)[ \t]*$`)
 
-// allowance reads the trailers of the commits that this pass carries out for the first time, as far as the fetched
-// history reaches. Commits that cannot be read allow nothing.
-func (r *Runner) allowance(ctx context.Context, a *agenda) map[apply.Target]bool {
-	since := map[string][]source.Commit{} // by the commit last applied
-	allowed := map[apply.Target]bool{}
+// trailers reads what the commits allow that this pass carries out for the first time, as far as the fetched history
+// reaches: prunes above the limits, and references that were never promoted, with the author who allows those. Commits
+// that cannot be read allow nothing.
+func (r *Runner) trailers(ctx context.Context, a *agenda) (prunes map[apply.Target]bool, promotions map[apply.Target]string) {
+	since := map[string][]source.Commit{} // by the commit last carried out
+	prunes, promotions = map[apply.Target]bool{}, map[apply.Target]string{}
 	for _, w := range a.works {
-		if w.record == nil || w.record.Status.LastAppliedCommit == w.snapshot.Commit {
+		from := ""
+		if w.record != nil {
+			from = w.record.Status.LastAppliedCommit
+		}
+		if from == w.snapshot.Commit {
 			continue
 		}
-		from := w.record.Status.LastAppliedCommit
+		if attempted := lastAttempted(w.record); from == "" && attempted != w.snapshot.Commit {
+			from = attempted // never applied: what came since it was last tried
+		}
 		commits, ok := since[from]
 		if !ok {
 			var err error
@@ -33,14 +44,32 @@ func (r *Runner) allowance(ctx context.Context, a *agenda) map[apply.Target]bool
 			since[from] = commits
 		}
 		for _, commit := range commits {
-			for _, match := range allowPrune.FindAllStringSubmatch(commit.Message, -1) {
-				if match[1] == w.target.Pipeline || match[1] == w.target.String() {
-					allowed[w.target] = true
-				}
+			if speaksOf(commit, allowPrune, w.target) {
+				prunes[w.target] = true
+			}
+			if speaksOf(commit, allowPromotion, w.target) {
+				promotions[w.target] = commit.Author
 			}
 		}
 	}
-	return allowed
+	return prunes, promotions
+}
+
+func lastAttempted(record *v1alpha1.PipelineSync) string {
+	if record == nil {
+		return ""
+	}
+	return record.Status.LastAttemptedCommit
+}
+
+// speaksOf reports whether a commit has a trailer that names a target.
+func speaksOf(commit source.Commit, trailer *regexp.Regexp, target apply.Target) bool {
+	for _, match := range trailer.FindAllStringSubmatch(commit.Message, -1) {
+		if match[1] == target.Pipeline || match[1] == target.String() {
+			return true
+		}
+	}
+	return false
 }
 
 // limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
@@ -87,7 +116,35 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	if err := w.cluster.Remove(ctx, plan); err != nil {
 		return c.fail(ctx, w, err)
 	}
+	if err := c.retire(ctx, w); err != nil {
+		return err
+	}
 	result.Result = Applied
 	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", plural(len(result.Changes), "object"))
 	return nil
+}
+
+// retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.
+func (c *carrier) retire(ctx context.Context, w *work) error {
+	if len(w.record.Spec.Images) == 0 {
+		return w.cluster.DeleteRecord(ctx, w.target)
+	}
+	now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	status := v1alpha1.PipelineSyncStatus{
+		ObservedGeneration: w.record.Generation, LastAttemptedCommit: w.snapshot.Commit, RemovedAt: &now,
+		History: w.record.Status.History,
+	}
+	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
+	return w.cluster.SaveStatus(ctx, w.target, status)
+}
+
+// forget deletes the records of targets that left git so long ago that nobody reverts to their pins.
+func (c *carrier) forget(ctx context.Context, a *agenda) error {
+	var errs []error
+	for _, w := range a.retired {
+		if c.now().Sub(w.record.Status.RemovedAt.Time) > w.environment.Images.KeepPins.For.Duration {
+			errs = append(errs, w.cluster.DeleteRecord(ctx, w.target))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -57,11 +56,12 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	if err := r.readRecord(ctx, w); err != nil {
 		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
 	}
-	decided, err := w.decide(ctx, image.NewLookup(r.registry), r.now())
+	c := carrier{Runner: r, lookups: r.newLookups()}
+	decided, err := c.decide(ctx, w)
 	if err != nil {
 		return Rendered{}, err
 	}
-	set, err := w.applicable(decided.digests, r.Config.Namespace)
+	set, err := w.applicable(decided.resolved, r.Config.Namespace)
 	return Rendered{Set: set, Note: note}, err
 }
 
@@ -71,6 +71,7 @@ func (r *Runner) readRecord(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
+	w.cluster = cluster
 	if w.record, err = cluster.Record(ctx, w.target); errors.Is(err, apply.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}

@@ -12,6 +12,7 @@ type Result string
 const (
 	Applied   Result = "Applied"   // something changed
 	Unchanged Result = "Unchanged" // there was nothing to do
+	Held      Result = "Held"      // something is waited for; Message says what, and what runs goes on running
 	Failed    Result = "Failed"    // Error says why; what was there keeps running
 )
 

@@ -48,7 +48,7 @@ type Runner struct {
 	Config *v1alpha1.Config
 
 	source   *source.Repository
-	registry image.Resolver
+	registry *image.Registry
 	log      *slog.Logger
 	progress func(Progress)
 	now      func() time.Time
@@ -57,6 +57,28 @@ type Runner struct {
 
 	mu       sync.Mutex
 	clusters map[v1alpha1.Cluster]*apply.Cluster
+	looked   map[look]time.Time // when a tag was last looked at
+
+	checks *checks // nil in a command that runs once
+}
+
+// look is one reference of one target, whose tag is looked at now and then.
+type look struct {
+	target    apply.Target
+	reference string
+}
+
+// due reports whether it is time to look at a tag again, and notes that it is looked at. A command that runs once
+// looks.
+func (r *Runner) due(target apply.Target, reference string, interval time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key, now := look{target, reference}, r.now()
+	if last, ok := r.looked[key]; ok && now.Sub(last) < interval {
+		return false
+	}
+	r.looked[key] = now
+	return true
 }
 
 // Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the
@@ -89,7 +111,7 @@ func Open(file string, options Options) (*Runner, error) {
 	r := &Runner{
 		Config: config, source: repository, registry: registry,
 		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
-		clusters: map[v1alpha1.Cluster]*apply.Cluster{},
+		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -140,6 +162,9 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 	}
 	for i := range config.Environments {
 		paths = append(paths, &config.Environments[i].Cluster.Kubeconfig)
+		for n := range config.Environments[i].Images.Signatures {
+			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
+		}
 	}
 	for _, p := range paths {
 		if *p == "" || filepath.IsAbs(*p) {
@@ -179,6 +204,9 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 	r.clusters[environment.Cluster] = c
 	return c, nil
 }
+
+// Target is one pipeline in one environment.
+type Target = apply.Target
 
 // Selection narrows a command to some pipelines and environments; empty means all.
 type Selection struct{ Pipelines, Environments []string }

@@ -2,12 +2,15 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
-	"reflect"
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // outcome is what a pass has to say of one target.
@@ -27,6 +31,10 @@ type outcome struct {
 	inventory  []v1alpha1.InventoryEntry
 	drift      []drift.Finding
 	images     []v1alpha1.DeployedImage
+	changes    []manifest.Change // that were carried out
+	checked    bool              // drift holds what registries say of the images, too
+	allowedBy  string            // whose trailer let references through that were never promoted
+	pending    *pendingError     // what the target is held for
 }
 
 // Outcomes of a deployment in a record's history.
@@ -45,7 +53,7 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		before = w.record.Status
 	}
 	status := c.status(w, before, o)
-	if w.record != nil && reflect.DeepEqual(before, status) {
+	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
 	// A cancelled pass must still say what it did.
@@ -60,7 +68,7 @@ const saveTimeout = 10 * time.Second
 func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome) v1alpha1.PipelineSyncStatus {
 	status := before
 	status.Conditions = slices.Clone(before.Conditions) // setCondition writes into them
-	status.Inventory = o.inventory
+	status.Inventory, status.RemovedAt = o.inventory, nil
 	if w.record != nil {
 		status.ObservedGeneration = w.record.Generation
 	}
@@ -70,26 +78,62 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
 	}
-	if o.attempted || o.err != nil {
+	if o.attempted || o.err != nil || o.pending != nil {
 		status.LastAttemptedCommit = w.snapshot.Commit
+	}
+	c.setHeld(w, &status, o)
+	if o.pending != nil {
+		return status
 	}
 	if o.attempted {
 		status.History = c.history(w, before.History, o)
 	}
+	c.markHealthy(&status, o)
 	// A commit that leaves the target as it is does not move its record, unless a trailer spoke of the target: what it
 	// allowed ends with this pass.
 	if o.err == nil && (o.attempted || o.allowed) {
 		status.LastAppliedCommit = w.snapshot.Commit
 	}
 	if o.err == nil {
-		status.Drift = nil
-		if len(o.drift) > 0 {
-			status.Drift = drift.Summary(o.drift)
+		status.Drift = drift.Summary(o.drift)
+		if !o.checked && len(o.changes) == 0 {
+			keepImageFindings(status.Drift, before.Drift)
 		}
-		setCondition(&status, v1alpha1.ConditionDrifted, len(o.drift) > 0, driftReason(o.drift), driftMessage(o.drift))
+		setDrifted(&status)
 	}
 	setHealth(&status, o)
 	return status
+}
+
+// setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
+func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+	reason, message := "NothingHeld", ""
+	if o.pending != nil {
+		reason, message = v1alpha1.ConditionPromotionPending, o.pending.Error()
+		if status.LastAppliedCommit == "" {
+			setCondition(status, v1alpha1.ConditionReady, false, reason, message)
+		}
+	}
+	setCondition(status, v1alpha1.ConditionHeld, o.pending != nil, reason, message)
+	if w.environment.Images.PromoteFrom != "" {
+		setCondition(status, v1alpha1.ConditionPromotionPending, o.pending != nil, reason, message)
+	}
+}
+
+// markHealthy notes when the deployment that runs was first seen healthy. A SparkApplication that was just changed
+// still shows the state of its last run, so that a later pass has to judge it.
+func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
+	stale := slices.ContainsFunc(o.changes, func(change manifest.Change) bool {
+		return change.Action == manifest.Update && change.ID.Kind == "SparkApplication"
+	})
+	if o.err != nil || o.health.status != apply.Healthy || stale || len(status.History) == 0 {
+		return
+	}
+	if last := status.History[0]; last.HealthyAt == nil && last.Outcome == outcomeApplied {
+		now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
+		status.History = slices.Clone(status.History) // the record's own is compared with it
+		status.History[0].HealthyAt = &now
+	}
 }
 
 func setHealth(status *v1alpha1.PipelineSyncStatus, o outcome) {
@@ -131,41 +175,97 @@ func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, rea
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: value, Reason: reason, Message: message})
 }
 
-func driftReason(findings []drift.Finding) string {
-	if len(findings) == 0 {
-		return "InSync"
+// keepImageFindings takes over what a daemon heard from registries, which a pass that did not ask cannot say.
+func keepImageFindings(summary, before *v1alpha1.DriftSummary) {
+	if before == nil {
+		return
 	}
-	return "Drifted"
+	for _, f := range before.Findings {
+		if isImageFinding(f) {
+			summary.Findings = append(summary.Findings, f)
+			summary.Total++
+		}
+	}
 }
 
-func driftMessage(findings []drift.Finding) string {
-	messages := make([]string, len(findings))
-	for i, f := range findings {
+func isImageFinding(f v1alpha1.Finding) bool {
+	return f.Kind == string(drift.TagMoved) || f.Kind == string(drift.ImageMissing)
+}
+
+func setDrifted(status *v1alpha1.PipelineSyncStatus) {
+	if status.Drift.Total == 0 {
+		status.Drift = nil
+		setCondition(status, v1alpha1.ConditionDrifted, false, "InSync", "")
+		return
+	}
+	messages := make([]string, len(status.Drift.Findings))
+	for i, f := range status.Drift.Findings {
 		messages[i] = f.Message
 	}
-	return shorten(messages)
+	setCondition(status, v1alpha1.ConditionDrifted, true, "Drifted", shorten(messages))
 }
 
-// history adds a deployment, or mends the entry of a commit that is tried again.
+// history adds a deployment, or mends the entry of a commit that is tried again. Undoing a change that was made in the
+// cluster deploys nothing new.
 func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
 	entry := v1alpha1.Deployment{
 		Number: 1, Commit: w.snapshot.Commit, Author: w.snapshot.Author, Subject: w.snapshot.Subject,
 		Time: metav1.NewTime(c.now().UTC().Truncate(time.Second)), Outcome: outcomeApplied, Images: o.images,
+		AllowedBy: o.allowedBy,
 	}
 	if o.err != nil {
 		entry.Outcome = outcomeFailed
+	} else {
+		entry.Set = setHash(o.inventory)
 	}
 	if len(before) > 0 {
 		entry.Number = before[0].Number + 1
-		if last := before[0]; last.Commit == entry.Commit && last.Outcome == outcomeFailed {
+		last := before[0]
+		if last.Outcome == outcomeApplied && last.Set == entry.Set && o.err == nil {
+			return before
+		}
+		if last.Commit == entry.Commit && last.Outcome == outcomeFailed {
 			entry.Number, before = last.Number, before[1:]
 			if o.err != nil {
 				entry.Time = last.Time // the same failure again says nothing new
 			}
 		}
 	}
+	entry.RollbackOf = returnsTo(entry, before)
 	history := append([]v1alpha1.Deployment{entry}, before...)
-	return history[:min(len(history), keptDeployments)]
+	return history[:min(len(history), max(keptDeployments, *w.environment.Images.KeepPins.Deployments))]
+}
+
+// returnsTo finds the earlier deployment to which a new one goes back: the newest with the very same objects, or else,
+// where the images changed, the newest with the same images.
+func returnsTo(entry v1alpha1.Deployment, before []v1alpha1.Deployment) int64 {
+	if entry.Outcome != outcomeApplied || len(before) == 0 {
+		return 0
+	}
+	sameImages := func(d v1alpha1.Deployment) bool { return slices.Equal(d.Images, entry.Images) }
+	for _, earlier := range before {
+		if earlier.Outcome == outcomeApplied && earlier.Set != "" && earlier.Set == entry.Set {
+			return earlier.Number
+		}
+	}
+	if sameImages(before[0]) {
+		return 0
+	}
+	for _, earlier := range before {
+		if earlier.Outcome == outcomeApplied && sameImages(earlier) {
+			return earlier.Number
+		}
+	}
+	return 0
+}
+
+// setHash is a hash of everything that was deployed.
+func setHash(inventory []v1alpha1.InventoryEntry) string {
+	hash := sha256.New()
+	for _, entry := range inventory { // sorted by object
+		fmt.Fprintln(hash, entry.APIVersion, entry.Kind, entry.Namespace, entry.Name, entry.Hash)
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:16])
 }
 
 // fail notes a failure that came before anything was written, and gives it back. A target that was never deployed gets
@@ -203,7 +303,12 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*missingOverlayError](err); ok {
 		return "OverlayMissing"
 	}
+	if _, ok := errors.AsType[*image.RefusedError](err); ok {
+		return "ImageRefused"
+	}
 	switch {
+	case errors.Is(err, image.ErrUnsigned):
+		return "ImageUnsigned"
 	case errors.Is(err, image.ErrNotFound):
 		return "ImageNotFound"
 	case errors.Is(err, image.ErrDenied):

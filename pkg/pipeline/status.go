@@ -77,9 +77,21 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	if failed {
 		parts = append(parts, ready.Message)
 	}
+	s.Held = meta.IsStatusConditionTrue(recorded.Conditions, v1alpha1.ConditionHeld)
+	if held := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionHeld); s.Held && !failed {
+		parts = append(parts, held.Message)
+	}
 	s.Ready = !failed && h.status == apply.Healthy && recorded.LastAppliedCommit != ""
 	if h.message != "" {
 		parts = append(parts, h.message)
+	}
+	if recorded.Drift != nil {
+		for _, f := range recorded.Drift.Findings {
+			if isImageFinding(f) {
+				s.Drifted = true
+				parts = append(parts, f.Message)
+			}
+		}
 	}
 	if len(touched) > 0 {
 		parts = append(parts, "changed by hand: "+shorten(touched))

@@ -49,14 +49,12 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	if err != nil {
 		return nil, err
 	}
-	c := carrier{
-		Runner: r, options: options, lookup: image.NewLookup(r.registry), brings: agenda.brings(),
-		allowed: r.allowance(ctx, agenda), total: len(agenda.works),
-	}
+	c := r.carrier(ctx, agenda)
+	c.options = options
 	c.limitRemovals(agenda)
 	results := map[apply.Target]TargetResult{}
 	var mu sync.Mutex
-	for _, wave := range agenda.waves() {
+	for _, wave := range agenda.waves(r.Config) {
 		var g errgroup.Group
 		g.SetLimit(targetsAtOnce)
 		for _, w := range wave {
@@ -70,6 +68,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 		}
 		_ = g.Wait() // each target reports for itself
 	}
+	agenda.lost = append(agenda.lost, c.forget(ctx, agenda))
 	pass := newPass(snap)
 	for _, w := range agenda.works {
 		pass.Targets = append(pass.Targets, results[w.target])
@@ -85,10 +84,18 @@ func newPass(snap source.Snapshot) *Pass {
 type carrier struct {
 	*Runner
 	options SyncOptions
-	lookup  *image.Lookup
 	brings  map[*apply.Cluster]apply.Brings
 	allowed map[apply.Target]bool // prunes that a commit trailer allows
-	total   int
+	// promotable are the targets whose new references need no promotion, by the author whose trailer says so.
+	promotable map[apply.Target]string
+	total      int
+	lookups    *lookups
+}
+
+func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
+	c := &carrier{Runner: r, brings: a.brings(), total: len(a.works), lookups: r.newLookups()}
+	c.allowed, c.promotable = r.trailers(ctx, a)
+	return c
 }
 
 // target carries one target through, and says so.
@@ -105,52 +112,82 @@ func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 
 func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {
 	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
-	switch {
-	case w.overlay == "" || overlayGone && c.allowed[w.target]:
+	if w.overlay == "" || overlayGone && c.allowed[w.target] {
 		return c.remove(ctx, w, result)
-	case w.err != nil:
-		return c.fail(ctx, w, w.err)
 	}
-	decided, err := w.decide(ctx, c.lookup, c.now())
+	decided, plan, err := c.prepare(ctx, w, result, false)
+	if pending, ok := errors.AsType[*pendingError](err); ok {
+		return c.hold(ctx, w, result, pending)
+	}
 	if err != nil {
-		return c.fail(ctx, w, err)
-	}
-	result.Images = w.images(decided.digests)
-	set, err := w.applicable(decided.digests, w.cluster.Namespace())
-	if err != nil {
-		return c.fail(ctx, w, err)
-	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster]})
-	if err != nil {
-		return c.fail(ctx, w, err)
-	}
-	if err := plan.LimitPrunes(c.pruneLimit(w)); err != nil {
 		return c.fail(ctx, w, err)
 	}
 	if !c.options.Correct && w.environment.Drift == v1alpha1.Report {
 		result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, plan.Leave(), apply.FieldManager)
 	}
+	return c.carryOut(ctx, w, result, decided, plan)
+}
+
+// prepare decides what a target is to become and how it gets there. It writes nothing of the target.
+func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
+	if w.err != nil {
+		return decision{}, nil, w.err
+	}
+	policy := image.Policy{DenyTags: w.environment.Images.DenyTags, Allow: w.environment.Images.Allow}
+	written, _ := w.byRange(nil)
+	if err := policy.Check(written); err != nil {
+		return decision{}, nil, err
+	}
+	decided, err := c.decide(ctx, w)
+	if err != nil {
+		return decision{}, nil, err
+	}
+	_, chosen := w.byRange(decided.resolved)
+	if err := policy.Check(chosen); err != nil {
+		return decision{}, nil, err
+	}
+	result.Images = w.images(decided.resolved)
+	set, err := w.applicable(decided.resolved, w.cluster.Namespace())
+	if err != nil {
+		return decision{}, nil, err
+	}
+	plan, err := w.cluster.Plan(ctx, apply.Request{
+		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster], ReadOnly: readOnly,
+	})
+	if err == nil {
+		err = plan.LimitPrunes(c.pruneLimit(w))
+	}
+	return decided, plan, err
+}
+
+// carryOut applies a plan where there is something to apply, judges the target's health, and records both.
+func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, decided decision, plan *apply.Plan) error {
 	pending := plan.Pending()
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members}
+	var err error
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
 	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
 	}
-	result.Changes = changeResults(pending, false)
+	result.Changes = changeResults(applied.Changes, false)
 	if len(pending) > 0 {
 		result.Result = Applied
 	}
-	outcome := outcome{
-		attempted: len(pending) > 0 || w.record == nil || w.record.Status.LastAppliedCommit == "", allowed: c.allowed[w.target],
-		err: err, generation: applied.Generation,
-		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.digests),
+	fields := len(result.Drift)
+	result.Drift = append(result.Drift, c.imageFindings(ctx, w, decided.pins)...)
+	drift.Sort(result.Drift)
+	o := outcome{
+		attempted: len(pending) > 0 || w.record == nil || w.record.Status.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
+		err: err, generation: applied.Generation, changes: pending, checked: c.checks != nil, allowedBy: c.promotable[w.target],
+		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved),
 	}
-	outcome.health, err = c.health(ctx, w, applied, err)
-	result.Message = summary(result, decided.stale, outcome.health)
-	if saveErr := c.save(ctx, w, outcome); saveErr != nil {
-		return errors.Join(outcome.err, saveErr)
+	var unhealthy error
+	o.health, unhealthy = c.health(ctx, w, applied, err)
+	result.Message = summary(result, fields, decided.stale, o.health)
+	if w.record == nil && applied.Generation == 0 {
+		return err // there is no record to say it in
 	}
-	return errors.Join(outcome.err, err)
+	return errors.Join(err, c.save(ctx, w, o), unhealthy)
 }
 
 func (c *carrier) spec(w *work, decided decision) v1alpha1.PipelineSyncSpec {
@@ -159,6 +196,22 @@ func (c *carrier) spec(w *work, decided decision) v1alpha1.PipelineSyncSpec {
 		Source: v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.snapshot.Commit},
 		Images: decided.pins,
 	}
+}
+
+// hold leaves a target as it is, because something that it needs is not there yet, and says what.
+func (c *carrier) hold(ctx context.Context, w *work, result *TargetResult, pending *pendingError) error {
+	result.Result, result.Message = Held, pending.Error()
+	o := outcome{pending: pending}
+	if w.record == nil {
+		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+		if err != nil {
+			return err
+		}
+		o.generation = generation
+	} else {
+		o.inventory = w.record.Status.Inventory
+	}
+	return c.save(ctx, w, o)
 }
 
 func (c *carrier) pruneLimit(w *work) apply.PruneLimit {
@@ -181,7 +234,7 @@ func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 }
 
 // summary is one line for a person.
-func summary(result *TargetResult, stale []string, health health) string {
+func summary(result *TargetResult, left int, stale []string, health health) string {
 	var parts []string
 	counts := map[manifest.Action]int{}
 	for _, change := range result.Changes {
@@ -195,8 +248,8 @@ func summary(result *TargetResult, stale []string, health health) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, each.word))
 		}
 	}
-	if n := len(result.Drift); n > 0 {
-		parts = append(parts, plural(n, "drifted field")+" left alone")
+	if left > 0 {
+		parts = append(parts, plural(left, "drifted field")+" left alone")
 	}
 	if len(stale) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(stale, ", ")+", which cannot be looked up now")

@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,37 @@ type Cluster struct {
 type ImagePolicy struct {
 	// Policy is Pin (the default) or Track.
 	Policy PinPolicy `yaml:"policy"`
+	// Interval between two look-ups of a tag that is deployed: under Track to deploy what it moved to, under Pin to
+	// report that it moved. Default: 1m.
+	Interval Duration `yaml:"interval"`
+	// PromoteFrom names the environment from whose healthy deployment a new reference takes its digest, in place of
+	// the registry.
+	PromoteFrom string `yaml:"promoteFrom"`
+	// After is how long that deployment must have been healthy.
+	After Duration `yaml:"after"`
+	// DenyTags are tags that are never deployed. latest covers references without a tag.
+	DenyTags []string `yaml:"denyTags"`
+	// Allow lists the repositories that may be deployed, with * for any text; empty: all.
+	Allow []string `yaml:"allow"`
+	// Signatures that images must carry.
+	Signatures []Signature `yaml:"signatures"`
+	// KeepPins says how long a pin that is no longer used is kept, so that a revert is exact.
+	KeepPins KeepPins `yaml:"keepPins"`
+}
+
+// Signature is a key with which images of matching repositories must be signed, as `cosign sign --key` does.
+type Signature struct {
+	// Match is a repository, with * for any text.
+	Match         string `yaml:"match"`
+	PublicKeyFile string `yaml:"publicKeyFile"`
+}
+
+// KeepPins are two limits; an unused pin is dropped when it is past both.
+type KeepPins struct {
+	// Deployments since the last one that used the pin. Default: 20.
+	Deployments *int `yaml:"deployments"`
+	// For is the time since the pin was used. Default: 2160h (90 days).
+	For Duration `yaml:"for"`
 }
 
 // PinPolicy says what happens to a deployed tag that moves.
@@ -137,6 +169,9 @@ const (
 
 	defaultInterval   = time.Minute
 	defaultMaxPercent = 50
+
+	defaultKeptDeployments = 20
+	defaultKeptFor         = 90 * 24 * time.Hour
 )
 
 // DecodeConfig reads a configuration strictly, fills in the defaults and validates it. The name stands in errors.
@@ -172,6 +207,16 @@ func (c *Config) setDefaults() {
 		env := &c.Environments[i]
 		if env.Images.Policy == "" {
 			env.Images.Policy = Pin
+		}
+		if env.Images.Interval.Duration == 0 {
+			env.Images.Interval.Duration = defaultInterval
+		}
+		if env.Images.KeepPins.Deployments == nil {
+			deployments := defaultKeptDeployments
+			env.Images.KeepPins.Deployments = &deployments
+		}
+		if env.Images.KeepPins.For.Duration == 0 {
+			env.Images.KeepPins.For.Duration = defaultKeptFor
 		}
 		if env.Drift == "" {
 			env.Drift = Report
@@ -258,6 +303,43 @@ func (c *Config) validate(p *problems) {
 		seen[env.Name] = true
 		env.validate(p, at)
 	}
+	for i, env := range c.Environments {
+		c.validatePromotion(p, fmt.Sprintf("environments[%d].images.promoteFrom", i), env)
+	}
+}
+
+// PromotionDepth is how many environments a digest has passed through before it may reach this one. It is for a
+// validated configuration, whose promotion ends somewhere.
+func (c *Config) PromotionDepth(environment string) int {
+	for _, env := range c.Environments {
+		if env.Name == environment && env.Images.PromoteFrom != "" {
+			return 1 + c.PromotionDepth(env.Images.PromoteFrom)
+		}
+	}
+	return 0
+}
+
+// validatePromotion follows promoteFrom from one environment to the next, which must end somewhere.
+func (c *Config) validatePromotion(p *problems, at string, env Environment) {
+	chain := []string{env.Name}
+	for env.Images.PromoteFrom != "" {
+		next := env.Images.PromoteFrom
+		i := slices.IndexFunc(c.Environments, func(e Environment) bool { return e.Name == next })
+		if i < 0 {
+			if len(chain) == 1 {
+				p.add(at, "there is no environment %q", next)
+			}
+			return
+		}
+		if slices.Contains(chain, next) {
+			if next == chain[0] { // said once for each member of the circle
+				p.add(at, "promotion goes in a circle: %s", strings.Join(append(chain, next), " from "))
+			}
+			return
+		}
+		chain = append(chain, next)
+		env = c.Environments[i]
+	}
 }
 
 func (s *Source) validate(p *problems) {
@@ -300,11 +382,7 @@ func (s *Source) validate(p *problems) {
 }
 
 func (e *Environment) validate(p *problems, at string) {
-	switch e.Images.Policy {
-	case Pin, Track:
-	default:
-		p.add(at+".images.policy", "%q is not a policy; use Pin or Track", e.Images.Policy)
-	}
+	e.Images.validate(p, at+".images")
 	switch e.Drift {
 	case Report, Correct:
 	default:
@@ -315,5 +393,34 @@ func (e *Environment) validate(p *problems, at string) {
 	}
 	if e.Prune.MaxObjects < 0 {
 		p.add(at+".prune.maxObjects", "%d is below 0; 0 is no limit", e.Prune.MaxObjects)
+	}
+}
+
+func (i *ImagePolicy) validate(p *problems, at string) {
+	i.Policy.validate(p, at+".policy")
+	if i.Interval.Duration < time.Second {
+		p.add(at+".interval", "%s is too short; at least 1s", i.Interval.Duration)
+	}
+	if i.After.Duration < 0 || i.After.Duration > 0 && i.PromoteFrom == "" {
+		p.add(at+".after", "it says how long promoteFrom's deployment must have been healthy; leave it out without promoteFrom")
+	}
+	if i.PromoteFrom != "" && i.Policy == Track {
+		p.add(at+".promoteFrom", "promoted digests do not follow tags; use policy Pin")
+	}
+	for n, signature := range i.Signatures {
+		if signature.Match == "" || signature.PublicKeyFile == "" {
+			p.add(fmt.Sprintf("%s.signatures[%d]", at, n), "it needs match and publicKeyFile")
+		}
+	}
+	if *i.KeepPins.Deployments < 0 {
+		p.add(at+".keepPins.deployments", "%d is below 0", *i.KeepPins.Deployments)
+	}
+}
+
+func (policy PinPolicy) validate(p *problems, at string) {
+	switch policy {
+	case Pin, Track:
+	default:
+		p.add(at, "%q is not a policy; use Pin or Track", policy)
 	}
 }

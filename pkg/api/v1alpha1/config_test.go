@@ -18,13 +18,15 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enabled, percent := true, 50
+	enabled, percent, deployments := true, 50, 20
 	want := &Config{
 		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-pipelines", Namespace: "syncer-system",
 		Source: Source{
 			URL: "https://git.example.com/data/pipelines.git", Layout: "pipelines/{pipeline}/overlays/{environment}", Interval: Duration{time.Minute},
 		},
-		Environments: []Environment{{Name: "dev", Images: ImagePolicy{Policy: Pin}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent}}},
+		Environments: []Environment{{Name: "dev", Images: ImagePolicy{
+			Policy: Pin, Interval: Duration{time.Minute}, KeepPins: KeepPins{Deployments: &deployments, For: Duration{90 * 24 * time.Hour}},
+		}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent}}},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -47,7 +49,13 @@ registries:
 environments:
 - name: prod
   cluster: {kubeconfig: /kube, context: prod}
-  images: {policy: Track}
+  images:
+    policy: Track
+    interval: 10m
+    denyTags: [latest]
+    allow: ["registry.example.com/*"]
+    signatures: [{match: "registry.example.com/*", publicKeyFile: /cosign.pub}]
+    keepPins: {deployments: 0, for: 1h}
   drift: Correct
   prune: {enabled: false, maxPercent: 0, maxObjects: 3}
 `))
@@ -63,7 +71,12 @@ environments:
 		},
 		Registries: []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
 		Environments: []Environment{{
-			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod"}, Images: ImagePolicy{Policy: Track}, Drift: Correct,
+			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod"}, Drift: Correct,
+			Images: ImagePolicy{
+				Policy: Track, Interval: Duration{10 * time.Minute}, DenyTags: []string{"latest"}, Allow: []string{"registry.example.com/*"},
+				Signatures: []Signature{{Match: "registry.example.com/*", PublicKeyFile: "/cosign.pub"}},
+				KeepPins:   KeepPins{Deployments: &zero, For: Duration{time.Hour}},
+			},
 			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3},
 		}},
 	}
@@ -133,6 +146,14 @@ func TestConfigErrors(t *testing.T) {
 		"an environment's no name":  {top + "source: {url: x}\nenvironments:\n- drift: Report\n", []string{"environments[0].name: \"\" is not a name"}},
 		"unknown image policy":      {environment("images: {policy: pin}"), []string{`syncer.yaml:6: environments[0].images.policy: "pin" is not a policy; use Pin or Track`}},
 		"unknown drift policy":      {environment("drift: Ignore"), []string{`syncer.yaml:6: environments[0].drift: "Ignore" is not a policy; use Report or Correct`}},
+		"short image interval":      {environment("images: {interval: 999ms}"), []string{"syncer.yaml:6: environments[0].images.interval: 999ms is too short; at least 1s"}},
+		"promotion from nowhere":    {environment("images: {promoteFrom: staging}"), []string{`syncer.yaml:6: environments[0].images.promoteFrom: there is no environment "staging"`}},
+		"soak without promotion":    {environment("images: {after: 30m}"), []string{"syncer.yaml:6: environments[0].images.after: it says how long promoteFrom's deployment"}},
+		"soak below zero":           {environment("images: {promoteFrom: dev, after: -1s}"), []string{"environments[0].images.after:"}},
+		"promotion that tracks":     {environment("images: {policy: Track, promoteFrom: dev}"), []string{"syncer.yaml:6: environments[0].images.promoteFrom: promoted digests do not follow tags"}},
+		"signature without a match": {environment("images: {signatures: [{publicKeyFile: /k}]}"), []string{"syncer.yaml:6: environments[0].images.signatures[0]: it needs match and publicKeyFile"}},
+		"signature without a key":   {environment("images: {signatures: [{match: '*', publicKeyFile: /k}, {match: '*'}]}"), []string{"environments[0].images.signatures[1]: it needs"}},
+		"kept pins below zero":      {environment("images: {keepPins: {deployments: -1}}"), []string{"syncer.yaml:6: environments[0].images.keepPins.deployments: -1 is below 0"}},
 		"percent above 100":         {environment("prune: {maxPercent: 101}"), []string{"syncer.yaml:6: environments[0].prune.maxPercent: 101 is not between 0 and 100"}},
 		"percent below 0":           {environment("prune: {maxPercent: -1}"), []string{"environments[0].prune.maxPercent: -1"}},
 		"objects below 0":           {environment("prune: {maxObjects: -1}"), []string{"environments[0].prune.maxObjects: -1 is below 0"}},
@@ -205,6 +226,54 @@ func TestPipelineNames(t *testing.T) {
 	} {
 		if got := ValidPipelineName(name); got != want {
 			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// promotions is a configuration whose environments promote from one another.
+func promotions(pairs ...string) string {
+	text := top + "source: {url: x}\nenvironments:\n"
+	for _, pair := range pairs {
+		name, from, _ := strings.Cut(pair, "<")
+		text += "- {name: " + name + ", images: {promoteFrom: '" + from + "'}}\n"
+	}
+	return text
+}
+
+func TestPromotionChains(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(promotions("prod<staging", "staging<dev", "dev", "test<dev")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for environment, want := range map[string]int{"dev": 0, "staging": 1, "test": 1, "prod": 2, "nothing": 0} {
+		if got := config.PromotionDepth(environment); got != want {
+			t.Errorf("%s: %d, want %d", environment, got, want)
+		}
+	}
+}
+
+// A circle is named once for each member; who only leads into it is not to blame.
+func TestPromotionCircles(t *testing.T) {
+	for text, want := range map[string][]string{
+		promotions("a<a"): {"syncer.yaml:5: environments[0].images.promoteFrom: promotion goes in a circle: a from a"},
+		promotions("a<b", "b<c", "c<a"): {
+			"syncer.yaml:5: environments[0].images.promoteFrom: promotion goes in a circle: a from b from c from a",
+			"syncer.yaml:6: environments[1].images.promoteFrom: promotion goes in a circle: b from c from a from b",
+			"syncer.yaml:7: environments[2].images.promoteFrom: promotion goes in a circle: c from a from b from c",
+		},
+		promotions("d<a", "a<b", "b<a"): {
+			"syncer.yaml:6: environments[1].images.promoteFrom: promotion goes in a circle: a from b from a",
+			"syncer.yaml:7: environments[2].images.promoteFrom: promotion goes in a circle: b from a from b",
+		},
+		promotions("a<b", "b<nothing"): {`syncer.yaml:6: environments[1].images.promoteFrom: there is no environment "nothing"`},
+	} {
+		_, err := DecodeConfig("syncer.yaml", []byte(text))
+		if err == nil {
+			t.Errorf("taken:\n%s", text)
+			continue
+		}
+		if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+			t.Error(diff)
 		}
 	}
 }

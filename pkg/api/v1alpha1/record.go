@@ -11,6 +11,10 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when syncer cannot go on without a change of git or of the cluster.
 	ConditionStalled = "Stalled"
+	// ConditionHeld is True when syncer waits before it carries the newest commit out.
+	ConditionHeld = "Held"
+	// ConditionPromotionPending is True when a reference waits for its deployment in another environment.
+	ConditionPromotionPending = "PromotionPending"
 	// ConditionDrifted is True when the cluster differs from the commit last applied.
 	ConditionDrifted = "Drifted"
 )
@@ -50,6 +54,8 @@ type PipelineSyncSpec struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=reference
+	// +listMapKey=refresh
+	// +listMapKey=semver
 	Images []PinnedImage `json:"images,omitempty"`
 }
 
@@ -59,13 +65,37 @@ type RecordSource struct {
 	Commit string `json:"commit"`
 }
 
-// PinnedImage is the digest that a reference stands for in this target.
+// PinnedImage is the digest that a reference stands for in this target. What decides it is the reference as git writes
+// it, the refresh value and the semver range that pipeline.yaml gives for it: a commit that returns to all three gets
+// the digest back.
 type PinnedImage struct {
-	Reference  string      `json:"reference"`
+	Reference string `json:"reference"`
+	// Refresh is the value under images.refresh in pipeline.yaml; a new one looks the reference up again.
+	// +kubebuilder:default=""
+	Refresh string `json:"refresh"`
+	// Semver is the range under images.select in pipeline.yaml that chose the tag.
+	// +kubebuilder:default=""
+	Semver string `json:"semver"`
+	// Tag is the one that a semver range chose.
+	// +optional
+	Tag        string      `json:"tag,omitempty"`
 	Digest     string      `json:"digest"`
 	ResolvedAt metav1.Time `json:"resolvedAt"`
 	// Commit by whose deployment the reference was resolved.
 	Commit string `json:"commit"`
+	// PromotedFrom is the environment whose healthy deployment gave the digest.
+	// +optional
+	PromotedFrom string `json:"promotedFrom,omitempty"`
+	// Seen is the digest that the tag had when it was last looked at under Track; a tag that has another one since has
+	// moved. Empty after a rollback, so that the first look deploys nothing.
+	// +optional
+	Seen string `json:"seen,omitempty"`
+	// LastDeployment is the number of the last deployment that used the pin.
+	// +optional
+	LastDeployment int64 `json:"lastDeployment,omitempty"`
+	// UnusedSince is when a deployment first went without the pin.
+	// +optional
+	UnusedSince *metav1.Time `json:"unusedSince,omitempty"`
 }
 
 // PipelineSyncStatus is what syncer saw.
@@ -81,6 +111,10 @@ type PipelineSyncStatus struct {
 	LastAppliedCommit string `json:"lastAppliedCommit,omitempty"`
 	// +optional
 	LastAttemptedCommit string `json:"lastAttemptedCommit,omitempty"`
+	// RemovedAt is when the target left git and its objects were deleted. Its record stays for as long as its pins are
+	// kept, so that a revert of the removal is exact.
+	// +optional
+	RemovedAt *metav1.Time `json:"removedAt,omitempty"`
 	// Inventory lists the objects that this target applied.
 	// +optional
 	// +listType=atomic
@@ -133,8 +167,11 @@ type Finding struct {
 	Severity string          `json:"severity"`
 	Object   ObjectReference `json:"object"`
 	// +optional
-	Path    string `json:"path,omitempty"`
-	Message string `json:"message"`
+	Path string `json:"path,omitempty"`
+	// Time is when it was first seen.
+	// +optional
+	Time    *metav1.Time `json:"time,omitempty"`
+	Message string       `json:"message"`
 }
 
 // ObjectReference names an object.
@@ -158,6 +195,19 @@ type Deployment struct {
 	Time    metav1.Time `json:"time"`
 	// Outcome is Applied or Failed.
 	Outcome string `json:"outcome"`
+	// HealthyAt is when every object of the deployment was first seen healthy. Other environments take digests from
+	// healthy deployments only.
+	// +optional
+	HealthyAt *metav1.Time `json:"healthyAt,omitempty"`
+	// RollbackOf is the number of the earlier deployment that this one returns to.
+	// +optional
+	RollbackOf int64 `json:"rollbackOf,omitempty"`
+	// AllowedBy is the author of the commit whose trailer let references through that were never promoted.
+	// +optional
+	AllowedBy string `json:"allowedBy,omitempty"`
+	// Set is a hash of everything that was deployed; equal sets have equal hashes.
+	// +optional
+	Set string `json:"set,omitempty"`
 	// +optional
 	// +listType=atomic
 	Images []DeployedImage `json:"images,omitempty"`
@@ -166,5 +216,8 @@ type Deployment struct {
 // DeployedImage is an image reference of a deployment and the digest that it ran by.
 type DeployedImage struct {
 	Reference string `json:"reference"`
-	Digest    string `json:"digest"`
+	// Tag is the one that a semver range chose.
+	// +optional
+	Tag    string `json:"tag,omitempty"`
+	Digest string `json:"digest"`
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+func newImagesCommand(shared *sharedFlags) *cobra.Command {
+	var selection pipeline.Selection
+	var output string
+	cmd := &cobra.Command{
+		Use:   "images [PIPELINE...]",
+		Short: "Compare the images that environments run",
+		Long: `images prints what each environment runs of each pipeline: the tag, the digest,
+when it was pinned and by which commit. A row marked with ! has one tag that
+stands for different bytes in two environments.
+
+Exit status: 0 done, 2 failed.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			selection.Pipelines = args
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				images, err := r.Images(cmd.Context(), selection)
+				if output == "json" {
+					return errors.Join(err, printJSON(cmd.OutOrStdout(), images))
+				}
+				var order []string
+				for _, environment := range r.Config.Environments {
+					order = append(order, environment.Name)
+				}
+				return errors.Join(err, printImages(cmd.OutOrStdout(), images, order))
+			})
+		},
+	}
+	environmentFlag(cmd, &selection.Environments)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func printImages(w io.Writer, images pipeline.Images, order []string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, p := range images.Pipelines {
+		fmt.Fprintf(table, "%s\n", p.Pipeline)
+		for _, row := range p.Images {
+			mark := " "
+			if row.Differs {
+				mark = "!"
+			}
+			fmt.Fprintf(table, "%s %s\n", mark, row.Repository)
+			environments := slices.SortedFunc(maps.Keys(row.Environments), func(a, b string) int {
+				return cmp.Compare(slices.Index(order, a), slices.Index(order, b))
+			})
+			for _, name := range environments {
+				cell := row.Environments[name]
+				pinned := "-"
+				if cell.PinnedAt != nil {
+					pinned = cell.PinnedAt.Format("2006-01-02 15:04")
+				}
+				fmt.Fprintf(table, "    %s\t%s\t%.12s\t%s\t%.8s\n", name, tagOf(cell.Reference), strings.TrimPrefix(cell.Digest, "sha256:"), pinned, orDash(cell.Commit))
+			}
+		}
+	}
+	return table.Flush()
+}
+
+// tagOf is what stands behind the repository of a reference: its tag, or that it has none.
+func tagOf(reference string) string {
+	reference, _, _ = strings.Cut(reference, "@")
+	if _, tag, ok := strings.Cut(reference[strings.LastIndex(reference, "/")+1:], ":"); ok {
+		return tag
+	}
+	return "(digest)"
+}

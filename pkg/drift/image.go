@@ -1,0 +1,41 @@
+package drift
+
+import (
+	"fmt"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// DeployedImage is one place that runs an image by digest, and what its registry says today.
+type DeployedImage struct {
+	Object    manifest.ID
+	Path      string
+	Reference string // as git writes it, with the tag that was deployed
+	Deployed  string // digest
+	Now       string // the digest that the tag has now; "" where the tag is gone
+	Missing   bool   // the deployed digest is gone
+}
+
+// Images turns what registries say of deployed images into findings. A moved tag is deployed by nobody who pins; it
+// tells that a build pushed other bytes under a name that was in use.
+func Images(pipeline, environment string, images []DeployedImage) []Finding {
+	var findings []Finding
+	for _, image := range images {
+		base := Finding{Pipeline: pipeline, Environment: environment, Object: image.Object, Path: image.Path, Desired: image.Deployed}
+		switch {
+		case image.Missing:
+			base.Kind, base.Severity = ImageMissing, Critical
+			base.Message = fmt.Sprintf("%s runs %s, which its registry no longer has: a new node cannot pull it; push the image again, or deploy another", image.Object, image.Reference)
+		case image.Now == "":
+			base.Kind, base.Severity = TagMoved, Warning
+			base.Message = fmt.Sprintf("the tag of %s is gone; %s keeps the digest that it was deployed by", image.Reference, image.Object)
+		case image.Now != image.Deployed:
+			base.Kind, base.Severity, base.Live = TagMoved, Warning, image.Now
+			base.Message = fmt.Sprintf("the tag of %s moved; %s keeps the digest that it was deployed by (refresh the pin in pipeline.yaml to deploy what the tag is now)", image.Reference, image.Object)
+		default:
+			continue
+		}
+		findings = append(findings, base)
+	}
+	return findings
+}

@@ -1,0 +1,140 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func tree(files ...string) fstest.MapFS {
+	fs := fstest.MapFS{}
+	for _, file := range files {
+		fs[file] = &fstest.MapFile{}
+	}
+	return fs
+}
+
+func TestDiscoverFollowsTheLayout(t *testing.T) {
+	environments := []string{"dev", "prod"}
+	for name, c := range map[string]struct {
+		layout string
+		files  []string
+		want   map[string]string // PIPELINE@ENVIRONMENT -> overlay
+	}{
+		"the default layout": {
+			"pipelines/{pipeline}/overlays/{environment}",
+			[]string{"pipelines/a/overlays/dev/k", "pipelines/a/overlays/prod/k", "pipelines/b/overlays/dev/k", "pipelines/README.md", "other/c/overlays/dev/k"},
+			map[string]string{"a@dev": "pipelines/a/overlays/dev", "a@prod": "pipelines/a/overlays/prod", "b@dev": "pipelines/b/overlays/dev"},
+		},
+		"the environment first": {
+			"{environment}/{pipeline}",
+			[]string{"dev/a/k", "prod/a/k", "prod/b/k", "shared/c/k"},
+			map[string]string{"a@dev": "dev/a", "a@prod": "prod/a", "b@prod": "prod/b"},
+		},
+		"names around the holes": {
+			"teams/job-{pipeline}-v1/deploy/{environment}-eu",
+			[]string{"teams/job-a-v1/deploy/dev-eu/k", "teams/job-b/deploy/dev-eu/k", "teams/a-v1/deploy/dev-eu/k"},
+			map[string]string{"a@dev": "teams/job-a-v1/deploy/dev-eu"},
+		},
+		"pipelines at the root": {
+			"{pipeline}/{environment}",
+			[]string{"a/dev/k", ".github/dev/k"},
+			map[string]string{"a@dev": "a/dev"},
+		},
+		"overlays of environments that the configuration does not have": {
+			"pipelines/{pipeline}/overlays/{environment}",
+			[]string{"pipelines/a/overlays/dev/k", "pipelines/a/overlays/test/k"},
+			map[string]string{"a@dev": "pipelines/a/overlays/dev"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pipelines, err := discover(tree(c.files...), c.layout, environments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, p := range pipelines {
+				for environment, overlay := range p.overlays {
+					got[p.name+"@"+environment] = overlay
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestARepositoryWithoutOverlaysIsAnErrorAndNotAnOrderToDelete(t *testing.T) {
+	for name, files := range map[string][]string{
+		"nothing at all":                 nil,
+		"pipelines without overlays":     {"pipelines/a/base/k"},
+		"overlays of other environments": {"pipelines/a/overlays/test/k"},
+		"a folder with another name":     {"pipes/a/overlays/dev/k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := discover(tree(files...), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+			if err == nil || !strings.Contains(err.Error(), "no overlay") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestAPipelineWithoutAnOverlayIsRememberedAsStanding(t *testing.T) {
+	pipelines, err := discover(tree("pipelines/a/overlays/dev/k", "pipelines/b/base/k"), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pipelines) != 2 || pipelines[1].name != "b" || len(pipelines[1].overlays) != 0 || pipelines[1].expected["dev"] != "pipelines/b/overlays/dev" {
+		t.Errorf("got %+v", pipelines)
+	}
+}
+
+func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
+	files := tree("pipelines/a/overlays/dev/k", "pipelines/b/overlays/dev/k")
+	files["pipelines/b/pipeline.yaml"] = &fstest.MapFile{Data: []byte("apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nownr: me\n")}
+	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pipelines[0].settings["dev"].err; err != nil {
+		t.Errorf("a: %v", err)
+	}
+	if err := pipelines[1].settings["dev"].err; err == nil || !strings.Contains(err.Error(), "pipelines/b/pipeline.yaml:3: ownr") {
+		t.Errorf("b: %v", err)
+	}
+}
+
+func TestLocalPathsAreTold(t *testing.T) {
+	for url, local := range map[string]bool{
+		"/srv/git/pipelines.git":          true,
+		"../pipelines":                    true,
+		".":                               true,
+		"./odd:name":                      true,
+		"https://git.example.com/a.git":   false,
+		"ssh://git@git.example.com/a.git": false,
+		"git@git.example.com:data/a.git":  false,
+		"file:///srv/git/pipelines.git":   false, // absolute by itself
+	} {
+		if got := isLocalPath(url); got != local {
+			t.Errorf("isLocalPath(%q) = %v", url, got)
+		}
+	}
+}
+
+func TestCredentialsLeaveAnAddress(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://user:secret@git.example.com/a.git": "https://git.example.com/a.git",
+		"https://token@git.example.com/a.git":       "https://git.example.com/a.git",
+		"ssh://git:secret@git.example.com/a.git":    "ssh://git@git.example.com/a.git",
+		"git@git.example.com:data/a.git":            "git@git.example.com:data/a.git",
+		"/srv/git/pipelines.git":                    "/srv/git/pipelines.git",
+	} {
+		if got := publicURL(url); got != want {
+			t.Errorf("publicURL(%q) = %q, want %q", url, got, want)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
+)
+
+// checks are what registries last said of deployed images. A daemon asks at the interval of images, and gives what it
+// heard in between.
+type checks struct {
+	mu       sync.Mutex
+	byTarget map[apply.Target]check
+}
+
+type check struct {
+	at       time.Time
+	findings []drift.Finding
+}
+
+// imageFindings returns what registries say of the images of a target: at once in a daemon whose last question is
+// recent, and nothing in a command that deploys once, which has other things to do.
+func (c *carrier) imageFindings(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) []drift.Finding {
+	if c.checks == nil {
+		return nil
+	}
+	c.checks.mu.Lock()
+	last, ok := c.checks.byTarget[w.target]
+	c.checks.mu.Unlock()
+	if ok && c.now().Sub(last.at) < w.environment.Images.Interval.Duration {
+		return stillDeployed(last.findings, pins)
+	}
+	findings := c.checkImages(ctx, w, pins)
+	for i := range findings {
+		findings[i].Time = since(last.findings, w.record, findings[i], c.now().UTC().Truncate(time.Second))
+	}
+	c.checks.mu.Lock()
+	c.checks.byTarget[w.target] = check{at: c.now(), findings: findings}
+	c.checks.mu.Unlock()
+	return findings
+}
+
+// stillDeployed drops findings about digests that a newer deployment replaced.
+func stillDeployed(findings []drift.Finding, pins []v1alpha1.PinnedImage) []drift.Finding {
+	return slices.DeleteFunc(slices.Clone(findings), func(f drift.Finding) bool {
+		return !slices.ContainsFunc(pins, func(p v1alpha1.PinnedImage) bool { return p.UnusedSince == nil && p.Digest == f.Desired })
+	})
+}
+
+// since is when a finding was first made: by this process, or by the one whose record it is.
+func since(before []drift.Finding, record *v1alpha1.PipelineSync, f drift.Finding, now time.Time) *time.Time {
+	if at := recordedSince(record, f); at != nil {
+		return at
+	}
+	for _, old := range before {
+		if old.Kind == f.Kind && old.Object == f.Object && old.Path == f.Path && old.Desired == f.Desired && old.Live == f.Live {
+			return old.Time
+		}
+	}
+	return &now
+}
+
+func recordedSince(record *v1alpha1.PipelineSync, f drift.Finding) *time.Time {
+	if record == nil || record.Status.Drift == nil {
+		return nil
+	}
+	for _, old := range record.Status.Drift.Findings {
+		if old.Kind == string(f.Kind) && old.Path == f.Path && old.Object.Kind == f.Object.Kind &&
+			old.Object.Namespace == f.Object.Namespace && old.Object.Name == f.Object.Name && old.Message == f.Message && old.Time != nil {
+			at := old.Time.UTC()
+			return &at
+		}
+	}
+	return nil
+}
+
+// checkImages asks the registries whether each deployed digest is still there, and what its tag stands for now. A
+// registry that does not answer says nothing about an image.
+func (c *carrier) checkImages(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) []drift.Finding {
+	byKey := map[pinKey]v1alpha1.PinnedImage{}
+	for _, pin := range pins {
+		byKey[keyOf(pin)] = pin
+	}
+	lookup := c.lookupFor(ctx, w)
+	images := make([]*drift.DeployedImage, len(w.refs)) // each worker owns one slot
+	var g errgroup.Group
+	for i, ref := range w.refs {
+		pin, ok := byKey[w.pinKey(ref.Value)]
+		if !ok {
+			continue
+		}
+		g.Go(func() error {
+			images[i] = c.checkImage(ctx, w, lookup, ref, pin)
+			return nil
+		})
+	}
+	_ = g.Wait() // the workers report by slot
+	var found []drift.DeployedImage
+	for _, deployed := range images {
+		if deployed != nil {
+			found = append(found, *deployed)
+		}
+	}
+	return drift.Images(w.target.Pipeline, w.target.Environment, found)
+}
+
+func (c *carrier) checkImage(ctx context.Context, w *work, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) *drift.DeployedImage {
+	deployed := &drift.DeployedImage{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Deployed: pin.Digest, Now: pin.Digest}
+	if ref.Form == image.Tag {
+		deployed.Reference = image.WithTag(ref.Value, pin.Tag)
+		now, err := lookup.Digest(ctx, deployed.Reference)
+		switch {
+		case errors.Is(err, image.ErrNotFound):
+			deployed.Now = ""
+		case err != nil:
+			c.unanswered(w, err)
+			return nil
+		default:
+			deployed.Now = now
+		}
+		if deployed.Now == pin.Digest {
+			return deployed // the tag leads to the digest, so that is there
+		}
+	}
+	_, err := lookup.Digest(ctx, image.Repository(ref.Value)+"@"+pin.Digest)
+	switch {
+	case errors.Is(err, image.ErrNotFound):
+		deployed.Missing = true
+	case err != nil:
+		c.unanswered(w, err)
+		return nil
+	}
+	return deployed
+}
+
+func (c *carrier) unanswered(w *work, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	c.log.Warn("an image could not be checked", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+}
+
+// Images compares what runs in the environments of each pipeline.
+type Images struct {
+	Pipelines []PipelineImages `json:"pipelines"`
+}
+
+// PipelineImages are the images of one pipeline, a row for each repository.
+type PipelineImages struct {
+	Pipeline string     `json:"pipeline"`
+	Images   []ImageRow `json:"images"`
+}
+
+// ImageRow is one repository in every environment that runs it.
+type ImageRow struct {
+	Repository string `json:"repository"`
+	// Differs says that one tag stands for different bytes in two environments.
+	Differs      bool                 `json:"differs"`
+	Environments map[string]ImageCell `json:"environments"`
+}
+
+// ImageCell is what one environment runs.
+type ImageCell struct {
+	Reference string     `json:"reference"`
+	Digest    string     `json:"digest"`
+	PinnedAt  *time.Time `json:"pinnedAt"`
+	Commit    string     `json:"commit"`
+}
+
+// Images reads the records of the selected pipelines. The error names the environments that cannot be read.
+func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error) {
+	works, lost, err := r.deployed(ctx, selection)
+	out := Images{Pipelines: []PipelineImages{}}
+	if err != nil {
+		return out, err
+	}
+	for _, w := range works { // sorted by pipeline
+		if n := len(out.Pipelines); n == 0 || out.Pipelines[n-1].Pipeline != w.target.Pipeline {
+			out.Pipelines = append(out.Pipelines, PipelineImages{Pipeline: w.target.Pipeline, Images: []ImageRow{}})
+		}
+		rows := &out.Pipelines[len(out.Pipelines)-1].Images
+		for _, deployed := range lastImages(w.record) {
+			*rows = add(*rows, w.target.Environment, w.record, deployed)
+		}
+	}
+	for i := range out.Pipelines {
+		rows := out.Pipelines[i].Images
+		slices.SortFunc(rows, func(a, b ImageRow) int { return strings.Compare(a.Repository, b.Repository) })
+		for j := range rows {
+			rows[j].Differs = differs(rows[j].Environments)
+		}
+	}
+	return out, lost
+}
+
+// lastImages are those of the last deployment that was applied completely.
+func lastImages(record *v1alpha1.PipelineSync) []v1alpha1.DeployedImage {
+	for _, deployment := range record.Status.History {
+		if deployment.Outcome == outcomeApplied {
+			return deployment.Images
+		}
+	}
+	return nil
+}
+
+// add puts an image into its row. A repository that a target runs twice by different tags gets a row for each.
+func add(rows []ImageRow, environment string, record *v1alpha1.PipelineSync, deployed v1alpha1.DeployedImage) []ImageRow {
+	if deployed.Digest == "" {
+		return rows // a template, which another program completes
+	}
+	cell := ImageCell{Reference: image.WithTagOrDigest(deployed.Reference, deployed.Tag), Digest: deployed.Digest}
+	for _, pin := range record.Spec.Images {
+		if pin.Reference == deployed.Reference && pin.Digest == deployed.Digest {
+			at := pin.ResolvedAt.UTC()
+			cell.PinnedAt, cell.Commit = &at, pin.Commit
+		}
+	}
+	repository := image.Repository(deployed.Reference)
+	for i := range rows {
+		if _, taken := rows[i].Environments[environment]; rows[i].Repository == repository && !taken {
+			rows[i].Environments[environment] = cell
+			return rows
+		}
+	}
+	return append(rows, ImageRow{Repository: repository, Environments: map[string]ImageCell{environment: cell}})
+}
+
+// differs reports whether one reference has two digests.
+func differs(cells map[string]ImageCell) bool {
+	digests := map[string]string{}
+	for _, cell := range cells {
+		reference, _, _ := strings.Cut(cell.Reference, "@")
+		if other, ok := digests[reference]; ok && other != cell.Digest {
+			return true
+		}
+		digests[reference] = cell.Digest
+	}
+	return false
+}
