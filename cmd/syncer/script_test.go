@@ -247,7 +247,7 @@ func (p *parts) user(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // awaitTimeout bounds what a script waits for; a busy machine needs some seconds.
-const awaitTimeout = 60 * time.Second
+const awaitTimeout = 2 * time.Minute
 
 // await PATTERN COMMAND... runs a command until its output matches. With ! it runs it until it does not.
 func await(ts *testscript.TestScript, neg bool, args []string) {
