@@ -221,6 +221,10 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 		reference = image.WithTag(reference, r.Tag)
 	}
 	r.Digest, err = lookup.Digest(ctx, reference)
+	if _, written, ok := strings.Cut(reference, "@"); ok && err != nil && !errors.Is(err, image.ErrNotFound) {
+		// git names the very bytes: a registry that does not answer cannot make them others, one that lost them can.
+		return image.Resolved{Digest: written}, nil
+	}
 	return r, err
 }
 
