@@ -3,8 +3,11 @@ package apply
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,12 +20,14 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Applied is what an apply left behind.
 type Applied struct {
 	Changes   []manifest.Change // what was carried out, with the objects as the API server returned them
+	Held      []manifest.Change // what waits
 	Inventory []v1alpha1.InventoryEntry
 	Live      Members
 	// Generation of the record's spec that this apply wrote.
@@ -34,7 +39,7 @@ type Applied struct {
 // every earlier one. What was applied is in Applied also when the error is not nil.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	generation, err := c.saveSpec(ctx, plan.request.Target, spec, a.kinds())
+	generation, err := c.saveSpec(ctx, plan.request.Target, spec, a.promises())
 	if err == nil {
 		err = a.run(ctx)
 	}
@@ -51,36 +56,32 @@ type application struct {
 	done      []manifest.Change
 }
 
-// kinds are those of both the old and the new objects: a record that names them finds every member again, whenever the
-// work is interrupted. Kinds of which nothing is left are let go.
-func (a *application) kinds() []schema.GroupKind {
-	var kinds []schema.GroupKind
-	for _, obj := range a.plan.request.Set {
-		kinds = append(kinds, manifest.IDOf(obj).GroupKind())
+// promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
+// the old and the new objects finds every member again, whenever the work is interrupted.
+func (a *application) promises() promises {
+	var p promises
+	add := func(id manifest.ID) {
+		p.kinds = append(p.kinds, id.GroupKind())
+		p.namespaces = append(p.namespaces, id.Namespace)
 	}
-	for _, obj := range a.plan.Members {
-		kinds = append(kinds, manifest.IDOf(obj).GroupKind())
+	for _, s := range a.plan.steps {
+		add(s.change.ID)
 	}
 	for _, entry := range a.inventory {
-		kinds = append(kinds, entryID(entry).GroupKind())
+		add(entryID(entry))
 	}
-	return kinds
+	p.creating = a.plan.intents()
+	return p
 }
 
 func (a *application) run(ctx context.Context) error {
-	byStage := make([][]step, stages)
-	for _, s := range a.plan.steps {
-		switch s.change.Action {
-		case manifest.Create, manifest.Update:
-			at := stageOf(s.change.ID)
-			byStage[at] = append(byStage[at], s)
-		}
-	}
-	for at, steps := range byStage {
+	for steps := range a.groups() {
+		a.plan.holdBack(a.cluster, steps, a.live, false)
+		steps = slices.DeleteFunc(steps, func(s step) bool { return s.change.Action == manifest.Hold })
 		if err := a.stage(ctx, steps); err != nil {
 			return err
 		}
-		if stage(at) == definitions && len(steps) > 0 {
+		if len(steps) > 0 && steps[0].at.stage == definitions {
 			if err := a.awaitKinds(ctx, steps); err != nil {
 				return err
 			}
@@ -89,28 +90,61 @@ func (a *application) run(ctx context.Context) error {
 	return a.prune(ctx)
 }
 
+// groups yields the steps that may be carried out side by side, in their order.
+func (a *application) groups() iter.Seq[[]step] {
+	return func(yield func([]step) bool) {
+		var group []step
+		for _, s := range a.plan.inOrder() {
+			switch s.change.Action {
+			case manifest.Create, manifest.Update, manifest.Replace:
+			default:
+				continue
+			}
+			if s.rendered == nil {
+				continue
+			}
+			if len(group) > 0 && group[0].at != s.at {
+				if !yield(group) {
+					return
+				}
+				group = nil
+			}
+			group = append(group, s)
+		}
+		if len(group) > 0 {
+			yield(group)
+		}
+	}
+}
+
 // stage applies objects side by side.
 func (a *application) stage(ctx context.Context, steps []step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	applied := make([]*unstructured.Unstructured, len(steps))
 	var g errgroup.Group
 	g.SetLimit(fanOut)
-	for i, s := range steps {
+	for i := range steps {
 		g.Go(func() error {
-			applied[i], errs[i] = a.object(ctx, s)
+			applied[i], errs[i] = a.object(ctx, &steps[i])
 			return nil
 		})
 	}
 	_ = g.Wait() // the workers report by slot
 	for i, s := range steps {
-		if errs[i] == nil {
+		held, isHeld := errors.AsType[*heldError](errs[i])
+		switch {
+		case isHeld:
+			s.change.Action, s.change.Held, errs[i] = manifest.Hold, &held.held, nil
+		case errs[i] == nil && s.skipped:
+			a.skip(s)
+		case errs[i] == nil && !s.left:
 			a.record(s, applied[i])
 		}
 	}
 	return joinSorted(errs)
 }
 
-func (a *application) object(ctx context.Context, s step) (*unstructured.Unstructured, error) {
+func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	id := s.change.ID
 	resource, id, err := a.cluster.resourceFor(id)
 	if err != nil {
@@ -129,8 +163,53 @@ func (a *application) object(ctx context.Context, s step) (*unstructured.Unstruc
 			return nil, explain(s.rendered, id, "trying", err)
 		}
 	}
-	applied, err := write(ctx, resource, id, s.rendered)
+	if s.change.Action == manifest.Replace {
+		return a.replace(ctx, resource, id, s)
+	}
+	sent := s.sent
+	if s.guarded {
+		sent = sent.DeepCopy()
+		sent.SetResourceVersion(s.change.Live.GetResourceVersion())
+	}
+	applied, err := write(ctx, resource, id, sent)
+	if s.guarded && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
+		return a.again(ctx, resource, id, s)
+	}
 	return applied, explain(s.rendered, id, "applying", err)
+}
+
+// changedTries bounds how often an object is judged anew that somebody writes all the time.
+const changedTries = 5
+
+// again judges an object anew that changed between the plan and the write: a run may have begun in the meantime.
+func (a *application) again(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	for range changedTries {
+		live, err := get(ctx, resource, id)
+		if err != nil {
+			return nil, explain(s.rendered, id, "reading", err)
+		}
+		if err := a.plan.planner.rejudge(ctx, resource, s, live); err != nil {
+			return nil, err
+		}
+		switch s.change.Action {
+		case manifest.Hold:
+			return nil, &heldError{*s.change.Held}
+		case manifest.None:
+			return live, nil
+		case manifest.Replace:
+			return a.replace(ctx, resource, id, s)
+		}
+		sent := s.sent
+		if live != nil {
+			sent = sent.DeepCopy()
+			sent.SetResourceVersion(live.GetResourceVersion())
+		}
+		applied, err := write(ctx, resource, id, sent)
+		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return applied, explain(s.rendered, id, "applying", err)
+		}
+	}
+	return nil, fmt.Errorf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)
 }
 
 const (
@@ -154,8 +233,21 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	s.change.Want = applied
 	id := s.change.ID
 	a.live[id.Key()] = applied
-	a.inventory[id.Key()] = newEntry(id, a.plan.hashes[id.Key()], applied)
+	entry := newEntry(s, a.plan.hashes[id.Key()], applied)
+	if s.endedRun == "" && s.change.Action == manifest.Update {
+		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
+	}
+	a.inventory[id.Key()] = entry
 	a.done = append(a.done, *s.change)
+}
+
+// skip notes a change that the run under way was not disturbed for.
+func (a *application) skip(s step) {
+	key := s.change.ID.Key()
+	if entry, ok := a.inventory[key]; ok {
+		entry.Skipped = a.plan.hashes[key]
+		a.inventory[key] = entry
+	}
 }
 
 const (
@@ -179,9 +271,9 @@ func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 				last = err.Error()
 				return false, nil
 			}
-			health := HealthOf(live)
-			last = health.Message
-			return health.Status == Healthy && a.served(live), nil
+			verdict := a.cluster.judge.Health(live)
+			last = verdict.Message
+			return verdict.Status == health.Healthy && a.served(live), nil
 		})
 		if err != nil {
 			return fmt.Errorf("%s: waiting until it is established: %w (%s)", id, err, last)
@@ -211,16 +303,28 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 	return true
 }
 
-// prune deletes the objects that git no longer has, the last stage first. What a stage could not delete keeps the
-// stages that it may need.
+// prune deletes the objects that git no longer has, in the reverse order of an apply. What could not be deleted keeps
+// what it may need.
 func (a *application) prune(ctx context.Context) error {
-	for at := workloads; at >= definitions; at-- {
+	steps := a.plan.inOrder()
+	slices.Reverse(steps)
+	running := slices.IndexFunc(steps, func(s step) bool { return s.change.Held != nil && s.change.Held.Reason == manifest.HeldRunning })
+	for len(steps) > 0 {
+		end := slices.IndexFunc(steps, func(s step) bool { return s.at != steps[0].at })
+		if end < 0 {
+			end = len(steps)
+		}
 		var errs []error
-		for _, s := range a.plan.steps {
-			if s.change.Action != manifest.Prune || stageOf(s.change.ID) != at {
+		for _, s := range steps[:end] {
+			if s.change.Action != manifest.Prune {
 				continue
 			}
-			if err := a.cluster.remove(ctx, a.plan.request.Target, s.change.Live); err != nil {
+			if running >= 0 {
+				// A run began since the plan was made, and its change is held: it needs what it was started with.
+				s.change.Hold(manifest.HeldInUse, "a run that began in the meantime may need it")
+				continue
+			}
+			if err := a.cluster.remove(ctx, a.plan.request.Target, s.change.Live, a.plan.request.Rules.Propagation); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -231,6 +335,7 @@ func (a *application) prune(ctx context.Context) error {
 		if err := joinSorted(errs); err != nil {
 			return err
 		}
+		steps = steps[end:]
 	}
 	return nil
 }
@@ -239,9 +344,13 @@ func (a *application) prune(ctx context.Context) error {
 // status, wrote the object at the same moment.
 const removeTries = 5
 
-// remove deletes a member of a target's own ApplySet, in the background. It is judged as it is now, and the delete asks
+// remove deletes a member of a target's own ApplySet. It is judged as it is now, and the delete asks
 // for that very state: an object that somebody took over, made anew or marked to be kept stays.
-func (c *Cluster) remove(ctx context.Context, target Target, member *unstructured.Unstructured) error {
+func (c *Cluster) remove(ctx context.Context, target Target, member *unstructured.Unstructured, how v1alpha1.Propagation) error {
+	propagation := metav1.DeletePropagationBackground
+	if how == v1alpha1.Foreground {
+		propagation = metav1.DeletePropagationForeground
+	}
 	resource, id, err := c.resourceFor(manifest.IDOf(member))
 	if meta.IsNoMatchError(err) {
 		return nil // the kind is gone, and the object with it
@@ -258,7 +367,7 @@ func (c *Cluster) remove(ctx context.Context, target Target, member *unstructure
 		if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
 			return nil
 		}
-		if err = deleteExactly(ctx, resource, live); err == nil || apierrors.IsNotFound(err) {
+		if err = deleteExactly(ctx, resource, live, propagation); err == nil || apierrors.IsNotFound(err) {
 			return nil
 		}
 		if !apierrors.IsConflict(err) {
@@ -268,12 +377,13 @@ func (c *Cluster) remove(ctx context.Context, target Target, member *unstructure
 	return explain(member, id, "pruning", err)
 }
 
-func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
-	uid, version, background := live.GetUID(), live.GetResourceVersion(), metav1.DeletePropagationBackground
+// deleteExactly deletes an object in the very state in which it was judged.
+func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
+	uid, version := live.GetUID(), live.GetResourceVersion()
 	_, err := request(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, resource.Delete(ctx, live.GetName(), metav1.DeleteOptions{
 			Preconditions:     &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
-			PropagationPolicy: &background,
+			PropagationPolicy: &propagation,
 		})
 	})
 	return err
@@ -281,12 +391,13 @@ func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live
 
 func (a *application) result() Applied {
 	manifest.SortChanges(a.done)
-	return Applied{Changes: a.done, Inventory: sortedInventory(a.inventory), Live: a.live}
+	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: sortedInventory(a.inventory), Live: a.live}
 }
 
 // Remove deletes every object of a target that is no longer in git. The caller has judged that it may. Objects with prune
 // disabled stay.
-func (c *Cluster) Remove(ctx context.Context, plan *Plan) error {
+func (c *Cluster) Remove(ctx context.Context, plan *Plan) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	return a.prune(ctx)
+	err := a.prune(ctx)
+	return a.result(), err
 }

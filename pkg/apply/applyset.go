@@ -14,14 +14,34 @@ import (
 // Labels and annotations of the ApplySet specification (KEP-3659): the record is the parent, and every applied object
 // is a member. kubectl and other tools read the inventory by them.
 const (
-	labelParent           = "applyset.kubernetes.io/id"
-	labelMember           = "applyset.kubernetes.io/part-of"
-	annotationTooling     = "applyset.kubernetes.io/tooling"
-	annotationKinds       = "applyset.kubernetes.io/contains-group-kinds"
-	tooling               = "syncer/" + v1alpha1.Version
-	annotationNoPrune     = v1alpha1.Group + "/prune"
-	annotationNoPruneWhen = "disabled"
+	labelParent          = "applyset.kubernetes.io/id"
+	labelMember          = "applyset.kubernetes.io/part-of"
+	annotationTooling    = "applyset.kubernetes.io/tooling"
+	annotationKinds      = "applyset.kubernetes.io/contains-group-kinds"
+	annotationNamespaces = "applyset.kubernetes.io/additional-namespaces"
+	tooling              = "syncer/" + v1alpha1.Version
+	annotationNoPrune    = v1alpha1.Group + "/prune"
 )
+
+// promises are what a record says of objects before they are applied.
+type promises struct {
+	kinds      []schema.GroupKind
+	namespaces []string
+	creating   string // see annotationCreating
+}
+
+// annotations of the record in which the promises stand; own is the record's namespace.
+func (p promises) annotations(own string) map[string]string {
+	namespaces := slices.DeleteFunc(slices.Sorted(slices.Values(p.namespaces)), func(name string) bool { return name == "" || name == own })
+	out := map[string]string{annotationTooling: tooling, annotationKinds: formatKinds(p.kinds)}
+	if len(namespaces) > 0 {
+		out[annotationNamespaces] = strings.Join(slices.Compact(namespaces), ",")
+	}
+	if p.creating != "" {
+		out[annotationCreating] = p.creating
+	}
+	return out
+}
 
 // MemberLabel is the label that marks an object as a member of a target's ApplySet.
 func MemberLabel(namespace string, target Target) (key, value string) {

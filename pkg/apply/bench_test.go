@@ -96,7 +96,7 @@ func (b *bench) connectBy(through func(*rest.Config)) *apply.Cluster {
 	config := b.plane.Config()
 	config.QPS = -1
 	through(config)
-	cluster, err := apply.Connected(config, b.records)
+	cluster, err := apply.Connected(config, apply.Options{Namespace: b.records})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -6,15 +6,18 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -29,15 +32,27 @@ type Options struct {
 	// Namespace holds the records.
 	Namespace string
 	UserAgent string
+	// AllowExec lets the kubeconfig run a program for its credentials.
+	AllowExec bool
+	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
+	Judge *health.Judge
 }
 
 // Cluster is a connection to one API server. It is safe for concurrent use.
 type Cluster struct {
 	namespace string
-	client    dynamic.Interface
-	kinds     kinds
+	config    *rest.Config
+	own       dynamic.Interface // acts as syncer: records and what belongs to them
+	client    dynamic.Interface // acts as account: the objects of targets
+	kinds     *kinds
+	hashKey   *hashKey
+	judge     *health.Judge
 
-	hashKey hashKey
+	server  *Cluster // whose account this one acts as; nil: it acts as syncer itself
+	account string
+
+	mu     sync.Mutex
+	acting map[string]*Cluster // by account
 }
 
 // requestTimeout bounds a single request. The API server's own limit for a mutating request is 60 s.
@@ -59,14 +74,34 @@ func Connect(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
+	if config.ExecProvider != nil && !options.AllowExec {
+		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
+	}
 	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	return connect(config, options.Namespace)
+	return connect(config, options)
 }
 
-func connect(config *rest.Config, namespace string) (*Cluster, error) {
+func connect(config *rest.Config, options Options) (*Cluster, error) {
+	client, err := dynamicClient(config)
+	if err != nil {
+		return nil, err
+	}
+	quick := rest.CopyConfig(config)
+	quick.Timeout = discoveryTimeout
+	discover, err := discovery.NewDiscoveryClientForConfig(quick)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	return &Cluster{
+		namespace: options.Namespace, config: config, own: client, client: client, kinds: &kinds{client: discover},
+		hashKey: &hashKey{}, judge: options.Judge, acting: map[string]*Cluster{},
+	}, nil
+}
+
+func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
@@ -75,14 +110,11 @@ func connect(config *rest.Config, namespace string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	quick := rest.CopyConfig(config)
-	quick.Timeout = discoveryTimeout
-	discover, err := discovery.NewDiscoveryClientForConfig(quick)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
-	}
-	return &Cluster{namespace: namespace, client: client, kinds: kinds{client: discover}}, nil
+	return client, nil
 }
+
+// Health judges a live object.
+func (c *Cluster) Health(obj *unstructured.Unstructured) health.Health { return c.judge.Health(obj) }
 
 // Namespace is where the records are.
 func (c *Cluster) Namespace() string { return c.namespace }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -62,6 +63,8 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 		return nil
 	case meta.IsNoMatchError(err):
 		return fmt.Errorf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion)
+	case isEndingNamespace(err):
+		return fmt.Errorf("%s: namespace %s is being deleted; syncer tries again when it is gone", id, id.Namespace)
 	case isMissingNamespace(err, id.Namespace):
 		return fmt.Errorf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace)
 	case apierrors.IsForbidden(err):
@@ -136,11 +139,22 @@ func isMissingNamespace(err error, namespace string) bool {
 	return details.Kind == "namespaces" && details.Name == namespace
 }
 
+// isEndingNamespace reports whether nothing can be made in a namespace because it is being deleted.
+func isEndingNamespace(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+}
+
 // immutable are the API server's own words for a field that no update may change (k8s.io/apimachinery
 // api/validation.FieldImmutableErrorMsg, and those of Secrets, ConfigMaps, StatefulSets and CEL rules).
 var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed`)
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
+
+// IsPermanent reports whether an error is one that only a change of git or of the cluster can mend. Under server-side
+// apply the API server answers 500 for manifests that do not fit their schema, such as a duplicate key of a list.
+func IsPermanent(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsInternalError(err) || meta.IsNoMatchError(err)
+}
 
 // joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
 func joinSorted(errs []error) error {

@@ -36,7 +36,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			inside.letGo(configMaps, "hangs")
 		})
 		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: " + doomed + "}\n"))
-		wantError(t, err, "ConfigMap/"+doomed+"/late: ", "because it is being terminated")
+		wantError(t, err, "ConfigMap/"+doomed+"/late: ", "is being deleted")
 		if strings.Contains(err.Error(), "Role") {
 			t.Error("it is taken for RBAC")
 		}

@@ -58,7 +58,7 @@ func (c *Cluster) inventoryKey(ctx context.Context, create bool) ([]byte, error)
 }
 
 func (c *Cluster) readKey(ctx context.Context) ([]byte, error) {
-	resource, _, err := c.resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
+	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Cluster) createKey(ctx context.Context) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	resource, _, err := c.resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
+	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
 	if err != nil {
 		return nil, err
 	}

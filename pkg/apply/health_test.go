@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 )
 
 // sparkApp is an application that the lab runs for some seconds.
@@ -34,7 +34,7 @@ spec:
 
 func TestHealth(t *testing.T) {
 	const (
-		healthy, inProgress, failed = apply.Healthy, apply.InProgress, apply.Failed
+		healthy, inProgress, failed = health.Healthy, health.InProgress, health.Failed
 
 		spark     = "apiVersion: sparkoperator.k8s.io/v1beta2\nkind: SparkApplication\n"
 		scheduled = "apiVersion: sparkoperator.k8s.io/v1beta2\nkind: ScheduledSparkApplication\n"
@@ -48,7 +48,7 @@ func TestHealth(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		object    string
-		want      apply.HealthStatus
+		want      health.Status
 		completed bool
 		message   string
 	}{
@@ -96,7 +96,7 @@ func TestHealth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := apply.HealthOf(obj)
+			got := new(health.Judge).Health(obj)
 			if got.Status != c.want || got.Completed != c.completed || !strings.Contains(got.Message, c.message) || got.Message == "" && c.want != healthy {
 				t.Errorf("got %+v", got)
 			}
@@ -119,8 +119,8 @@ spec:
 `, sparkApp("once", 1), backfill("job", 1), "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n"))
 	applied := b.sync(set)
 	for _, obj := range applied.Live {
-		if health := apply.HealthOf(obj); obj.GetKind() != "CronJob" && health.Status != apply.InProgress {
-			t.Errorf("%s is %+v at once", obj.GetName(), health)
+		if verdict := b.cluster.Health(obj); obj.GetKind() != "CronJob" && verdict.Status != health.InProgress {
+			t.Errorf("%s is %+v at once", obj.GetName(), verdict)
 		}
 	}
 	completed := map[string]bool{}
@@ -130,9 +130,9 @@ spec:
 			t.Fatal(err)
 		}
 		for _, obj := range live {
-			health := apply.HealthOf(obj)
-			completed[obj.GetName()] = health.Completed
-			if health.Status != apply.Healthy {
+			verdict := b.cluster.Health(obj)
+			completed[obj.GetName()] = verdict.Completed
+			if verdict.Status != health.Healthy {
 				return false
 			}
 		}

@@ -10,10 +10,14 @@ import (
 func (c *Cluster) Install(ctx context.Context, set manifest.Set) ([]manifest.Change, error) {
 	plan := &Plan{request: Request{Set: set}, hashes: map[manifest.Key]string{}}
 	p := planner{cluster: c, plan: plan, brings: BroughtBy(set)}
+	plan.planner = &p
 	if err := p.objects(ctx, nil); err != nil {
 		return nil, err
 	}
 	plan.sort()
+	if err := p.order(); err != nil {
+		return nil, err
+	}
 	a := application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
 	err := a.run(ctx)
 	return plan.Changes, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 )
 
 // backfill is a Job that the lab runs for some seconds; spec lines come first in its spec.
@@ -31,7 +32,7 @@ spec:
 func (b *bench) ended(resource schema.GroupVersionResource, name string) func() bool {
 	return func() bool {
 		live := b.get(resource, b.namespace, name)
-		return live == nil || apply.HealthOf(live).Completed
+		return live == nil || b.cluster.Health(live).Completed
 	}
 }
 
@@ -89,7 +90,7 @@ func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("long", 600))
 	b.sync(set)
-	b.eventually("the job runs", func() bool { return apply.HealthOf(b.get(jobs, b.namespace, "long")).Status == apply.Healthy })
+	b.eventually("the job runs", func() bool { return b.cluster.Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy })
 	b.delete(jobs, b.namespace, "long")
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "long") == nil })
 	if got := actions(b.plan(set).Changes); got != "Create Job/long (drifted)" {
@@ -102,8 +103,8 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 	set := b.set(join(backfill("long", 600), sparkApp("stream", 600)))
 	b.sync(set)
 	b.eventually("both run", func() bool {
-		return apply.HealthOf(b.get(jobs, b.namespace, "long")).Status == apply.Healthy &&
-			apply.HealthOf(b.get(sparkApps, b.namespace, "stream")).Status == apply.Healthy
+		return b.cluster.Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy &&
+			b.cluster.Health(b.get(sparkApps, b.namespace, "stream")).Status == health.Healthy
 	})
 	for _, e := range b.requests(func() { b.sync(set) }) {
 		if isWrite(e) && e.Object.Resource != records.Resource || isDryRun(e) {

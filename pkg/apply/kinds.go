@@ -47,6 +47,16 @@ func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error)
 	return mapping, err
 }
 
+// anyVersion maps a kind in the given version where that is served, and else in the version that the server prefers.
+func (k *kinds) anyVersion(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	mapping, err := k.resource(gvk)
+	if meta.IsNoMatchError(err) && gvk.Version != "" {
+		gvk.Version = ""
+		mapping, err = k.resource(gvk)
+	}
+	return mapping, err
+}
+
 func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	var versions []string
 	if gvk.Version != "" {

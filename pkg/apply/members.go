@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,21 +22,26 @@ import (
 // Members are the live objects that carry a target's member label.
 type Members map[manifest.Key]*unstructured.Unstructured
 
-// Members lists a target's live objects by label, one request for each kind that its record names. Deleted ones that
-// wait for a finalizer are among them. An object that carries the label and was never applied by syncer is not a
-// member: people copy objects with their labels, and the endpoints controller copies those of a Service.
+// Members lists a target's live objects by label, one request for each kind and namespace that its record names. Deleted
+// ones that wait for a finalizer are among them. An object that carries the label and was never applied by syncer is not
+// a member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
-	return c.members(ctx, target, memberKinds(record, nil))
+	return c.members(ctx, target, record, nil)
 }
 
-func (c *Cluster) members(ctx context.Context, target Target, kinds []schema.GroupVersionKind) (Members, error) {
-	lists := make([][]unstructured.Unstructured, len(kinds)) // each worker owns one slot
+func (c *Cluster) members(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (Members, error) {
+	places, err := c.places(memberKinds(record, set), memberNamespaces(c.namespace, record, set))
+	if err != nil {
+		return nil, fmt.Errorf("looking for the objects of %s: %w", target, err)
+	}
+	_, id := MemberLabel(c.namespace, target)
+	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(fanOut)
-	for i, kind := range kinds {
+	for i, at := range places {
 		g.Go(func() (err error) {
-			if lists[i], err = c.membersOf(gctx, target, kind); err != nil {
-				return fmt.Errorf("listing the %s objects of %s: %w", kind.Kind, target, err)
+			if lists[i], err = c.list(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: labelMember + "=" + id}); err != nil {
+				return fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)
 			}
 			return nil
 		})
@@ -53,16 +60,46 @@ func (c *Cluster) members(ctx context.Context, target Target, kinds []schema.Gro
 	return members, nil
 }
 
-// membersOf lists the members of one kind, in the given version where that is served. A kind that is gone took its
-// objects with it.
-func (c *Cluster) membersOf(ctx context.Context, target Target, kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
-	_, id := MemberLabel(c.namespace, target)
-	for range 2 {
-		mapping, err := c.kinds.resource(kind)
-		if meta.IsNoMatchError(err) && kind.Version != "" {
-			kind.Version = ""
-			mapping, err = c.kinds.resource(kind)
+// place is where objects of one kind are looked for; an empty namespace is the whole cluster.
+type place struct {
+	kind      schema.GroupVersionKind
+	namespace string
+}
+
+// places asks for no more than the rights to the namespaces that a target is in. Where syncer acts as itself and there
+// are several, one question for all is cheaper.
+func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string) ([]place, error) {
+	var out []place
+	for _, kind := range kinds {
+		namespaced, err := c.isNamespaced(kind)
+		switch {
+		case meta.IsNoMatchError(err):
+			continue // a kind that is gone took its objects with it
+		case err != nil:
+			return nil, err
+		case !namespaced || len(namespaces) > 1 && c.account == "":
+			out = append(out, place{kind: kind})
+		default:
+			for _, namespace := range namespaces {
+				out = append(out, place{kind, namespace})
+			}
 		}
+	}
+	return out, nil
+}
+
+func (c *Cluster) isNamespaced(kind schema.GroupVersionKind) (bool, error) {
+	mapping, err := c.kinds.anyVersion(kind)
+	if err != nil {
+		return false, err
+	}
+	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// list lists objects of a kind, in the given version where that is served. Of a kind that is gone there are none.
+func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namespace string, options metav1.ListOptions) ([]unstructured.Unstructured, error) {
+	for range 2 {
+		mapping, err := c.kinds.anyVersion(kind)
 		if meta.IsNoMatchError(err) {
 			return nil, nil
 		}
@@ -70,7 +107,7 @@ func (c *Cluster) membersOf(ctx context.Context, target Target, kind schema.Grou
 			return nil, err
 		}
 		list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-			return c.client.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: labelMember + "=" + id})
+			return c.client.Resource(mapping.Resource).Namespace(namespace).List(ctx, options)
 		})
 		if err == nil {
 			return list.Items, nil
@@ -81,6 +118,28 @@ func (c *Cluster) membersOf(ctx context.Context, target Target, kind schema.Grou
 		c.kinds.forget() // it was served when this client last asked
 	}
 	return nil, nil
+}
+
+// memberNamespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those
+// that its record promised before it applied them.
+func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
+	names := map[string]bool{}
+	if record != nil {
+		for name := range strings.SplitSeq(record.Annotations[annotationNamespaces], ",") {
+			names[name] = true
+		}
+		for _, entry := range record.Status.Inventory {
+			names[entry.Namespace] = true
+		}
+	}
+	for _, obj := range set {
+		names[cmp.Or(obj.GetNamespace(), defaultNamespace)] = true
+	}
+	delete(names, "")
+	if len(names) == 0 {
+		names[own] = true
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // memberKinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its
@@ -170,7 +229,7 @@ func (c *Cluster) parentOf(ctx context.Context, id string) (owner, namespace str
 		return owner, ""
 	}
 	for _, where := range []string{c.namespace, metav1.NamespaceAll} {
-		list, err := c.client.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: labelParent + "=" + id})
+		list, err := c.own.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: labelParent + "=" + id})
 		if err != nil || len(list.Items) != 1 {
 			continue
 		}

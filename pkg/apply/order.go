@@ -16,11 +16,11 @@ const (
 	policies  // what admission asks of later objects
 	settings  // what pods read and run as
 	workloads // everything else
-	stages    // how many there are
+	gates     // webhooks and policies, which judge what comes after them
 )
 
-// early are the kinds that go before workloads.
-var early = map[schema.GroupKind]stage{
+// staged are the kinds that go before or after workloads.
+var staged = map[schema.GroupKind]stage{
 	crdKind:       definitions,
 	namespaceKind: namespaces,
 
@@ -41,10 +41,18 @@ var early = map[schema.GroupKind]stage{
 	{Kind: "Service"}:                                                settings,
 	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: settings,
 	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        settings,
+
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     gates,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   gates,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy"}:        gates,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: gates,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}:          gates,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}:   gates,
+	{Group: "apiregistration.k8s.io", Kind: "APIService"}:                             gates,
 }
 
 func stageOf(id manifest.ID) stage {
-	if s, ok := early[id.GroupKind()]; ok {
+	if s, ok := staged[id.GroupKind()]; ok {
 		return s
 	}
 	return workloads

@@ -10,8 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -28,6 +30,7 @@ type Request struct {
 	Full bool
 	// ReadOnly leaves the cluster as it is, bookkeeping included.
 	ReadOnly bool
+	Rules    Rules
 }
 
 // Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
@@ -37,6 +40,8 @@ type Plan struct {
 	Members Members
 
 	request Request
+	planner *planner
+	judge   *health.Judge
 	steps   []step // Changes with what Apply needs beside them
 	hashes  map[manifest.Key]string
 }
@@ -44,7 +49,18 @@ type Plan struct {
 type step struct {
 	change   *manifest.Change
 	rendered *unstructured.Unstructured // as git says; nil for a prune
+	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
+	guarded  bool                       // the write asks for the very state that was judged
+
+	at      position
+	after   []manifest.Key // of the set, by annotation
+	outside []manifest.ID  // of others, by annotation
+
+	left     bool   // the object stays as it is although git says otherwise
+	skipped  bool   // the change is part of the next run
+	gone     bool   // it ran, and is not to run again
+	endedRun string // the run that had ended when the change was judged
 }
 
 // fanOut is how many requests one target has under way at once.
@@ -60,17 +76,30 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
-	members, err := c.members(ctx, req.Target, memberKinds(req.Record, req.Set))
+	members, err := c.members(ctx, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}}
-	p := planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set))}
+	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
+	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set))}
+	plan.planner = p
 	if err := p.objects(ctx, key); err != nil {
 		return nil, err
 	}
-	p.prunes()
+	if err := p.prunes(); err != nil {
+		return nil, err
+	}
 	plan.sort()
+	if err := p.order(); err != nil {
+		return nil, err
+	}
+	if err := p.lookOutside(ctx); err != nil {
+		return nil, err
+	}
+	plan.holdBack(c, plan.inOrder(), plan.Members, true)
+	if err := p.keepInUse(ctx); err != nil {
+		return nil, err
+	}
 	return plan, nil
 }
 
@@ -144,16 +173,24 @@ func (p *planner) noteGround() {
 
 // mayPass reports whether a refused dry run may pass once earlier stages are in the cluster.
 func (p *planner) mayPass(id manifest.ID, err error) bool {
-	if isMissingNamespace(err, id.Namespace) {
+	if isMissingNamespace(err, id.Namespace) || isEndingNamespace(err) {
 		return p.brings.namespaces[id.Namespace]
 	}
 	return p.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && p.quotas[id.Namespace]
 }
 
+// rejudge judges the object of a step again, in a newer state.
+func (p *planner) rejudge(ctx context.Context, resource dynamic.ResourceInterface, s *step, live *unstructured.Unstructured) error {
+	change := s.change
+	*change = manifest.Change{ID: change.ID, Action: manifest.Create, Live: live, Want: s.rendered, Drifted: change.Drifted}
+	*s = step{change: change, rendered: s.rendered, sent: s.rendered, at: s.at, after: s.after}
+	return p.compare(ctx, resource, s, p.recorded[change.ID.Key()])
+}
+
 func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, hash string) (step, error) {
 	resource, id, err := p.cluster.resourceFor(manifest.IDOf(obj))
 	change := &manifest.Change{ID: id, Action: manifest.Create, Want: obj}
-	s := step{change: change, rendered: obj}
+	s := step{change: change, rendered: obj, sent: obj}
 	if meta.IsNoMatchError(err) && p.brings.kinds[id.GroupKind()] {
 		s.deferred = true
 		change.ID = p.brings.scoped(id)
@@ -164,14 +201,13 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	}
 	entry, isRecorded := p.recorded[id.Key()]
 	applied := isRecorded && entry.Hash == hash
-	live := p.plan.Members[id.Key()]
-	change.Live = live
-	if applied && (!p.plan.request.Full && untouched(live, entry) || live == nil && entry.MayBeGone()) {
+	change.Live = p.plan.Members[id.Key()]
+	if p.atRest(ctx, &s, entry, hash) {
 		change.Action = manifest.None
 		return s, nil
 	}
 	change.Drifted = applied
-	if live == nil {
+	if change.Live == nil {
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
 		}
@@ -179,19 +215,69 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 			return step{}, err
 		}
 	}
+	return s, p.compare(ctx, resource, &s, entry)
+}
+
+// compare decides what becomes of an object that is not known to be at rest, from its live state and a dry run.
+func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterface, s *step, entry v1alpha1.InventoryEntry) error {
+	change, obj, id := s.change, s.rendered, s.change.ID
 	if change.Live != nil {
+		if isDisabled(change.Live) {
+			change.Action, change.Drifted, s.left = manifest.None, false, true
+			return nil
+		}
 		change.Action = manifest.Update
+		if change.Live.GetDeletionTimestamp() != nil {
+			change.Action = manifest.Replace // it has to be gone first
+			return nil
+		}
+		s.sent, s.guarded = p.plan.request.Rules.yield(id, obj, change.Live)
 	}
-	change.Want, err = dryRun(ctx, resource, id, obj)
-	if err != nil && p.mayPass(id, err) {
+	var err error
+	change.Want, err = dryRun(ctx, resource, id, s.sent)
+	if err == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() {
+		// Somebody wrote the object since it was read: what they wrote is no difference that an apply would make.
+		if change.Live, err = get(ctx, resource, id); err != nil {
+			return explain(obj, id, "reading", err)
+		}
+		if change.Live == nil {
+			change.Action = manifest.Create
+		}
+		change.Want, err = dryRun(ctx, resource, id, s.sent)
+	}
+	switch {
+	case err == nil:
+		judge(change)
+	case p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
-		return s, nil
+		return nil
+	case change.Live != nil && isImmutableOnly(err) && mayReplace(obj):
+		change.Action, change.Want = manifest.Replace, obj
+		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj))
+	default:
+		return explain(obj, id, "trying", err)
 	}
-	if err != nil {
-		return step{}, explain(obj, id, "trying", err)
+	return p.respect(s, entry)
+}
+
+// atRest reports whether nothing is to be done to an object, from what is recorded of it and from its live state, if it
+// is a member.
+func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryEntry, hash string) bool {
+	live, applied := s.change.Live, entry.Hash == hash && hash != ""
+	switch {
+	case isDisabled(s.rendered) || isDisabled(live):
+		s.left = true
+	case live == nil:
+		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered))
+		s.gone = ran || p.ranAlready(ctx, s.change.ID, hash)
+		return s.gone
+	case entry.Skipped == hash:
+		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
+	default:
+		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.judge.Run(live), entry)
+		return applied && !p.plan.request.Full && untouched(live, entry) && live.GetDeletionTimestamp() == nil && !rerun
 	}
-	judge(change)
-	return s, nil
+	return true
 }
 
 // judge decides what a dry run's result means.
@@ -200,6 +286,7 @@ func judge(change *manifest.Change) {
 		return
 	}
 	change.Fields = manifest.Diff(change.Live, change.Want)
+	change.Taken = taken(change)
 	if len(change.Fields) > 0 {
 		return
 	}
@@ -215,29 +302,28 @@ func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) b
 	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
 }
 
-// lifetimes are the fields that say how long an object stays when it has run to its end.
-var lifetimes = map[schema.GroupKind][]string{
-	{Group: "batch", Kind: "Job"}:                             {"spec", "ttlSecondsAfterFinished"},
-	{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}: {"spec", "timeToLiveSeconds"},
-}
-
-// removesItself reports whether an object is deleted by its own controller when it has run. Applying it again when it
-// is gone would run it again.
-func removesItself(obj *unstructured.Unstructured) bool {
-	field, ok := lifetimes[manifest.IDOf(obj).GroupKind()]
-	if !ok {
-		return false
+// taken lists the fields of a change that another manager owns.
+func taken(change *manifest.Change) []manifest.Taken {
+	var out []manifest.Taken
+	for _, field := range change.Fields {
+		path, err := manifest.ParsePath(field.Path)
+		if err != nil || field.From == nil || field.To == nil {
+			continue
+		}
+		if manager, ok := manifest.ManagerOf(change.Live, path, FieldManager); ok {
+			out = append(out, manifest.Taken{Path: field.Path, Manager: manager.Name})
+		}
 	}
-	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, field...)
-	return found
+	return out
 }
 
 // prunes adds the members that are no longer in the set.
-func (p *planner) prunes() {
+func (p *planner) prunes() error {
 	inSet := map[manifest.Key]bool{}
 	for _, s := range p.plan.steps {
 		inSet[s.change.ID.Key()] = true
 	}
+	var errs []error
 	for key, live := range p.plan.Members {
 		if inSet[key] {
 			continue
@@ -246,14 +332,28 @@ func (p *planner) prunes() {
 		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
 		if keeps(live) || live.GetDeletionTimestamp() != nil {
 			change.Action = manifest.None
+		} else if err := p.respectPrune(change); err != nil {
+			errs = append(errs, err)
 		}
 		p.plan.steps = append(p.plan.steps, step{change: change})
 	}
+	return joinSorted(errs)
 }
 
 // keeps reports whether an object says that it outlives its place in git.
 func keeps(obj *unstructured.Unstructured) bool {
-	return obj.GetAnnotations()[annotationNoPrune] == annotationNoPruneWhen
+	return obj.GetAnnotations()[annotationNoPrune] == disabled || isDisabled(obj)
+}
+
+// Terminating says which objects that left git are being deleted and do not go.
+func (p *Plan) Terminating() []string {
+	var out []string
+	for _, s := range p.steps {
+		if s.rendered == nil && s.change.Live.GetDeletionTimestamp() != nil {
+			out = append(out, terminating(s.change.Live))
+		}
+	}
+	return out
 }
 
 func (p *Plan) sort() {
@@ -265,14 +365,29 @@ func (p *Plan) sort() {
 	}
 }
 
-// Leave takes the drifted objects out of what an apply does, and returns them: they stay as somebody made them, to be
-// reported.
-func (p *Plan) Leave() []manifest.Change {
+// inOrder returns the steps in the order in which they are carried out.
+func (p *Plan) inOrder() []step {
+	steps := slices.Clone(p.steps)
+	slices.SortStableFunc(steps, func(a, b step) int {
+		switch {
+		case a.at.before(b.at):
+			return -1
+		case b.at.before(a.at):
+			return 1
+		}
+		return 0
+	})
+	return steps
+}
+
+// Leave takes drifted objects out of what an apply does, those that which picks, and returns them: they stay as somebody
+// made them, to be reported.
+func (p *Plan) Leave(which func(manifest.Change) bool) []manifest.Change {
 	var left []manifest.Change
 	for _, s := range p.steps {
-		if s.change.Drifted && s.change.Action != manifest.None {
+		if s.change.Drifted && s.change.Action != manifest.None && which(*s.change) {
 			left = append(left, *s.change)
-			s.change.Action = manifest.None
+			s.change.Action, s.change.Held = manifest.None, nil
 		}
 	}
 	return left
@@ -280,9 +395,22 @@ func (p *Plan) Leave() []manifest.Change {
 
 // Pending lists the changes that an apply would carry out.
 func (p *Plan) Pending() []manifest.Change {
+	return p.changes(func(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold })
+}
+
+// Held lists the changes that wait.
+func (p *Plan) Held() []manifest.Change {
+	held := p.changes(func(a manifest.Action) bool { return a == manifest.Hold })
+	for i := range held {
+		held[i].Held.Hash = p.hashes[held[i].ID.Key()]
+	}
+	return held
+}
+
+func (p *Plan) changes(which func(manifest.Action) bool) []manifest.Change {
 	var out []manifest.Change
 	for _, s := range p.steps {
-		if s.change.Action != manifest.None {
+		if which(s.change.Action) {
 			out = append(out, *s.change)
 		}
 	}
@@ -302,9 +430,22 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 			continue
 		}
 		inSet[id.Key()] = true
-		if live := p.Members[id.Key()]; live != nil && s.change.Action == manifest.None && !s.change.Drifted {
-			before, entry := entries[id.Key()], newEntry(id, p.hashes[id.Key()], live)
+		before := entries[id.Key()]
+		live := p.Members[id.Key()]
+		switch {
+		case s.gone:
+			entry := newEntry(s, p.hashes[id.Key()], s.rendered)
+			entry.Completed, entry.Fields = true, before.Fields
+			entries[id.Key()] = entry
+		case s.skipped:
+			before.Skipped = p.hashes[id.Key()]
+			if before.Name != "" {
+				entries[id.Key()] = before
+			}
+		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
+			entry := newEntry(s, p.hashes[id.Key()], live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
+			entry.EndedRun = before.EndedRun
 			entries[id.Key()] = entry
 		}
 	}
@@ -314,7 +455,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 			delete(entries, key) // gone from git and from the cluster
 			continue
 		}
-		if live != nil && !entry.Completed && HealthOf(live).Completed {
+		if live != nil && !entry.Completed && p.judge.Health(live).Completed {
 			entry.Completed = true
 			entries[key] = entry
 		}
@@ -322,11 +463,17 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	return entries
 }
 
-func newEntry(id manifest.ID, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
-	return v1alpha1.InventoryEntry{
+func newEntry(s step, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+	id := s.change.ID
+	entry := v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
 		Hash:      hash,
 		Fields:    manifest.OwnedFields(live, FieldManager),
-		Ephemeral: removesItself(live),
+		Ephemeral: health.RemovesItself(live),
+		EndedRun:  s.endedRun,
 	}
+	if entry.Ephemeral || health.RunsToCompletion(id.GroupKind()) {
+		entry.Spec = specHash(s.rendered)
+	}
+	return entry
 }

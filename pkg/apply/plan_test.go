@@ -37,7 +37,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 		t.Errorf("touched: %v", got)
 	}
 
-	left := plan.Leave()
+	left := plan.Leave(func(manifest.Change) bool { return true })
 	if len(left) != 1 || left[0].ID.Name != "edited" || len(plan.Pending()) != 0 {
 		t.Errorf("left %s, pending %s", actions(left), actions(plan.Pending()))
 	}

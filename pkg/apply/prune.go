@@ -19,12 +19,12 @@ type PruneLimit struct {
 // of the plan may be applied, because a set that lost many objects at once is more likely a mistake than a wish.
 func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	var doomed []manifest.ID
-	kept := p.generated()
+	kept, held := p.generated(), p.heldPrunes()
 	for _, s := range p.steps {
 		switch {
-		case s.change.Action != manifest.Prune:
+		case s.rendered != nil || s.change.Action == manifest.None || held[s.change.ID.Key()]:
 		case limit.Disabled:
-			s.change.Action = manifest.None
+			s.change.Action, s.change.Held = manifest.None, nil
 		case !kept[generatedName(s.change.ID)]:
 			doomed = append(doomed, s.change.ID)
 		}
@@ -48,6 +48,20 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 		return nil
 	}
 	return refused
+}
+
+// heldPrunes are the prunes that an earlier pass allowed and that wait since.
+func (p *Plan) heldPrunes() map[manifest.Key]bool {
+	held := map[manifest.Key]bool{}
+	if p.request.Record != nil {
+		for _, h := range p.request.Record.Status.Held {
+			if h.Action == string(manifest.Prune) {
+				id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+				held[id.Key()] = true
+			}
+		}
+	}
+	return held
 }
 
 // generatedSuffix is what kustomize's generators append: a hash of ten letters and digits, none of which make words.

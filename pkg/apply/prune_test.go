@@ -251,7 +251,7 @@ func TestFailedPruneKeepsTheEarlierStages(t *testing.T) {
 			return refusing{inner, http.MethodDelete, "/configmaps/one"}
 		})
 	})
-	err := b.cluster.Remove(b.ctx, b.plan(nil))
+	_, err := b.cluster.Remove(b.ctx, b.plan(nil))
 	wantError(t, err, "ConfigMap/"+b.namespace+"/one: pruning: ")
 	if b.get(configMaps, b.namespace, "two") != nil {
 		t.Error("an object beside the failed one is still there")
@@ -282,7 +282,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	b.sync(b.set(join(settings("one", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n")))
 	other := b.other("neighbour")
 	other.sync(other.set(settings("neighbour", "1")))
-	if err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+	if _, err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
 		t.Fatal(err)
 	}
 	if b.get(configMaps, b.namespace, "one") != nil {
@@ -303,7 +303,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if b.get(configMaps, b.namespace, "neighbour") == nil || other.record() == nil {
 		t.Error("another target lost something")
 	}
-	if err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+	if _, err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
 		t.Errorf("removing what is gone: %v", err)
 	}
 }

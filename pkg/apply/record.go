@@ -42,7 +42,7 @@ func (c *Cluster) records(context.Context) (dynamic.ResourceInterface, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.client.Resource(mapping.Resource).Namespace(c.namespace), nil
+	return c.own.Resource(mapping.Resource).Namespace(c.namespace), nil
 }
 
 // isUninstalled tells the 404 for the record's kind, which was served when this client last asked, from the one for a
@@ -116,10 +116,10 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 
 // saveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
 // then on a crash loses neither a pin nor an object.
-func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, kinds []schema.GroupKind) (generation int64, err error) {
+func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, p promises) (generation int64, err error) {
 	record := recordObject(c.namespace, target)
 	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
-	record.SetAnnotations(map[string]string{annotationTooling: tooling, annotationKinds: formatKinds(kinds)})
+	record.SetAnnotations(p.annotations(c.namespace))
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
 	if err != nil {
 		return 0, fmt.Errorf("writing the record of %s: %w", target, err)
@@ -135,7 +135,7 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.Pip
 // CreateRecord makes the record of a target that has none, before anything of it is applied. It returns the generation
 // of the spec.
 func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec) (int64, error) {
-	return c.saveSpec(ctx, target, spec, nil)
+	return c.saveSpec(ctx, target, spec, promises{})
 }
 
 // SaveStatus writes what syncer saw of a target.

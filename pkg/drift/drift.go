@@ -22,6 +22,9 @@ const (
 	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
 	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
 
+	NotRerun Kind = "NotRerun" // a run ended, its spec was changed since, and its operator has not run it again
+	Held     Kind = "Held"     // a change that git made waits
+
 	TagMoved     Kind = "TagMoved"     // a tag stands for other bytes now than it did when it was deployed
 	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
 )
@@ -86,6 +89,10 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 	for _, change := range changes {
 		base := Finding{Pipeline: pipeline, Environment: environment, Object: change.ID}
 		switch {
+		case change.Action == manifest.Hold && !change.Drifted:
+			base.Kind, base.Severity = Held, Info
+			base.Message = fmt.Sprintf("%s waits for its change: %s", change.ID, change.Held.Message)
+			findings = append(findings, base)
 		case change.Action == manifest.Prune:
 			base.Kind, base.Severity = Orphaned, Warning
 			base.Message = fmt.Sprintf("%s is no longer in git; the next sync deletes it", change.ID)
@@ -102,6 +109,14 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 	}
 	Sort(findings)
 	return findings
+}
+
+// NotRerunOf is the finding for an object that was changed after it had run to its end, and not run again.
+func NotRerunOf(pipeline, environment string, id manifest.ID) Finding {
+	return Finding{
+		Pipeline: pipeline, Environment: environment, Kind: NotRerun, Severity: Warning, Object: id,
+		Message: fmt.Sprintf("%s was changed after its run had ended, and its operator has not run it again; set `rerun: OnChange` in pipeline.yaml, or delete it so that syncer creates it again", id),
+	}
 }
 
 func modified(f Finding, change manifest.Change, field manifest.FieldChange, self string) Finding {

@@ -154,3 +154,23 @@ func keyedElement(set map[string]any, item any) (map[string]any, bool) {
 	}
 	return nil, false
 }
+
+// Owns reports whether a manager owns a field by server-side apply.
+func Owns(obj *unstructured.Unstructured, path Path, manager string) bool {
+	for _, entry := range managedFields(obj) {
+		if entry.Manager == manager && entry.Operation == "Apply" && entry.Subresource == "" && holds(entry.FieldsV1, obj.Object, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// LastWrite is when a manager's server-side apply changed an object last, to the second.
+func LastWrite(obj *unstructured.Unstructured, manager string) (time.Time, bool) {
+	for _, entry := range managedFields(obj) {
+		if entry.Manager == manager && entry.Operation == "Apply" && entry.Subresource == "" {
+			return entry.Time, true
+		}
+	}
+	return time.Time{}, false
+}

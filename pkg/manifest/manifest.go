@@ -196,6 +196,42 @@ type Change struct {
 	Live    *unstructured.Unstructured // nil: not in the cluster, or not read because nothing changed
 	Want    *unstructured.Unstructured // nil: no longer in git
 	Fields  []FieldChange              // what differs between Live and Want; Secret values are masked
+	// Held says why the change waits; nil unless Action is Hold.
+	Held *Held
+	// Taken are the fields that git sets and that the change takes from another manager.
+	Taken []Taken
+}
+
+// Held says why a change waits.
+type Held struct {
+	Action  Action // what waits
+	Reason  HoldReason
+	Message string // what is waited for, as a clause: "SparkApplication/etl/daily is RUNNING"
+	For     []ID   // the objects whose state has to change first
+	Hash    string // of what git says of the object; empty for a prune
+}
+
+// Hold makes a change wait.
+func (c *Change) Hold(reason HoldReason, message string, on ...ID) {
+	c.Held = &Held{Action: c.Action, Reason: reason, Message: message, For: on}
+	c.Action = Hold
+}
+
+// HoldReason says in one word why a change waits.
+type HoldReason string
+
+const (
+	HeldRunning     HoldReason = "Running"     // the object does work that the change would throw away
+	HeldDependency  HoldReason = "Dependency"  // what the object depends on is not there or not healthy yet
+	HeldInUse       HoldReason = "InUse"       // something that stays still needs what would be deleted
+	HeldHealth      HoldReason = "Health"      // a pipeline that it depends on is not healthy yet
+	HeldTerminating HoldReason = "Terminating" // the object is being deleted, and has to be gone before it can be made anew
+)
+
+// Taken is a field that was taken from another manager.
+type Taken struct {
+	Path    string `json:"path"`
+	Manager string `json:"manager"`
 }
 
 // SortChanges orders changes as every report prints them.

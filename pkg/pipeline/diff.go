@@ -3,9 +3,12 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -43,22 +46,44 @@ func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error
 	var plan *apply.Plan
 	var err error
 	if w.err == nil && w.overlay == "" || overlayGone && c.allowed[w.target] {
-		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, ReadOnly: true})
-	} else {
+		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, ReadOnly: true, Rules: w.rules()})
+	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)
 	}
-	if pending, ok := errors.AsType[*pendingError](err); ok {
-		result.Result, result.Message = Held, pending.Error()
+	if wait, ok := errors.AsType[*waitError](err); ok {
+		result.Result, result.Message = Held, wait.Error()
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	left := plan.Leave() // what changed in the cluster is drift and not what this revision changes
+	// What changed in the cluster is drift and not what this revision changes.
+	left := plan.Leave(func(manifest.Change) bool { return true })
 	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
-	result.Changes = changeResults(plan.Pending(), true)
-	if len(result.Changes) > 0 {
+	held := plan.Held()
+	result.Changes = changeResults(slices.Concat(plan.Pending(), held), true)
+	switch {
+	case len(held) > 0:
+		result.Result, result.Message = Held, waits(held)
+	case len(result.Changes) > 0:
 		result.Result = Applied
 	}
 	return nil
+}
+
+// waits says what the held changes of a plan wait for.
+func waits(held []manifest.Change) string {
+	running := map[manifest.Key]bool{}
+	for _, change := range held {
+		if change.Held.Reason == manifest.HeldRunning {
+			running[change.ID.Key()] = true
+		}
+	}
+	switch len(running) {
+	case 0:
+		return plural(len(held), "change") + " would wait"
+	case 1:
+		return "this change waits for 1 running job"
+	}
+	return fmt.Sprintf("this change waits for %d running jobs", len(running))
 }

@@ -22,7 +22,7 @@ type found struct {
 }
 
 type pipelineSettings struct {
-	v1alpha1.PipelineOverride
+	v1alpha1.PipelineSettings
 	err error
 }
 
@@ -118,5 +118,5 @@ func (p *found) read(files fs.FS, file, environment string) pipelineSettings {
 		}
 		p.decoded[file] = decoded
 	}
-	return pipelineSettings{PipelineOverride: decoded.For(environment)}
+	return pipelineSettings{PipelineSettings: decoded.For(environment)}
 }

@@ -75,9 +75,14 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 			}
 			known[record.Spec.Pipeline] = true
 			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, record.Spec.Pipeline) {
+				acting, err := cluster.As(record.Spec.ServiceAccount)
+				if err != nil {
+					errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
+					continue
+				}
 				works = append(works, &work{
 					target:      apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					environment: environment, cluster: cluster, record: record,
+					environment: environment, cluster: acting, record: record,
 				})
 			}
 		}
@@ -99,11 +104,12 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if err != nil {
 		return err
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Full: true, ReadOnly: true})
+	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Full: true, ReadOnly: true, Rules: at.rules()})
 	if err != nil {
 		return err
 	}
 	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, plan.Changes, apply.FieldManager)
+	result.Drift = append(result.Drift, notRerun(w, plan)...)
 	images := c.checkImages(ctx, at, w.record.Spec.Images)
 	for i := range images {
 		images[i].Time = recordedSince(w.record, images[i])

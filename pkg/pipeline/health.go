@@ -9,22 +9,24 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// health is how a target's objects are, taken together.
-type health struct {
-	status  apply.HealthStatus
-	message string // names the objects that are not healthy; "" when all are
-	missing bool   // an object is not in the cluster
+// targetHealth is how a target's objects are, taken together.
+type targetHealth struct {
+	status  health.Status
+	message string        // names the objects that are not healthy; "" when all are
+	missing bool          // an object is not in the cluster
+	waiting []manifest.ID // the objects that may yet become healthy
 }
 
 // healthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
-func healthOf(inventory []v1alpha1.InventoryEntry, live apply.Members) health {
-	worst := apply.Healthy
+func healthOf(cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) targetHealth {
+	h := targetHealth{status: health.Healthy}
 	var waiting, failed, missing []string
 	for _, entry := range inventory {
-		id := manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
+		id := entryID(entry)
 		obj, ok := live[id.Key()]
 		if !ok {
 			if !entry.MayBeGone() {
@@ -32,20 +34,26 @@ func healthOf(inventory []v1alpha1.InventoryEntry, live apply.Members) health {
 			}
 			continue
 		}
-		switch h := apply.HealthOf(obj); h.Status {
-		case apply.InProgress:
-			waiting = append(waiting, fmt.Sprintf("%s: %s", id, h.Message))
-		case apply.Failed:
-			failed = append(failed, fmt.Sprintf("%s: %s", id, h.Message))
+		switch verdict := cluster.Health(obj); verdict.Status {
+		case health.InProgress:
+			waiting = append(waiting, fmt.Sprintf("%s: %s", id, verdict.Message))
+			h.waiting = append(h.waiting, id)
+		case health.Failed:
+			failed = append(failed, fmt.Sprintf("%s: %s", id, verdict.Message))
 		}
 	}
 	switch {
 	case len(failed)+len(missing) > 0:
-		worst = apply.Failed
+		h.status = health.Failed
 	case len(waiting) > 0:
-		worst = apply.InProgress
+		h.status = health.InProgress
 	}
-	return health{status: worst, message: shorten(slices.Concat(failed, missing, waiting)), missing: len(missing) > 0}
+	h.message, h.missing = shorten(slices.Concat(failed, missing, waiting)), len(missing) > 0
+	return h
+}
+
+func entryID(entry v1alpha1.InventoryEntry) manifest.ID {
+	return manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
 }
 
 // shorten keeps a condition's message readable however many objects it names.
@@ -59,17 +67,17 @@ func shorten(parts []string) string {
 
 const healthPoll = time.Second
 
-// health judges a target after its apply, and waits for it to be healthy where the user asked for that.
-func (c *carrier) health(ctx context.Context, w *work, applied apply.Applied, applyErr error) (health, error) {
-	h := healthOf(applied.Inventory, applied.Live)
+// judgeHealth judges a target after its apply, and waits for it to be healthy where the user asked for that.
+func (c *carrier) judgeHealth(ctx context.Context, w *work, applied apply.Applied, applyErr error) (targetHealth, error) {
+	h := healthOf(w.cluster, applied.Inventory, applied.Live)
 	if c.options.Wait == 0 || applyErr != nil {
 		return h, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.options.Wait)
+	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
 	tick := time.NewTicker(healthPoll)
 	defer tick.Stop()
-	for h.status == apply.InProgress {
+	for h.status == health.InProgress {
 		select {
 		case <-ctx.Done():
 			return h, fmt.Errorf("not healthy after %s: %s", c.options.Wait, h.message)
@@ -79,9 +87,9 @@ func (c *carrier) health(ctx context.Context, w *work, applied apply.Applied, ap
 		if err != nil {
 			return h, err
 		}
-		h = healthOf(applied.Inventory, live)
+		h = healthOf(w.cluster, applied.Inventory, live)
 	}
-	if h.status == apply.Failed {
+	if h.status == health.Failed {
 		return h, fmt.Errorf("not healthy: %s", h.message)
 	}
 	return h, nil

@@ -28,6 +28,8 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 		}
 	}
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
+	alarms := newAlarms()
+	defer alarms.stop()
 	var last source.Snapshot
 	for ctx.Err() == nil {
 		snap, err := r.source.Fetch(ctx)
@@ -36,15 +38,34 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 			snap = last
 		}
 		if snap.Commit != "" {
-			r.pass(ctx, snap, last, options)
+			r.pass(ctx, snap, last, options, alarms)
 			last = snap
 		}
-		pause(ctx, r.Config.Source.Interval.Duration)
+		r.rest(ctx, last, options, alarms)
 	}
 	return nil
 }
 
-func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options SyncOptions) {
+// rest waits for the next poll, and in the meantime carries out the targets whose wait is over.
+func (r *Runner) rest(ctx context.Context, last source.Snapshot, options SyncOptions, alarms *alarms) {
+	next := time.NewTimer(jittered(r.Config.Source.Interval.Duration))
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			return
+		case target := <-alarms.rang:
+			alarms.clear(target)
+			only := options
+			only.Selection = Selection{Pipelines: []string{target.Pipeline}, Environments: []string{target.Environment}}
+			r.pass(ctx, last, last, only, alarms)
+		}
+	}
+}
+
+func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options SyncOptions, alarms *alarms) {
 	if snap.Commit != last.Commit {
 		r.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
 	}
@@ -52,8 +73,21 @@ func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options S
 		r.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
 	}
 	snap.Rewound = ""
-	if _, err := r.carry(ctx, snap, options); err != nil {
+	options.due = r.retries.due
+	pass, err := r.carry(ctx, snap, options)
+	if err != nil {
 		r.failed(ctx, err)
+	}
+	if pass == nil || ctx.Err() != nil {
+		return
+	}
+	for i := range pass.Targets {
+		target := &pass.Targets[i]
+		if target.skipped {
+			continue
+		}
+		alarms.set(ctx, target.Target(), target.until)
+		r.retries.note(target.Target(), snap.Commit, target.failure, r.Config.Source.Interval.Duration)
 	}
 }
 
@@ -83,12 +117,6 @@ func (r *Runner) failed(ctx context.Context, err error) {
 	r.log.Error("pass failed", "error", err)
 }
 
-func pause(ctx context.Context, interval time.Duration) {
-	interval += rand.N(interval/jitterShare + 1)
-	timer := time.NewTimer(interval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+func jittered(interval time.Duration) time.Duration {
+	return interval + rand.N(interval/jitterShare+1)
 }

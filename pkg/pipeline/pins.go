@@ -91,7 +91,7 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 	}
 	ask, waiting := d.sort()
 	if len(waiting) > 0 {
-		return decision{}, &pendingError{from: d.promotion.from, waiting: waiting}
+		return decision{}, awaitsPromotion(d.promotion.from, waiting)
 	}
 	if len(ask) > 0 {
 		if err := d.look(ctx, ask); err != nil {

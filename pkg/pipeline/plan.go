@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,6 +30,8 @@ type work struct {
 	overlay     string // "": git no longer has this target
 	settings    pipelineSettings
 	fields      []image.Field
+	ignore      []apply.Ignore
+	level       int // how long the chain of targets is that it depends on
 
 	plain manifest.Set      // what git says, tags as written
 	refs  []image.Reference // its image references
@@ -37,6 +41,7 @@ type work struct {
 // agenda is what one pass has to do, sorted by target.
 type agenda struct {
 	works    []*work
+	others   []*work        // targets that were not selected
 	deployed map[string]int // how many targets each environment has, selected or not
 	retired  []*work        // targets that left git before, and whose records are still there
 	lost     []error        // environments whose cluster cannot be reached, or whose records cannot be read
@@ -70,6 +75,8 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 			}
 			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, w.target.Pipeline) {
 				a.works = append(a.works, w)
+			} else {
+				a.others = append(a.others, w)
 			}
 		}
 	}
@@ -79,6 +86,7 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
 	a.render(&r.rendered)
 	a.claim()
+	a.orderByDependency()
 	return a, nil
 }
 
@@ -137,7 +145,10 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 			continue // not meant for this environment
 		}
 		w := r.newWork(p, environment, snap)
-		w.cluster, w.record = cluster, record
+		w.record = record
+		if w.cluster, err = cluster.As(w.settings.ServiceAccount); err != nil {
+			return works, err
+		}
 		delete(byPipeline, p.name)
 		switch {
 		case record != nil && record.Spec.Owner != r.Config.Name:
@@ -152,9 +163,13 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 	}
 	for name, record := range byPipeline {
 		if record.Spec.Owner == r.Config.Name {
+			acting, err := cluster.As(record.Spec.ServiceAccount)
+			if err != nil {
+				return works, err
+			}
 			works = append(works, &work{
 				target:      apply.Target{Pipeline: name, Environment: environment.Name},
-				environment: environment, cluster: cluster, record: record, snapshot: snap,
+				environment: environment, cluster: acting, record: record, snapshot: snap,
 			})
 		}
 	}
@@ -169,6 +184,9 @@ func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap sourc
 	}
 	if w.err = w.settings.err; w.err == nil {
 		w.fields, w.err = imageFields(w.settings.Images.Fields)
+	}
+	if w.err == nil {
+		w.ignore, w.err = ignoreRules(w.settings.Ignore)
 	}
 	if from := environment.Images.PromoteFrom; w.err == nil && from != "" && w.policy() == v1alpha1.Track {
 		w.err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", settingsFile, environment.Name, from)
@@ -198,6 +216,29 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 		}
 	}
 	return out, nil
+}
+
+func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
+	out := make([]apply.Ignore, len(rules))
+	for i, rule := range rules {
+		out[i] = apply.Ignore{Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name, Managers: rule.Managers}
+		for n, text := range rule.Paths {
+			path, err := manifest.ParsePath(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: ignore[%d].paths[%d]: %w", settingsFile, i, n, err)
+			}
+			out[i].Paths = append(out[i].Paths, path)
+		}
+	}
+	return out, nil
+}
+
+// rules are how the objects of a target are changed.
+func (w *work) rules() apply.Rules {
+	return apply.Rules{
+		OnRunning: cmp.Or(w.settings.OnRunning, w.environment.OnRunning), Rerun: w.settings.Rerun,
+		Propagation: w.environment.Prune.Propagation, Ignore: w.ignore,
+	}
 }
 
 // renderings are the sets of one commit, by overlay, so that a daemon at rest renders nothing. Sets are never changed in
@@ -254,7 +295,7 @@ func (a *agenda) claim() {
 	for _, w := range a.works {
 		for _, obj := range w.plain {
 			id := manifest.IDOf(obj)
-			at := place{w.cluster, id.Key()}
+			at := place{w.cluster.Server(), id.Key()}
 			ids[id.Key()] = id
 			claims[at] = append(claims[at], w)
 		}
@@ -283,16 +324,32 @@ func (w *work) owns(key manifest.Key) bool {
 	})
 }
 
-// waves puts an agenda in order: an environment goes before those that promote from it, and within one the targets that
-// bring namespaces or kinds go before those that may need them.
+// waves puts an agenda in order: an environment goes before those that promote from it, a target before those that
+// depend on it, and those that bring namespaces or kinds before those that may need them.
 func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
-	waves := make([][]*work, 2*len(config.Environments))
+	type place struct {
+		depth, level int
+		later        bool
+	}
+	at := func(w *work) place {
+		return place{config.PromotionDepth(w.environment.Name), w.level, !apply.BroughtBy(w.plain).Any()}
+	}
+	byPlace := map[place][]*work{}
 	for _, w := range a.works {
-		wave := 2*config.PromotionDepth(w.environment.Name) + 1
-		if apply.BroughtBy(w.plain).Any() {
-			wave--
+		byPlace[at(w)] = append(byPlace[at(w)], w)
+	}
+	order := slices.SortedFunc(maps.Keys(byPlace), func(x, y place) int {
+		if order := cmp.Or(cmp.Compare(x.depth, y.depth), cmp.Compare(x.level, y.level)); order != 0 || x.later == y.later {
+			return order
 		}
-		waves[wave] = append(waves[wave], w)
+		if y.later {
+			return -1
+		}
+		return 1
+	})
+	waves := make([][]*work, len(order))
+	for i, p := range order {
+		waves[i] = byPlace[p]
 	}
 	return waves
 }
@@ -301,7 +358,7 @@ func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
 func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
 	for _, w := range a.works {
-		sets[w.cluster] = append(sets[w.cluster], w.plain)
+		sets[w.cluster.Server()] = append(sets[w.cluster.Server()], w.plain)
 	}
 	out := map[*apply.Cluster]apply.Brings{}
 	for cluster, all := range sets {

@@ -17,15 +17,13 @@ import (
 // allowPromotion is the commit trailer that lets references through which the other environment never deployed.
 var allowPromotion = regexp.MustCompile(`(?mi)^Syncer-Allow-Promotion:[ \t]*(\S+)[ \t]*$`)
 
-// pendingError says which references wait for a deployment in the environment that they are promoted from. It is no
-// failure: what runs goes on running.
-type pendingError struct {
-	from    string
-	waiting []string // one sentence for each reference
-}
-
-func (e *pendingError) Error() string {
-	return fmt.Sprintf("waiting for promotion from %s: %s", e.from, strings.Join(e.waiting, "; "))
+// awaitsPromotion says which references wait for a deployment in the environment that they are promoted from, in one
+// sentence each.
+func awaitsPromotion(from string, waiting []string) *waitError {
+	return &waitError{
+		reason:  v1alpha1.ConditionPromotionPending,
+		message: fmt.Sprintf("waiting for promotion from %s: %s", from, strings.Join(waiting, "; ")),
+	}
 }
 
 // promotion gives digests from the healthy deployments of another environment.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -104,7 +106,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 			return c.fail(ctx, w, w.err)
 		}
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record})
+	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Rules: w.rules()})
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}
@@ -112,9 +114,16 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 		result.Result, result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+w.environment.Name
 		return nil
 	}
-	result.Changes = changeResults(plan.Pending(), false)
-	if err := w.cluster.Remove(ctx, plan); err != nil {
+	if limit := w.environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.allowed[w.target] {
+		return c.fail(ctx, w, &apply.PruneRefusedError{Target: w.target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
+	}
+	applied, err := w.cluster.Remove(ctx, plan)
+	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
+	if err != nil {
 		return c.fail(ctx, w, err)
+	}
+	if len(applied.Held) > 0 {
+		return c.holdRemoval(ctx, w, result, applied)
 	}
 	if err := c.retire(ctx, w); err != nil {
 		return err
@@ -122,6 +131,23 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	result.Result = Applied
 	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", plural(len(result.Changes), "object"))
 	return nil
+}
+
+// holdRemoval keeps the record of a removed target while something of it still runs.
+func (c *carrier) holdRemoval(ctx context.Context, w *work, result *TargetResult, applied apply.Applied) error {
+	o := outcome{inventory: applied.Inventory, held: c.heldChanges(w.record.Status.Held, applied.Held)}
+	o.health = healthOf(w.cluster, applied.Inventory, applied.Live)
+	result.Result, result.until = Held, alarmFor(w, applied.Held)
+	result.Message = "it is no longer in git: " + heldMessage(o.held)
+	return c.save(ctx, w, o)
+}
+
+func idsOf(changes []manifest.Change) []manifest.ID {
+	ids := make([]manifest.ID, len(changes))
+	for i, change := range changes {
+		ids[i] = change.ID
+	}
+	return ids
 }
 
 // retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.

@@ -71,7 +71,9 @@ func (r *Runner) readRecord(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	w.cluster = cluster
+	if w.cluster, err = cluster.As(w.settings.ServiceAccount); err != nil {
+		return err
+	}
 	if w.record, err = cluster.Record(ctx, w.target); errors.Is(err, apply.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}

@@ -37,6 +37,10 @@ type TargetResult struct {
 	Error       string         `json:"error"`
 	Message     string         `json:"message"`
 
+	failure error // behind Error
+	skipped bool  // it failed before and is not due yet
+	// until is what a held target waits for.
+	until *alarm
 	// Owner is who pipeline.yaml says to call.
 	Owner string `json:"-"`
 	// Drift is what was found to differ from the commit last applied, and left alone.
@@ -54,6 +58,17 @@ type ChangeResult struct {
 	Action manifest.Action `json:"action"`
 	// Fields is there in a diff only.
 	Fields []manifest.FieldChange `json:"fields,omitzero"`
+	// Held says why the change waits; it is there with the action Hold.
+	Held *HeldResult `json:"held,omitempty"`
+	// Taken lists the fields that were taken from other managers.
+	Taken []manifest.Taken `json:"taken,omitempty"`
+}
+
+// HeldResult says what waits and what for.
+type HeldResult struct {
+	Action  manifest.Action     `json:"action"`
+	Reason  manifest.HoldReason `json:"reason"`
+	Message string              `json:"message"`
 }
 
 // ImageResult is one image reference of a target and the digest that it runs by; the digest is empty where a template

@@ -17,6 +17,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -49,6 +50,7 @@ type Runner struct {
 
 	source   *source.Repository
 	registry *image.Registry
+	judge    *health.Judge
 	log      *slog.Logger
 	progress func(Progress)
 	now      func() time.Time
@@ -59,7 +61,8 @@ type Runner struct {
 	clusters map[v1alpha1.Cluster]*apply.Cluster
 	looked   map[look]time.Time // when a tag was last looked at
 
-	checks *checks // nil in a command that runs once
+	checks  *checks // nil in a command that runs once
+	retries retries
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -104,12 +107,16 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	judge, err := health.New(judgedKinds(config.Kinds))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	registry, err := image.NewRegistry(registryHosts(config.Registries))
 	if err != nil {
 		return nil, err
 	}
 	r := &Runner{
-		Config: config, source: repository, registry: registry,
+		Config: config, source: repository, registry: registry, judge: judge,
 		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{},
 	}
@@ -146,6 +153,14 @@ func registryHosts(registries []v1alpha1.Registry) []image.Host {
 		hosts[i] = image.Host{Name: r.Host, PlainHTTP: r.PlainHTTP, Mirror: r.Mirror, CAFile: r.CAFile, CredentialsFile: r.CredentialsFile}
 	}
 	return hosts
+}
+
+func judgedKinds(kinds []v1alpha1.Kind) []health.Kind {
+	out := make([]health.Kind, len(kinds))
+	for i, k := range kinds {
+		out[i] = health.Kind{Group: k.Group, Kind: k.Kind, Running: k.Running, Healthy: k.Healthy, Failed: k.Failed}
+	}
+	return out
 }
 
 // resolvePaths makes the paths of a configuration absolute, so that a command works from any folder.
@@ -196,7 +211,7 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 	}
 	c, err := apply.Connect(apply.Options{
 		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
-		Namespace: r.Config.Namespace, UserAgent: r.agent,
+		Namespace: r.Config.Namespace, UserAgent: r.agent, AllowExec: environment.Cluster.AllowExec, Judge: r.judge,
 	})
 	if err != nil {
 		return nil, err

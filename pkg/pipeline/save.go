@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -27,20 +29,26 @@ type outcome struct {
 	allowed    bool  // a commit trailer allowed prunes
 	err        error // why not all of them were
 	generation int64 // of the record's spec, where this pass wrote it
-	health     health
+	health     targetHealth
 	inventory  []v1alpha1.InventoryEntry
 	drift      []drift.Finding
 	images     []v1alpha1.DeployedImage
 	changes    []manifest.Change // that were carried out
 	checked    bool              // drift holds what registries say of the images, too
 	allowedBy  string            // whose trailer let references through that were never promoted
-	pending    *pendingError     // what the target is held for
+
+	wait        *waitError            // why the whole target is held
+	held        []v1alpha1.HeldChange // what waits of the target
+	released    bool                  // only changes that were held were carried out
+	contested   []v1alpha1.Contest
+	terminating []string // objects that left git and do not go
 }
 
 // Outcomes of a deployment in a record's history.
 const (
 	outcomeApplied = "Applied"
 	outcomeFailed  = "Failed"
+	outcomeHeld    = "Held" // in part
 )
 
 // keptDeployments bounds a record's history.
@@ -78,13 +86,14 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
 	}
-	if o.attempted || o.err != nil || o.pending != nil {
+	if o.attempted || o.err != nil || o.wait != nil {
 		status.LastAttemptedCommit = w.snapshot.Commit
 	}
 	c.setHeld(w, &status, o)
-	if o.pending != nil {
+	if o.wait != nil {
 		return status
 	}
+	status.Contested = o.contested
 	if o.attempted {
 		status.History = c.history(w, before.History, o)
 	}
@@ -101,22 +110,35 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 		}
 		setDrifted(&status)
 	}
-	setHealth(&status, o)
+	c.setHealth(w, &status, o)
 	return status
 }
 
 // setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
 func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	reason, message := "NothingHeld", ""
-	if o.pending != nil {
-		reason, message = v1alpha1.ConditionPromotionPending, o.pending.Error()
+	switch {
+	case o.err != nil:
+		o.held = status.Held // what waited goes on waiting
+	case o.wait == nil:
+		status.Held = o.held
+	}
+	switch {
+	case o.wait != nil:
+		reason, message = o.wait.reason, o.wait.message
 		if status.LastAppliedCommit == "" {
 			setCondition(status, v1alpha1.ConditionReady, false, reason, message)
 		}
+	case len(o.held) > 0:
+		reason, message = heldReason(o.held), heldMessage(o.held)
 	}
-	setCondition(status, v1alpha1.ConditionHeld, o.pending != nil, reason, message)
+	setCondition(status, v1alpha1.ConditionHeld, message != "", reason, message)
 	if w.environment.Images.PromoteFrom != "" {
-		setCondition(status, v1alpha1.ConditionPromotionPending, o.pending != nil, reason, message)
+		promotion := o.wait != nil && reason == v1alpha1.ConditionPromotionPending
+		if !promotion {
+			reason, message = "NothingHeld", ""
+		}
+		setCondition(status, v1alpha1.ConditionPromotionPending, promotion, reason, message)
 	}
 }
 
@@ -126,7 +148,7 @@ func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
 	stale := slices.ContainsFunc(o.changes, func(change manifest.Change) bool {
 		return change.Action == manifest.Update && change.ID.Kind == "SparkApplication"
 	})
-	if o.err != nil || o.health.status != apply.Healthy || stale || len(status.History) == 0 {
+	if o.err != nil || o.health.status != health.Healthy || stale || len(status.History) == 0 {
 		return
 	}
 	if last := status.History[0]; last.HealthyAt == nil && last.Outcome == outcomeApplied {
@@ -136,7 +158,13 @@ func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
 	}
 }
 
-func setHealth(status *v1alpha1.PipelineSyncStatus, o outcome) {
+// defaultHealthTimeout is how long a deployment may take to become healthy where pipeline.yaml says nothing.
+const defaultHealthTimeout = 10 * time.Minute
+
+// setHealth says how the target is, by the rules of kstatus.
+func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+	timeout := cmp.Or(w.settings.HealthTimeout.Duration, defaultHealthTimeout)
+	rivals := contestMessage(o.contested, c.now())
 	switch {
 	case o.err != nil && passes(o.err):
 		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
@@ -146,11 +174,24 @@ func setHealth(status *v1alpha1.PipelineSyncStatus, o outcome) {
 		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
 		setCondition(status, v1alpha1.ConditionReconciling, false, reasonOf(o.err), "")
 		setCondition(status, v1alpha1.ConditionStalled, true, reasonOf(o.err), o.err.Error())
-	case o.health.status == apply.Healthy:
-		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", "every object is as git says and healthy")
+	case rivals != "":
+		setCondition(status, v1alpha1.ConditionReady, false, "Contested", rivals)
+		setCondition(status, v1alpha1.ConditionReconciling, false, "Contested", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
+	case o.health.status == health.Healthy:
+		message := "every object is as git says and healthy"
+		if len(o.held) > 0 {
+			message = "every object is healthy; " + plural(len(o.held), "change") + " held"
+		}
+		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(append([]string{message}, o.terminating...)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
-	case o.health.status == apply.InProgress:
+	case o.health.status == health.InProgress && len(status.History) > 0 && c.now().Sub(status.History[0].Time.Time) > timeout:
+		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.message)
+		setCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
+		setCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "HealthTimeout", message)
+	case o.health.status == health.InProgress:
 		setCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.message)
 		setCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.message)
 		setCondition(status, v1alpha1.ConditionStalled, false, "Progressing", "")
@@ -213,9 +254,12 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 		Time: metav1.NewTime(c.now().UTC().Truncate(time.Second)), Outcome: outcomeApplied, Images: o.images,
 		AllowedBy: o.allowedBy,
 	}
-	if o.err != nil {
+	switch {
+	case o.err != nil:
 		entry.Outcome = outcomeFailed
-	} else {
+	case len(o.held) > 0:
+		entry.Outcome = outcomeHeld
+	default:
 		entry.Set = setHash(o.inventory)
 	}
 	if len(before) > 0 {
@@ -224,11 +268,15 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 		if last.Outcome == outcomeApplied && last.Set == entry.Set && o.err == nil {
 			return before
 		}
-		if last.Commit == entry.Commit && last.Outcome == outcomeFailed {
+		if last.Commit == entry.Commit && last.Outcome != outcomeApplied {
 			entry.Number, before = last.Number, before[1:]
-			if o.err != nil {
-				entry.Time = last.Time // the same failure again says nothing new
+			if last.Outcome == entry.Outcome {
+				entry.Time = last.Time // the same again says nothing new
 			}
+		} else if last.Outcome == outcomeHeld && o.released {
+			// Other commits came in the meantime; what goes out now is what that one said.
+			entry.Number, entry.Commit, entry.Author, entry.Subject = last.Number, last.Commit, last.Author, last.Subject
+			before = before[1:]
 		}
 	}
 	entry.RollbackOf = returnsTo(entry, before)
@@ -284,7 +332,7 @@ func (c *carrier) fail(ctx context.Context, w *work, failure error) error {
 	} else if w.record.Spec.Owner != c.Config.Name {
 		return failure // the record is somebody else's
 	} else {
-		o.inventory = w.record.Status.Inventory
+		o.inventory, o.held, o.contested = w.record.Status.Inventory, w.record.Status.Held, w.record.Status.Contested
 	}
 	if err := c.save(ctx, w, o); err != nil {
 		return errors.Join(failure, err)

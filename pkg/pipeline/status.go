@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 )
 
 // Status is what runs where.
@@ -67,13 +68,13 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 		s.Message = err.Error()
 		return s
 	}
-	h := healthOf(recorded.Inventory, live)
+	h := healthOf(w.cluster, recorded.Inventory, live)
 	touched := apply.Touched(recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.
 	ready := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionReady)
-	failed := ready != nil && ready.Status != "True" && ready.Reason != "Progressing" && ready.Reason != "Unhealthy"
+	failed := ready != nil && ready.Status != "True" && ready.Reason != "Progressing" && ready.Reason != "Unhealthy" && ready.Reason != "HealthTimeout"
 	if failed {
 		parts = append(parts, ready.Message)
 	}
@@ -81,7 +82,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	if held := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionHeld); s.Held && !failed {
 		parts = append(parts, held.Message)
 	}
-	s.Ready = !failed && h.status == apply.Healthy && recorded.LastAppliedCommit != ""
+	s.Ready = !failed && h.status == health.Healthy && recorded.LastAppliedCommit != ""
 	if h.message != "" {
 		parts = append(parts, h.message)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,8 @@ type SyncOptions struct {
 	Correct bool
 	// Wait for health for at most this long; 0 does not wait.
 	Wait time.Duration
+
+	due func(apply.Target, string) bool // whether a target that failed is to be tried again; nil: yes
 }
 
 // targetsAtOnce is how many targets are carried out side by side.
@@ -50,7 +53,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 		return nil, err
 	}
 	c := r.carrier(ctx, agenda)
-	c.options = options
+	c.options, c.deadline = options, time.Now().Add(options.Wait)
 	c.limitRemovals(agenda)
 	results := map[apply.Target]TargetResult{}
 	var mu sync.Mutex
@@ -60,6 +63,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 		for _, w := range wave {
 			g.Go(func() error {
 				result := c.target(ctx, w)
+				c.note(w, result)
 				mu.Lock()
 				defer mu.Unlock()
 				results[w.target] = result
@@ -83,28 +87,38 @@ func newPass(snap source.Snapshot) *Pass {
 // carrier is what the targets of one pass share.
 type carrier struct {
 	*Runner
-	options SyncOptions
-	brings  map[*apply.Cluster]apply.Brings
-	allowed map[apply.Target]bool // prunes that a commit trailer allows
+	options  SyncOptions
+	deadline time.Time // of options.Wait
+	agenda   *agenda
+	brings   map[*apply.Cluster]apply.Brings
+	allowed  map[apply.Target]bool // prunes that a commit trailer allows
 	// promotable are the targets whose new references need no promotion, by the author whose trailer says so.
 	promotable map[apply.Target]string
 	total      int
 	lookups    *lookups
+
+	mu      sync.Mutex
+	arrived map[apply.Target]reached
 }
 
 func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
-	c := &carrier{Runner: r, brings: a.brings(), total: len(a.works), lookups: r.newLookups()}
+	c := &carrier{
+		Runner: r, agenda: a, brings: a.brings(), total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
+	}
 	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c
 }
 
 // target carries one target through, and says so.
 func (c *carrier) target(ctx context.Context, w *work) TargetResult {
+	started, result := c.now(), newResult(w)
+	if c.options.due != nil && !c.options.due(w.target, w.snapshot.Commit) {
+		result.skipped = true
+		return result
+	}
 	c.progress(Progress{Target: w.target, Total: c.total})
-	started := c.now()
-	result := newResult(w)
 	if err := c.reconcile(ctx, w, &result); err != nil {
-		result.Result, result.Error = Failed, err.Error()
+		result.Result, result.Error, result.failure = Failed, err.Error(), err
 	}
 	c.progress(Progress{Target: w.target, Total: c.total, Commit: w.snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
 	return result
@@ -112,20 +126,40 @@ func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 
 func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {
 	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
-	if w.overlay == "" || overlayGone && c.allowed[w.target] {
+	var decided decision
+	var plan *apply.Plan
+	err := c.suspended(w)
+	if err == nil && (w.overlay == "" || overlayGone && c.allowed[w.target]) {
 		return c.remove(ctx, w, result)
 	}
-	decided, plan, err := c.prepare(ctx, w, result, false)
-	if pending, ok := errors.AsType[*pendingError](err); ok {
-		return c.hold(ctx, w, result, pending)
+	if err == nil {
+		decided, plan, err = c.prepare(ctx, w, result, false)
+	}
+	if err == nil {
+		c.leaveDrift(w, result, plan)
+		if len(plan.Pending()) > 0 {
+			err = c.awaitDependencies(ctx, w)
+		}
+	}
+	if wait, ok := errors.AsType[*waitError](err); ok {
+		return c.holdTarget(ctx, w, result, wait)
 	}
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}
-	if !c.options.Correct && w.environment.Drift == v1alpha1.Report {
-		result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, plan.Leave(), apply.FieldManager)
-	}
 	return c.carryOut(ctx, w, result, decided, plan)
+}
+
+// leaveDrift takes out of a plan what only the cluster changed: all of it where drift is reported, and else the fields
+// that a rival keeps taking.
+func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
+	corrects := c.options.Correct || w.environment.Drift == v1alpha1.Correct
+	var contests []v1alpha1.Contest
+	if w.record != nil {
+		contests = w.record.Status.Contested
+	}
+	left := plan.Leave(func(change manifest.Change) bool { return !corrects || contested(contests, change, c.now()) })
+	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
 }
 
 // prepare decides what a target is to become and how it gets there. It writes nothing of the target.
@@ -152,7 +186,7 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 		return decision{}, nil, err
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
-		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster], ReadOnly: readOnly,
+		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], ReadOnly: readOnly, Rules: w.rules(),
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
@@ -163,55 +197,59 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 // carryOut applies a plan where there is something to apply, judges the target's health, and records both.
 func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, decided decision, plan *apply.Plan) error {
 	pending := plan.Pending()
-	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members}
+	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
 	var err error
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
-	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) {
+	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
 	}
-	result.Changes = changeResults(applied.Changes, false)
-	if len(pending) > 0 {
+	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
+	switch {
+	case len(applied.Held) > 0:
+		result.Result, result.until = Held, alarmFor(w, applied.Held)
+	case len(pending) > 0:
 		result.Result = Applied
 	}
 	fields := len(result.Drift)
+	result.Drift = append(result.Drift, notRerun(w, plan)...)
 	result.Drift = append(result.Drift, c.imageFindings(ctx, w, decided.pins)...)
 	drift.Sort(result.Drift)
+	var before v1alpha1.PipelineSyncStatus
+	if w.record != nil {
+		before = w.record.Status
+	}
+	held := c.heldChanges(before.Held, applied.Held)
 	o := outcome{
-		attempted: len(pending) > 0 || w.record == nil || w.record.Status.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
-		err: err, generation: applied.Generation, changes: pending, checked: c.checks != nil, allowedBy: c.promotable[w.target],
-		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved),
+		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || before.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
+		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes),
+		err: err, generation: applied.Generation, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
+		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved), terminating: plan.Terminating(),
 	}
 	var unhealthy error
-	o.health, unhealthy = c.health(ctx, w, applied, err)
-	result.Message = summary(result, fields, decided.stale, o.health)
+	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
+	c.noteHealth(w, o.health)
+	result.Message = summary(result, fields, decided.stale, o)
 	if w.record == nil && applied.Generation == 0 {
 		return err // there is no record to say it in
 	}
 	return errors.Join(err, c.save(ctx, w, o), unhealthy)
 }
 
+// notRerun is what a plan says of objects that were changed after their run, and not run again.
+func notRerun(w *work, plan *apply.Plan) []drift.Finding {
+	var out []drift.Finding
+	for _, id := range plan.NotRerun() {
+		out = append(out, drift.NotRerunOf(w.target.Pipeline, w.target.Environment, id))
+	}
+	return out
+}
+
 func (c *carrier) spec(w *work, decided decision) v1alpha1.PipelineSyncSpec {
 	return v1alpha1.PipelineSyncSpec{
 		Owner: c.Config.Name, Pipeline: w.target.Pipeline, Environment: w.target.Environment,
-		Source: v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.snapshot.Commit},
-		Images: decided.pins,
+		Source:         v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.snapshot.Commit},
+		ServiceAccount: w.settings.ServiceAccount, Images: decided.pins,
 	}
-}
-
-// hold leaves a target as it is, because something that it needs is not there yet, and says what.
-func (c *carrier) hold(ctx context.Context, w *work, result *TargetResult, pending *pendingError) error {
-	result.Result, result.Message = Held, pending.Error()
-	o := outcome{pending: pending}
-	if w.record == nil {
-		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
-		if err != nil {
-			return err
-		}
-		o.generation = generation
-	} else {
-		o.inventory = w.record.Status.Inventory
-	}
-	return c.save(ctx, w, o)
 }
 
 func (c *carrier) pruneLimit(w *work) apply.PruneLimit {
@@ -224,7 +262,10 @@ func (c *carrier) pruneLimit(w *work) apply.PruneLimit {
 func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 	out := make([]ChangeResult, 0, len(changes))
 	for _, change := range changes {
-		result := ChangeResult{Object: change.ID, Action: change.Action}
+		result := ChangeResult{Object: change.ID, Action: change.Action, Taken: change.Taken}
+		if change.Held != nil {
+			result.Held = &HeldResult{Action: change.Held.Action, Reason: change.Held.Reason, Message: change.Held.Message}
+		}
 		if fields {
 			result.Fields = append([]manifest.FieldChange{}, change.Fields...)
 		}
@@ -234,7 +275,7 @@ func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 }
 
 // summary is one line for a person.
-func summary(result *TargetResult, left int, stale []string, health health) string {
+func summary(result *TargetResult, left int, stale []string, o outcome) string {
 	var parts []string
 	counts := map[manifest.Action]int{}
 	for _, change := range result.Changes {
@@ -248,14 +289,16 @@ func summary(result *TargetResult, left int, stale []string, health health) stri
 			parts = append(parts, fmt.Sprintf("%d %s", n, each.word))
 		}
 	}
+	parts = append(parts, heldSummary(o.held)...)
 	if left > 0 {
 		parts = append(parts, plural(left, "drifted field")+" left alone")
 	}
 	if len(stale) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(stale, ", ")+", which cannot be looked up now")
 	}
-	if result.Result == Applied && health.message != "" {
-		parts = append(parts, health.message)
+	parts = append(parts, o.terminating...)
+	if result.Result != Unchanged && o.health.message != "" {
+		parts = append(parts, o.health.message)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -21,6 +21,19 @@ type Config struct {
 	Source       Source        `yaml:"source"`
 	Registries   []Registry    `yaml:"registries"`
 	Environments []Environment `yaml:"environments"`
+	// Kinds teach syncer how objects of further kinds run and how they are.
+	Kinds []Kind `yaml:"kinds"`
+}
+
+// Kind judges the objects of one kind by expressions in CEL over the variable object, in the language of Kubernetes'
+// own admission policies. What is left out is judged as for any kind.
+type Kind struct {
+	Group string `yaml:"group"`
+	Kind  string `yaml:"kind"`
+	// Running is true while the object does work that a change would throw away.
+	Running string `yaml:"running"`
+	Healthy string `yaml:"healthy"`
+	Failed  string `yaml:"failed"`
 }
 
 // Source is the git repository that holds the pipelines.
@@ -72,12 +85,57 @@ type Environment struct {
 	// Drift is Report (the default) or Correct.
 	Drift DriftPolicy `yaml:"drift"`
 	Prune Prune       `yaml:"prune"`
+	// OnRunning says what happens to a change of an object that is running: wait (the default), replace or skip.
+	OnRunning OnRunning `yaml:"onRunning"`
+	// Suspend leaves every pipeline of the environment as it is until it is false again.
+	Suspend bool `yaml:"suspend"`
+}
+
+// OnRunning says what happens to a change that would disturb an object while it runs.
+type OnRunning string
+
+const (
+	// Wait holds the change until the run has ended.
+	Wait OnRunning = "wait"
+	// Replace carries the change out at once, whatever becomes of the run.
+	Replace OnRunning = "replace"
+	// Skip leaves the object to its run; the change is part of the next one.
+	Skip OnRunning = "skip"
+)
+
+func (o OnRunning) validate(p *problems, at string) {
+	switch o {
+	case "", Wait, Replace, Skip:
+	default:
+		p.add(at, "%q is not a policy; use wait, replace or skip", o)
+	}
+}
+
+// Rerun says what happens to a changed object that has run to its end.
+type Rerun string
+
+const (
+	// Never applies the change and leaves the rest to the operator of the kind.
+	Never Rerun = "Never"
+	// OnChange deletes the object and creates it again, so that it runs.
+	OnChange Rerun = "OnChange"
+)
+
+func (r Rerun) validate(p *problems, at string) {
+	switch r {
+	case "", Never, OnChange:
+	default:
+		p.add(at, "%q is not a policy; use Never or OnChange", r)
+	}
 }
 
 // Cluster is where an environment runs. Empty: KUBECONFIG, then ~/.kube/config, then the pod's own service account.
 type Cluster struct {
 	Kubeconfig string `yaml:"kubeconfig"`
 	Context    string `yaml:"context"`
+	// AllowExec lets the kubeconfig run a program for its credentials. A kubeconfig is data and may come from anywhere,
+	// so that running what it names has to be wished for.
+	AllowExec bool `yaml:"allowExec"`
 }
 
 // ImagePolicy decides which digest a tag stands for.
@@ -145,7 +203,17 @@ type Prune struct {
 	MaxPercent *int `yaml:"maxPercent"`
 	// MaxObjects that one commit may delete from a target; 0 is no limit.
 	MaxObjects int `yaml:"maxObjects"`
+	// Propagation is Background (the default) or Foreground: whether an object waits for what it owns to be gone.
+	Propagation Propagation `yaml:"propagation"`
 }
+
+// Propagation says how the objects go that a deleted one owns.
+type Propagation string
+
+const (
+	Background Propagation = "Background"
+	Foreground Propagation = "Foreground"
+)
 
 // Duration is a Go duration string such as 30s or 5m.
 type Duration struct{ time.Duration }
@@ -218,6 +286,12 @@ func (c *Config) setDefaults() {
 		if env.Images.KeepPins.For.Duration == 0 {
 			env.Images.KeepPins.For.Duration = defaultKeptFor
 		}
+		if env.OnRunning == "" {
+			env.OnRunning = Wait
+		}
+		if env.Prune.Propagation == "" {
+			env.Prune.Propagation = Background
+		}
 		if env.Drift == "" {
 			env.Drift = Report
 		}
@@ -287,6 +361,15 @@ func (c *Config) validate(p *problems) {
 			p.add(at+".host", "%q is listed twice", registry.Host)
 		}
 		hosts[registry.Host] = true
+	}
+	for i, kind := range c.Kinds {
+		at := fmt.Sprintf("kinds[%d]", i)
+		if kind.Kind == "" {
+			p.add(at+".kind", "it is required")
+		}
+		if kind.Running+kind.Healthy+kind.Failed == "" {
+			p.add(at, "it says nothing; give running, healthy or failed")
+		}
 	}
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
@@ -391,6 +474,12 @@ func (e *Environment) validate(p *problems, at string) {
 	if *e.Prune.MaxPercent < 0 || *e.Prune.MaxPercent > 100 {
 		p.add(at+".prune.maxPercent", "%d is not between 0 and 100", *e.Prune.MaxPercent)
 	}
+	switch e.Prune.Propagation {
+	case Background, Foreground:
+	default:
+		p.add(at+".prune.propagation", "%q is not a policy; use Background or Foreground", e.Prune.Propagation)
+	}
+	e.OnRunning.validate(p, at+".onRunning")
 	if e.Prune.MaxObjects < 0 {
 		p.add(at+".prune.maxObjects", "%d is below 0; 0 is no limit", e.Prune.MaxObjects)
 	}

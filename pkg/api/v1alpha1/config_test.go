@@ -26,7 +26,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Environments: []Environment{{Name: "dev", Images: ImagePolicy{
 			Policy: Pin, Interval: Duration{time.Minute}, KeepPins: KeepPins{Deployments: &deployments, For: Duration{90 * 24 * time.Hour}},
-		}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent}}},
+		}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent, Propagation: Background}, OnRunning: Wait}},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -48,7 +48,7 @@ registries:
 - {host: registry.example.com, plainHTTP: true, mirror: "mirror.example.com:5000", caFile: /ca, credentialsFile: /cred}
 environments:
 - name: prod
-  cluster: {kubeconfig: /kube, context: prod}
+  cluster: {kubeconfig: /kube, context: prod, allowExec: true}
   images:
     policy: Track
     interval: 10m
@@ -57,7 +57,11 @@ environments:
     signatures: [{match: "registry.example.com/*", publicKeyFile: /cosign.pub}]
     keepPins: {deployments: 0, for: 1h}
   drift: Correct
-  prune: {enabled: false, maxPercent: 0, maxObjects: 3}
+  prune: {enabled: false, maxPercent: 0, maxObjects: 3, propagation: Foreground}
+  onRunning: replace
+  suspend: true
+kinds:
+- {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -71,14 +75,15 @@ environments:
 		},
 		Registries: []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
 		Environments: []Environment{{
-			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod"}, Drift: Correct,
+			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod", AllowExec: true}, Drift: Correct,
 			Images: ImagePolicy{
 				Policy: Track, Interval: Duration{10 * time.Minute}, DenyTags: []string{"latest"}, Allow: []string{"registry.example.com/*"},
 				Signatures: []Signature{{Match: "registry.example.com/*", PublicKeyFile: "/cosign.pub"}},
 				KeepPins:   KeepPins{Deployments: &zero, For: Duration{time.Hour}},
 			},
-			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3},
+			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
 		}},
+		Kinds: []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -108,7 +113,7 @@ func TestConfigErrors(t *testing.T) {
 		"unknown key":           {minimal + "sources: {}\n", []string{"syncer.yaml:5: sources: unknown key; did you mean source?"}},
 		"unknown key below":     {source("  intervall: 5s\n"), []string{"syncer.yaml:5: source.intervall: unknown key; did you mean interval?"}},
 		"unknown key in a list": {environment("prune: {maxpercent: 5}"), []string{"syncer.yaml:6: environments[0].prune.maxpercent: unknown key; did you mean maxPercent?"}},
-		"a key like no other":   {environment("qqqqqqqqqq: 5"), []string{"syncer.yaml:6: environments[0].qqqqqqqqqq: unknown key (known here: cluster, drift, images, name, prune)"}},
+		"a key like no other":   {environment("qqqqqqqqqq: 5"), []string{"syncer.yaml:6: environments[0].qqqqqqqqqq: unknown key (known here: cluster, drift, images, name, onRunning, prune, suspend)"}},
 		"several at once":       {source("  a1b2c3d4: 5\n  branche: x\n") + "x1y2z3: 1\n", []string{"syncer.yaml:5: source.a1b2c3d4", "syncer.yaml:6: source.branche", "syncer.yaml:8: x1y2z3"}},
 		"a spec level":          {top + "spec:\n  source: {url: x}\n", []string{"syncer.yaml:3: spec: unknown key"}},
 		"key twice":             {minimal + "namespace: a\nnamespace: b\n", []string{`syncer.yaml:6: mapping key "namespace" already defined at line 5`}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -146,7 +147,11 @@ func join(at, key string) string {
 func keysOf(t reflect.Type) map[string]reflect.Type {
 	keys := make(map[string]reflect.Type, t.NumField())
 	for field := range t.Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if options == "inline" {
+			maps.Copy(keys, keysOf(field.Type))
+			continue
+		}
 		keys[name] = field.Type
 	}
 	return keys

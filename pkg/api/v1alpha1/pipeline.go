@@ -1,8 +1,10 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/Masterminds/semver/v3"
@@ -10,19 +12,48 @@ import (
 
 // Pipeline is pipeline.yaml, which may stand in a pipeline's folder.
 type Pipeline struct {
-	APIVersion string `yaml:"apiVersion"`
-	Kind       string `yaml:"kind"`
-	// Owner is who to call: syncer names them beside a failure.
-	Owner  string         `yaml:"owner"`
-	Images PipelineImages `yaml:"images"`
+	APIVersion       string `yaml:"apiVersion"`
+	Kind             string `yaml:"kind"`
+	PipelineSettings `yaml:",inline"`
 	// Environments override the settings above in one environment.
-	Environments map[string]PipelineOverride `yaml:"environments"`
+	Environments map[string]PipelineSettings `yaml:"environments"`
 }
 
-// PipelineOverride is what a pipeline may say for one environment only.
-type PipelineOverride struct {
-	Owner  string         `yaml:"owner"`
+// PipelineSettings are what a pipeline may say, for all environments or for one of them.
+type PipelineSettings struct {
+	// Owner is who to call: syncer names them beside a failure.
+	Owner string `yaml:"owner"`
+	// DependsOn names pipelines that must be carried out and healthy in the same environment, at the same commit, before
+	// a change of this one is.
+	DependsOn []string `yaml:"dependsOn"`
+	// Suspend leaves the pipeline as it is, whatever git says, until it is false again.
+	Suspend *bool `yaml:"suspend"`
+	// ServiceAccount is NAMESPACE/NAME: every call for the pipeline's objects is made as that account, so that its RBAC
+	// is the fence.
+	ServiceAccount string `yaml:"serviceAccount"`
+	// HealthTimeout is how long a deployment may take to become healthy before it counts as failed. Default: 10m.
+	HealthTimeout Duration `yaml:"healthTimeout"`
+	// OnRunning says what happens to a change of an object that is running: wait, replace or skip.
+	OnRunning OnRunning `yaml:"onRunning"`
+	// Rerun says whether a changed object that ran to its end, and that its operator does not run again by itself, is
+	// deleted and created again: Never (the default) or OnChange.
+	Rerun Rerun `yaml:"rerun"`
+	// Ignore lists fields that somebody else decides, whatever git says.
+	Ignore []IgnoreRule   `yaml:"ignore"`
 	Images PipelineImages `yaml:"images"`
+}
+
+// IgnoreRule names fields that git may set when an object is created, and that belong to somebody else from then on: a
+// HorizontalPodAutoscaler's replicas, an injected certificate. Empty parts match everything.
+type IgnoreRule struct {
+	Group     string `yaml:"group"`
+	Kind      string `yaml:"kind"`
+	Name      string `yaml:"name"`
+	Namespace string `yaml:"namespace"`
+	// Paths of fields, such as spec.replicas or webhooks[*].clientConfig.caBundle.
+	Paths []string `yaml:"paths"`
+	// Managers are field managers whose fields are theirs.
+	Managers []string `yaml:"managers"`
 }
 
 // PipelineImages says where image references stand besides the fields that syncer knows, and what decides their digests.
@@ -58,11 +89,39 @@ func DecodePipeline(name string, data []byte) (*Pipeline, error) {
 		return nil, err
 	}
 	problems := &problems{file: name, doc: doc}
-	pipeline.Images.validate(problems, "images")
+	pipeline.validate(problems, "")
 	for _, env := range slices.Sorted(maps.Keys(pipeline.Environments)) {
-		pipeline.Environments[env].Images.validate(problems, "environments."+env+".images")
+		pipeline.Environments[env].validate(problems, "environments."+env)
 	}
 	return pipeline, problems.err()
+}
+
+var accountName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+func (s PipelineSettings) validate(p *problems, at string) {
+	s.OnRunning.validate(p, join(at, "onRunning"))
+	s.Rerun.validate(p, join(at, "rerun"))
+	if s.ServiceAccount != "" && !accountName.MatchString(s.ServiceAccount) {
+		p.add(join(at, "serviceAccount"), "%q is not a service account; write NAMESPACE/NAME", s.ServiceAccount)
+	}
+	if s.HealthTimeout.Duration < 0 {
+		p.add(join(at, "healthTimeout"), "%s is below 0", s.HealthTimeout.Duration)
+	}
+	for n, name := range s.DependsOn {
+		if !ValidPipelineName(name) {
+			p.add(fmt.Sprintf("%s[%d]", join(at, "dependsOn"), n), "%q is not the name of a pipeline", name)
+		}
+	}
+	for n, rule := range s.Ignore {
+		rule.validate(p, fmt.Sprintf("%s[%d]", join(at, "ignore"), n))
+	}
+	s.Images.validate(p, join(at, "images"))
+}
+
+func (r IgnoreRule) validate(p *problems, at string) {
+	if len(r.Paths)+len(r.Managers) == 0 {
+		p.add(at, "it names neither paths nor managers, and so nothing; to leave a whole object alone, annotate it with %s/reconcile: disabled", Group)
+	}
 }
 
 func (i PipelineImages) validate(p *problems, at string) {
@@ -88,14 +147,20 @@ func (i PipelineImages) validate(p *problems, at string) {
 }
 
 // For returns the settings in force in one environment: an override replaces what it names.
-func (p *Pipeline) For(environment string) PipelineOverride {
-	settings := PipelineOverride{Owner: p.Owner, Images: p.Images}
-	override := p.Environments[environment]
-	if override.Owner != "" {
-		settings.Owner = override.Owner
+func (p *Pipeline) For(environment string) PipelineSettings {
+	settings, override := p.PipelineSettings, p.Environments[environment]
+	settings.Owner = cmp.Or(override.Owner, settings.Owner)
+	settings.ServiceAccount = cmp.Or(override.ServiceAccount, settings.ServiceAccount)
+	settings.HealthTimeout = cmp.Or(override.HealthTimeout, settings.HealthTimeout)
+	settings.OnRunning = cmp.Or(override.OnRunning, settings.OnRunning)
+	settings.Rerun = cmp.Or(override.Rerun, settings.Rerun)
+	settings.Suspend = cmp.Or(override.Suspend, settings.Suspend)
+	settings.Images.Policy = cmp.Or(override.Images.Policy, settings.Images.Policy)
+	if override.DependsOn != nil {
+		settings.DependsOn = override.DependsOn
 	}
-	if override.Images.Policy != "" {
-		settings.Images.Policy = override.Images.Policy
+	if override.Ignore != nil {
+		settings.Ignore = override.Ignore
 	}
 	if override.Images.Fields != nil {
 		settings.Images.Fields = override.Images.Fields

@@ -26,7 +26,7 @@ environments:
 		t.Fatal(err)
 	}
 	training := PipelineImages{Fields: []ImageField{{Group: "example.com", Kind: "Training", Path: "spec.workers[*].image"}}}
-	for environment, want := range map[string]PipelineOverride{
+	for environment, want := range map[string]PipelineSettings{
 		"prod":    {Owner: "oncall@example.com", Images: training},
 		"staging": {Owner: "data@example.com", Images: training},
 		"dev":     {Owner: "data@example.com", Images: PipelineImages{Fields: []ImageField{{Kind: "Pod", Path: `metadata.annotations["example.com/image"]`}}}},
@@ -42,7 +42,7 @@ func TestAnEmptyPipelineIsFine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(PipelineOverride{}, pipeline.For("prod"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(PipelineSettings{}, pipeline.For("prod"), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 }

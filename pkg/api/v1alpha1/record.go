@@ -50,6 +50,10 @@ type PipelineSyncSpec struct {
 	Pipeline    string       `json:"pipeline"`
 	Environment string       `json:"environment"`
 	Source      RecordSource `json:"source"`
+	// ServiceAccount is the account, NAMESPACE/NAME, as which the objects are read and written; empty: syncer's own. It
+	// is kept so that the objects of a pipeline that left git are deleted with the same rights.
+	// +optional
+	ServiceAccount string `json:"serviceAccount,omitempty"`
 	// Images are the pins of this target, those of earlier deployments included.
 	// +optional
 	// +listType=map
@@ -119,6 +123,14 @@ type PipelineSyncStatus struct {
 	// +optional
 	// +listType=atomic
 	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// Held lists the changes that wait, and what for.
+	// +optional
+	// +listType=atomic
+	Held []HeldChange `json:"held,omitempty"`
+	// Contested lists the fields that another manager keeps taking.
+	// +optional
+	// +listType=atomic
+	Contested []Contest `json:"contested,omitempty"`
 	// +optional
 	Drift *DriftSummary `json:"drift,omitempty"`
 	// History lists the last deployments, the newest first.
@@ -147,6 +159,46 @@ type InventoryEntry struct {
 	// perhaps before anybody sees that it is complete.
 	// +optional
 	Ephemeral bool `json:"ephemeral,omitempty"`
+	// Spec is a hash of what git says of the object without its metadata, for an object that runs to completion: when it
+	// ran and is gone, a new label does not make it run again.
+	// +optional
+	Spec string `json:"spec,omitempty"`
+	// EndedRun tells the run that had ended when the object's spec was changed last. While the object still shows that
+	// run, its operator has not run it again.
+	// +optional
+	EndedRun string `json:"endedRun,omitempty"`
+	// Skipped is the hash of a change that a run was not to be disturbed for; it is part of the next one.
+	// +optional
+	Skipped string `json:"skipped,omitempty"`
+}
+
+// HeldChange is the change of one object that waits.
+type HeldChange struct {
+	ObjectReference `json:",inline"`
+	// Action is Create, Update, Replace or Prune.
+	Action string `json:"action"`
+	// Reason is Running, Dependency, InUse or Terminating.
+	Reason  string      `json:"reason"`
+	Message string      `json:"message"`
+	Since   metav1.Time `json:"since"`
+	// Hash of what git says of the object.
+	// +optional
+	Hash string `json:"hash,omitempty"`
+}
+
+// Contest is a field that syncer and another manager set in turn.
+type Contest struct {
+	Object ObjectReference `json:"object"`
+	Path   string          `json:"path"`
+	// Manager is the rival.
+	Manager string `json:"manager"`
+	// Times that syncer took the field back, the last of them at Last.
+	Times int         `json:"times"`
+	First metav1.Time `json:"first"`
+	Last  metav1.Time `json:"last"`
+	// Until is when syncer tries again; it leaves the field alone before that.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
 }
 
 // MayBeGone reports whether the object's absence from the cluster is in order: it ran, and is not to run again.

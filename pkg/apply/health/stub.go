@@ -1,7 +1,8 @@
-package apply
+package health
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -10,18 +11,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// HealthStatus says how an object is.
-type HealthStatus string
+// Status says how an object is.
+type Status string
 
 const (
-	Healthy    HealthStatus = "Healthy"
-	InProgress HealthStatus = "InProgress"
-	Failed     HealthStatus = "Failed"
+	Healthy    Status = "Healthy"
+	InProgress Status = "InProgress"
+	Failed     Status = "Failed"
 )
 
 // Health is how one object is, and in a few words why.
 type Health struct {
-	Status  HealthStatus
+	Status  Status
 	Message string
 	// Completed says that the object ran to its end, well or not.
 	Completed bool
@@ -36,8 +37,8 @@ var readers = map[schema.GroupKind]func(*unstructured.Unstructured) Health{
 	{Group: "sparkoperator.k8s.io", Kind: "ScheduledSparkApplication"}: scheduledSparkHealth,
 }
 
-// HealthOf judges a live object by the reader of its kind, else by kstatus.
-func HealthOf(obj *unstructured.Unstructured) Health {
+// Health judges a live object by the reader of its kind, else by kstatus.
+func (j *Judge) Health(obj *unstructured.Unstructured) Health {
 	if obj.GetDeletionTimestamp() != nil {
 		return Health{Status: InProgress, Message: "it is being deleted"}
 	}
@@ -144,4 +145,84 @@ func after(message string) string {
 		return ""
 	}
 	return ": " + message
+}
+
+type State string
+
+const (
+	NotARun State = ""
+	Idle    State = "Idle"
+	Running State = "Running"
+	Ended   State = "Ended"
+)
+
+type Run struct {
+	State   State
+	Failed  bool
+	ID      string
+	Message string
+}
+
+type Kind struct{ Group, Kind, Running, Healthy, Failed string }
+
+type Judge struct{}
+
+func New(kinds []Kind) (*Judge, error) { return &Judge{}, nil }
+
+func RunsToCompletion(kind schema.GroupKind) bool {
+	return kind == schema.GroupKind{Group: "batch", Kind: "Job"} || kind == schema.GroupKind{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}
+}
+
+func (j *Judge) Run(obj *unstructured.Unstructured) Run {
+	kind := manifest.IDOf(obj).GroupKind()
+	if !RunsToCompletion(kind) {
+		return Run{}
+	}
+	h := j.Health(obj)
+	if kind.Kind == "Job" {
+		start, _, _ := unstructured.NestedString(obj.Object, "status", "startTime")
+		run := Run{ID: start, Message: h.Message, State: Idle}
+		if h.Completed {
+			run.State, run.Failed = Ended, h.Status == Failed
+		} else if active, _, _ := unstructured.NestedInt64(obj.Object, "status", "active"); active > 0 {
+			run.State = Running
+		}
+		return run
+	}
+	state, _, _ := unstructured.NestedString(obj.Object, "status", "applicationState", "state")
+	id, _, _ := unstructured.NestedString(obj.Object, "status", "submissionID")
+	if id == "" {
+		id, _, _ = unstructured.NestedString(obj.Object, "status", "lastSubmissionAttemptTime")
+	}
+	run := Run{ID: id, Message: h.Message}
+	switch state {
+	case "COMPLETED", "FAILED":
+		run.State, run.Failed = Ended, state == "FAILED"
+	case "SUBMITTED", "RUNNING", "SUCCEEDING", "UNKNOWN", "SUSPENDING", "RESUMING":
+		run.State = Running
+	default:
+		run.State = Idle
+	}
+	return run
+}
+
+func (j *Judge) Restarts(kind schema.GroupKind, path string) bool {
+	if kind.Kind == "Job" {
+		return false
+	}
+	return path != "spec.suspend" && path != "spec.timeToLiveSeconds" && !strings.HasPrefix(path, "metadata")
+}
+
+var lifetimes = map[schema.GroupKind][]string{
+	{Group: "batch", Kind: "Job"}:                             {"spec", "ttlSecondsAfterFinished"},
+	{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}: {"spec", "timeToLiveSeconds"},
+}
+
+func RemovesItself(obj *unstructured.Unstructured) bool {
+	field, ok := lifetimes[manifest.IDOf(obj).GroupKind()]
+	if !ok {
+		return false
+	}
+	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, field...)
+	return found
 }

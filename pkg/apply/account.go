@@ -1,0 +1,47 @@
+package apply
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/client-go/rest"
+)
+
+// As returns the same cluster with the objects of targets read and written as a service account, NAMESPACE/NAME, whose
+// RBAC then bounds what they may be. Records stay syncer's own. An empty account is syncer itself.
+func (c *Cluster) As(account string) (*Cluster, error) {
+	server := c.Server()
+	if account == "" {
+		return server, nil
+	}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	if acting, ok := server.acting[account]; ok {
+		return acting, nil
+	}
+	namespace, name, ok := strings.Cut(account, "/")
+	if !ok {
+		return nil, fmt.Errorf("service account %q: write NAMESPACE/NAME", account)
+	}
+	config := rest.CopyConfig(server.config)
+	// The API server adds the groups of a service account itself.
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + name}
+	client, err := dynamicClient(config)
+	if err != nil {
+		return nil, err
+	}
+	acting := &Cluster{
+		namespace: server.namespace, config: config, client: client, own: server.own, kinds: server.kinds,
+		hashKey: server.hashKey, judge: server.judge, server: server, account: account,
+	}
+	server.acting[account] = acting
+	return acting, nil
+}
+
+// Server is the connection that acts as syncer itself; two targets are in one cluster when theirs are the same.
+func (c *Cluster) Server() *Cluster {
+	if c.server != nil {
+		return c.server
+	}
+	return c
+}

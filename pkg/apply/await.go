@@ -1,0 +1,100 @@
+package apply
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
+// it was held for: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks off.
+func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error)
+	watched := map[manifest.Key]bool{}
+	for _, change := range held {
+		for _, id := range change.Held.For {
+			if watched[id.Key()] {
+				continue
+			}
+			watched[id.Key()] = true
+			go func() {
+				select {
+				case results <- c.await(ctx, id, change.Held.Reason):
+				case <-ctx.Done():
+				}
+			}()
+		}
+	}
+	if len(watched) == 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	select {
+	case err := <-results:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await watches one object until it is no longer held for a reason.
+func (c *Cluster) await(ctx context.Context, id manifest.ID, reason manifest.HoldReason) error {
+	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+	if err != nil {
+		return err
+	}
+	resource := c.client.Resource(mapping.Resource).Namespace(id.Namespace)
+	only := fields.OneTermEqualSelector("metadata.name", id.Name).String()
+	lister := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.FieldSelector = only
+			return resource.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = only
+			return resource.Watch(ctx, options)
+		},
+	}
+	isGone := func(store cache.Store) (bool, error) { return len(store.List()) == 0, nil }
+	if reason == manifest.HeldDependency {
+		isGone = nil // it may be one that is to come
+	}
+	_, err = watchtools.UntilWithSync(ctx, lister, &unstructured.Unstructured{}, isGone, func(event watch.Event) (bool, error) {
+		obj, ok := event.Object.(*unstructured.Unstructured)
+		if !ok {
+			return false, nil
+		}
+		gone := event.Type == watch.Deleted
+		switch reason {
+		case manifest.HeldRunning, manifest.HeldInUse:
+			return gone || !c.needed(obj), nil
+		case manifest.HeldTerminating:
+			return gone || obj.GetDeletionTimestamp() == nil, nil
+		}
+		if reason == manifest.HeldHealth {
+			return gone || c.judge.Health(obj).Status != health.InProgress, nil
+		}
+		return !gone && c.unready(obj) == "", nil
+	})
+	return err
+}
+
+// needed reports whether an object still is a reason to hold what it uses.
+func (c *Cluster) needed(obj *unstructured.Unstructured) bool {
+	if manifest.IDOf(obj).GroupKind().Kind == "Pod" {
+		return runsToCompletion(obj)
+	}
+	run := c.judge.Run(obj)
+	return run.State == health.Running || run.State == health.NotARun
+}

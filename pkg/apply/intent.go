@@ -1,0 +1,65 @@
+package apply
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// annotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
+// as KIND.GROUP/NAMESPACE/NAME=HASH. It is written with the record's spec: after a crash, an object that stands here and
+// is not in the cluster may have run already.
+const annotationCreating = v1alpha1.Group + "/creating"
+
+func intent(id manifest.ID, hash string) string {
+	return id.GroupKind().String() + "/" + id.Namespace + "/" + id.Name + "=" + hash
+}
+
+// intents lists what a plan creates and cannot look for afterwards.
+func (p *Plan) intents() string {
+	var out []string
+	for _, s := range p.steps {
+		if s.rendered != nil && (s.change.Action == manifest.Create || s.change.Action == manifest.Replace) && health.RemovesItself(s.rendered) {
+			out = append(out, intent(s.change.ID, p.hashes[s.change.ID.Key()]))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}
+
+// ranAlready reports whether an object that is not in the cluster has been there, by what the last apply set out to do
+// and by the events that its controller left.
+func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) bool {
+	record := p.plan.request.Record
+	if record == nil || !slices.Contains(strings.Split(record.Annotations[annotationCreating], ","), intent(id, hash)) {
+		return false
+	}
+	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
+		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
+	if err != nil {
+		return false // without the right to read events, a run more is better than one that never was
+	}
+	began := specWritten(record)
+	return slices.ContainsFunc(events, func(event unstructured.Unstructured) bool {
+		return !event.GetCreationTimestamp().Time.Before(began)
+	})
+}
+
+// specWritten is when a record's spec was written last, by the API server's clock.
+func specWritten(record *v1alpha1.PipelineSync) time.Time {
+	for _, entry := range record.ManagedFields {
+		if entry.Manager == FieldManager && entry.Subresource == "" && entry.Time != nil {
+			return entry.Time.Time
+		}
+	}
+	return record.CreationTimestamp.Time
+}

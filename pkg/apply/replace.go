@@ -1,0 +1,120 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+var (
+	jobKind         = schema.GroupKind{Group: "batch", Kind: "Job"}
+	statefulSetKind = schema.GroupKind{Group: "apps", Kind: "StatefulSet"}
+
+	// irreplaceable kinds hold what a deletion destroys for good: data, or every object of a namespace or a kind.
+	irreplaceable = []schema.GroupKind{{Kind: "PersistentVolumeClaim"}, {Kind: "PersistentVolume"}, namespaceKind, crdKind}
+)
+
+// mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
+// may: what they run cannot be changed in any other way.
+func mayReplace(obj *unstructured.Unstructured) bool {
+	kind := manifest.IDOf(obj).GroupKind()
+	if slices.Contains(irreplaceable, kind) {
+		return false
+	}
+	return kind == jobKind || obj.GetAnnotations()[annotationForce] == enabled
+}
+
+// isImmutableOnly reports whether the API server refuses a change for nothing but fields that no update may change. An
+// object that is wrong in another way as well would not come back after its deletion.
+func isImmutableOnly(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	if details == nil || len(details.Causes) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(details.Causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
+}
+
+const (
+	goneTimeout = 15 * time.Second
+	gonePoll    = 100 * time.Millisecond
+)
+
+// replace deletes an object, waits until it is gone, and creates it again. An object that does not go, for a finalizer
+// that nobody takes away, is held: it returns a heldError.
+func (a *application) replace(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	live := s.change.Live
+	if live.GetDeletionTimestamp() == nil {
+		propagation := metav1.DeletePropagationForeground
+		if id.GroupKind() == statefulSetKind {
+			propagation = metav1.DeletePropagationOrphan // its pods keep their data and are adopted by the new one
+		}
+		err := deleteExactly(ctx, resource, live, propagation)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, explain(s.rendered, id, "deleting, to create it again", err)
+		}
+	}
+	if err := awaitGone(ctx, resource, live); err != nil {
+		return nil, err
+	}
+	applied, err := write(ctx, resource, id, s.rendered)
+	return applied, explain(s.rendered, id, "creating it again", err)
+}
+
+// awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
+// already is not waited for again.
+func awaitGone(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	id, last := manifest.IDOf(live), live
+	timeout := goneTimeout
+	if deleted := live.GetDeletionTimestamp(); deleted != nil {
+		timeout -= time.Since(deleted.Time)
+	}
+	err := wait.PollUntilContextTimeout(ctx, gonePoll, max(timeout, gonePoll), true, func(ctx context.Context) (bool, error) {
+		now, err := get(ctx, resource, id)
+		if err != nil {
+			return false, explain(live, id, "waiting until it is gone", err)
+		}
+		if now != nil {
+			last = now
+		}
+		return now == nil || now.GetUID() != live.GetUID(), nil
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return &heldError{manifest.Held{
+			Action: manifest.Replace, Reason: manifest.HeldTerminating, Message: terminating(last), For: []manifest.ID{id},
+		}}
+	}
+	return err
+}
+
+// terminating says what an object on its way out waits for.
+func terminating(obj *unstructured.Unstructured) string {
+	text := fmt.Sprintf("%s is being deleted", manifest.IDOf(obj))
+	if deleted := obj.GetDeletionTimestamp(); deleted != nil {
+		text += " since " + deleted.UTC().Format(time.RFC3339)
+	}
+	if finalizers := obj.GetFinalizers(); len(finalizers) > 0 {
+		text += " and waits for its finalizers " + strings.Join(finalizers, ", ")
+	}
+	return text
+}
+
+// heldError says that a change cannot be carried out yet.
+type heldError struct{ held manifest.Held }
+
+func (e *heldError) Error() string { return e.held.Message }

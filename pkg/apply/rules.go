@@ -1,0 +1,52 @@
+package apply
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+// Rules say how the objects of a target are changed. The zero value waits for running work and ignores nothing.
+type Rules struct {
+	OnRunning   v1alpha1.OnRunning
+	Rerun       v1alpha1.Rerun
+	Propagation v1alpha1.Propagation // of deletes; empty: Background
+	Ignore      []Ignore
+}
+
+// Annotations by which an object speaks for itself, in git or in the cluster.
+const (
+	annotationReconcile = v1alpha1.Group + "/reconcile" // disabled
+	annotationForce     = v1alpha1.Group + "/force"     // enabled
+	annotationOnRunning = v1alpha1.Group + "/on-running"
+
+	disabled = "disabled"
+	enabled  = "enabled"
+)
+
+// isDisabled reports whether an object says, in git or in the cluster, that syncer leaves it alone.
+func isDisabled(obj *unstructured.Unstructured) bool {
+	return obj != nil && obj.GetAnnotations()[annotationReconcile] == disabled
+}
+
+// IsDisabled reports whether a record says that its target is left alone.
+func IsDisabled(record *v1alpha1.PipelineSync) bool {
+	return record.Annotations[annotationReconcile] == disabled
+}
+
+// onRunning is the policy for one object: its own, else that of its target.
+func (r Rules) onRunning(obj *unstructured.Unstructured) (v1alpha1.OnRunning, error) {
+	switch own := v1alpha1.OnRunning(obj.GetAnnotations()[annotationOnRunning]); own {
+	case v1alpha1.Wait, v1alpha1.Replace, v1alpha1.Skip:
+		return own, nil
+	case "":
+	default:
+		return "", fmt.Errorf("annotation %s: %q is not a policy; use wait, replace or skip", annotationOnRunning, own)
+	}
+	if r.OnRunning == "" {
+		return v1alpha1.Wait, nil
+	}
+	return r.OnRunning, nil
+}

@@ -1,0 +1,117 @@
+package apply
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// respect decides what becomes of a change whose object runs to completion.
+func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
+	change := s.change
+	if change.Live == nil {
+		return nil
+	}
+	run := p.cluster.judge.Run(change.Live)
+	if run.State == health.NotARun {
+		return nil
+	}
+	disturbs := change.Action == manifest.Replace || change.Action == manifest.Update && p.disturbs(*change)
+	if run.State == health.Ended && p.plan.request.Rules.Rerun == v1alpha1.OnChange && (disturbs || notRerun(run, entry)) {
+		change.Action = manifest.Replace
+	}
+	if change.Action == manifest.None {
+		return nil
+	}
+	s.guarded = true // a run may start or end between this look and the write
+	if !disturbs {
+		return nil
+	}
+	if run.State != health.Running {
+		s.endedRun = run.ID
+		return nil
+	}
+	policy, err := p.plan.request.Rules.onRunning(s.rendered)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", change.ID, err)
+	case policy == v1alpha1.Wait:
+		change.Hold(manifest.HeldRunning, waitsForEnd(change.ID, run), change.ID)
+	case policy == v1alpha1.Skip:
+		change.Action, s.left, s.skipped = manifest.None, true, true
+	}
+	return nil
+}
+
+func waitsForEnd(id manifest.ID, run health.Run) string {
+	return fmt.Sprintf("%s runs (%s)", id, run.Message)
+}
+
+// disturbs reports whether a change touches a field that the run under way does not survive.
+func (p *planner) disturbs(change manifest.Change) bool {
+	kind := change.ID.GroupKind()
+	return slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return p.cluster.judge.Restarts(kind, f.Path) })
+}
+
+// respectPrune decides whether an object that left git may be deleted while it runs.
+func (p *planner) respectPrune(change *manifest.Change) error {
+	run := p.cluster.judge.Run(change.Live)
+	if run.State != health.Running {
+		return nil
+	}
+	policy, err := p.plan.request.Rules.onRunning(change.Live)
+	if err != nil {
+		return fmt.Errorf("%s: %w", change.ID, err)
+	}
+	if policy != v1alpha1.Replace {
+		change.Hold(manifest.HeldRunning, waitsForEnd(change.ID, run), change.ID)
+	}
+	return nil
+}
+
+// notRerun reports whether an object still shows the run that had ended when its spec was changed.
+func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
+	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
+}
+
+// operatorsTime is how long an operator may take to act on a change before syncer says that it did not.
+const operatorsTime = 10 * time.Second
+
+// NotRerun lists the objects whose spec was changed after they had run to their end, and that their operators have not
+// run again.
+func (p *Plan) NotRerun() []manifest.ID {
+	recorded := inventory(p.request.Record)
+	var out []manifest.ID
+	for _, s := range p.steps {
+		live := s.change.Live
+		if s.rendered == nil || live == nil || s.change.Action == manifest.Replace {
+			continue
+		}
+		written, _ := manifest.LastWrite(live, FieldManager)
+		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && time.Since(written) > operatorsTime {
+			out = append(out, s.change.ID)
+		}
+	}
+	return out
+}
+
+// specHash tells whether git changed what an object does, and not only its labels.
+func specHash(obj *unstructured.Unstructured) string {
+	bare := &unstructured.Unstructured{Object: map[string]any{}}
+	for key, value := range obj.Object {
+		if key != "metadata" {
+			bare.Object[key] = value
+		}
+	}
+	hash, err := manifest.Hash(bare, nil)
+	if err != nil {
+		return "" // the object itself is hashed before, so that this is not reached
+	}
+	return hash
+}

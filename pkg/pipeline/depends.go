@@ -1,0 +1,161 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
+// is not there, or that goes in a circle, is an error of the targets in question.
+func (a *agenda) orderByDependency() {
+	levels := map[apply.Target]int{}
+	for _, w := range a.everyone() {
+		if level, err := a.level(w, levels, nil); err != nil {
+			w.err = errors.Join(w.err, err)
+		} else {
+			w.level = level
+		}
+	}
+}
+
+// everyone is every target of the environments, those that were not selected included.
+func (a *agenda) everyone() []*work { return slices.Concat(a.works, a.others) }
+
+func (a *agenda) find(target apply.Target) *work {
+	all := a.everyone()
+	i := slices.IndexFunc(all, func(w *work) bool { return w.target == target })
+	if i < 0 {
+		return nil
+	}
+	return all[i]
+}
+
+func (a *agenda) level(w *work, levels map[apply.Target]int, trail []string) (int, error) {
+	if level, ok := levels[w.target]; ok {
+		return level, nil
+	}
+	name := w.target.Pipeline
+	if at := slices.Index(trail, name); at >= 0 {
+		return 0, fmt.Errorf("%s: dependsOn goes in a circle: %s", settingsFile, strings.Join(append(trail[at:len(trail):len(trail)], name), " on "))
+	}
+	trail = append(trail[:len(trail):len(trail)], name)
+	level := 0
+	for _, dependency := range w.settings.DependsOn {
+		other := a.find(apply.Target{Pipeline: dependency, Environment: w.environment.Name})
+		if other == nil || other.overlay == "" {
+			return 0, fmt.Errorf("%s: dependsOn: there is no pipeline %s in environment %s", settingsFile, dependency, w.environment.Name)
+		}
+		below, err := a.level(other, levels, trail)
+		if err != nil {
+			return 0, err
+		}
+		level = max(level, below+1)
+	}
+	levels[w.target] = level
+	return level, nil
+}
+
+// reached is how far a target has come in this pass.
+type reached struct {
+	result TargetResult
+	health targetHealth
+	judged bool // health says something
+}
+
+func (c *carrier) note(w *work, result TargetResult) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.arrived[w.target]
+	r.result = result
+	c.arrived[w.target] = r
+}
+
+func (c *carrier) noteHealth(w *work, h targetHealth) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.arrived[w.target]
+	r.health, r.judged = h, true
+	c.arrived[w.target] = r
+}
+
+// awaitDependencies returns a waitError while a pipeline that the target depends on has not been carried out at this
+// commit, or is not healthy.
+func (c *carrier) awaitDependencies(ctx context.Context, w *work) error {
+	for _, name := range w.settings.DependsOn {
+		other := c.agenda.find(apply.Target{Pipeline: name, Environment: w.environment.Name})
+		h, why, err := c.dependency(ctx, other)
+		if err != nil {
+			return fmt.Errorf("looking at %s, which it depends on: %w", other.target, err)
+		}
+		if why != "" {
+			return &waitError{
+				reason: reasonDependency, message: fmt.Sprintf("it depends on %s, %s", other.target, why),
+				until: alarmFor(other, unhealthy(h)),
+			}
+		}
+	}
+	return nil
+}
+
+func unhealthy(h targetHealth) []manifest.Change {
+	changes := make([]manifest.Change, len(h.waiting))
+	for i, id := range h.waiting {
+		changes[i] = manifest.Change{ID: id, Action: manifest.Hold, Held: &manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}}
+	}
+	return changes
+}
+
+// dependency says why another target is not there yet; "" when it is.
+func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, string, error) {
+	c.mu.Lock()
+	r, ok := c.arrived[other.target]
+	c.mu.Unlock()
+	h := r.health
+	switch {
+	case ok && (r.result.Result == Failed || r.result.skipped):
+		return h, "which failed", nil
+	case ok && r.result.Result == Held:
+		return h, "which is held: " + r.result.Message, nil
+	case !ok || !r.judged:
+		var why string
+		var err error
+		if h, why, err = c.atCommit(ctx, other); why != "" || err != nil {
+			return h, why, err
+		}
+	}
+	if h.status != health.Healthy {
+		return h, "which is not healthy yet: " + h.message, nil
+	}
+	return h, "", nil
+}
+
+// atCommit judges a target that is not part of this pass by its record and its objects: what was applied there has to be
+// what this commit says.
+func (c *carrier) atCommit(ctx context.Context, other *work) (targetHealth, string, error) {
+	if other.record == nil || other.record.Status.LastAppliedCommit == "" {
+		return targetHealth{}, "which was never deployed", nil
+	}
+	_, set, err := c.setAt(other, other.snapshot)
+	if err != nil {
+		return targetHealth{}, "", err
+	}
+	same, err := other.cluster.Applied(ctx, other.record, set)
+	if err != nil {
+		return targetHealth{}, "", err
+	}
+	if !same {
+		return targetHealth{}, fmt.Sprintf("which is not at commit %.8s yet", other.snapshot.Commit), nil
+	}
+	live, err := other.cluster.Members(ctx, other.target, other.record)
+	if err != nil {
+		return targetHealth{}, "", err
+	}
+	return healthOf(other.cluster, other.record.Status.Inventory, live), "", nil
+}

@@ -1,0 +1,149 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// waitError says why a whole target is not carried out for now. It is no failure: what runs goes on running.
+type waitError struct {
+	reason  string // of the condition Held
+	message string
+	until   *alarm // what ends the wait, where a cluster can tell
+}
+
+func (e *waitError) Error() string { return e.message }
+
+// Reasons for which a target is held as a whole, beside a promotion that is awaited.
+const (
+	reasonSuspended  = "Suspended"
+	reasonDependency = "Dependency"
+	reasonRunning    = "Running"
+)
+
+// suspended says who suspended a target; nil where nobody did.
+func (c *carrier) suspended(w *work) error {
+	var who string
+	switch {
+	case w.environment.Suspend:
+		who = "environment " + w.environment.Name + " is suspended in the configuration"
+	case w.settings.Suspend != nil && *w.settings.Suspend:
+		who = settingsFile + " suspends it"
+	case w.record != nil && apply.IsDisabled(w.record):
+		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
+	default:
+		return nil
+	}
+	return &waitError{reason: reasonSuspended, message: who}
+}
+
+// holdTarget leaves a target as it is, and says what for.
+func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult, wait *waitError) error {
+	result.Result, result.Message, result.until = Held, wait.message, wait.until
+	o := outcome{wait: wait}
+	if w.record == nil {
+		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+		if err != nil {
+			return err
+		}
+		o.generation = generation
+	} else {
+		o.inventory, o.held = w.record.Status.Inventory, w.record.Status.Held
+	}
+	return c.save(ctx, w, o)
+}
+
+// alarm is what a held target waits for.
+type alarm struct {
+	cluster *apply.Cluster
+	held    []manifest.Change
+}
+
+func alarmFor(w *work, held []manifest.Change) *alarm {
+	if len(held) == 0 {
+		return nil
+	}
+	return &alarm{cluster: w.cluster, held: held}
+}
+
+// heldChanges is what a record says of the changes that wait. A change that was held before keeps the time since when.
+func (c *carrier) heldChanges(before []v1alpha1.HeldChange, held []manifest.Change) []v1alpha1.HeldChange {
+	now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	var out []v1alpha1.HeldChange
+	for _, change := range held {
+		h := v1alpha1.HeldChange{
+			ObjectReference: objectReference(change.ID), Action: string(change.Held.Action), Reason: string(change.Held.Reason),
+			Message: change.Held.Message, Since: now, Hash: change.Held.Hash,
+		}
+		if at := slices.IndexFunc(before, func(b v1alpha1.HeldChange) bool { return sameHold(b, h) }); at >= 0 {
+			h.Since = before[at].Since
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// sameHold reports whether two records are of one change; what it waits for may have changed.
+func sameHold(a, b v1alpha1.HeldChange) bool {
+	return a.ObjectReference == b.ObjectReference && a.Action == b.Action && a.Hash == b.Hash
+}
+
+// newlyHeld reports whether a pass held a change that the last one did not.
+func newlyHeld(before, held []v1alpha1.HeldChange) bool {
+	return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool {
+		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return sameHold(b, h) })
+	})
+}
+
+// releases reports whether a pass carried out nothing but changes that were held.
+func releases(before []v1alpha1.HeldChange, changes []manifest.Change) bool {
+	return len(changes) > 0 && !slices.ContainsFunc(changes, func(change manifest.Change) bool {
+		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return b.ObjectReference == objectReference(change.ID) })
+	})
+}
+
+func objectReference(id manifest.ID) v1alpha1.ObjectReference {
+	return v1alpha1.ObjectReference{APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+}
+
+// heldMessage says in one line what waits for what.
+func heldMessage(held []v1alpha1.HeldChange) string {
+	var parts []string
+	for _, h := range held {
+		id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+		parts = append(parts, fmt.Sprintf("the %s of %s waits since %s: %s", verb(h.Action), id, h.Since.UTC().Format(time.RFC3339), h.Message))
+	}
+	return shorten(parts)
+}
+
+func verb(action string) string {
+	switch manifest.Action(action) {
+	case manifest.Create:
+		return "creation"
+	case manifest.Replace:
+		return "replacement"
+	case manifest.Prune:
+		return "deletion"
+	}
+	return "change"
+}
+
+// heldSummary counts what waits, for the line of a target.
+func heldSummary(held []v1alpha1.HeldChange) []string {
+	if len(held) == 0 {
+		return nil
+	}
+	return []string{plural(len(held), "change") + " held"}
+}
+
+// heldReason is the reason of the condition Held: that of the first change, since a condition has one.
+func heldReason(held []v1alpha1.HeldChange) string { return cmp.Or(held[0].Reason, reasonRunning) }
