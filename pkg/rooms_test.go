@@ -29,7 +29,9 @@ var home = map[string]string{
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",
 	"k8s.io/client-go/":                       "pkg/apply",
-	"github.com/fluxcd/cli-utils/":            "pkg/apply",
+	"github.com/fluxcd/cli-utils/":            "pkg/apply/health",
+	"github.com/google/cel-go/":               "pkg/apply/health",
+	"k8s.io/apiserver/":                       "pkg/apply/health",
 	"github.com/spf13/":                       "cmd/syncer",
 	"golang.org/x/term":                       "cmd/syncer",
 	"net/http":                                "pkg/image pkg/source pkg/apply",
@@ -43,9 +45,10 @@ var meets = map[string][]string{
 	"pkg/source":       {},
 	"pkg/render":       {"pkg/manifest", "pkg/api/v1alpha1"},
 	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health"},
+	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/drift", "config"},
+	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/drift", "config"},
 	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline"},
 }
 

@@ -233,7 +233,7 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	s.change.Want = applied
 	id := s.change.ID
 	a.live[id.Key()] = applied
-	entry := newEntry(s, a.plan.hashes[id.Key()], applied)
+	entry := newEntry(a.plan.judge, s, a.plan.hashes[id.Key()], applied)
 	if s.endedRun == "" && s.change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
 	}

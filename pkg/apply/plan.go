@@ -434,7 +434,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		live := p.Members[id.Key()]
 		switch {
 		case s.gone:
-			entry := newEntry(s, p.hashes[id.Key()], s.rendered)
+			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
 			entry.Completed, entry.Fields = true, before.Fields
 			entries[id.Key()] = entry
 		case s.skipped:
@@ -443,7 +443,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 				entries[id.Key()] = before
 			}
 		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
-			entry := newEntry(s, p.hashes[id.Key()], live)
+			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
 			entry.EndedRun = before.EndedRun
 			entries[id.Key()] = entry
@@ -463,7 +463,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	return entries
 }
 
-func newEntry(s step, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+func newEntry(judge *health.Judge, s step, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
 	id := s.change.ID
 	entry := v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
@@ -472,7 +472,7 @@ func newEntry(s step, hash string, live *unstructured.Unstructured) v1alpha1.Inv
 		Ephemeral: health.RemovesItself(live),
 		EndedRun:  s.endedRun,
 	}
-	if entry.Ephemeral || health.RunsToCompletion(id.GroupKind()) {
+	if entry.Ephemeral || judge.RunsToCompletion(id.GroupKind()) {
 		entry.Spec = specHash(s.rendered)
 	}
 	return entry

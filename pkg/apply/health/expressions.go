@@ -1,0 +1,168 @@
+package health
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/version"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
+)
+
+// Kind describes a kind by CEL expressions over the variable object, in the language of Kubernetes' own admission
+// policies (https://kubernetes.io/docs/reference/using-api/cel/). Each expression is optional and gives a bool.
+type Kind struct{ Group, Kind, Running, Healthy, Failed string }
+
+// expressions are those of one kind; nil where the configuration gives none.
+type expressions struct{ running, healthy, failed cel.Program }
+
+// New compiles the expressions of a configuration. Its error names the key of each that is wrong.
+func New(kinds []Kind) (*Judge, error) {
+	j := &Judge{kinds: map[schema.GroupKind]expressions{}}
+	if len(kinds) == 0 {
+		return j, nil
+	}
+	env, err := newEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, kind := range kinds {
+		gk := schema.GroupKind{Group: kind.Group, Kind: kind.Kind}
+		if _, twice := j.kinds[gk]; twice {
+			errs = append(errs, fmt.Errorf("kinds[%d]: %s is described twice", i, gk))
+		}
+		var told expressions
+		for _, each := range []struct {
+			key, text string
+			program   *cel.Program
+		}{{"running", kind.Running, &told.running}, {"healthy", kind.Healthy, &told.healthy}, {"failed", kind.Failed, &told.failed}} {
+			if each.text == "" {
+				continue
+			}
+			if *each.program, err = compile(env, each.text); err != nil {
+				errs = append(errs, fmt.Errorf("kinds[%d].%s: %w", i, each.key, err))
+			}
+		}
+		j.kinds[gk] = told
+	}
+	return j, errors.Join(errs...)
+}
+
+func newEnvironment() (*cel.Env, error) {
+	set, err := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).Extend(environment.VersionedOptions{
+		IntroducedVersion: version.MajorMinor(1, 0),
+		EnvOptions:        []cel.EnvOption{cel.Variable("object", cel.DynType)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing CEL: %w", err)
+	}
+	return set.Env(environment.StoredExpressions)
+}
+
+func compile(env *cel.Env, text string) (cel.Program, error) {
+	ast, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, fmt.Errorf("%s", strings.ReplaceAll(issues.Err().Error(), "<input>", "CEL"))
+	}
+	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
+		return nil, fmt.Errorf("%q gives %s; write an expression that is true or false", text, out)
+	}
+	// The API server's own limit for one expression of a policy.
+	return env.Program(ast, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(celconfig.PerCallLimit))
+}
+
+// holds evaluates an expression. A field that is not there makes it false, since most have no status at first.
+func holds(program cel.Program, obj *unstructured.Unstructured) (bool, error) {
+	if program == nil {
+		return false, nil
+	}
+	value, _, err := program.Eval(map[string]any{"object": obj.Object})
+	switch {
+	case err != nil && strings.Contains(err.Error(), "no such key"):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	is, ok := value.Value().(bool)
+	if !ok {
+		return false, fmt.Errorf("it gives %v, which is neither true nor false", value.Value())
+	}
+	return is, nil
+}
+
+func (j *Judge) expressions(obj *unstructured.Unstructured) (expressions, bool) {
+	if j == nil {
+		return expressions{}, false
+	}
+	told, ok := j.kinds[kindOf(obj)]
+	return told, ok
+}
+
+// judgeHealth reports whether the configuration says how healthy an object is, and not only whether it runs.
+func (e expressions) judgeHealth() bool { return e.healthy != nil || e.failed != nil }
+
+func (e expressions) health(obj *unstructured.Unstructured) Health {
+	failed, err := holds(e.failed, obj)
+	if err != nil {
+		return Health{Status: InProgress, Message: "the expression `failed` of its kind cannot be judged: " + err.Error()}
+	}
+	if failed {
+		return Health{Status: Failed, Message: "it failed" + after(text(obj, "status", "message")), Completed: e.running != nil}
+	}
+	if e.healthy == nil {
+		if r, ok := readers[kindOf(obj)]; ok {
+			return r.health(obj)
+		}
+		return generic(obj)
+	}
+	healthy, err := holds(e.healthy, obj)
+	switch {
+	case err != nil:
+		return Health{Status: InProgress, Message: "the expression `healthy` of its kind cannot be judged: " + err.Error()}
+	case !observed(obj):
+		return Health{Status: InProgress, Message: "its controller has not seen the newest change yet"}
+	case !healthy:
+		return Health{Status: InProgress, Message: "it is not healthy yet" + after(text(obj, "status", "message"))}
+	}
+	verdict := Health{Status: Healthy, Message: "it is healthy"}
+	if e.running != nil {
+		running, err := holds(e.running, obj)
+		verdict.Completed = err == nil && !running
+	}
+	return verdict
+}
+
+// run judges by the expression whether an object runs. One that does not has ended when it is healthy or failed. An
+// expression that cannot be judged counts as running: to wait for nothing is the smaller harm.
+func (e expressions) run(obj *unstructured.Unstructured) Run {
+	run := Run{State: Idle, ID: statusID(obj), Message: "it is running by the expression of its kind"}
+	running, err := holds(e.running, obj)
+	if err != nil {
+		run.State, run.Message = Running, "the expression `running` of its kind cannot be judged: "+err.Error()
+		return run
+	}
+	if running {
+		run.State = Running
+		return run
+	}
+	failed, _ := holds(e.failed, obj)
+	healthy, _ := holds(e.healthy, obj)
+	run.Message = "it is not running"
+	if failed || healthy {
+		run.State, run.Failed = Ended, failed
+	}
+	return run
+}
+
+// short is a hash that tells texts apart.
+func short(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
