@@ -135,7 +135,10 @@ func fullPass(fields []manifest.FieldChange) pipeline.Pass {
 		Commit: aCommit, Rewound: aCommit, Subject: "subject", Author: "author",
 		Targets: []pipeline.TargetResult{{
 			Pipeline: "ingest", Environment: "prod", Result: pipeline.Failed, Error: "an error", Message: "1 updated", Owner: "team",
-			Changes: []pipeline.ChangeResult{{Object: anID, Action: manifest.Update, Fields: fields}},
+			Changes: []pipeline.ChangeResult{{
+				Object: anID, Action: manifest.Hold, Fields: fields, Taken: []manifest.Taken{{Path: "spec.replicas", Manager: "kubectl-scale"}},
+				Held: &pipeline.HeldResult{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
+			}},
 			Images:  []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
 			Drift:   []drift.Finding{fullFinding()},
 		}},
@@ -232,6 +235,8 @@ func TestSchemas(t *testing.T) {
 			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Findings: []drift.Finding{}, Skew: []drift.Skew{},
 		}},
 		{schema: "drift", name: "a finding without an author", value: oneFinding(drift.Missing)},
+		{schema: "drift", name: "an application that was not run again", value: oneFinding(drift.NotRerun)},
+		{schema: "drift", name: "a change that waits", value: oneFinding(drift.Held)},
 		{schema: "drift", name: "a tag that moved", value: oneFinding(drift.TagMoved)},
 		{schema: "drift", name: "an image that is gone", value: oneFinding(drift.ImageMissing)},
 		{schema: "drift", name: "every field", value: fullReport(), full: true},
