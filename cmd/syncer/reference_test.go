@@ -139,8 +139,8 @@ func fullPass(fields []manifest.FieldChange) pipeline.Pass {
 				Object: anID, Action: manifest.Hold, Fields: fields, Taken: []manifest.Taken{{Path: "spec.replicas", Manager: "kubectl-scale"}},
 				Held: &pipeline.HeldResult{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
 			}},
-			Images:  []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
-			Drift:   []drift.Finding{fullFinding()},
+			Images: []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Drift:  []drift.Finding{fullFinding()},
 		}},
 	}
 }
@@ -227,7 +227,7 @@ func TestSchemas(t *testing.T) {
 		{schema: "diff", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
 		{schema: "diff", name: "a held target", value: oneTarget(pipeline.Held)},
 		{schema: "diff", name: "a change without fields", value: oneTarget(pipeline.Applied, pipeline.ChangeResult{
-			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{},
+			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{}, Taken: []manifest.Taken{},
 		})},
 		{schema: "diff", name: "a side that is not there", value: fullPass([]manifest.FieldChange{{Path: "spec"}})},
 		{schema: "diff", name: "every field", value: fullPass(someFields), full: true},

@@ -166,6 +166,12 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 	if s.change.Action == manifest.Replace {
 		return a.replace(ctx, resource, id, s)
 	}
+	if s.adopts {
+		if err := takeOver(ctx, resource, id); err != nil {
+			return nil, explain(s.rendered, id, "taking it over", err)
+		}
+		return a.again(ctx, resource, id, s)
+	}
 	sent := s.sent
 	if s.guarded {
 		sent = sent.DeepCopy()

@@ -154,7 +154,7 @@ func isEndingNamespace(err error) bool {
 
 // immutable are the API server's own words for a field that no update may change (k8s.io/apimachinery
 // api/validation.FieldImmutableErrorMsg, and those of Secrets, ConfigMaps, StatefulSets and CEL rules).
-var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed`)
+var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed|is immutable after creation`)
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
 

@@ -52,6 +52,7 @@ type step struct {
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
 	guarded  bool                       // the write asks for the very state that was judged
+	adopts   bool                       // another tool's fields become syncer's first
 
 	at      position
 	after   []manifest.Key // of the set, by annotation
@@ -213,6 +214,11 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		}
 		if err := p.cluster.refuseForeign(ctx, p.plan.request.Target, change.Live); err != nil {
 			return step{}, err
+		}
+		if change.Live != nil && !isRecorded {
+			if s.adopts, err = adoption(obj, change.Live); err != nil {
+				return step{}, err
+			}
 		}
 	}
 	return s, p.compare(ctx, resource, &s, entry)
