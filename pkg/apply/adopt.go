@@ -1,0 +1,225 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/csaupgrade"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// annotationAdopt lets syncer take an object over from the tool that manages it.
+const annotationAdopt = v1alpha1.Group + "/adopt" // enabled
+
+// claim decides whether a target may have a live object that is not at rest: not one of another ApplySet, and one that
+// another tool manages only where git says so. What is adopted is planned as the takeover will leave it.
+func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstructured) error {
+	target := p.plan.request.Target
+	if err := p.cluster.refuseForeign(ctx, target, live); err != nil {
+		return err
+	}
+	_, recorded := p.recorded[s.change.ID.Key()]
+	if live == nil || recorded || p.cluster.isMember(target, live) || isDisabled(live) || live.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	tool := managedBy(live)
+	if tool == nil {
+		return nil
+	}
+	// What `syncer install` brings is syncer's own, also where kubectl applied it before: it has no target.
+	if s.rendered.GetAnnotations()[annotationAdopt] != enabled && target != (Target{}) {
+		return &AdoptionError{ID: s.change.ID, Target: target, Tool: tool.Tool, Owner: tool.Owner}
+	}
+	taken, err := takenOver(live)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.change.ID, err)
+	}
+	s.adopts, s.change.Live = live, taken
+	return nil
+}
+
+// isMember reports whether an object is in a target's ApplySet, as Members tells.
+func (c *Cluster) isMember(target Target, live *unstructured.Unstructured) bool {
+	_, own := MemberLabel(c.namespace, target)
+	return live.GetLabels()[labelMember] == own && manifest.OwnedFields(live, FieldManager) != ""
+}
+
+// predecessor stands for all former managers of an object while their fields are put together.
+const predecessor = "syncer-predecessor"
+
+// gathered is an object whose former managers' fields, and those that syncer has already, are one entry of managed
+// fields: csaupgrade merges entries of one version only, and knows none that were made by server-side apply.
+func gathered(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	all := traces(live) // also those that no manager owns, as after somebody cleared the managed fields
+	entry := metav1.ManagedFieldsEntry{
+		Manager: predecessor, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: live.GetAPIVersion(),
+	}
+	var rest []metav1.ManagedFieldsEntry
+	for _, other := range live.GetManagedFields() {
+		fields := share(live, other)
+		all = all.Union(fields)
+		if !fields.Empty() && entry.Time.Before(other.Time) {
+			entry.Time = other.Time
+		}
+		if isOwn(other) || isTool(live, other) {
+			continue
+		}
+		if !fields.Empty() {
+			var err error
+			if other, err = withFields(other, fieldsOf(other).Difference(fields)); err != nil {
+				return nil, err
+			}
+		}
+		if !fieldsOf(other).Empty() {
+			rest = append(rest, other)
+		}
+	}
+	entry, err := withFields(entry, all)
+	if err != nil {
+		return nil, err
+	}
+	out := live.DeepCopy()
+	out.SetManagedFields(append([]metav1.ManagedFieldsEntry{entry}, rest...))
+	return out, nil
+}
+
+// takenOver is an object as the takeover leaves it: the fields of its former managers are syncer's, and nothing else
+// differs.
+func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	out, err := gathered(live)
+	if err != nil {
+		return nil, err
+	}
+	return out, csaupgrade.UpgradeManagedFields(out, sets.New(predecessor), FieldManager)
+}
+
+// adopt takes an object over: it makes the fields of its former managers syncer's own, in one patch of the very state
+// that is known, and applies the object. What git does not set goes with that apply, because its only owner no longer
+// sets it. An interruption in between leaves an object with fields of syncer's and without its label, which the next
+// pass applies as any other.
+func (a *application) adopt(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	live := s.adopts
+	s.adopts = nil
+	for range changedTries {
+		tool := managedBy(live)
+		if tool == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		err := upgrade(ctx, resource, live)
+		if err == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return nil, explain(live, id, "taking it over from "+tool.Tool, err)
+		}
+		if live, err = get(ctx, resource, id); err != nil {
+			return nil, explain(s.rendered, id, "reading", err)
+		}
+		if live == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		if err := a.cluster.refuseForeign(ctx, a.plan.request.Target, live); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%s: it changes faster than it can be taken over; syncer tries again at the next pass", id)
+}
+
+// upgrade makes the fields of an object's former managers syncer's own; a conflict says that it changed.
+func upgrade(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	obj, err := gathered(live)
+	if err != nil {
+		return err
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(obj, sets.New(predecessor), FieldManager)
+	if err != nil {
+		return err
+	}
+	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	})
+	return err
+}
+
+// adopted is the result of a dry run as it will be after the takeover, with which the API server cannot try it: less
+// the fields that only the former managers own. What has a default gets it again; the API server is asked, because
+// managers that wrote with Update own the defaults as well.
+func adopted(ctx context.Context, resource dynamic.ResourceInterface, s *step, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	live := s.change.Live
+	if managedBy(live) != nil { // it was read again, because somebody wrote it
+		taken, err := takenOver(live)
+		if err != nil {
+			return nil, err
+		}
+		s.adopts, s.change.Live = live, taken
+		live = taken
+	}
+	had, keep := &fieldpath.Set{}, ownFields(want)
+	for _, entry := range live.GetManagedFields() {
+		if fields := fieldsOf(entry); isOwn(entry) {
+			had = fields
+		} else {
+			keep = keep.Union(fields)
+		}
+	}
+	var object any = want.Object
+	had.Difference(keep).Iterate(func(path fieldpath.Path) {
+		if !touches(keep, path) {
+			object = without(object, path)
+		}
+	})
+	fields, ok := object.(map[string]any)
+	if !ok {
+		return want, nil
+	}
+	less := (&unstructured.Unstructured{Object: fields}).DeepCopy()
+	less.SetManagedFields(live.GetManagedFields())
+	less.SetResourceVersion(live.GetResourceVersion())
+	patch, err := difference(live, less)
+	if err != nil {
+		return nil, err
+	}
+	tried, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
+			metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	tried.SetManagedFields(want.GetManagedFields())
+	return tried, nil
+}
+
+// ownFields are the fields that syncer applies.
+func ownFields(obj *unstructured.Unstructured) *fieldpath.Set {
+	for _, entry := range obj.GetManagedFields() {
+		if isOwn(entry) {
+			return fieldsOf(entry)
+		}
+	}
+	return &fieldpath.Set{}
+}
+
+// difference is the merge patch that makes one object of another.
+func difference(from, to *unstructured.Unstructured) ([]byte, error) {
+	before, err := json.Marshal(from.Object)
+	if err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(to.Object)
+	if err != nil {
+		return nil, err
+	}
+	return jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
+}
