@@ -348,6 +348,9 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
 		return "OwnedByAnother"
 	}
+	if _, ok := errors.AsType[*apply.AdoptionError](err); ok {
+		return "AdoptionNeeded"
+	}
 	if _, ok := errors.AsType[*missingOverlayError](err); ok {
 		return "OverlayMissing"
 	}
