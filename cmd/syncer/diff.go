@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,9 @@ func printDiff(w io.Writer, pass *pipeline.Pass) error {
 		out.line("%s%s", target.Target(), prefixed("  ", target.Message))
 		for _, change := range target.Changes {
 			out.line("  %-7s %s", change.Action, change.Object)
+			if change.Held != nil {
+				out.line("          %s waits: %s", strings.ToLower(string(change.Held.Action)), change.Held.Message)
+			}
 			for _, field := range change.Fields {
 				out.line("          %s", field.Path)
 				out.value("            - ", field.From)

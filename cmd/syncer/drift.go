@@ -19,6 +19,9 @@ func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
 runs, and names the field manager that made each difference. It writes nothing.
 What a newer commit would change is a rollout and not drift; see syncer diff.
 
+Changes that wait are listed and are no difference: git is ahead of the cluster
+on purpose there.
+
 Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
@@ -27,7 +30,7 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				if report.GeneratedAt.IsZero() {
 					return err
 				}
-				*differs = len(report.Findings) > 0
+				*differs = report.Differs()
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), report))
 				}

@@ -135,9 +135,12 @@ func fullPass(fields []manifest.FieldChange) pipeline.Pass {
 		Commit: aCommit, Rewound: aCommit, Subject: "subject", Author: "author",
 		Targets: []pipeline.TargetResult{{
 			Pipeline: "ingest", Environment: "prod", Result: pipeline.Failed, Error: "an error", Message: "1 updated", Owner: "team",
-			Changes: []pipeline.ChangeResult{{Object: anID, Action: manifest.Update, Fields: fields}},
-			Images:  []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
-			Drift:   []drift.Finding{fullFinding()},
+			Changes: []pipeline.ChangeResult{{
+				Object: anID, Action: manifest.Hold, Fields: fields, Taken: []manifest.Taken{{Path: "spec.replicas", Manager: "kubectl-scale"}},
+				Held: &pipeline.HeldResult{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
+			}},
+			Images: []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Drift:  []drift.Finding{fullFinding()},
 		}},
 	}
 }
@@ -224,7 +227,7 @@ func TestSchemas(t *testing.T) {
 		{schema: "diff", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
 		{schema: "diff", name: "a held target", value: oneTarget(pipeline.Held)},
 		{schema: "diff", name: "a change without fields", value: oneTarget(pipeline.Applied, pipeline.ChangeResult{
-			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{},
+			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{}, Taken: []manifest.Taken{},
 		})},
 		{schema: "diff", name: "a side that is not there", value: fullPass([]manifest.FieldChange{{Path: "spec"}})},
 		{schema: "diff", name: "every field", value: fullPass(someFields), full: true},
@@ -232,6 +235,8 @@ func TestSchemas(t *testing.T) {
 			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Findings: []drift.Finding{}, Skew: []drift.Skew{},
 		}},
 		{schema: "drift", name: "a finding without an author", value: oneFinding(drift.Missing)},
+		{schema: "drift", name: "an application that was not run again", value: oneFinding(drift.NotRerun)},
+		{schema: "drift", name: "a change that waits", value: oneFinding(drift.Held)},
 		{schema: "drift", name: "a tag that moved", value: oneFinding(drift.TagMoved)},
 		{schema: "drift", name: "an image that is gone", value: oneFinding(drift.ImageMissing)},
 		{schema: "drift", name: "every field", value: fullReport(), full: true},

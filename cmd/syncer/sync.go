@@ -75,6 +75,8 @@ func printSync(w io.Writer, pass *pipeline.Pass) error {
 		out.line("%-9s  %s%s", target.Result, target.Target(), prefixed("  ", target.Message))
 		for _, change := range target.Changes {
 			out.line("           %-7s %s", change.Action, change.Object)
+			out.held(change)
+			out.taken(change)
 		}
 		out.problem(target)
 	}

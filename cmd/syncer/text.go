@@ -29,6 +29,20 @@ func (t *text) value(prefix string, value any) {
 	}
 }
 
+// held prints what a change waits for.
+func (t *text) held(change pipeline.ChangeResult) {
+	if change.Held != nil {
+		t.line("                   %s waits: %s", strings.ToLower(string(change.Held.Action)), change.Held.Message)
+	}
+}
+
+// taken prints from whom a change takes fields.
+func (t *text) taken(change pipeline.ChangeResult) {
+	for _, taken := range change.Taken {
+		t.line("                   takes %s from %s", taken.Path, taken.Manager)
+	}
+}
+
 // problem prints why a target failed, and whom its pipeline.yaml names.
 func (t *text) problem(target pipeline.TargetResult) {
 	for _, line := range strings.Split(target.Error, "\n") {

@@ -27,6 +27,26 @@ var (
 	autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 )
 
+// service is a Deployment with lists of every kind that a change of hands could double.
+func service(metadata string, env ...string) string {
+	return `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: $NS` + metadata + `}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: main
+        image: web:1
+        ports: [{containerPort: 80}]
+        env: [` + strings.Join(env, ", ") + `]
+`
+}
+
 // theirWeb is what a tool deployed: `extra`, OLD and port 9090 are not in git. TRACES stands for what the tool adds.
 const theirWeb = `apiVersion: apps/v1
 kind: Deployment
@@ -84,6 +104,14 @@ func (b *bench) web(permission string, less ...string) manifest.Set {
 
 func traced(labels, annotations string) string {
 	return strings.NewReplacer("TRACELABELS", labels, "TRACEANNOTATIONS", annotations).Replace(theirWeb)
+}
+
+func mustPath(text string) manifest.Path {
+	path, err := manifest.ParsePath(text)
+	if err != nil {
+		panic(err)
+	}
+	return path
 }
 
 // kubectl runs the real one with a manifest on its standard input.
@@ -408,10 +436,7 @@ func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 		t.Error("what the tool set and git does not is still there")
 	}
 	for path, manager := range map[string]string{"spec.replicas": "autoscaler", "spec.minReadySeconds": "kubectl-edit", `metadata.annotations["person"]`: "kubectl-edit"} {
-		parsed, err := manifest.ParsePath(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		parsed := mustPath(path)
 		if owner, _ := manifest.ManagerOf(live, parsed, apply.FieldManager); owner.Name != manager {
 			t.Errorf("%s is of %q", path, owner.Name)
 		}
@@ -419,7 +444,9 @@ func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 			t.Errorf("%s is syncer's", path)
 		}
 	}
-	if !slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Manager == "kustomize-controller" && e.Subresource == "status" }) {
+	if !slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == "kustomize-controller" && e.Subresource == "status"
+	}) {
 		t.Error("the entry of the status is gone")
 	}
 	b.wantRest(b.web(adopt, "replicas: 0"))
@@ -429,12 +456,8 @@ func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 func TestAdoptionHonoursIgnoreRules(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(strings.ReplaceAll(traced("", ""), "replicas: 0", "replicas: 4"), "apply", "-f", "-")
-	path, err := manifest.ParsePath("spec.replicas")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ignoring := func(req *apply.Request) {
-		req.Rules.Ignore = []apply.Ignore{{Kind: "Deployment", Paths: []manifest.Path{path}}}
+		req.Rules.Ignore = []apply.Ignore{{Kind: "Deployment", Paths: []manifest.Path{mustPath("spec.replicas")}}}
 	}
 	plan := b.plan(b.web(adopt), ignoring)
 	if got := paths(plan.Changes[0].Fields); strings.Contains(got, "replicas") {

@@ -228,13 +228,13 @@ func (b *bench) plan(set manifest.Set, change ...func(*apply.Request)) *apply.Pl
 }
 
 // trySync carries a set out as pkg/pipeline does, with the inventory saved at the end.
-func (b *bench) trySync(set manifest.Set) (apply.Applied, error) {
+func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply.Applied, error) {
 	b.t.Helper()
-	plan, err := b.tryPlan(set)
+	plan, err := b.tryPlan(set, change...)
 	if err != nil {
 		return apply.Applied{}, err
 	}
-	applied := apply.Applied{Changes: plan.Changes, Inventory: plan.Inventory(), Live: plan.Members}
+	applied := apply.Applied{Changes: plan.Pending(), Held: plan.Held(), Inventory: plan.Inventory(), Live: plan.Members}
 	if len(plan.Pending()) > 0 || b.record() == nil {
 		applied, err = b.cluster.Apply(b.ctx, plan, b.spec())
 	}
@@ -242,9 +242,9 @@ func (b *bench) trySync(set manifest.Set) (apply.Applied, error) {
 	return applied, err
 }
 
-func (b *bench) sync(set manifest.Set) apply.Applied {
+func (b *bench) sync(set manifest.Set, change ...func(*apply.Request)) apply.Applied {
 	b.t.Helper()
-	applied, err := b.trySync(set)
+	applied, err := b.trySync(set, change...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -275,6 +275,15 @@ func (b *bench) get(resource schema.GroupVersionResource, namespace, name string
 func (b *bench) edit(resource schema.GroupVersionResource, name, patch string) {
 	b.t.Helper()
 	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(b.ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// status writes an object's status as its operator does.
+func (b *bench) status(resource schema.GroupVersionResource, name, patch string) {
+	b.t.Helper()
+	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(b.ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "operator"}, "status")
 	if err != nil {
 		b.t.Fatal(err)
 	}

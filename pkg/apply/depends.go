@@ -81,6 +81,7 @@ func (o *orderer) place(i int, trail []manifest.ID) error {
 		return fmt.Errorf("%s: annotation %s goes in a circle: %s", s.change.ID, annotationDependsOn, strings.Join(names, " on "))
 	}
 	o.state[i] = underWay
+	defer func() { o.state[i] = placed }() // an error is said once
 	obj := s.rendered
 	if obj == nil {
 		obj = s.change.Live // a prune goes by what the object said when it was applied
@@ -109,7 +110,6 @@ func (o *orderer) place(i int, trail []manifest.ID) error {
 			s.at.depth++
 		}
 	}
-	o.state[i] = placed
 	return nil
 }
 

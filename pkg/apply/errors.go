@@ -70,7 +70,7 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	case apierrors.IsForbidden(err):
 		err = rights(err)
 	case isImmutable(err):
-		err = fmt.Errorf("%w (a live object cannot change this field: give the object a new name, or delete it so that syncer creates it again)", err)
+		err = fmt.Errorf("%w (a live object cannot change this field: %s)", err, wayOut(id))
 	}
 	if text := quotable(obj, err.Error()); text != err.Error() {
 		err = errors.New(text) // the error itself would give what was cut away to whoever unwraps it
@@ -83,6 +83,14 @@ var got = regexp.MustCompile(`(?s), got &.*`)
 
 // unstructuredValue is what got begins for a plain value.
 var unstructuredValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:([^{}]*)\}`)
+
+// wayOut says what to do about an object whose change the API server refuses for good.
+func wayOut(id manifest.ID) string {
+	if slices.Contains(irreplaceable, id.GroupKind()) {
+		return "give the object a new name; syncer never deletes a " + id.Kind + " to create it again"
+	}
+	return fmt.Sprintf("give the object a new name, or annotate it with %s: %s to have it deleted and created again", annotationForce, enabled)
+}
 
 // quotable cuts the values of a Secret out of the API server's text, and whole objects, which it prints when it refuses
 // a change of one: a Job's template is two thousand characters and may hold passwords as well.
@@ -146,7 +154,7 @@ func isEndingNamespace(err error) bool {
 
 // immutable are the API server's own words for a field that no update may change (k8s.io/apimachinery
 // api/validation.FieldImmutableErrorMsg, and those of Secrets, ConfigMaps, StatefulSets and CEL rules).
-var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed`)
+var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed|is immutable after creation`)
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
 

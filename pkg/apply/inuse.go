@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -63,7 +64,8 @@ func (p *planner) batchPod(ctx context.Context, id manifest.ID, pods map[string]
 	list, ok := pods[id.Namespace]
 	if !ok {
 		found, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, id.Namespace, metav1.ListOptions{})
-		if err != nil {
+		// An account without the right to list pods gives no such protection, which is no reason never to prune.
+		if err != nil && !apierrors.IsForbidden(err) {
 			return manifest.ID{}, fmt.Errorf("looking whether a pod still uses %s: %w", id, err)
 		}
 		list = found

@@ -115,13 +115,3 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 		t.Errorf("the full plan: %s", got)
 	}
 }
-
-func TestChangedJobTemplateIsExplained(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(backfill("long", 600)))
-	_, err := b.tryPlan(b.set(join(strings.Replace(backfill("long", 600), "backfill:1", "backfill:2", 1), settings("beside", "1"))))
-	wantError(t, err, "Job/"+b.namespace+"/long: ", "spec.template", "field is immutable", "a live object cannot change this field: give the object a new name")
-	if len(err.Error()) > 500 {
-		t.Errorf("the error has %d characters", len(err.Error()))
-	}
-}

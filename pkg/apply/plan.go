@@ -449,7 +449,9 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
-			entry.EndedRun = before.EndedRun
+			if before.EndedRun != "" && p.judge.Run(live).ID == before.EndedRun {
+				entry.EndedRun = before.EndedRun
+			}
 			entries[id.Key()] = entry
 		}
 	}

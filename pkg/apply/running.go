@@ -34,7 +34,9 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 		return nil
 	}
 	if run.State != health.Running {
-		s.endedRun = run.ID
+		if change.Action == manifest.Update {
+			s.endedRun = run.ID
+		}
 		return nil
 	}
 	policy, err := p.plan.request.Rules.onRunning(s.rendered)
@@ -42,15 +44,11 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", change.ID, err)
 	case policy == v1alpha1.Wait:
-		change.Hold(manifest.HeldRunning, waitsForEnd(change.ID, run), change.ID)
+		change.Hold(manifest.HeldRunning, run.Message, change.ID)
 	case policy == v1alpha1.Skip:
 		change.Action, s.left, s.skipped = manifest.None, true, true
 	}
 	return nil
-}
-
-func waitsForEnd(id manifest.ID, run health.Run) string {
-	return fmt.Sprintf("%s runs (%s)", id, run.Message)
 }
 
 // disturbs reports whether a change touches a field that the run under way does not survive.
@@ -70,7 +68,7 @@ func (p *planner) respectPrune(change *manifest.Change) error {
 		return fmt.Errorf("%s: %w", change.ID, err)
 	}
 	if policy != v1alpha1.Replace {
-		change.Hold(manifest.HeldRunning, waitsForEnd(change.ID, run), change.ID)
+		change.Hold(manifest.HeldRunning, run.Message, change.ID)
 	}
 	return nil
 }

@@ -46,6 +46,11 @@ type Report struct {
 	Skew        []Skew    `json:"skew"`
 }
 
+// Differs reports whether anything is not as the commits last applied say. A change that waits is.
+func (r Report) Differs() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held })
+}
+
 // Source is where the desired state comes from.
 type Source struct {
 	URL    string `json:"url"`

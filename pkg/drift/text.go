@@ -46,6 +46,10 @@ func (f Finding) text(out *strings.Builder, now time.Time) {
 		fmt.Fprintf(out, "    %-8s  %s  no longer in git\n", f.Severity, f.Kind)
 		return
 	}
+	if f.Kind == NotRerun || f.Kind == Held {
+		fmt.Fprintf(out, "    %-8s  %s  %s\n", f.Severity, f.Kind, f.Message)
+		return
+	}
 	if f.Kind == TagMoved || f.Kind == ImageMissing {
 		f.imageText(out, now)
 		return

@@ -206,7 +206,7 @@ type Change struct {
 type Held struct {
 	Action  Action // what waits
 	Reason  HoldReason
-	Message string // what is waited for, as a clause: "SparkApplication/etl/daily is RUNNING"
+	Message string // what is waited for, as a clause: "the application is RUNNING"
 	For     []ID   // the objects whose state has to change first
 	Hash    string // of what git says of the object; empty for a prune
 }

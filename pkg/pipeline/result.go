@@ -58,10 +58,10 @@ type ChangeResult struct {
 	Action manifest.Action `json:"action"`
 	// Fields is there in a diff only.
 	Fields []manifest.FieldChange `json:"fields,omitzero"`
-	// Held says why the change waits; it is there with the action Hold.
-	Held *HeldResult `json:"held,omitempty"`
+	// Held says why the change waits; nil unless the action is Hold.
+	Held *HeldResult `json:"held"`
 	// Taken lists the fields that were taken from other managers.
-	Taken []manifest.Taken `json:"taken,omitempty"`
+	Taken []manifest.Taken `json:"taken"`
 }
 
 // HeldResult says what waits and what for.

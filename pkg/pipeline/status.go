@@ -52,6 +52,16 @@ func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error
 	return Status{Targets: statuses}, lost
 }
 
+// running is the deployment whose images run: not the one that is held.
+func running(history []v1alpha1.Deployment) v1alpha1.Deployment {
+	for _, d := range history {
+		if d.Outcome != outcomeHeld {
+			return d
+		}
+	}
+	return history[0]
+}
+
 func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	recorded := w.record.Status
 	s := TargetStatus{
@@ -61,7 +71,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	if len(recorded.History) > 0 {
 		at := recorded.History[0].Time.UTC()
 		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.now().Sub(at)))
-		s.Images = append(s.Images, recorded.History[0].Images...)
+		s.Images = append(s.Images, running(recorded.History).Images...)
 	}
 	live, err := w.cluster.Members(ctx, w.target, w.record)
 	if err != nil {

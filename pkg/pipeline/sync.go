@@ -262,7 +262,7 @@ func (c *carrier) pruneLimit(w *work) apply.PruneLimit {
 func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 	out := make([]ChangeResult, 0, len(changes))
 	for _, change := range changes {
-		result := ChangeResult{Object: change.ID, Action: change.Action, Taken: change.Taken}
+		result := ChangeResult{Object: change.ID, Action: change.Action, Taken: append([]manifest.Taken{}, change.Taken...)}
 		if change.Held != nil {
 			result.Held = &HeldResult{Action: change.Held.Action, Reason: change.Held.Reason, Message: change.Held.Message}
 		}

@@ -160,6 +160,8 @@ func TestRuns(t *testing.T) {
 		"job: running":                 {object: job + "status: {startTime: now, active: 1, ready: 1}", want: running, id: "now"},
 		"job: between retries":         {object: job + "status: {startTime: now, failed: 1}", want: running, id: "now"},
 		"job: pods on their way out":   {object: job + "status: {terminating: 1}", want: running},
+		"job: pods not counted yet":    {object: job + "status: {uncountedTerminatedPods: {succeeded: [a]}}", want: running},
+		"job: about to be complete":    {object: job + "status: {conditions: [{type: SuccessCriteriaMet, status: \"True\"}]}", want: running},
 		"job: suspended":               {object: job + "status: {failed: 1, conditions: [{type: Suspended, status: \"True\"}]}", want: idle},
 		"job: suspending":              {object: job + "status: {terminating: 1, conditions: [{type: Suspended, status: \"True\"}]}", want: running},
 		"job: complete":                {object: job + "status: {succeeded: 1, conditions: [{type: Complete, status: \"True\"}]}", want: ended},

@@ -34,10 +34,17 @@ func jobRun(obj *unstructured.Unstructured) Run {
 	case verdict.Completed:
 		run.State, run.Failed = Ended, verdict.Status == Failed
 	case isSet(obj, "Suspended") && count(obj, "status", "active")+count(obj, "status", "terminating") == 0:
-	case pods > 0:
+	case pods > 0 || isSet(obj, "SuccessCriteriaMet") || isSet(obj, "FailureTarget") || uncounted(obj):
 		run.State = Running
 	}
 	return run
+}
+
+// uncounted reports whether pods have ended that the Job's controller has not counted yet.
+func uncounted(obj *unstructured.Unstructured) bool {
+	value, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "uncountedTerminatedPods")
+	fields, _ := value.(map[string]any)
+	return len(fields) > 0
 }
 
 func isSet(obj *unstructured.Unstructured, kind string) bool {
