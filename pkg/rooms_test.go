@@ -34,6 +34,7 @@ var home = map[string]string{
 	"k8s.io/apiserver/":                       "pkg/apply/health",
 	"github.com/spf13/":                       "cmd/syncer",
 	"golang.org/x/term":                       "cmd/syncer",
+	"k8s.io/klog/":                            "cmd/syncer",
 	"net/http":                                "pkg/image pkg/source pkg/apply",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }

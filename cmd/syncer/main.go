@@ -10,6 +10,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 )
 
 func main() {
@@ -27,6 +30,8 @@ const (
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// client-go logs there what it also returns as an error, and repeats it at each retry.
+	klog.SetLogger(logr.Discard())
 	// After the first signal the default is back: a second one ends a command that takes too long to end itself.
 	context.AfterFunc(ctx, stop)
 

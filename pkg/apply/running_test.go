@@ -56,7 +56,7 @@ func TestRunningWorkSurvivesADeploy(t *testing.T) {
 			for _, change := range applied.Held {
 				held[change.ID.Name] = *change.Held
 			}
-			if h := held["daily"]; len(held) != 2 || h.Action != w.change || h.Reason != manifest.HeldRunning || !strings.Contains(strings.ToLower(h.Message), "running") {
+			if h := held["daily"]; len(held) != 2 || h.Action != w.change || h.Reason != manifest.HeldRunning || !strings.HasPrefix(h.Message, "the ") {
 				t.Errorf("held: %+v", held)
 			}
 			if h := held["old"]; h.Action != manifest.Prune || h.Reason != manifest.HeldInUse {

@@ -157,5 +157,5 @@ func (c *carrier) atCommit(ctx context.Context, other *work) (targetHealth, stri
 	if err != nil {
 		return targetHealth{}, "", err
 	}
-	return healthOf(other.cluster, other.record.Status.Inventory, live), "", nil
+	return healthOf(ctx, other.cluster, other.record.Status.Inventory, live), "", nil
 }

@@ -22,7 +22,7 @@ type targetHealth struct {
 }
 
 // healthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
-func healthOf(cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) targetHealth {
+func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) targetHealth {
 	h := targetHealth{status: health.Healthy}
 	var waiting, failed, missing []string
 	for _, entry := range inventory {
@@ -34,13 +34,22 @@ func healthOf(cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live 
 			}
 			continue
 		}
-		switch verdict := cluster.Health(obj); verdict.Status {
-		case health.InProgress:
-			waiting = append(waiting, fmt.Sprintf("%s: %s", id, verdict.Message))
-			h.waiting = append(h.waiting, id)
-		case health.Failed:
-			failed = append(failed, fmt.Sprintf("%s: %s", id, verdict.Message))
+		verdict := cluster.Health(obj)
+		if verdict.Status == health.Healthy {
+			continue
 		}
+		text := fmt.Sprintf("%s: %s", id, verdict.Message)
+		if len(waiting)+len(failed) < namedObjects {
+			if reason := cluster.Why(ctx, obj); reason != "" && !strings.Contains(text, reason) {
+				text += " (" + reason + ")"
+			}
+		}
+		if verdict.Status == health.Failed {
+			failed = append(failed, text)
+			continue
+		}
+		waiting = append(waiting, text)
+		h.waiting = append(h.waiting, id)
 	}
 	switch {
 	case len(failed)+len(missing) > 0:
@@ -56,11 +65,13 @@ func entryID(entry v1alpha1.InventoryEntry) manifest.ID {
 	return manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
 }
 
+// namedObjects is how many objects a message names.
+const namedObjects = 5
+
 // shorten keeps a condition's message readable however many objects it names.
 func shorten(parts []string) string {
-	const shown = 5
-	if len(parts) > shown {
-		parts = append(parts[:shown:shown], fmt.Sprintf("and %d more", len(parts)-shown))
+	if len(parts) > namedObjects {
+		parts = append(parts[:namedObjects:namedObjects], fmt.Sprintf("and %d more", len(parts)-namedObjects))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -69,7 +80,7 @@ const healthPoll = time.Second
 
 // judgeHealth judges a target after its apply, and waits for it to be healthy where the user asked for that.
 func (c *carrier) judgeHealth(ctx context.Context, w *work, applied apply.Applied, applyErr error) (targetHealth, error) {
-	h := healthOf(w.cluster, applied.Inventory, applied.Live)
+	h := healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
 	if c.options.Wait == 0 || applyErr != nil {
 		return h, nil
 	}
@@ -87,7 +98,7 @@ func (c *carrier) judgeHealth(ctx context.Context, w *work, applied apply.Applie
 		if err != nil {
 			return h, err
 		}
-		h = healthOf(w.cluster, applied.Inventory, live)
+		h = healthOf(ctx, w.cluster, applied.Inventory, live)
 	}
 	if h.status == health.Failed {
 		return h, fmt.Errorf("not healthy: %s", h.message)

@@ -136,7 +136,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *work, result *TargetResult, applied apply.Applied) error {
 	o := outcome{inventory: applied.Inventory, held: c.heldChanges(w.record.Status.Held, applied.Held)}
-	o.health = healthOf(w.cluster, applied.Inventory, applied.Live)
+	o.health = healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, alarmFor(w, applied.Held)
 	result.Message = "it is no longer in git: " + heldMessage(o.held)
 	return c.save(ctx, w, o)

@@ -78,7 +78,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 		s.Message = err.Error()
 		return s
 	}
-	h := healthOf(w.cluster, recorded.Inventory, live)
+	h := healthOf(ctx, w.cluster, recorded.Inventory, live)
 	touched := apply.Touched(recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.missing
 	var parts []string
