@@ -1,143 +1,225 @@
 package apply
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/csaupgrade"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// annotationAdopt on an object in git allows to take it over from the tool that manages it.
-const annotationAdopt = v1alpha1.Group + "/adopt"
+// annotationAdopt lets syncer take an object over from the tool that manages it.
+const annotationAdopt = v1alpha1.Group + "/adopt" // enabled
 
-// formerManagers are the field managers of the tools that objects are taken over from: of kubectl's client-side apply,
-// of Helm, Flux and Argo CD. Some of them update, some apply on the server's side.
-var formerManagers = []string{
-	"kubectl-client-side-apply", "before-first-apply", "helm", "helm-controller", "kustomize-controller",
-	"argocd-controller", "argocd-application-controller",
-}
-
-// tool is what manages an object so far.
-type tool struct {
-	name  string // Helm
-	owner string // release payments
-	leave string // how the object is taken out of it
-}
-
-// toolOf finds the tool that manages a live object, by the traces that each leaves; nil where there are none.
-func toolOf(live *unstructured.Unstructured) *tool {
-	labels, annotations := live.GetLabels(), live.GetAnnotations()
-	if release := annotations["meta.helm.sh/release-name"]; release != "" && labels["app.kubernetes.io/managed-by"] == "Helm" {
-		return &tool{"Helm", "release " + release, "annotate the live object with helm.sh/resource-policy: keep and uninstall the release, or take it out of the chart"}
+// claim decides whether a target may have a live object that is not at rest: not one of another ApplySet, and one that
+// another tool manages only where git says so. What is adopted is planned as the takeover will leave it.
+func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstructured) error {
+	target := p.plan.request.Target
+	if err := p.cluster.refuseForeign(ctx, target, live); err != nil {
+		return err
 	}
-	for _, kind := range []string{"kustomize", "helm"} {
-		if name := labels[kind+".toolkit.fluxcd.io/name"]; name != "" {
-			return &tool{"Flux", name, "annotate it in Flux's source with kustomize.toolkit.fluxcd.io/prune: disabled, or suspend what deploys it, before it leaves Flux"}
-		}
+	_, recorded := p.recorded[s.change.ID.Key()]
+	if live == nil || recorded || p.cluster.isMember(target, live) || isDisabled(live) || live.GetDeletionTimestamp() != nil {
+		return nil
 	}
-	if id := cmp.Or(annotations["argocd.argoproj.io/tracking-id"], labels["argocd.argoproj.io/instance"]); id != "" || managedBy(live, "argocd-controller") {
-		return &tool{"Argo CD", cmp.Or(id, labels["app.kubernetes.io/instance"]), "delete the Application without cascading, or annotate the object there with argocd.argoproj.io/sync-options: Prune=false"}
+	tool := managedBy(live)
+	if tool == nil {
+		return nil
 	}
-	if _, applied := annotations["kubectl.kubernetes.io/last-applied-configuration"]; applied || managedBy(live, "kubectl-client-side-apply") {
-		return &tool{"kubectl apply", "", "stop applying it by hand"}
+	// What `syncer install` brings is syncer's own, also where kubectl applied it before: it has no target.
+	if s.rendered.GetAnnotations()[annotationAdopt] != enabled && target != (Target{}) {
+		return &AdoptionError{ID: s.change.ID, Target: target, Tool: tool.Tool, Owner: tool.Owner}
 	}
+	taken, err := takenOver(live)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.change.ID, err)
+	}
+	s.adopts, s.change.Live = live, taken
 	return nil
 }
 
-func managedBy(live *unstructured.Unstructured, manager string) bool {
-	return slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Manager == manager })
+// isMember reports whether an object is in a target's ApplySet, as Members tells.
+func (c *Cluster) isMember(target Target, live *unstructured.Unstructured) bool {
+	_, own := MemberLabel(c.namespace, target)
+	return live.GetLabels()[labelMember] == own && manifest.OwnedFields(live, FieldManager) != ""
 }
 
-// AdoptionError says that another tool manages an object, and that git does not allow to take it over.
-type AdoptionError struct {
-	ID          manifest.ID
-	Tool, Owner string
-	leave       string
+// predecessor stands for all former managers of an object while their fields are put together.
+const predecessor = "syncer-predecessor"
+
+// gathered is an object whose former managers' fields, and those that syncer has already, are one entry of managed
+// fields: csaupgrade merges entries of one version only, and knows none that were made by server-side apply.
+func gathered(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	all := traces(live) // also those that no manager owns, as after somebody cleared the managed fields
+	entry := metav1.ManagedFieldsEntry{
+		Manager: predecessor, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: live.GetAPIVersion(),
+	}
+	var rest []metav1.ManagedFieldsEntry
+	for _, other := range live.GetManagedFields() {
+		fields := share(live, other)
+		all = all.Union(fields)
+		if !fields.Empty() && entry.Time.Before(other.Time) {
+			entry.Time = other.Time
+		}
+		if isOwn(other) || isTool(live, other) {
+			continue
+		}
+		if !fields.Empty() {
+			var err error
+			if other, err = withFields(other, fieldsOf(other).Difference(fields)); err != nil {
+				return nil, err
+			}
+		}
+		if !fieldsOf(other).Empty() {
+			rest = append(rest, other)
+		}
+	}
+	entry, err := withFields(entry, all)
+	if err != nil {
+		return nil, err
+	}
+	out := live.DeepCopy()
+	out.SetManagedFields(append([]metav1.ManagedFieldsEntry{entry}, rest...))
+	return out, nil
 }
 
-func (e *AdoptionError) Error() string {
-	who := e.Tool
-	if e.Owner != "" {
-		who += " (" + e.Owner + ")"
+// takenOver is an object as the takeover leaves it: the fields of its former managers are syncer's, and nothing else
+// differs.
+func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	out, err := gathered(live)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf("%s: it is managed by %s, and two tools would fight over it; %s, and annotate it in git with %s: %s to take it over",
-		e.ID, who, e.leave, annotationAdopt, enabled)
+	return out, csaupgrade.UpgradeManagedFields(out, sets.New(predecessor), FieldManager)
 }
 
-// adoption decides whether an object that is no member yet is taken over from another tool.
-func adoption(obj, live *unstructured.Unstructured) (adopts bool, err error) {
-	former := toolOf(live)
-	if former == nil {
-		return false, nil
+// adopt takes an object over: it makes the fields of its former managers syncer's own, in one patch of the very state
+// that is known, and applies the object. What git does not set goes with that apply, because its only owner no longer
+// sets it. An interruption in between leaves an object with fields of syncer's and without its label, which the next
+// pass applies as any other.
+func (a *application) adopt(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	live := s.adopts
+	s.adopts = nil
+	for range changedTries {
+		tool := managedBy(live)
+		if tool == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		err := upgrade(ctx, resource, live)
+		if err == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return nil, explain(live, id, "taking it over from "+tool.Tool, err)
+		}
+		if live, err = get(ctx, resource, id); err != nil {
+			return nil, explain(s.rendered, id, "reading", err)
+		}
+		if live == nil {
+			return a.again(ctx, resource, id, s)
+		}
+		if err := a.cluster.refuseForeign(ctx, a.plan.request.Target, live); err != nil {
+			return nil, err
+		}
 	}
-	if obj.GetAnnotations()[annotationAdopt] != enabled {
-		return false, &AdoptionError{ID: manifest.IDOf(live), Tool: former.name, Owner: former.owner, leave: former.leave}
-	}
-	return true, nil
+	return nil, fmt.Errorf("%s: it changes faster than it can be taken over; syncer tries again at the next pass", id)
 }
 
-// takeOver makes syncer the owner of every field that the former tools own. Without it their fields would stay for ever
-// once git drops them, and the items of some lists would be there twice. Only the books change here: the apply that
-// follows removes what git does not have.
-func takeOver(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID) error {
-	for range removeTries {
-		live, err := get(ctx, resource, id)
-		if live == nil || err != nil {
-			return err
-		}
-		patch, err := upgrade(live)
-		if patch == nil || err != nil {
-			return err
-		}
-		_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-			return resource.Patch(ctx, id.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-		})
-		if !apierrors.IsConflict(err) {
-			return err
-		}
+// upgrade makes the fields of an object's former managers syncer's own; a conflict says that it changed.
+func upgrade(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	obj, err := gathered(live)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("it changes faster than it can be looked at; syncer tries again at the next pass")
-}
-
-// upgrade is the patch by which the managed fields of the former tools become syncer's; nil where they have none. It asks
-// for the very state that it was made from.
-func upgrade(live *unstructured.Unstructured) ([]byte, error) {
-	before := live.GetManagedFields()
-	entries := slices.Clone(before)
-	for i := range entries {
-		// csaupgrade knows tools that update; those that apply on the server's side leave entries of another operation.
-		if slices.Contains(formerManagers, entries[i].Manager) && entries[i].Subresource == "" {
-			entries[i].Operation = metav1.ManagedFieldsOperationUpdate
-		}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(obj, sets.New(predecessor), FieldManager)
+	if err != nil {
+		return err
 	}
-	object := &unstructured.Unstructured{Object: map[string]any{}}
-	object.SetManagedFields(entries)
-	// In a fixed order: each manager's fields are added to those of the ones before.
-	for _, manager := range formerManagers {
-		if err := csaupgrade.UpgradeManagedFields(object, sets.New(manager), FieldManager); err != nil {
-			return nil, fmt.Errorf("taking over the fields of %s: %w", manager, err)
-		}
-	}
-	after := object.GetManagedFields()
-	if slices.EqualFunc(before, after, func(a, b metav1.ManagedFieldsEntry) bool {
-		return a.Manager == b.Manager && a.Operation == b.Operation && a.Subresource == b.Subresource
-	}) {
-		return nil, nil
-	}
-	return json.Marshal([]map[string]any{
-		{"op": "replace", "path": "/metadata/managedFields", "value": after},
-		{"op": "replace", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
 	})
+	return err
+}
+
+// adopted is the result of a dry run as it will be after the takeover, with which the API server cannot try it: less
+// the fields that only the former managers own. What has a default gets it again; the API server is asked, because
+// managers that wrote with Update own the defaults as well.
+func adopted(ctx context.Context, resource dynamic.ResourceInterface, s *step, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	live := s.change.Live
+	if managedBy(live) != nil { // it was read again, because somebody wrote it
+		taken, err := takenOver(live)
+		if err != nil {
+			return nil, err
+		}
+		s.adopts, s.change.Live = live, taken
+		live = taken
+	}
+	had, keep := &fieldpath.Set{}, ownFields(want)
+	for _, entry := range live.GetManagedFields() {
+		if fields := fieldsOf(entry); isOwn(entry) {
+			had = fields
+		} else {
+			keep = keep.Union(fields)
+		}
+	}
+	var object any = want.Object
+	had.Difference(keep).Iterate(func(path fieldpath.Path) {
+		if !touches(keep, path) {
+			object = without(object, path)
+		}
+	})
+	fields, ok := object.(map[string]any)
+	if !ok {
+		return want, nil
+	}
+	less := (&unstructured.Unstructured{Object: fields}).DeepCopy()
+	less.SetManagedFields(live.GetManagedFields())
+	less.SetResourceVersion(live.GetResourceVersion())
+	patch, err := difference(live, less)
+	if err != nil {
+		return nil, err
+	}
+	tried, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
+			metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	tried.SetManagedFields(want.GetManagedFields())
+	return tried, nil
+}
+
+// ownFields are the fields that syncer applies.
+func ownFields(obj *unstructured.Unstructured) *fieldpath.Set {
+	for _, entry := range obj.GetManagedFields() {
+		if isOwn(entry) {
+			return fieldsOf(entry)
+		}
+	}
+	return &fieldpath.Set{}
+}
+
+// difference is the merge patch that makes one object of another.
+func difference(from, to *unstructured.Unstructured) ([]byte, error) {
+	before, err := json.Marshal(from.Object)
+	if err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(to.Object)
+	if err != nil {
+		return nil, err
+	}
+	return jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
 }

@@ -156,7 +156,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 		if err != nil {
 			return nil, explain(s.rendered, id, "reading", err)
 		}
-		if err := a.cluster.refuseForeign(ctx, a.plan.request.Target, live); err != nil {
+		if err := a.plan.planner.claim(ctx, s, live); err != nil {
 			return nil, err
 		}
 		if err := settle(ctx, resource, id, s.rendered); err != nil {
@@ -166,11 +166,8 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 	if s.change.Action == manifest.Replace {
 		return a.replace(ctx, resource, id, s)
 	}
-	if s.adopts {
-		if err := takeOver(ctx, resource, id); err != nil {
-			return nil, explain(s.rendered, id, "taking it over", err)
-		}
-		return a.again(ctx, resource, id, s)
+	if s.adopts != nil {
+		return a.adopt(ctx, resource, id, s)
 	}
 	sent := s.sent
 	if s.guarded {

@@ -52,7 +52,7 @@ type step struct {
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
 	guarded  bool                       // the write asks for the very state that was judged
-	adopts   bool                       // another tool's fields become syncer's first
+	adopts   *unstructured.Unstructured // as the tool left it from which it is taken over; nil: from none
 
 	at      position
 	after   []manifest.Key // of the set, by annotation
@@ -212,13 +212,8 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
 		}
-		if err := p.cluster.refuseForeign(ctx, p.plan.request.Target, change.Live); err != nil {
+		if err := p.claim(ctx, &s, change.Live); err != nil {
 			return step{}, err
-		}
-		if change.Live != nil && !isRecorded {
-			if s.adopts, err = adoption(obj, change.Live); err != nil {
-				return step{}, err
-			}
 		}
 	}
 	return s, p.compare(ctx, resource, &s, entry)
@@ -250,6 +245,9 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 			change.Action = manifest.Create
 		}
 		change.Want, err = dryRun(ctx, resource, id, s.sent)
+	}
+	if err == nil && s.adopts != nil && change.Live != nil {
+		change.Want, err = adopted(ctx, resource, s, change.Want)
 	}
 	switch {
 	case err == nil:

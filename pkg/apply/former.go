@@ -1,0 +1,192 @@
+package apply
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Tools that deploy objects and leave traces on them.
+const (
+	toolKubectl = "kubectl apply"
+	toolHelm    = "Helm"
+	toolFlux    = "Flux"
+	toolArgo    = "Argo CD"
+)
+
+// Traces that the tools leave.
+const (
+	annotationLastApplied   = "kubectl.kubernetes.io/last-applied-configuration"
+	annotationHelmRelease   = "meta.helm.sh/release-name"
+	annotationHelmNamespace = "meta.helm.sh/release-namespace"
+	annotationArgoTracking  = "argocd.argoproj.io/tracking-id"
+	annotationArgoInstall   = "argocd.argoproj.io/installation-id"
+	labelManagedBy          = "app.kubernetes.io/managed-by"
+	labelInstance           = "app.kubernetes.io/instance"
+	labelArgoInstance       = "argocd.argoproj.io/instance"
+	labelFluxKustomization  = "kustomize.toolkit.fluxcd.io/"
+	labelFluxRelease        = "helm.toolkit.fluxcd.io/"
+)
+
+var (
+	traceAnnotations = []string{annotationLastApplied, annotationHelmRelease, annotationHelmNamespace, annotationArgoTracking, annotationArgoInstall}
+	traceLabels      = []string{
+		labelArgoInstance, labelFluxKustomization + "name", labelFluxKustomization + "namespace",
+		labelFluxRelease + "name", labelFluxRelease + "namespace",
+	}
+
+	// toolManagers are the field managers by which the tools write, in Update and in Apply.
+	toolManagers = []string{
+		clientSideApply, "kubectl-last-applied", "helm", "helm3", "helm-controller", "kustomize-controller",
+		"argocd-controller", "argocd-application-controller",
+	}
+	// manifestManagers are those of kubectl's other commands that write a whole manifest. Where `kubectl apply` left its
+	// note, it went on with what they began, such as after `kubectl create --save-config`.
+	manifestManagers = []string{"kubectl", "kubectl-create", "kubectl-replace"}
+)
+
+const clientSideApply = "kubectl-client-side-apply"
+
+// former is the tool that managed an object before syncer.
+type former struct {
+	Tool     string
+	Owner    string   // the release, Kustomization, HelmRelease or Application; empty: the tool has none
+	Managers []string // the field managers whose fields are the tool's, sorted
+}
+
+// managedBy tells from an object's traces which tool manages it; nil: none that is known. An object on which syncer has
+// applied fields and that no tool has written since is syncer's, whatever traces the tool left: so is one whose adoption
+// was interrupted.
+func managedBy(live *unstructured.Unstructured) *former {
+	var managers []string
+	applied := false
+	for _, entry := range live.GetManagedFields() {
+		if isOwn(entry) {
+			applied = true
+		} else if isTool(live, entry) {
+			managers = append(managers, entry.Manager)
+		}
+	}
+	slices.Sort(managers)
+	managers = slices.Compact(managers)
+	tool, owner := tracesOf(live, managers)
+	if tool == "" || applied && len(managers) == 0 {
+		return nil
+	}
+	return &former{Tool: tool, Owner: owner, Managers: managers}
+}
+
+// tracesOf names the tool and what of it an object belongs to. A tool that applies with another one's ways comes first:
+// Argo CD leaves what kubectl leaves, and Flux what Helm leaves.
+func tracesOf(live *unstructured.Unstructured, managers []string) (tool, owner string) {
+	labels, annotations := live.GetLabels(), live.GetAnnotations()
+	argo := slices.ContainsFunc(managers, func(name string) bool { return strings.HasPrefix(name, "argocd-") })
+	flux := func(kind, prefix string) string {
+		return fmt.Sprintf("%s %s/%s", kind, labels[prefix+"namespace"], labels[prefix+"name"])
+	}
+	switch {
+	case labels[labelFluxRelease+"name"] != "":
+		return toolFlux, flux("HelmRelease", labelFluxRelease)
+	case labels[labelFluxKustomization+"name"] != "":
+		return toolFlux, flux("Kustomization", labelFluxKustomization)
+	case annotations[annotationArgoTracking] != "":
+		name, _, _ := strings.Cut(annotations[annotationArgoTracking], ":")
+		return toolArgo, "Application " + name
+	case labels[labelArgoInstance] != "":
+		return toolArgo, "Application " + labels[labelArgoInstance]
+	case argo && labels[labelInstance] != "":
+		return toolArgo, "Application " + labels[labelInstance]
+	case labels[labelManagedBy] == "Helm" && annotations[annotationHelmRelease] != "":
+		return toolHelm, fmt.Sprintf("release %s/%s", annotations[annotationHelmNamespace], annotations[annotationHelmRelease])
+	case annotations[annotationLastApplied] != "" || slices.Contains(managers, clientSideApply):
+		return toolKubectl, ""
+	}
+	return "", ""
+}
+
+func isOwn(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+}
+
+// isTool reports whether an entry is that of a tool. What a tool wrote to a subresource is a status, or a scale.
+func isTool(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) bool {
+	switch {
+	case entry.Subresource != "":
+		return false
+	case slices.Contains(manifestManagers, entry.Manager):
+		return live.GetAnnotations()[annotationLastApplied] != ""
+	}
+	return slices.Contains(toolManagers, entry.Manager) || strings.HasPrefix(entry.Manager, "terraform-provider-helm")
+}
+
+// share is what of an entry's fields a takeover takes: all of a tool's, and of other managers' only the tool's traces.
+// Fields in another version of the kind than the object was read in are taken where the object has them under the same
+// path.
+func share(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) *fieldpath.Set {
+	if entry.Subresource != "" {
+		return &fieldpath.Set{}
+	}
+	fields := fieldsOf(entry)
+	if !isOwn(entry) && !isTool(live, entry) {
+		return fields.Intersection(traces(live))
+	}
+	if entry.APIVersion != live.GetAPIVersion() {
+		return presentIn(live.Object, fields)
+	}
+	return fields
+}
+
+// traces are the fields by which tools know an object again, those that the object has.
+func traces(live *unstructured.Unstructured) *fieldpath.Set {
+	out := &fieldpath.Set{}
+	for _, name := range traceAnnotations {
+		out.Insert(fieldpath.MakePathOrDie("metadata", "annotations", name))
+	}
+	for _, name := range traceLabels {
+		out.Insert(fieldpath.MakePathOrDie("metadata", "labels", name))
+	}
+	if live.GetLabels()[labelManagedBy] == "Helm" {
+		out.Insert(fieldpath.MakePathOrDie("metadata", "labels", labelManagedBy))
+	}
+	return presentIn(live.Object, out)
+}
+
+// AdoptionError says that a tool manages an object that git wants, and that git does not allow to take it.
+type AdoptionError struct {
+	ID     manifest.ID
+	Target Target
+	Tool   string
+	Owner  string // what of the tool: a release, a Kustomization, an Application; empty where it has none
+}
+
+func (e *AdoptionError) Error() string {
+	by := e.Tool
+	if e.Owner != "" {
+		by += " (" + e.Owner + ")"
+	}
+	return fmt.Sprintf("%s: it is managed by %s, so %s does not take it; %s, then annotate it in git with `%s: %s`",
+		e.ID, by, e.Target, e.release(), annotationAdopt, enabled)
+}
+
+// release is how the tool lets go of its objects without deleting them.
+func (e *AdoptionError) release() string {
+	kind, name, _ := strings.Cut(e.Owner, " ")
+	namespace, base, _ := strings.Cut(name, "/")
+	switch {
+	case e.Tool == toolHelm:
+		return fmt.Sprintf("delete the records of the release, not the release (`kubectl -n %s delete secret -l owner=helm,name=%s`)", namespace, base)
+	case kind == "HelmRelease":
+		return fmt.Sprintf("suspend the HelmRelease before it is deleted (`flux -n %s suspend helmrelease %s`), so that its objects stay", namespace, base)
+	case e.Tool == toolFlux:
+		return "set `prune: false` in the Kustomization before it or the object is removed from Flux, so that the object stays"
+	case e.Tool == toolArgo:
+		return fmt.Sprintf("take it out of the Application without deleting it (`argocd app delete %s --cascade=false`, or the sync option `Prune=false`)", name)
+	}
+	return "stop applying it with kubectl"
+}
