@@ -20,7 +20,7 @@ const (
 // deadline bounds each act of the story. A slow machine needs some seconds; an act that fails says why.
 const deadline = 3 * time.Minute
 
-// story is a first deployment, a merge, a hand edit and a revert. Each act asks the cluster, and not syncer, whether
+// story is a first deployment, a merge, a hand edit, a revert, and a deploy while a job runs. Each act asks the cluster, and not syncer, whether
 // it held.
 type story struct {
 	*stage
@@ -38,6 +38,7 @@ func (s *stage) play(ctx context.Context) error {
 		{"a merge that changes one pipeline: live in three environments", tale.merge},
 		{"a hand edit in prod: reported as drift, with its author", tale.edit},
 		{"the merge reverted: the earlier digests are back, though a tag has moved since", tale.revert},
+		{"a deploy while a Spark job runs: the run survives, and the change follows its end", tale.respect},
 	}
 	for i, act := range acts {
 		fmt.Printf("\n%d. %s\n", i+1, act.title)
@@ -191,6 +192,79 @@ func (t *story) edit(ctx context.Context) error {
 		}
 	}
 	fmt.Println("   " + strings.ReplaceAll(report, "\n", "\n   "))
+	return nil
+}
+
+const (
+	sparkPipeline = "session-enrichment"
+	sparkTarget   = sparkPipeline + "@dev"
+)
+
+// respect changes a SparkApplication while it runs.
+func (t *story) respect(ctx context.Context) error {
+	// A short run, so that nobody has to wait for its end.
+	if err := t.rewriteSpark(ctx, "\n  name: "+sparkPipeline+"\n", "\n  name: "+sparkPipeline+"\n  annotations: {lab.syncer.dev/run-seconds: \"8\"}\n", "--mode=incremental", "--mode=full"); err != nil {
+		return err
+	}
+	var run string
+	if err := until(ctx, func() (bool, error) {
+		app, err := t.spark(ctx)
+		run = app
+		return strings.Contains(app, "--mode=full") && strings.HasSuffix(app, " RUNNING"), err
+	}); err != nil {
+		return fmt.Errorf("waiting until it runs: %w; it is %s", err, run)
+	}
+	if err := t.rewriteSpark(ctx, "--mode=full", "--mode=repair"); err != nil {
+		return err
+	}
+	if err := until(ctx, func() (bool, error) {
+		status, err := t.run(ctx, "status", sparkPipeline, "--env", "dev", "-o", "json")
+		return strings.Contains(status, `"held": true`), err
+	}); err != nil {
+		return fmt.Errorf("waiting until the change is held: %w", err)
+	}
+	app, err := t.spark(ctx)
+	if err != nil {
+		return err
+	}
+	if app != run {
+		return fmt.Errorf("the run did not survive: it was %s and is %s", run, app)
+	}
+	fmt.Printf("   %s  the change is held, and the run goes on\n", sparkTarget)
+	if err := until(ctx, func() (bool, error) {
+		app, err = t.spark(ctx)
+		return strings.Contains(app, "--mode=repair"), err
+	}); err != nil {
+		return fmt.Errorf("waiting for the change: %w; it is %s", err, app)
+	}
+	fmt.Printf("   %s  the run has ended, and the change is out\n", sparkTarget)
+	return nil
+}
+
+// spark is what runs in dev: the arguments, which run of which object it is, and its state.
+func (t *story) spark(ctx context.Context) (string, error) {
+	return t.kubectl(ctx, "-n", "data-dev", "get", "sparkapplication", sparkPipeline, "-o", "jsonpath={.spec.arguments} {.status.submissionID} {.status.applicationState.state}")
+}
+
+// rewriteSpark replaces texts of the application's manifest, in pairs, and pushes that.
+func (t *story) rewriteSpark(ctx context.Context, pairs ...string) error {
+	file := filepath.Join(t.work(), "pipelines", sparkPipeline, "base", "sparkapplication.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	changed := strings.NewReplacer(pairs...).Replace(string(text))
+	if changed == string(text) {
+		return fmt.Errorf("%s has nothing of %q", file, pairs)
+	}
+	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"commit", "--quiet", "-am", "Session enrichment in another mode"}, {"push", "--quiet"}} {
+		if _, err := t.runGit(ctx, args...); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -64,9 +65,10 @@ func (a *agenda) level(w *work, levels map[apply.Target]int, trail []string) (in
 
 // reached is how far a target has come in this pass.
 type reached struct {
-	result TargetResult
-	health targetHealth
-	judged bool // health says something
+	result    TargetResult
+	health    targetHealth
+	inventory []v1alpha1.InventoryEntry // that health speaks of
+	judged    bool                      // health says something
 }
 
 func (c *carrier) note(w *work, result TargetResult) {
@@ -77,11 +79,11 @@ func (c *carrier) note(w *work, result TargetResult) {
 	c.arrived[w.target] = r
 }
 
-func (c *carrier) noteHealth(w *work, h targetHealth) {
+func (c *carrier) noteHealth(w *work, h targetHealth, inventory []v1alpha1.InventoryEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.arrived[w.target]
-	r.health, r.judged = h, true
+	r.health, r.inventory, r.judged = h, inventory, true
 	c.arrived[w.target] = r
 }
 
@@ -129,6 +131,12 @@ func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, st
 		if h, why, err = c.atCommit(ctx, other); why != "" || err != nil {
 			return h, why, err
 		}
+	case h.status != health.Healthy: // it may have become so since
+		live, err := other.cluster.Live(ctx, other.target, r.inventory)
+		if err != nil {
+			return h, "", err
+		}
+		h = healthOf(ctx, other.cluster, r.inventory, live)
 	}
 	if h.status != health.Healthy {
 		return h, "which is not healthy yet: " + h.message, nil

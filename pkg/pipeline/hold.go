@@ -68,6 +68,13 @@ type alarm struct {
 	held    []manifest.Change
 }
 
+// onlyHealth reports whether nothing but the health of other objects is waited for.
+func (a *alarm) onlyHealth() bool {
+	return !slices.ContainsFunc(a.held, func(change manifest.Change) bool {
+		return change.Held.Reason != manifest.HeldDependency && change.Held.Reason != manifest.HeldHealth
+	})
+}
+
 func alarmFor(w *work, held []manifest.Change) *alarm {
 	if len(held) == 0 {
 		return nil

@@ -117,11 +117,35 @@ func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 		return result
 	}
 	c.progress(Progress{Target: w.target, Total: c.total})
-	if err := c.reconcile(ctx, w, &result); err != nil {
+	err := c.reconcile(ctx, w, &result)
+	for err == nil && c.goesOn(ctx, w, &result) {
+		result = newResult(w)
+		err = c.reconcile(ctx, w, &result)
+	}
+	if err != nil {
 		result.Result, result.Error, result.failure = Failed, err.Error(), err
 	}
 	c.progress(Progress{Target: w.target, Total: c.total, Commit: w.snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
 	return result
+}
+
+// goesOn waits, where the user asked to wait for health, until what a held change depends on is healthy. The end of a run
+// is not waited for: it may take hours.
+func (c *carrier) goesOn(ctx context.Context, w *work, result *TargetResult) bool {
+	if c.options.Wait == 0 || result.until == nil || !result.until.onlyHealth() {
+		return false
+	}
+	ctx, cancel := context.WithDeadline(ctx, c.deadline)
+	defer cancel()
+	if result.until.cluster.AwaitChange(ctx, result.until.held) != nil {
+		return false
+	}
+	record, err := w.cluster.Record(ctx, w.target)
+	if err != nil || record == nil {
+		return false
+	}
+	w.record = record
+	return true
 }
 
 func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {
@@ -227,7 +251,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
-	c.noteHealth(w, o.health)
+	c.noteHealth(w, o.health, applied.Inventory)
 	result.Message = summary(result, fields, decided.stale, o)
 	if w.record == nil && applied.Generation == 0 {
 		return err // there is no record to say it in
