@@ -30,7 +30,7 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 			watched[id.Key()] = true
 			go func() {
 				select {
-				case results <- c.await(ctx, id, change.Held.Reason):
+				case results <- c.await(ctx, id, *change.Held):
 				case <-ctx.Done():
 				}
 			}()
@@ -48,8 +48,8 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 	}
 }
 
-// await watches one object until it is no longer held for a reason.
-func (c *Cluster) await(ctx context.Context, id manifest.ID, reason manifest.HoldReason) error {
+// await watches one object until it is no longer what something is held for.
+func (c *Cluster) await(ctx context.Context, id manifest.ID, held manifest.Held) error {
 	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, reason manifest.Hol
 		},
 	}
 	isGone := func(store cache.Store) (bool, error) { return len(store.List()) == 0, nil }
-	if reason == manifest.HeldDependency {
+	if held.Reason == manifest.HeldDependency {
 		isGone = nil // it may be one that is to come
 	}
 	_, err = watchtools.UntilWithSync(ctx, lister, &unstructured.Unstructured{}, isGone, func(event watch.Event) (bool, error) {
@@ -76,14 +76,15 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, reason manifest.Hol
 			return false, nil
 		}
 		gone := event.Type == watch.Deleted
-		switch reason {
+		switch held.Reason {
 		case manifest.HeldRunning, manifest.HeldInUse:
 			return gone || !c.needed(obj), nil
 		case manifest.HeldTerminating:
 			return gone || obj.GetDeletionTimestamp() == nil, nil
-		}
-		if reason == manifest.HeldHealth {
+		case manifest.HeldHealth:
 			return gone || c.judge.Health(obj).Status != health.InProgress, nil
+		case manifest.HeldRerun:
+			return gone || c.judge.Run(obj).ID != held.Hash, nil
 		}
 		return !gone && c.unready(obj) == "", nil
 	})

@@ -78,6 +78,12 @@ func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
+// AwaitsRerun reports whether an object was changed after its run had ended and still shows that run, so that its state
+// says nothing of the change.
+func (c *Cluster) AwaitsRerun(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	return notRerun(c.judge.Run(live), entry)
+}
+
 // operatorsTime is how long an operator may take to act on a change before syncer says that it did not.
 const operatorsTime = 10 * time.Second
 

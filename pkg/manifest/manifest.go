@@ -208,7 +208,7 @@ type Held struct {
 	Reason  HoldReason
 	Message string // what is waited for, as a clause: "the application is RUNNING"
 	For     []ID   // the objects whose state has to change first
-	Hash    string // of what git says of the object; empty for a prune
+	Hash    string // of what git says of the object; empty for a prune. With HeldRerun the run that had ended
 }
 
 // Hold makes a change wait.
@@ -225,6 +225,7 @@ const (
 	HeldDependency  HoldReason = "Dependency"  // what the object depends on is not there or not healthy yet
 	HeldInUse       HoldReason = "InUse"       // something that stays still needs what would be deleted
 	HeldHealth      HoldReason = "Health"      // a pipeline that it depends on is not healthy yet
+	HeldRerun       HoldReason = "Rerun"       // its operator has not run it again yet
 	HeldTerminating HoldReason = "Terminating" // the object is being deleted, and has to be gone before it can be made anew
 )
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/syncerdev/syncer/pkg/apply"
 )
@@ -11,13 +12,19 @@ import (
 // waited for, and not at the next poll.
 type alarms struct {
 	rang    chan apply.Target
-	waiting map[apply.Target]context.CancelFunc // used by the loop alone
 	watches sync.WaitGroup
+
+	// Used by the loop alone.
+	waiting map[apply.Target]context.CancelFunc
+	began   map[apply.Target]time.Time
 }
 
 func newAlarms() *alarms {
-	return &alarms{rang: make(chan apply.Target), waiting: map[apply.Target]context.CancelFunc{}}
+	return &alarms{rang: make(chan apply.Target), waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
 }
+
+// breath is the least time between two passes of one target that alarms cause, for objects that change all the time.
+const breath = 500 * time.Millisecond
 
 // set replaces what a target waits for; nil ends its wait.
 func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
@@ -27,7 +34,12 @@ func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a.waiting[target] = cancel
+	pause := breath - time.Since(a.began[target])
+	a.began[target] = time.Now()
 	a.watches.Go(func() {
+		if wait(ctx, pause) != nil {
+			return
+		}
 		if until.cluster.AwaitChange(ctx, until.held) != nil {
 			return // the next poll looks again
 		}
@@ -36,6 +48,18 @@ func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
 		case <-ctx.Done():
 		}
 	})
+}
+
+// wait lets a time pass, unless the context ends first.
+func wait(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *alarms) clear(target apply.Target) {

@@ -10,7 +10,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
@@ -99,19 +98,11 @@ func (c *carrier) awaitDependencies(ctx context.Context, w *work) error {
 		if why != "" {
 			return &waitError{
 				reason: reasonDependency, message: fmt.Sprintf("it depends on %s, %s", other.target, why),
-				until: alarmFor(other, unhealthy(h)),
+				until: alarmFor(other, h.waiting),
 			}
 		}
 	}
 	return nil
-}
-
-func unhealthy(h targetHealth) []manifest.Change {
-	changes := make([]manifest.Change, len(h.waiting))
-	for i, id := range h.waiting {
-		changes[i] = manifest.Change{ID: id, Action: manifest.Hold, Held: &manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}}
-	}
-	return changes
 }
 
 // dependency says why another target is not there yet; "" when it is.

@@ -16,9 +16,9 @@ import (
 // targetHealth is how a target's objects are, taken together.
 type targetHealth struct {
 	status  health.Status
-	message string        // names the objects that are not healthy; "" when all are
-	missing bool          // an object is not in the cluster
-	waiting []manifest.ID // the objects that may yet become healthy
+	message string            // names the objects that are not healthy; "" when all are
+	missing bool              // an object is not in the cluster
+	waiting []manifest.Change // the objects that may yet become healthy
 }
 
 // healthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
@@ -34,7 +34,11 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 			}
 			continue
 		}
-		verdict := cluster.Health(obj)
+		verdict, until := cluster.Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
+		if cluster.AwaitsRerun(obj, entry) {
+			until.Reason, until.Hash = manifest.HeldRerun, entry.EndedRun
+			verdict = health.Health{Status: health.InProgress, Message: "it was changed after its run had ended, and has not run again yet"}
+		}
 		if verdict.Status == health.Healthy {
 			continue
 		}
@@ -49,7 +53,7 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 			continue
 		}
 		waiting = append(waiting, text)
-		h.waiting = append(h.waiting, id)
+		h.waiting = append(h.waiting, manifest.Change{ID: id, Action: manifest.Hold, Held: &until})
 	}
 	switch {
 	case len(failed)+len(missing) > 0:

@@ -62,7 +62,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult,
 	return c.save(ctx, w, o)
 }
 
-// alarm is what a held target waits for.
+// alarm is what a target waits for: for what holds its changes, and for its objects to become healthy.
 type alarm struct {
 	cluster *apply.Cluster
 	held    []manifest.Change
@@ -71,7 +71,8 @@ type alarm struct {
 // onlyHealth reports whether nothing but the health of other objects is waited for.
 func (a *alarm) onlyHealth() bool {
 	return !slices.ContainsFunc(a.held, func(change manifest.Change) bool {
-		return change.Held.Reason != manifest.HeldDependency && change.Held.Reason != manifest.HeldHealth
+		reason := change.Held.Reason
+		return reason != manifest.HeldDependency && reason != manifest.HeldHealth && reason != manifest.HeldRerun
 	})
 }
 

@@ -142,13 +142,9 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 	}
 }
 
-// markHealthy notes when the deployment that runs was first seen healthy. A SparkApplication that was just changed
-// still shows the state of its last run, so that a later pass has to judge it.
+// markHealthy notes when the deployment that runs was first seen healthy.
 func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
-	stale := slices.ContainsFunc(o.changes, func(change manifest.Change) bool {
-		return change.Action == manifest.Update && change.ID.Kind == "SparkApplication"
-	})
-	if o.err != nil || o.health.status != health.Healthy || stale || len(status.History) == 0 {
+	if o.err != nil || o.health.status != health.Healthy || len(status.History) == 0 {
 		return
 	}
 	if last := status.History[0]; last.HealthyAt == nil && last.Outcome == outcomeApplied {

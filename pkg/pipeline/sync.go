@@ -230,7 +230,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
 	switch {
 	case len(applied.Held) > 0:
-		result.Result, result.until = Held, alarmFor(w, applied.Held)
+		result.Result = Held
 	case len(pending) > 0:
 		result.Result = Applied
 	}
@@ -244,7 +244,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	held := c.heldChanges(before.Held, applied.Held)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || before.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
+		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes),
 		err: err, generation: applied.Generation, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
 		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved), terminating: plan.Terminating(),
@@ -252,6 +252,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
 	c.noteHealth(w, o.health, applied.Inventory)
+	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
 	result.Message = summary(result, fields, decided.stale, o)
 	if w.record == nil && applied.Generation == 0 {
 		return err // there is no record to say it in
