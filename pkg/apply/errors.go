@@ -64,7 +64,7 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	case meta.IsNoMatchError(err):
 		return fmt.Errorf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion)
 	case isEndingNamespace(err):
-		return fmt.Errorf("%s: namespace %s is being deleted; syncer tries again when it is gone", id, id.Namespace)
+		return &passingError{fmt.Sprintf("%s: namespace %s is being deleted; syncer tries again when it is gone", id, id.Namespace)}
 	case isMissingNamespace(err, id.Namespace):
 		return fmt.Errorf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace)
 	case apierrors.IsForbidden(err):
@@ -157,6 +157,17 @@ func isEndingNamespace(err error) bool {
 var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed|is immutable after creation`)
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
+
+// passingError is a refusal that ends by itself.
+type passingError struct{ text string }
+
+func (e *passingError) Error() string { return e.text }
+
+// IsPassing reports whether an error may end by itself.
+func IsPassing(err error) bool {
+	_, passes := errors.AsType[*passingError](err)
+	return passes || passing(err)
+}
 
 // IsPermanent reports whether an error is one that only a change of git or of the cluster can mend. Under server-side
 // apply the API server answers 500 for manifests that do not fit their schema, such as a duplicate key of a list.

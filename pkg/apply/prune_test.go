@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -306,4 +307,23 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if _, err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
 		t.Errorf("removing what is gone: %v", err)
 	}
+}
+
+// In the foreground an object stays until what it owns is gone.
+func TestPruneInTheForeground(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("owner", "1"), settings("stays", "1"))))
+	owner := b.get(configMaps, b.namespace, "owner").GetUID()
+	b.create(configMaps, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: owned\n  namespace: $NS\n  finalizers: [example.com/hold]\n  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: %s, blockOwnerDeletion: true}]\n", owner))
+	b.sync(b.set(settings("stays", "1")), rules(apply.Rules{Propagation: v1alpha1.Foreground}))
+	b.eventually("what it owns is being deleted", func() bool { return b.get(configMaps, b.namespace, "owned").GetDeletionTimestamp() != nil })
+	if live := b.get(configMaps, b.namespace, "owner"); live == nil || live.GetDeletionTimestamp() == nil {
+		t.Error("it did not wait for what it owns")
+	}
+	plan := b.plan(b.set(settings("stays", "1")))
+	if got := plan.Terminating(); len(got) != 1 || !strings.Contains(got[0], "ConfigMap/"+b.namespace+"/owner is being deleted since ") || len(plan.Pending()) > 0 {
+		t.Errorf("terminating: %v, pending: %s", got, actions(plan.Pending()))
+	}
+	b.letGo(configMaps, "owned")
+	b.eventually("both are gone", func() bool { return b.get(configMaps, b.namespace, "owner") == nil })
 }

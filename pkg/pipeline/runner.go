@@ -109,7 +109,7 @@ func Open(file string, options Options) (*Runner, error) {
 	}
 	judge, err := health.New(judgedKinds(config.Kinds))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
 	}
 	registry, err := image.NewRegistry(registryHosts(config.Registries))
 	if err != nil {

@@ -368,7 +368,7 @@ func reasonOf(err error) string {
 
 // passes reports whether a failure may end by itself.
 func passes(err error) bool {
-	return errors.Is(err, image.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return apply.IsPassing(err) || errors.Is(err, image.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // publicURL is a repository's address without credentials.

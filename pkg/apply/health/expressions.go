@@ -69,7 +69,8 @@ func newEnvironment() (*cel.Env, error) {
 func compile(env *cel.Env, text string) (cel.Program, error) {
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, fmt.Errorf("%s", strings.ReplaceAll(issues.Err().Error(), "<input>", "CEL"))
+		first := issues.Errors()[0] // CEL's own text is a drawing of three lines
+		return nil, fmt.Errorf("%q is no CEL expression: %s (at character %d)", text, first.Message, first.Location.Column()+1)
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("%q gives %s; write an expression that is true or false", text, out)
