@@ -62,6 +62,17 @@ func TestAllow(t *testing.T) {
 		{"registry.example.com/*", "registry.example.com/web@" + digest, true},
 		{"registry.example.com/*", "registry.example.com.evil.com/web:1", false},
 		{"registry.example.com/*", "registry.example.com:5000/web:1", false},
+		{"registry.example.com:5000/*", "registry.example.com/web:1", false},
+		{"registry.example.com:5000/*", "registry.example.com:05000/web:1", true},
+		{"registry.example.com/*", "registry.example.com:443/web:1", true}, // what goes without saying
+		{"registry.example.com/*", "registry.example.com:0443/web:1", true},
+		{"registry.example.com/*", "registry.example.com:80/web:1", true},
+		{"registry.example.com:443/*", "registry.example.com/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com:443/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com:5000/web:1", true},
+		{"[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/web:1", true},
+		{"10.0.0.1/*", "[::ffff:10.0.0.1]/web:1", true},
 		{"registry.example.com/*", "evil.com/registry.example.com/web:1", false},
 		{"registry.example.com/*", "registryXexample.com/web:1", false}, // a dot is a dot
 		{"registry.example.com/*", "REGISTRY.example.com/web:1", true},  // hosts have no case
@@ -76,6 +87,11 @@ func TestAllow(t *testing.T) {
 		{"localhost/*", "localhost/web:1", true},
 		{"*", "registry.example.com/web:1", true},
 		{"*", "busybox", true},
+		{"team*/app", "team.example.com/app:1", false}, // no host has neither a dot nor a port
+		{"team*/app", "team-a/app:1", true},
+		{"*/app", "evil.example.com/app:1", false},
+		{"*/app", "team/app:1", true},
+		{"127.0.0.1*", "127.0.0.1:5000/team/app:1", true},
 
 		{"busybox", "busybox:1", true},
 		{"busybox", "docker.io/library/busybox:1", true},
@@ -84,6 +100,11 @@ func TestAllow(t *testing.T) {
 		{"docker.io/busybox", "busybox:1", true},
 		{"docker.io/library/busybox", "busybox:1", true},
 		{"index.docker.io/library/busybox", "busybox:1", true},
+		{"busybox", "registry-1.docker.io/library/busybox:1", true},
+		{"busybox", "Docker.IO/busybox:1", true},
+		{"docker.io/*", "registry.hub.docker.com/team/web:1", true},
+		{"Docker.io/*", "INDEX.docker.io:443/team/web:1", true},
+		{"registry-1.docker.io/team/*", "team/web:1", true},
 		{"docker.io/library/*", "busybox:1", true},
 		{"docker.io/library/*", "bitnami/redis:1", false},
 		{"docker.io/*", "bitnami/redis:1", true},
@@ -141,6 +162,11 @@ func TestRepository(t *testing.T) {
 		"registry.example.com:5000/a/b:1":         "registry.example.com:5000/a/b",
 		"registry.example.com:5000/a/b@" + digest: "registry.example.com:5000/a/b",
 		"Registry.example.com/a":                  "registry.example.com/a",
+		"registry.example.com:443/a":              "registry.example.com/a",
+		"registry.example.com:80/a@" + digest:     "registry.example.com/a",
+		"registry-1.docker.io/busybox":            "index.docker.io/library/busybox",
+		"DOCKER.IO/busybox:1":                     "index.docker.io/library/busybox",
+		"Registry-1.Docker.io:443/team/web":       "index.docker.io/team/web",
 		"localhost:5000/a":                        "localhost:5000/a",
 	} {
 		if got := Repository(reference); got != want {

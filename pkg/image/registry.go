@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,7 +168,7 @@ func (r *Registry) locate(reference string) (name.Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, ok := r.hosts[ref.Context().RegistryStr()]
+	at, host, ok := r.host(ref.Context().RegistryStr())
 	if !ok {
 		return ref, nil
 	}
@@ -174,7 +176,7 @@ func (r *Registry) locate(reference string) (name.Reference, error) {
 	if host.PlainHTTP {
 		options = append(options, name.Insecure)
 	}
-	repository, err := name.NewRepository(cmp.Or(host.Mirror, ref.Context().RegistryStr())+"/"+ref.Context().RepositoryStr(), options...)
+	repository, err := name.NewRepository(cmp.Or(host.Mirror, at)+"/"+ref.Context().RepositoryStr(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +184,20 @@ func (r *Registry) locate(reference string) (name.Reference, error) {
 		return repository.Digest(ref.Identifier()), nil
 	}
 	return repository.Tag(ref.Identifier()), nil
+}
+
+// host finds how a registry is reached, and the name under which the configuration has it: the one that is spelled as
+// git does, or else one that means the same.
+func (r *Registry) host(registry string) (at string, host Host, ok bool) {
+	if host, ok = r.hosts[registry]; ok {
+		return registry, host, true
+	}
+	for _, at := range slices.Sorted(maps.Keys(r.hosts)) {
+		if oneSpelling(at) == oneSpelling(registry) {
+			return at, r.hosts[at], true
+		}
+	}
+	return "", Host{}, false
 }
 
 // lookUp asks with HEAD, which costs no quota on metered registries, and with GET where a registry does not answer it
@@ -242,7 +258,8 @@ type fileKeychain map[string]Host
 
 // Resolve implements authn.Keychain.
 func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	for registry, host := range k {
+	for _, registry := range slices.Sorted(maps.Keys(k)) { // two hosts may have one mirror
+		host := k[registry]
 		if host.CredentialsFile == "" || (target.RegistryStr() != registry && target.RegistryStr() != host.Mirror) {
 			continue
 		}

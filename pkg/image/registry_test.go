@@ -555,6 +555,10 @@ func TestLocate(t *testing.T) {
 		"busybox@" + digest:                         "https://hub.example.com/library/busybox@" + digest,
 		"docker.io/team/web:1":                      "https://hub.example.com/team/web:1",
 		"plain.example.com/web:1":                   "http://plain.example.com/web:1",
+		"registry.example.com:443/team/web:1":       "https://mirror.example.com:5000/team/web:1",
+		"Registry.example.com/team/web:1":           "https://mirror.example.com:5000/team/web:1",
+		"registry-1.docker.io/team/web:1":           "https://hub.example.com/team/web:1",
+		"plain.example.com:80/web:1":                "http://plain.example.com/web:1",
 		"other.example.com/web:1@" + digest:         "https://other.example.com/web@" + digest,
 	} {
 		at, err := r.locate(reference)

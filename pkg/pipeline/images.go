@@ -132,7 +132,7 @@ func (c *carrier) checkImage(ctx context.Context, w *work, lookup *image.Lookup,
 			return deployed // the tag leads to the digest, so that is there
 		}
 	}
-	_, err := lookup.Digest(ctx, image.Repository(ref.Value)+"@"+pin.Digest)
+	_, err := lookup.Digest(ctx, image.Located(ref.Value)+"@"+pin.Digest)
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		deployed.Missing = true

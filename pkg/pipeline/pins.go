@@ -215,7 +215,7 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 	reference := key.reference
 	var err error
 	if key.semver != "" {
-		if r.Tag, err = lookup.Highest(ctx, image.Repository(reference), key.semver); err != nil {
+		if r.Tag, err = lookup.Highest(ctx, image.Located(reference), key.semver); err != nil {
 			return r, err
 		}
 		reference = image.WithTag(reference, r.Tag)
@@ -315,7 +315,7 @@ func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d d
 			if lookup == nil {
 				lookup = c.lookupFor(ctx, w)
 			}
-			if err := lookup.Verify(ctx, repository, digest, required.PublicKeyFile); err != nil {
+			if err := lookup.Verify(ctx, image.Located(ref.Value), digest, required.PublicKeyFile); err != nil {
 				errs = append(errs, w.blame(ref.Value, err)...)
 			}
 		}
