@@ -3,25 +3,13 @@ package image
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"path"
 	"slices"
 	"strings"
 
-	ecr "github.com/awslabs/amazon-ecr-credential-helper/ecr-login"
-	"github.com/chrismellard/docker-credential-acr-env/pkg/credhelper"
 	"github.com/docker/cli/cli/config"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/google"
-)
-
-// cloudKeychain asks the identity that a cloud gives to the pod or the machine: each helper answers for the registries
-// of its own cloud only.
-var cloudKeychain = authn.NewMultiKeychain(
-	google.Keychain,
-	authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard))),
-	authn.NewKeychainFromHelper(credhelper.NewACRCredentialsHelper()),
 )
 
 // Credentials are the docker configurations of pull secrets, as the kubelet would use them. The zero value has none.

@@ -78,7 +78,7 @@ func NewRegistry(hosts []Host) (*Registry, error) {
 			byHost.add(host.Mirror, trusting)
 		}
 	}
-	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain)
+	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
 	r.transport = &retryTransport{next: newHostLimits(byHost), first: firstDelay}
 	return r, nil
 }
