@@ -72,16 +72,21 @@ func findIn(obj *unstructured.Unstructured, extra []Field) ([]Reference, error) 
 		return nil, err
 	}
 	var refs []Reference
-	var errs []error
+	errs := []error{absent(obj, paths)}
 	seen := map[string]bool{}
-	for _, pattern := range slices.Concat(patternsFor(id, extra), paths) {
+	builtin := known[id.GroupKind()]
+	for i, pattern := range slices.Concat(builtin, named(id, extra), paths) {
 		for _, field := range manifest.Find(obj.Object, pattern) {
 			path := field.Path.String()
 			if seen[path] || isPushTarget(id.GroupKind(), path) {
 				continue
 			}
 			seen[path] = true
-			for _, place := range placesIn(obj.Object, field) {
+			places, err := placesIn(obj.Object, field, i >= len(builtin))
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", id, path, err))
+			}
+			for _, place := range places {
 				form, err := formOf(place.value)
 				if err = cmp.Or(place.err, err); err != nil {
 					errs = append(errs, &ReferenceError{Object: id, Path: path, Value: place.value, Err: err})
