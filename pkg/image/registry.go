@@ -144,15 +144,7 @@ func (r *Registry) ask(ctx context.Context, reference string, question func(cont
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
 	defer cancel()
-	puller, err := remote.NewPuller(
-		remote.WithContext(ctx),
-		remote.WithAuthFromKeychain(r.keychain),
-		remote.WithTransport(r.transport),
-		remote.WithUserAgent("syncer"),
-		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
-		remote.WithRetryPredicate(func(error) bool { return false }),
-		remote.WithRetryStatusCodes(),
-	)
+	puller, err := remote.NewPuller(r.options(ctx)...)
 	if err != nil {
 		return err
 	}
@@ -160,6 +152,18 @@ func (r *Registry) ask(ctx context.Context, reference string, question func(cont
 		return classify(ctx, err)
 	}
 	return nil
+}
+
+func (r *Registry) options(ctx context.Context) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(r.keychain),
+		remote.WithTransport(r.transport),
+		remote.WithUserAgent("syncer"),
+		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
+		remote.WithRetryPredicate(func(error) bool { return false }),
+		remote.WithRetryStatusCodes(),
+	}
 }
 
 // locate finds where to ask for a reference, which is its mirror if it has one.
