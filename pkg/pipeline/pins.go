@@ -83,13 +83,15 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 			d.recorded[keyOf(pin)] = pin
 		}
 	}
-	var err error
-	if c.promotable[w.target] == "" && !d.allRecorded() {
-		if d.promotion, err = c.promotion(ctx, w); err != nil {
+	allowed := c.promotable[w.target] != ""
+	if !d.allRecorded() {
+		var err error
+		// Who lets references through may do so because the other environment cannot be read.
+		if d.promotion, err = c.promotion(ctx, w); err != nil && !allowed {
 			return decision{}, err
 		}
 	}
-	ask, waiting := d.sort()
+	ask, waiting := d.sort(allowed)
 	if len(waiting) > 0 {
 		return decision{}, awaitsPromotion(d.promotion.from, waiting)
 	}
@@ -112,8 +114,9 @@ func (d *decider) allRecorded() bool {
 }
 
 // sort takes over what is recorded and what is promoted. It returns the references to look up, and what those that
-// wait for a promotion wait for.
-func (d *decider) sort() (ask []pinKey, waiting []string) {
+// wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
+// environment has is taken from there all the same, so that both run the same bytes.
+func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
 	for _, ref := range distinct(d.work.refs) {
 		key := d.work.pinKey(ref.Value)
 		pin, pinned := d.recorded[key]
@@ -126,7 +129,11 @@ func (d *decider) sort() (ask []pinKey, waiting []string) {
 			d.recorded[key] = pin
 		case pinned && !d.due(d.work.target, ref.Value, d.work.environment.Images.Interval.Duration):
 		case !pinned && d.promotion != nil:
-			if missing := d.promote(key, ref); missing != "" {
+			missing := d.promote(key, ref)
+			switch {
+			case missing != "" && allowed:
+				ask = append(ask, key)
+			case missing != "":
 				waiting = append(waiting, missing)
 			}
 		default:
@@ -141,8 +148,8 @@ func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
 	resolved := image.Resolved{}
 	if ref.Form == image.Digest {
 		_, resolved.Digest, _ = strings.Cut(ref.Value, "@")
-		if !d.promotion.seen(resolved.Digest) {
-			return ref.Value + " was never deployed and healthy there"
+		if missing = d.promotion.seen(ref.Value, resolved.Digest); missing != "" {
+			return missing
 		}
 	} else if resolved.Digest, resolved.Tag, missing = d.promotion.digest(ref.Value, key.refresh != ""); missing != "" {
 		return missing
@@ -188,9 +195,20 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 			d.recorded[key] = pin
 		default:
 			d.recorded[key] = d.follow(pin, key, found[i])
+			if d.recorded[key].Digest != pin.Digest {
+				d.lookAgain(d.work.target, key.reference)
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lookAgain forgets that a tag was looked at. One that moved is looked at by each pass until the record has its new
+// digest: a pass that fails or is held would else be followed by one that knows nothing of the move.
+func (r *Runner) lookAgain(target apply.Target, reference string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.looked, look{target, reference})
 }
 
 // seen is what a pin notes of a look: nothing under Pin, where a moved tag is reported and not followed.
