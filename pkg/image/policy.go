@@ -65,15 +65,17 @@ func (p Policy) refuses(ref Reference) string {
 // tagOf is the tag that a reference names; latest where it names neither tag nor digest. A template may get either
 // where it is completed.
 func tagOf(ref Reference) string {
-	before, _, _ := strings.Cut(ref.Value, "@")
-	last := before[strings.LastIndex(before, "/")+1:]
-	if _, tag, ok := strings.Cut(last, ":"); ok {
+	if tag := TagName(ref.Value); tag != "" || ref.Form != Tag {
 		return tag
 	}
-	if ref.Form == Tag {
-		return name.DefaultTag
-	}
-	return ""
+	return name.DefaultTag
+}
+
+// TagName is the tag that a reference writes, also beside a digest; "" where it writes none.
+func TagName(reference string) string {
+	before, _, _ := strings.Cut(reference, "@")
+	_, tag, _ := strings.Cut(before[strings.LastIndex(before, "/")+1:], ":")
+	return tag
 }
 
 // Repository is a reference without its tag and digest, with the registry that it means, written in one way however git
@@ -150,6 +152,33 @@ func Matches(pattern, repository string) bool {
 	return !ported && (glob.MatchString(host+":443/"+path) || glob.MatchString(host+":80/"+path))
 }
 
+// MayMatch reports whether a template may become a reference of a repository that matches a pattern, as far as it is
+// written out.
+func MayMatch(pattern, templated string) bool {
+	written := templated
+	if at := template.FindStringIndex(templated); at != nil {
+		written = templated[:at[0]]
+	}
+	host, path, ok := strings.Cut(written, "/")
+	switch {
+	case !ok:
+		return true // it may become any host
+	case !isHost(host):
+		host, path = name.DefaultRegistry, written
+	}
+	if path, _, ended := strings.Cut(path, ":"); ended {
+		return Matches(pattern, repositoryAt(oneSpelling(host), path))
+	}
+	written = oneSpelling(host) + "/" + strings.ToLower(path)
+	before, _, open := strings.Cut(onePattern(pattern), "*")
+	return strings.HasPrefix(before, written) || open && strings.HasPrefix(written, before)
+}
+
+// isHost tells the host that a reference or a pattern may begin with from a part of a repository's name.
+func isHost(component string) bool {
+	return strings.ContainsAny(component, ".:") || component == "localhost"
+}
+
 func glob(pattern string) *regexp.Regexp {
 	parts := strings.Split(pattern, "*")
 	for i, part := range parts {
@@ -162,12 +191,12 @@ func glob(pattern string) *regexp.Regexp {
 func onePattern(pattern string) string {
 	pattern = strings.ToLower(pattern)
 	host, path, ok := strings.Cut(pattern, "/")
-	switch isHost := strings.ContainsAny(host, ".:") || host == "localhost"; {
+	switch {
 	case pattern == "*":
 		return pattern
-	case !ok && isHost && strings.Contains(host, "*"):
+	case !ok && isHost(host) && strings.Contains(host, "*"):
 		return host // the beginning of a host, as 10.0.0.1*
-	case !ok || !isHost:
+	case !ok || !isHost(host):
 		host, path = name.DefaultRegistry, pattern
 	}
 	if path == "*" {

@@ -125,6 +125,37 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// A template that may become an image for which there is a rule would escape it.
+func TestMayMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, template string
+		want              bool
+	}{
+		{"*", "{{image}}", true},
+		{"registry.example.com/*", "{{image}}", true},
+		{"registry.example.com/*", "$(REGISTRY)/web:1", true},
+		{"registry.example.com/*", "reg{{rest}}", true},
+		{"registry.example.com/*", "registry.example.com/team/web:{{tag}}", true},
+		{"registry.example.com/*", "registry.example.com/{{name}}", true},
+		{"registry.example.com/*", "Registry.example.com:443/team/web:$(TAG)", true},
+		{"registry.example.com/team/*", "registry.example.com/te{{rest}}", true},
+		{"registry.example.com/team/*", "registry.example.com/team/a{{rest}}", true},
+		{"registry.example.com/team/*", "registry.example.com/other/{{name}}", false},
+		{"registry.example.com/team/web", "registry.example.com/team/{{name}}", true},
+		{"registry.example.com/team/web", "registry.example.com/team/web:{{tag}}", true},
+		{"registry.example.com/team/web", "registry.example.com/team/web2:{{tag}}", false},
+		{"registry.example.com/team/web", "registry.example.com/team/web2{{rest}}", false},
+		{"registry.example.com/*", "other.example.com/team/web:{{tag}}", false},
+		{"docker.io/team/*", "team/web:{{tag}}", true},
+		{"docker.io/team/*", "registry-1.docker.io/team/web:{{tag}}", true},
+		{"docker.io/team/*", "other/web:{{tag}}", false},
+	} {
+		if got := MayMatch(c.pattern, c.template); got != c.want {
+			t.Errorf("%s under %s: %t", c.template, c.pattern, got)
+		}
+	}
+}
+
 func TestNoPolicyAllowsAll(t *testing.T) {
 	if err := (Policy{}).Check(refer(t, "web", "web:latest", "web@"+digest, "{{image}}")); err != nil {
 		t.Error(err)

@@ -317,9 +317,18 @@ func (w *work) blame(reference string, err error) []error {
 	return errs
 }
 
-// verify makes sure that every image that must be signed is.
+// verify makes sure that every image that must be signed is. A template that may become one is refused, since nobody
+// can say what it will be.
 func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d decision) error {
 	var errs []error
+	for _, ref := range w.refs {
+		for _, required := range w.environment.Images.Signatures {
+			if ref.Form == image.Template && image.MayMatch(required.Match, ref.Value) {
+				rule := fmt.Sprintf("images.signatures wants a signature for %s, and a template may become anything", required.Match)
+				errs = append(errs, &image.RefusedError{Object: ref.Object, Path: ref.Path, Value: ref.Value, Rule: rule})
+			}
+		}
+	}
 	for _, ref := range distinct(w.refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
