@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -33,6 +34,9 @@ func (c Credentials) Resolve(target authn.Resource) (authn.Authenticator, error)
 		}
 		best := ""
 		for key := range docker.AuthConfigs {
+			if noLogin(docker.AuthConfigs[key]) {
+				continue // left by a logout, and no reason to go without credentials
+			}
 			if covers(key, target.String()) && (len(key) > len(best) || len(key) == len(best) && key > best) {
 				best = key
 			}
@@ -47,6 +51,10 @@ func (c Credentials) Resolve(target authn.Resource) (authn.Authenticator, error)
 		}), nil
 	}
 	return authn.Anonymous, nil
+}
+
+func noLogin(auth types.AuthConfig) bool {
+	return auth == types.AuthConfig{ServerAddress: auth.ServerAddress}
 }
 
 // covers reports whether an entry of a docker configuration is for a repository, by the kubelet's rules

@@ -46,6 +46,8 @@ func TestPullSecretsAreMatchedAsTheKubeletDoes(t *testing.T) {
 		{[]string{pullSecret("index.docker.io")}, "registry.example.com/web", ""},
 		{[]string{"{", pullSecret("other.example.com"), pullSecret("registry.example.com")}, "registry.example.com/web", "registry.example.com"},
 		{[]string{pullSecret("registry.example.com"), pullSecret("registry.example.com/web")}, "registry.example.com/web", "registry.example.com"},
+		{[]string{`{"auths": {"registry.example.com": {}}}`, pullSecret("registry.example.com")}, "registry.example.com/web", "registry.example.com"},
+		{[]string{`{"auths": {"registry.example.com/web": {}, "registry.example.com": {"username": "u", "password": "p"}}}`}, "registry.example.com/web", "u"},
 		// A pull secret starts no program of syncer's machine.
 		{[]string{`{"credsStore": "desktop", "credHelpers": {"registry.example.com": "desktop"}}`}, "registry.example.com/web", ""},
 	} {

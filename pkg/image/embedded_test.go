@@ -133,6 +133,14 @@ func TestTextsAreNotShown(t *testing.T) {
 	if !errors.Is(err, errNoYAML) || strings.Contains(err.Error(), canary) {
 		t.Errorf("got %v", err)
 	}
+	for _, text := range []string{canary + " ", "image: " + canary + " x\nb: c\n"} {
+		obj = configMap(text)
+		obj.SetKind("Secret")
+		_, err := Find(manifest.Set{obj}, nil)
+		if wrong, ok := errors.AsType[*ReferenceError](err); !ok || wrong.Path != `data["pod.yaml"]` || strings.Contains(err.Error(), canary) {
+			t.Errorf("got %v", err)
+		}
+	}
 }
 
 // A field that the user names and that is no text would be passed over in silence.

@@ -120,6 +120,30 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
+// Whoever asks first after the rest may go away before the answer: the next one finds out instead.
+func TestProbeThatIsCancelledSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 502}}}
+		limits := newHostLimits(hosts)
+		for range failuresToOpen {
+			_, _ = ask(t, t.Context(), limits, "a.example.com")
+		}
+		time.Sleep(restFor + time.Millisecond)
+		hosts.set("a.example.com", answered{err: context.Canceled})
+		for range 3 {
+			if _, err := ask(t, t.Context(), limits, "a.example.com"); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+		hosts.set("a.example.com", answered{status: 200})
+		for range 3 {
+			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 200 || err != nil {
+				t.Errorf("%d, %v", status, err)
+			}
+		}
+	})
+}
+
 // A host that fails now and then is not left alone; what says nothing of a host does not make it well.
 func TestFailuresAreCountedInARow(t *testing.T) {
 	fail := func(l http.RoundTripper, hosts *hostScript, n int) {

@@ -15,9 +15,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -245,14 +245,14 @@ func classify(ctx context.Context, err error) error {
 // query is the part of a URL that may hold a signature.
 var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
 
-// longestDiagnosis keeps an error on one line, whatever a registry has to say.
+// longestDiagnosis keeps an error on one line, whatever a registry has to say. It says nothing to a terminal either.
 const longestDiagnosis = 300
 
 // diagnosis is what a registry said, without the request's URL.
 func diagnosis(answer *transport.Error) string {
 	if len(answer.Errors) > 0 {
-		text := strings.Join(strings.Fields(answer.Errors[0].String()), " ")
-		return text[:min(len(text), longestDiagnosis)]
+		text := strings.Join(strings.FieldsFunc(answer.Errors[0].String(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+		return strings.ToValidUTF8(text[:min(len(text), longestDiagnosis)], "")
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
 }
@@ -280,7 +280,7 @@ func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error
 			if key == name.DefaultRegistry {
 				key = authn.DefaultAuthKey
 			}
-			if auth, err := docker.GetAuthConfig(key); err == nil && auth != (types.AuthConfig{ServerAddress: auth.ServerAddress}) {
+			if auth, err := docker.GetAuthConfig(key); err == nil && !noLogin(auth) {
 				return authn.FromConfig(authn.AuthConfig{
 					Username: auth.Username, Password: auth.Password, Auth: auth.Auth,
 					IdentityToken: auth.IdentityToken, RegistryToken: auth.RegistryToken,

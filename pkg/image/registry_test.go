@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -447,6 +449,20 @@ func TestQueriesStandInNoError(t *testing.T) {
 	err := classify(t.Context(), &url.Error{Op: "Get", URL: "https://store.example.com/blob?X-Signature=canary&x=y", Err: syscall.ECONNREFUSED})
 	if !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "store.example.com/blob") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a registry says may be anything.
+func TestDiagnosisIsOneLineOfText(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `{"errors": [{"code": "DENIED", "message": "a\nb\u001b[31m\u0007 %s"}]}`, strings.Repeat("ü", longestDiagnosis))
+		return true
+	}
+	_, err := quick(t).Digest(t.Context(), host+"/team/web:1")
+	if text := fmt.Sprint(err); !errors.Is(err, ErrDenied) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || !strings.Contains(text, "DENIED: a b [31m ü") {
+		t.Errorf("got %q", text)
 	}
 }
 

@@ -86,9 +86,11 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 	allowed := c.promotable[w.target] != ""
 	if !d.allRecorded() {
 		var err error
-		// Who lets references through may do so because the other environment cannot be read.
 		if d.promotion, err = c.promotion(ctx, w); err != nil && !allowed {
 			return decision{}, err
+		}
+		if err != nil { // who lets references through may do so because of this
+			c.log.Warn("going without promotion, as a commit trailer allows", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
 		}
 	}
 	ask, waiting := d.sort(allowed)
