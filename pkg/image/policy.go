@@ -196,6 +196,8 @@ func onePattern(pattern string) string {
 		return pattern
 	case !ok && isHost(host) && strings.Contains(host, "*"):
 		return host // the beginning of a host, as 10.0.0.1*
+	case !ok && isHost(host):
+		path = "*" // a host alone is all that it has: a rule for nothing would be obeyed in silence
 	case !ok || !isHost(host):
 		host, path = name.DefaultRegistry, pattern
 	}

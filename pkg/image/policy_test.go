@@ -92,6 +92,11 @@ func TestAllow(t *testing.T) {
 		{"*/app", "evil.example.com/app:1", false},
 		{"*/app", "team/app:1", true},
 		{"127.0.0.1*", "127.0.0.1:5000/team/app:1", true},
+		{"registry.example.com", "registry.example.com/team/app:1", true},
+		{"registry.example.com", "registry.example.com:5000/team/app:1", false},
+		{"registry.example.com:5000", "registry.example.com:5000/app:1", true},
+		{"localhost", "localhost/app:1", true},
+		{"docker.io", "team/app:1", true},
 
 		{"busybox", "busybox:1", true},
 		{"busybox", "docker.io/library/busybox:1", true},
