@@ -25,6 +25,7 @@ var home = map[string]string{
 	"github.com/google/go-containerregistry/": "pkg/image",
 	"github.com/docker/cli/":                  "pkg/image",
 	"github.com/sigstore/":                    "pkg/image",
+	"github.com/secure-systems-lab/":          "pkg/image",
 	"github.com/sony/gobreaker/":              "pkg/image",
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",

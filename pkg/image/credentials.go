@@ -3,25 +3,14 @@ package image
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"path"
 	"slices"
 	"strings"
 
-	ecr "github.com/awslabs/amazon-ecr-credential-helper/ecr-login"
-	"github.com/chrismellard/docker-credential-acr-env/pkg/credhelper"
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/google"
-)
-
-// cloudKeychain asks the identity that a cloud gives to the pod or the machine: each helper answers for the registries
-// of its own cloud only.
-var cloudKeychain = authn.NewMultiKeychain(
-	google.Keychain,
-	authn.NewKeychainFromHelper(ecr.NewECRHelper(ecr.WithLogger(io.Discard))),
-	authn.NewKeychainFromHelper(credhelper.NewACRCredentialsHelper()),
 )
 
 // Credentials are the docker configurations of pull secrets, as the kubelet would use them. The zero value has none.
@@ -45,6 +34,9 @@ func (c Credentials) Resolve(target authn.Resource) (authn.Authenticator, error)
 		}
 		best := ""
 		for key := range docker.AuthConfigs {
+			if noLogin(docker.AuthConfigs[key]) {
+				continue // left by a logout, and no reason to go without credentials
+			}
 			if covers(key, target.String()) && (len(key) > len(best) || len(key) == len(best) && key > best) {
 				best = key
 			}
@@ -59,6 +51,10 @@ func (c Credentials) Resolve(target authn.Resource) (authn.Authenticator, error)
 		}), nil
 	}
 	return authn.Anonymous, nil
+}
+
+func noLogin(auth types.AuthConfig) bool {
+	return auth == types.AuthConfig{ServerAddress: auth.ServerAddress}
 }
 
 // covers reports whether an entry of a docker configuration is for a repository, by the kubelet's rules

@@ -1,8 +1,10 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +34,19 @@ func annotated(obj *unstructured.Unstructured) ([]manifest.Path, error) {
 	return paths, nil
 }
 
+// absent names the fields of an annotation that its object does not have: most often they are spelled wrongly. A path
+// with * may stand for nothing.
+func absent(obj *unstructured.Unstructured, paths []manifest.Path) error {
+	var errs []error
+	for _, path := range paths {
+		several := slices.ContainsFunc(path, func(step manifest.Step) bool { return step.Any })
+		if !several && len(manifest.Find(obj.Object, path)) == 0 {
+			errs = append(errs, fmt.Errorf("%s: annotation %s: there is no field %s; mend the path, or take it out", manifest.IDOf(obj), Annotation, path))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // splitPaths cuts at the commas that stand outside of brackets.
 func splitPaths(list string) []string {
 	var paths []string
@@ -59,27 +74,43 @@ type place struct {
 	err   error // why none can be written there
 }
 
-// placesIn finds the references in the value of a field. Most values are a reference; a YAML or JSON text, such as
-// Airflow's pod template in a ConfigMap, holds references under keys named image; a key or an environment variable that
-// ends in _REPOSITORY with a sibling that ends in _TAG is half of one, as Airflow's worker image.
-func placesIn(obj map[string]any, field manifest.Field) []place {
+// placesIn finds the references in the value of a field. In the fields that syncer knows that is the whole value. One
+// that the user named may hold more: a YAML or JSON text, such as Airflow's pod template in a ConfigMap, holds
+// references under keys named image; a key or an environment variable that ends in _REPOSITORY with a sibling that ends
+// in _TAG is half of one, as Airflow's worker image. A named value without a reference is an error, or else it would be
+// deployed unpinned and nobody would know.
+func placesIn(obj map[string]any, field manifest.Field, named bool) ([]place, error) {
 	value, ok := field.Value.(string)
-	if !ok || strings.TrimSpace(value) == "" {
-		return nil // the API server judges a wrong type; an empty image is inherited or set later
+	if !ok && named && field.Value != nil {
+		return nil, errNoText
 	}
-	if strings.Contains(value, "image") || strings.Contains(value, "\n") {
-		places := placesInText(value, field)
-		if len(places) > 0 || strings.Contains(strings.TrimSpace(value), "\n") {
-			return places
+	if !ok || strings.TrimSpace(value) == "" {
+		return nil, nil // the API server judges a wrong type; an empty image is inherited or set later
+	}
+	whole := place{value: value, set: func(pinned string) { field.Set(pinned) }}
+	if !named {
+		return []place{whole}, nil
+	}
+	if lines := strings.Contains(strings.TrimSpace(value), "\n"); lines || strings.Contains(value, "image") {
+		places, err := placesInText(value, field)
+		if len(places) > 0 || lines {
+			return places, err
 		}
 	}
 	if tag, ok := tagOfPair(obj, field.Path); ok {
 		return []place{{value: value + ":" + tag.Value.(string), set: func(pinned string) {
 			tag.Set(strings.TrimPrefix(pinned, value+":"))
-		}}}
+		}}}, nil
 	}
-	return []place{{value: value, set: func(pinned string) { field.Set(pinned) }}}
+	return []place{whole}, nil
 }
+
+// What is wrong with a value that was named as one that holds references.
+var (
+	errNoText      = errors.New("it is no text, and so no image reference; name the field below it")
+	errNoYAML      = errors.New("this text is neither a reference nor YAML, so that the references in it cannot be found; mend it, or no longer name the field")
+	errNoReference = errors.New("no image reference is found in this text; syncer looks for keys named image. Mend the text, or no longer name the field")
+)
 
 var repositoryKey = regexp.MustCompile(`(?i)^(.*[_.-])repository$`)
 
@@ -126,9 +157,15 @@ func tagKey(key string) string {
 	return m[1] + "tag"
 }
 
-// placesInText finds the values of keys named image in a YAML text. A text that is not YAML holds none.
-func placesInText(text string, field manifest.Field) []place {
-	found := imagesInYAML(text)
+// placesInText finds the values of keys named image in a YAML text.
+func placesInText(text string, field manifest.Field) ([]place, error) {
+	found, empty, err := imagesInYAML(text)
+	if err != nil { // of which the place alone is told: the text may be a Secret's
+		return nil, fmt.Errorf("%w (%s)", errNoYAML, cmp.Or(yamlLine.FindString(err.Error()), "no line is known"))
+	}
+	if len(found) == 0 && !empty {
+		return nil, errNoReference
+	}
 	places := make([]place, len(found))
 	for n := range found {
 		at := &found[n]
@@ -141,8 +178,10 @@ func placesInText(text string, field manifest.Field) []place {
 			field.Set(text)
 		}}
 	}
-	return places
+	return places, nil
 }
+
+var yamlLine = regexp.MustCompile(`line \d+`)
 
 type imageInText struct {
 	value  string
@@ -153,26 +192,47 @@ type imageInText struct {
 // errNotPlain is about a reference that is written otherwise than it reads: with escapes, as a block, by an alias.
 var errNotPlain = errors.New("it cannot be replaced where it stands; write it on one line, without escapes or an alias")
 
-func imagesInYAML(text string) []imageInText {
+// imagesInYAML finds the images of a text, and tells whether one is left empty, to be inherited or set later.
+func imagesInYAML(text string) (found []imageInText, empty bool, err error) {
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	lines := lineOffsets(text)
-	var found []imageInText
 	for {
 		var doc yaml.Node
-		if decoder.Decode(&doc) != nil {
-			return found // the end, or a text that is no YAML from here on
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return found, empty, nil
 		}
-		collectImages(&doc, text, lines, &found)
+		if err != nil {
+			return nil, false, err
+		}
+		empty = collectImages(&doc, text, lines, &found) || empty
 	}
 }
 
-func collectImages(node *yaml.Node, text string, lines []int, found *[]imageInText) {
+func collectImages(node *yaml.Node, text string, lines []int, found *[]imageInText) (empty bool) {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 1 && node.Content[i-1].Value == "image" {
+			if child.ShortTag() == "!!null" || child.Kind == yaml.ScalarNode && child.Value == "" {
+				empty = true
+			}
+			if volume := valueOf(child, "reference"); volume != nil { // volumes[*].image.reference of a pod
+				*found = append(*found, imageAt(volume, text, lines)...)
+			}
 			*found = append(*found, imageAt(child, text, lines)...)
 		}
-		collectImages(child, text, lines, found)
+		empty = collectImages(child, text, lines, found) || empty
 	}
+	return empty
+}
+
+// valueOf is the value of a map's key; nil where it has none.
+func valueOf(node *yaml.Node, key string) *yaml.Node {
+	for i := 1; i < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
+		if node.Content[i-1].Value == key {
+			return node.Content[i]
+		}
+	}
+	return nil
 }
 
 // properties are an anchor and a tag, which may stand before a value.

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -67,12 +68,10 @@ func TestReferencesInATextArePinnedInPlace(t *testing.T) {
 		"a merge":                "base: &base\n  image: <a:1>\nx:\n  <<: *base\n  y: 1\n",
 		"line breaks of YAML":    "a: 'x\u2028y\u0085z'\nb: {image: <a:1>}\n",
 		"a byte order mark":      "\ufeffimage: <a:1>\nb: {image: <b:1>}\n",
-		"no image at all":        "a: 1\nb:\n- x\n",
 		"no text":                "image:\nb: {image: ~}\nc: {image: 7}\nd: {image: [a:1]}\ne: {image: {repository: a}}\nf: {image: ''}\n",
+		"a volume of a pod":      "volumes:\n- image: {reference: <a:1>, pullPolicy: Always}\n- image:\n    reference: '<b:1>' # no:1\n",
 		"a digest":               "image: a@" + digest + "\nb: {image: <b:1>}\n",
 		"a template":             "image: a:{{tag}}\nb: {image: <b:1>}\n",
-		"no YAML":                "image: {{ .Values.image }}\n\t- a: [\n",
-		"no YAML from here on":   "image: <a:1>\n---\nimage: [\n",
 		"no end of line":         "x: 1\nimage: <a:1>",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,10 +106,63 @@ func TestReferencesThatCannotBeReplaced(t *testing.T) {
 		"two lines":       "x: 1\nimage: web\n  :1\n",
 		"no reference":    "x: 1\nimage: Not An Image\n",
 		"a line too many": "web:1\n",
+
+		"no image at all":                  "a: 1\nb:\n- x\n",
+		"an image under another key":       "repository: web\ntag: '1'\n",
+		"parts of an image":                "image: {repository: web, tag: '1'}\n",
+		"a script":                         "#!/bin/sh\ndocker run web:1\n",
+		"settings that are no YAML":        "[core]\nimage = web:1\n",
+		"settings that are one YAML value": "A=b\nIMAGE=web:1\n",
+		"a template of another language":   "image: {{ .Values.image }}\n\t- a: [\n",
+		"no YAML from here on":             "image: web:1\n---\nimage: [\n",
+		"only comments":                    "# image: web:1\n# x\n",
 	} {
 		_, err := Find(manifest.Set{configMap(text)}, nil)
 		if err == nil || !strings.Contains(err.Error(), `ConfigMap/data/x: data["pod.yaml"]: `) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is said of a text does not show it, since it may be a Secret's.
+func TestTextsAreNotShown(t *testing.T) {
+	const canary = "pass-canary-79"
+	obj := configMap("a: *" + canary + "\nimage: web:1\n")
+	obj.SetKind("Secret")
+	_, err := Find(manifest.Set{obj}, nil)
+	if !errors.Is(err, errNoYAML) || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %v", err)
+	}
+	for _, text := range []string{canary + " ", "image: " + canary + " x\nb: c\n"} {
+		obj = configMap(text)
+		obj.SetKind("Secret")
+		_, err := Find(manifest.Set{obj}, nil)
+		if wrong, ok := errors.AsType[*ReferenceError](err); !ok || wrong.Path != `data["pod.yaml"]` || strings.Contains(err.Error(), canary) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// A field that the user names and that is no text would be passed over in silence.
+func TestNamedFieldsAreTexts(t *testing.T) {
+	obj := object(`
+apiVersion: example.com/v1
+kind: Training
+metadata: {name: x}
+spec: {map: {repository: web, tag: "1"}, number: 7, list: [web:1], nothing: null, empty: ""}
+`)
+	for path, wrong := range map[string]bool{"spec.map": true, "spec.number": true, "spec.list": true, "spec.nothing": false, "spec.empty": false} {
+		field, err := NewField("example.com", "Training", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Find(manifest.Set{obj}, []Field{field}); errors.Is(err, errNoText) != wrong || wrong && !strings.Contains(err.Error(), "Training/x: "+path+": ") {
+			t.Errorf("images.fields with %s: %v", path, err)
+		}
+		annotated := obj.DeepCopy()
+		annotated.SetAnnotations(map[string]string{Annotation: path})
+		if _, err = Find(manifest.Set{annotated}, nil); errors.Is(err, errNoText) != wrong {
+			t.Errorf("the annotation with %s: %v", path, err)
 		}
 	}
 }
@@ -132,6 +184,16 @@ spec: {image: "a:1", workers: [{name: b, zone: c, image: "b:1"}, {name: b, zone:
 	pod := object("apiVersion: v1\nkind: Pod\nmetadata: {name: x, annotations: {syncer.dev/images: 'spec.containers[*].image'}}\nspec: {containers: [{name: a, image: 'a:1'}]}")
 	if refs, err := Find(manifest.Set{pod}, nil); err != nil || len(refs) != 1 {
 		t.Errorf("a field that is known is listed twice: %v, %v", refs, err)
+	}
+	obj.SetAnnotations(map[string]string{Annotation: "spec.image,spec.imgae,spec.workers[name=z].image,spec.others[*].image"})
+	_, err = Find(manifest.Set{obj}, nil)
+	for _, path := range []string{"spec.imgae", "spec.workers[name=z].image"} {
+		if err == nil || !strings.Contains(err.Error(), "Training/x: annotation syncer.dev/images: there is no field "+path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if strings.Contains(err.Error(), "others") || strings.Contains(err.Error(), "field spec.image;") {
+		t.Errorf("got %v", err)
 	}
 	obj.SetAnnotations(map[string]string{Annotation: "spec..image"})
 	if _, err := Find(manifest.Set{obj}, nil); err == nil || !strings.Contains(err.Error(), "Training/x: annotation syncer.dev/images: ") {

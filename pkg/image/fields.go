@@ -137,12 +137,13 @@ var known = func() map[schema.GroupKind][]manifest.Path {
 	return table
 }()
 
-func patternsFor(id manifest.ID, extra []Field) []manifest.Path {
+// named are the patterns that the user added for a kind.
+func named(id manifest.ID, extra []Field) []manifest.Path {
 	kind := id.GroupKind()
-	patterns := known[kind]
+	var patterns []manifest.Path
 	for _, field := range extra {
 		if field.Kind == kind.Kind && strings.EqualFold(field.Group, kind.Group) {
-			patterns = append(patterns[:len(patterns):len(patterns)], field.Path)
+			patterns = append(patterns, field.Path)
 		}
 	}
 	return patterns

@@ -52,6 +52,14 @@ func (e *ReferenceError) Error() string {
 
 func (e *ReferenceError) Unwrap() error { return e.Err }
 
+// newReferenceError shows neither the value of a Secret nor what the library says of it.
+func newReferenceError(id manifest.ID, path, value string, err error) *ReferenceError {
+	if id.GroupKind().Group == "" && id.Kind == "Secret" {
+		value, err = "(not shown)", errors.New("a Secret's field was named that holds something else")
+	}
+	return &ReferenceError{Object: id, Path: path, Value: value, Err: err}
+}
+
 // Find lists the image references of a set, in the set's order: those in the fields that syncer knows and those in
 // the extra ones. Every reference that is not valid is named in the error.
 func Find(set manifest.Set, extra []Field) ([]Reference, error) {
@@ -72,19 +80,24 @@ func findIn(obj *unstructured.Unstructured, extra []Field) ([]Reference, error) 
 		return nil, err
 	}
 	var refs []Reference
-	var errs []error
+	errs := []error{absent(obj, paths)}
 	seen := map[string]bool{}
-	for _, pattern := range slices.Concat(patternsFor(id, extra), paths) {
+	builtin := known[id.GroupKind()]
+	for i, pattern := range slices.Concat(builtin, named(id, extra), paths) {
 		for _, field := range manifest.Find(obj.Object, pattern) {
 			path := field.Path.String()
 			if seen[path] || isPushTarget(id.GroupKind(), path) {
 				continue
 			}
 			seen[path] = true
-			for _, place := range placesIn(obj.Object, field) {
+			places, err := placesIn(obj.Object, field, i >= len(builtin))
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", id, path, err))
+			}
+			for _, place := range places {
 				form, err := formOf(place.value)
 				if err = cmp.Or(place.err, err); err != nil {
-					errs = append(errs, &ReferenceError{Object: id, Path: path, Value: place.value, Err: err})
+					errs = append(errs, newReferenceError(id, path, place.value, err))
 					continue
 				}
 				refs = append(refs, Reference{Object: id, Path: path, Value: place.value, Form: form, set: place.set})

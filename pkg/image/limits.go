@@ -1,9 +1,11 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,9 @@ type hostLimits struct {
 type hostLimit struct {
 	slots   chan struct{}
 	breaker *gobreaker.CircuitBreaker[*http.Response]
+
+	mu    sync.Mutex
+	until time.Time // when the host wants to be asked again
 }
 
 func newHostLimits(next http.RoundTripper) *hostLimits {
@@ -51,10 +56,16 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
 	}
+	if err := limit.rest(req.Context()); err != nil {
+		return nil, err
+	}
 	var answer *http.Response
 	_, err := limit.breaker.Execute(func() (*http.Response, error) {
 		var err error
 		answer, err = l.next.RoundTrip(req)
+		if err == nil {
+			limit.note(answer)
+		}
 		if err == nil && answer.StatusCode >= http.StatusInternalServerError {
 			return nil, errFailing
 		}
@@ -69,6 +80,44 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// longestRest bounds what a Retry-After may ask for, so that a clock that is far off ends no host for good.
+const longestRest = 24 * time.Hour
+
+// note remembers for every request to a host what one answer asked for.
+func (h *hostLimit) note(answer *http.Response) {
+	if !slices.Contains(transient, answer.StatusCode) {
+		return
+	}
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if until := now.Add(min(retryAfter(answer, now), longestRest)); until.After(h.until) {
+		h.until = until
+	}
+}
+
+// rest waits until a host wants to be asked again, or refuses where that takes too long for this pass.
+func (h *hostLimit) rest(ctx context.Context) error {
+	h.mu.Lock()
+	until := h.until
+	h.mu.Unlock()
+	wait := time.Until(until)
+	if wait <= 0 {
+		return nil
+	}
+	if wait > longestAsked {
+		return fmt.Errorf("it wants to be asked again at %s", until.UTC().Format(time.RFC3339))
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (l *hostLimits) of(host string) *hostLimit {

@@ -36,7 +36,7 @@ func (s *hostScript) RoundTrip(req *http.Request) (*http.Response, error) {
 	if next.err != nil {
 		return nil, next.err
 	}
-	return &http.Response{StatusCode: next.status, Body: io.NopCloser(strings.NewReader(""))}, nil
+	return &http.Response{StatusCode: next.status, Header: http.Header{"Retry-After": {next.after}}, Body: io.NopCloser(strings.NewReader(""))}, nil
 }
 
 func (s *hostScript) set(host string, next answered) {
@@ -120,6 +120,30 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
+// Whoever asks first after the rest may go away before the answer: the next one finds out instead.
+func TestProbeThatIsCancelledSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 502}}}
+		limits := newHostLimits(hosts)
+		for range failuresToOpen {
+			_, _ = ask(t, t.Context(), limits, "a.example.com")
+		}
+		time.Sleep(restFor + time.Millisecond)
+		hosts.set("a.example.com", answered{err: context.Canceled})
+		for range 3 {
+			if _, err := ask(t, t.Context(), limits, "a.example.com"); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+		hosts.set("a.example.com", answered{status: 200})
+		for range 3 {
+			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 200 || err != nil {
+				t.Errorf("%d, %v", status, err)
+			}
+		}
+	})
+}
+
 // A host that fails now and then is not left alone; what says nothing of a host does not make it well.
 func TestFailuresAreCountedInARow(t *testing.T) {
 	fail := func(l http.RoundTripper, hosts *hostScript, n int) {
@@ -183,6 +207,83 @@ func TestRequestsPerHostAreBounded(t *testing.T) {
 			t.Errorf("%d requests in all", n)
 		}
 	})
+}
+
+// What one answer asks for holds for all requests to the host: each look-up would else ask again by itself.
+func TestRetryAfterIsForTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 429, after: "20"}, "b.example.com": {status: 200}}}
+		limits := newHostLimits(hosts)
+		start := time.Now()
+		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 429 || err != nil {
+			t.Fatalf("%d, %v", status, err)
+		}
+		hosts.set("a.example.com", answered{status: 200})
+		if status, err := ask(t, t.Context(), limits, "b.example.com"); status != 200 || err != nil || time.Since(start) != 0 {
+			t.Errorf("another host: %d, %v after %s", status, err, time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := ask(t, ctx, limits, "a.example.com"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
+		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 200 || err != nil || time.Since(start) != 20*time.Second {
+			t.Errorf("%d, %v after %s", status, err, time.Since(start))
+		}
+
+		// An hour is too long for a look-up, and the host is not asked in it.
+		hosts.set("a.example.com", answered{status: 503, after: "3600"})
+		_, _ = ask(t, t.Context(), limits, "a.example.com")
+		asked := hosts.requests["a.example.com"]
+		hosts.set("a.example.com", answered{status: 200})
+		for range 3 {
+			if _, err := ask(t, t.Context(), limits, "a.example.com"); err == nil || err.Error() != "it wants to be asked again at 2000-01-01T01:00:20Z" {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := hosts.requests["a.example.com"]; n != asked {
+			t.Errorf("%d requests after it asked for none", n-asked)
+		}
+		time.Sleep(time.Hour)
+		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 200 || err != nil {
+			t.Errorf("an hour later: %d, %v", status, err)
+		}
+
+		// 404 with the header is an answer, and a clock that is far off is not believed.
+		hosts.set("a.example.com", answered{status: 404, after: "3600"})
+		for range 2 {
+			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 404 || err != nil {
+				t.Errorf("%d, %v", status, err)
+			}
+		}
+		hosts.set("a.example.com", answered{status: 429, after: "Fri, 01 Jan 2100 00:00:00 GMT"})
+		_, _ = ask(t, t.Context(), limits, "a.example.com")
+		time.Sleep(longestRest)
+		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 429 || err != nil {
+			t.Errorf("a day later: %d, %v", status, err)
+		}
+	})
+}
+
+// A registry that asks for a long rest gets it, and a look-up says until when.
+func TestLookupSaysWhenAHostWantsToBeAskedAgain(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	r := quick(t)
+	for _, want := range []string{"429", "it wants to be asked again at ", "it wants to be asked again at "} {
+		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.requests) != 1 {
+		t.Errorf("asked %v", h.requests)
+	}
 }
 
 // Many look-ups at a registry that is down cost a few requests, and say what happens next.

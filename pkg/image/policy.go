@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -64,31 +65,118 @@ func (p Policy) refuses(ref Reference) string {
 // tagOf is the tag that a reference names; latest where it names neither tag nor digest. A template may get either
 // where it is completed.
 func tagOf(ref Reference) string {
-	before, _, _ := strings.Cut(ref.Value, "@")
-	last := before[strings.LastIndex(before, "/")+1:]
-	if _, tag, ok := strings.Cut(last, ":"); ok {
+	if tag := TagName(ref.Value); tag != "" || ref.Form != Tag {
 		return tag
 	}
-	if ref.Form == Tag {
-		return name.DefaultTag
-	}
-	return ""
+	return name.DefaultTag
 }
 
-// Repository is a reference without its tag and digest, with the registry that it means: busybox is
-// index.docker.io/library/busybox. It is in lower case, in which hosts are compared.
+// TagName is the tag that a reference writes, also beside a digest; "" where it writes none.
+func TagName(reference string) string {
+	before, _, _ := strings.Cut(reference, "@")
+	_, tag, _ := strings.Cut(before[strings.LastIndex(before, "/")+1:], ":")
+	return tag
+}
+
+// Repository is a reference without its tag and digest, with the registry that it means, written in one way however git
+// spells it: busybox and docker.io/library/busybox are index.docker.io/library/busybox. Rules compare repositories in
+// this form; Located is the one to ask for.
 func Repository(reference string) string {
 	parsed, err := name.ParseReference(reference)
 	if err != nil {
 		return reference
 	}
-	return strings.ToLower(parsed.Context().Name())
+	return repositoryAt(oneSpelling(parsed.Context().RegistryStr()), parsed.Context().RepositoryStr())
+}
+
+// Located is a reference without its tag and digest, with its registry as git spells it.
+func Located(reference string) string {
+	parsed, err := name.ParseReference(reference)
+	if err != nil {
+		return reference
+	}
+	return parsed.Context().Name()
+}
+
+func repositoryAt(host, path string) string {
+	path = strings.ToLower(path)
+	if host == name.DefaultRegistry && !strings.Contains(path, "/") {
+		path = "library/" + path
+	}
+	return host + "/" + path
+}
+
+// dockerHubHosts all answer for Docker Hub.
+var dockerHubHosts = []string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+
+// oneSpelling is a registry's host in the one form in which hosts are compared: in lower case, without the port that
+// goes without saying. Both 443 and 80 do: which of the two a host speaks is set up on the nodes, and a rule about a
+// host is not to be escaped by either.
+func oneSpelling(host string) string {
+	host = strings.ToLower(host)
+	hostname, port, ported := cutPort(host)
+	if address, err := netip.ParseAddr(strings.Trim(hostname, "[]")); err == nil {
+		if hostname = address.Unmap().String(); strings.Contains(hostname, ":") {
+			hostname = "[" + hostname + "]"
+		}
+	}
+	hostname = strings.TrimSuffix(hostname, ".") // the root of all names goes without saying as well
+	if slices.Contains(dockerHubHosts, hostname) {
+		hostname = name.DefaultRegistry
+	}
+	if port = strings.TrimLeft(port, "0"); !ported || port == "443" || port == "80" {
+		return hostname
+	}
+	return hostname + ":" + port
+}
+
+// cutPort cuts a host before its port. An IPv6 address stands in brackets.
+func cutPort(host string) (name, port string, ok bool) {
+	colon := strings.LastIndex(host, ":")
+	if colon < 0 || colon < strings.LastIndex(host, "]") {
+		return host, "", false
+	}
+	return host[:colon], host[colon+1:], true
 }
 
 // Matches reports whether a repository, as Repository writes it, matches a pattern in which * stands for any text. A
-// pattern that names no registry means Docker Hub, as a reference does.
+// pattern that names no registry means Docker Hub, as a reference does; * alone matches every repository.
 func Matches(pattern, repository string) bool {
-	return glob(pattern).MatchString(repository) || glob(dockerHub(pattern)).MatchString(repository)
+	glob := glob(onePattern(pattern))
+	if glob.MatchString(repository) {
+		return true
+	}
+	// A pattern for any port is for the ports that go without saying too.
+	host, path, _ := strings.Cut(repository, "/")
+	_, _, ported := cutPort(host)
+	return !ported && (glob.MatchString(host+":443/"+path) || glob.MatchString(host+":80/"+path))
+}
+
+// MayMatch reports whether a template may become a reference of a repository that matches a pattern, as far as it is
+// written out.
+func MayMatch(pattern, templated string) bool {
+	written := templated
+	if at := template.FindStringIndex(templated); at != nil {
+		written = templated[:at[0]]
+	}
+	host, path, ok := strings.Cut(written, "/")
+	switch {
+	case !ok:
+		return true // it may become any host
+	case !isHost(host):
+		host, path = name.DefaultRegistry, written
+	}
+	if path, _, ended := strings.Cut(path, ":"); ended {
+		return Matches(pattern, repositoryAt(oneSpelling(host), path))
+	}
+	written = oneSpelling(host) + "/" + strings.ToLower(path)
+	before, _, open := strings.Cut(onePattern(pattern), "*")
+	return strings.HasPrefix(before, written) || open && strings.HasPrefix(written, before)
+}
+
+// isHost tells the host that a reference or a pattern may begin with from a part of a repository's name.
+func isHost(component string) bool {
+	return strings.ContainsAny(component, ".:") || component == "localhost"
 }
 
 func glob(pattern string) *regexp.Regexp {
@@ -96,22 +184,25 @@ func glob(pattern string) *regexp.Regexp {
 	for i, part := range parts {
 		parts[i] = regexp.QuoteMeta(part)
 	}
-	return regexp.MustCompile("(?i)^" + strings.Join(parts, ".*") + "$")
+	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
 }
 
-// dockerHub writes a pattern's registry as Repository does.
-func dockerHub(pattern string) string {
-	host, rest, ok := strings.Cut(pattern, "/")
+// onePattern writes a pattern as Repository writes what it is held against.
+func onePattern(pattern string) string {
+	pattern = strings.ToLower(pattern)
+	host, path, ok := strings.Cut(pattern, "/")
 	switch {
-	case ok && host == "docker.io" && rest == "*":
-		return name.DefaultRegistry + "/*"
-	case ok && host == "docker.io":
-		pattern = rest
-	case ok && strings.ContainsAny(host, ".:*") || host == "localhost" || pattern == "*":
+	case pattern == "*":
 		return pattern
+	case !ok && isHost(host) && strings.Contains(host, "*"):
+		return host // the beginning of a host, as 10.0.0.1*
+	case !ok && isHost(host):
+		path = "*" // a host alone is all that it has: a rule for nothing would be obeyed in silence
+	case !ok || !isHost(host):
+		host, path = name.DefaultRegistry, pattern
 	}
-	if !strings.Contains(pattern, "/") {
-		pattern = "library/" + pattern
+	if path == "*" {
+		return oneSpelling(host) + "/*"
 	}
-	return name.DefaultRegistry + "/" + pattern
+	return repositoryAt(oneSpelling(host), path)
 }

@@ -62,6 +62,17 @@ func TestAllow(t *testing.T) {
 		{"registry.example.com/*", "registry.example.com/web@" + digest, true},
 		{"registry.example.com/*", "registry.example.com.evil.com/web:1", false},
 		{"registry.example.com/*", "registry.example.com:5000/web:1", false},
+		{"registry.example.com:5000/*", "registry.example.com/web:1", false},
+		{"registry.example.com:5000/*", "registry.example.com:05000/web:1", true},
+		{"registry.example.com/*", "registry.example.com:443/web:1", true}, // what goes without saying
+		{"registry.example.com/*", "registry.example.com:0443/web:1", true},
+		{"registry.example.com/*", "registry.example.com:80/web:1", true},
+		{"registry.example.com:443/*", "registry.example.com/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com:443/web:1", true},
+		{"registry.example.com:*/*", "registry.example.com:5000/web:1", true},
+		{"[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/web:1", true},
+		{"10.0.0.1/*", "[::ffff:10.0.0.1]/web:1", true},
 		{"registry.example.com/*", "evil.com/registry.example.com/web:1", false},
 		{"registry.example.com/*", "registryXexample.com/web:1", false}, // a dot is a dot
 		{"registry.example.com/*", "REGISTRY.example.com/web:1", true},  // hosts have no case
@@ -76,6 +87,16 @@ func TestAllow(t *testing.T) {
 		{"localhost/*", "localhost/web:1", true},
 		{"*", "registry.example.com/web:1", true},
 		{"*", "busybox", true},
+		{"team*/app", "team.example.com/app:1", false}, // no host has neither a dot nor a port
+		{"team*/app", "team-a/app:1", true},
+		{"*/app", "evil.example.com/app:1", false},
+		{"*/app", "team/app:1", true},
+		{"127.0.0.1*", "127.0.0.1:5000/team/app:1", true},
+		{"registry.example.com", "registry.example.com/team/app:1", true},
+		{"registry.example.com", "registry.example.com:5000/team/app:1", false},
+		{"registry.example.com:5000", "registry.example.com:5000/app:1", true},
+		{"localhost", "localhost/app:1", true},
+		{"docker.io", "team/app:1", true},
 
 		{"busybox", "busybox:1", true},
 		{"busybox", "docker.io/library/busybox:1", true},
@@ -84,6 +105,11 @@ func TestAllow(t *testing.T) {
 		{"docker.io/busybox", "busybox:1", true},
 		{"docker.io/library/busybox", "busybox:1", true},
 		{"index.docker.io/library/busybox", "busybox:1", true},
+		{"busybox", "registry-1.docker.io/library/busybox:1", true},
+		{"busybox", "Docker.IO/busybox:1", true},
+		{"docker.io/*", "registry.hub.docker.com/team/web:1", true},
+		{"Docker.io/*", "INDEX.docker.io:443/team/web:1", true},
+		{"registry-1.docker.io/team/*", "team/web:1", true},
 		{"docker.io/library/*", "busybox:1", true},
 		{"docker.io/library/*", "bitnami/redis:1", false},
 		{"docker.io/*", "bitnami/redis:1", true},
@@ -100,6 +126,37 @@ func TestAllow(t *testing.T) {
 	} {
 		if err := (Policy{Allow: []string{"nothing.example.com/*", c.pattern}}).Check(refer(t, c.value)); (err == nil) != c.allowed {
 			t.Errorf("%s under %s: %v", c.value, c.pattern, err)
+		}
+	}
+}
+
+// A template that may become an image for which there is a rule would escape it.
+func TestMayMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, template string
+		want              bool
+	}{
+		{"*", "{{image}}", true},
+		{"registry.example.com/*", "{{image}}", true},
+		{"registry.example.com/*", "$(REGISTRY)/web:1", true},
+		{"registry.example.com/*", "reg{{rest}}", true},
+		{"registry.example.com/*", "registry.example.com/team/web:{{tag}}", true},
+		{"registry.example.com/*", "registry.example.com/{{name}}", true},
+		{"registry.example.com/*", "Registry.example.com:443/team/web:$(TAG)", true},
+		{"registry.example.com/team/*", "registry.example.com/te{{rest}}", true},
+		{"registry.example.com/team/*", "registry.example.com/team/a{{rest}}", true},
+		{"registry.example.com/team/*", "registry.example.com/other/{{name}}", false},
+		{"registry.example.com/team/web", "registry.example.com/team/{{name}}", true},
+		{"registry.example.com/team/web", "registry.example.com/team/web:{{tag}}", true},
+		{"registry.example.com/team/web", "registry.example.com/team/web2:{{tag}}", false},
+		{"registry.example.com/team/web", "registry.example.com/team/web2{{rest}}", false},
+		{"registry.example.com/*", "other.example.com/team/web:{{tag}}", false},
+		{"docker.io/team/*", "team/web:{{tag}}", true},
+		{"docker.io/team/*", "registry-1.docker.io/team/web:{{tag}}", true},
+		{"docker.io/team/*", "other/web:{{tag}}", false},
+	} {
+		if got := MayMatch(c.pattern, c.template); got != c.want {
+			t.Errorf("%s under %s: %t", c.template, c.pattern, got)
 		}
 	}
 }
@@ -141,6 +198,11 @@ func TestRepository(t *testing.T) {
 		"registry.example.com:5000/a/b:1":         "registry.example.com:5000/a/b",
 		"registry.example.com:5000/a/b@" + digest: "registry.example.com:5000/a/b",
 		"Registry.example.com/a":                  "registry.example.com/a",
+		"registry.example.com:443/a":              "registry.example.com/a",
+		"registry.example.com:80/a@" + digest:     "registry.example.com/a",
+		"registry-1.docker.io/busybox":            "index.docker.io/library/busybox",
+		"DOCKER.IO/busybox:1":                     "index.docker.io/library/busybox",
+		"Registry-1.Docker.io:443/team/web":       "index.docker.io/team/web",
 		"localhost:5000/a":                        "localhost:5000/a",
 	} {
 		if got := Repository(reference); got != want {

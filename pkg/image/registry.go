@@ -7,15 +7,17 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -76,7 +78,7 @@ func NewRegistry(hosts []Host) (*Registry, error) {
 			byHost.add(host.Mirror, trusting)
 		}
 	}
-	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain)
+	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
 	r.transport = &retryTransport{next: newHostLimits(byHost), first: firstDelay}
 	return r, nil
 }
@@ -142,15 +144,7 @@ func (r *Registry) ask(ctx context.Context, reference string, question func(cont
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
 	defer cancel()
-	puller, err := remote.NewPuller(
-		remote.WithContext(ctx),
-		remote.WithAuthFromKeychain(r.keychain),
-		remote.WithTransport(r.transport),
-		remote.WithUserAgent("syncer"),
-		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
-		remote.WithRetryPredicate(func(error) bool { return false }),
-		remote.WithRetryStatusCodes(),
-	)
+	puller, err := remote.NewPuller(r.options(ctx)...)
 	if err != nil {
 		return err
 	}
@@ -160,13 +154,25 @@ func (r *Registry) ask(ctx context.Context, reference string, question func(cont
 	return nil
 }
 
+func (r *Registry) options(ctx context.Context) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(r.keychain),
+		remote.WithTransport(r.transport),
+		remote.WithUserAgent("syncer"),
+		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
+		remote.WithRetryPredicate(func(error) bool { return false }),
+		remote.WithRetryStatusCodes(),
+	}
+}
+
 // locate finds where to ask for a reference, which is its mirror if it has one.
 func (r *Registry) locate(reference string) (name.Reference, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return nil, err
 	}
-	host, ok := r.hosts[ref.Context().RegistryStr()]
+	at, host, ok := r.host(ref.Context().RegistryStr())
 	if !ok {
 		return ref, nil
 	}
@@ -174,7 +180,7 @@ func (r *Registry) locate(reference string) (name.Reference, error) {
 	if host.PlainHTTP {
 		options = append(options, name.Insecure)
 	}
-	repository, err := name.NewRepository(cmp.Or(host.Mirror, ref.Context().RegistryStr())+"/"+ref.Context().RepositoryStr(), options...)
+	repository, err := name.NewRepository(cmp.Or(host.Mirror, at)+"/"+ref.Context().RepositoryStr(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +188,20 @@ func (r *Registry) locate(reference string) (name.Reference, error) {
 		return repository.Digest(ref.Identifier()), nil
 	}
 	return repository.Tag(ref.Identifier()), nil
+}
+
+// host finds how a registry is reached, and the name under which the configuration has it: the one that is spelled as
+// git does, or else one that means the same.
+func (r *Registry) host(registry string) (at string, host Host, ok bool) {
+	if host, ok = r.hosts[registry]; ok {
+		return registry, host, true
+	}
+	for _, at := range slices.Sorted(maps.Keys(r.hosts)) {
+		if oneSpelling(at) == oneSpelling(registry) {
+			return at, r.hosts[at], true
+		}
+	}
+	return "", Host{}, false
 }
 
 // lookUp asks with HEAD, which costs no quota on metered registries, and with GET where a registry does not answer it
@@ -225,14 +245,14 @@ func classify(ctx context.Context, err error) error {
 // query is the part of a URL that may hold a signature.
 var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
 
-// longestDiagnosis keeps an error on one line, whatever a registry has to say.
+// longestDiagnosis keeps an error on one line, whatever a registry has to say. It says nothing to a terminal either.
 const longestDiagnosis = 300
 
 // diagnosis is what a registry said, without the request's URL.
 func diagnosis(answer *transport.Error) string {
 	if len(answer.Errors) > 0 {
-		text := strings.Join(strings.Fields(answer.Errors[0].String()), " ")
-		return text[:min(len(text), longestDiagnosis)]
+		text := strings.Join(strings.FieldsFunc(answer.Errors[0].String(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+		return strings.ToValidUTF8(text[:min(len(text), longestDiagnosis)], "")
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
 }
@@ -242,7 +262,8 @@ type fileKeychain map[string]Host
 
 // Resolve implements authn.Keychain.
 func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	for registry, host := range k {
+	for _, registry := range slices.Sorted(maps.Keys(k)) { // two hosts may have one mirror
+		host := k[registry]
 		if host.CredentialsFile == "" || (target.RegistryStr() != registry && target.RegistryStr() != host.Mirror) {
 			continue
 		}
@@ -259,7 +280,7 @@ func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error
 			if key == name.DefaultRegistry {
 				key = authn.DefaultAuthKey
 			}
-			if auth, err := docker.GetAuthConfig(key); err == nil && auth != (types.AuthConfig{ServerAddress: auth.ServerAddress}) {
+			if auth, err := docker.GetAuthConfig(key); err == nil && !noLogin(auth) {
 				return authn.FromConfig(authn.AuthConfig{
 					Username: auth.Username, Password: auth.Password, Auth: auth.Auth,
 					IdentityToken: auth.IdentityToken, RegistryToken: auth.RegistryToken,

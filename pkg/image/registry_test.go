@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -450,6 +452,20 @@ func TestQueriesStandInNoError(t *testing.T) {
 	}
 }
 
+// What a registry says may be anything.
+func TestDiagnosisIsOneLineOfText(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `{"errors": [{"code": "DENIED", "message": "a\nb\u001b[31m\u0007 %s"}]}`, strings.Repeat("ü", longestDiagnosis))
+		return true
+	}
+	_, err := quick(t).Digest(t.Context(), host+"/team/web:1")
+	if text := fmt.Sprint(err); !errors.Is(err, ErrDenied) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || !strings.Contains(text, "DENIED: a b [31m ü") {
+		t.Errorf("got %q", text)
+	}
+}
+
 func TestMirrorIsAskedInPlaceOfTheHost(t *testing.T) {
 	h, host, want := serve(t)
 	h.before = basic("svc", "secret")
@@ -555,6 +571,10 @@ func TestLocate(t *testing.T) {
 		"busybox@" + digest:                         "https://hub.example.com/library/busybox@" + digest,
 		"docker.io/team/web:1":                      "https://hub.example.com/team/web:1",
 		"plain.example.com/web:1":                   "http://plain.example.com/web:1",
+		"registry.example.com:443/team/web:1":       "https://mirror.example.com:5000/team/web:1",
+		"Registry.example.com/team/web:1":           "https://mirror.example.com:5000/team/web:1",
+		"registry-1.docker.io/team/web:1":           "https://hub.example.com/team/web:1",
+		"plain.example.com:80/web:1":                "http://plain.example.com/web:1",
 		"other.example.com/web:1@" + digest:         "https://other.example.com/web@" + digest,
 	} {
 		at, err := r.locate(reference)

@@ -100,8 +100,16 @@ func passing(err error) bool {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return true
 	}
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsTemporary {
+		return true
+	}
+	return slices.ContainsFunc(broken, func(failure error) bool { return errors.Is(err, failure) })
+}
+
+// broken are failures of a connection that the next one may not have.
+var broken = []error{
+	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	io.EOF, io.ErrUnexpectedEOF,
 }
 
 // retryAfter reads the header in both its forms, seconds and a date; anything else is no wish.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -63,6 +64,9 @@ func TestRetries(t *testing.T) {
 		"reset, then fine":            {[]answered{{err: syscall.ECONNRESET}, {err: io.EOF}, ok}, 3, 200, 480 * time.Millisecond},
 		"always reset":                {[]answered{{err: syscall.ECONNRESET}}, 5, 0, 2 * time.Second},
 		"503, then reset for ever":    {[]answered{{status: 503}, {err: syscall.ECONNRESET}}, 5, 503, 2 * time.Second},
+		"no name for a moment":        {[]answered{{err: &net.DNSError{IsTemporary: true}}, ok}, 2, 200, 160 * time.Millisecond},
+		"no such name":                {[]answered{{err: &net.DNSError{IsNotFound: true}}, ok}, 1, 0, 0},
+		"no route, then fine":         {[]answered{{err: syscall.EHOSTUNREACH}, ok}, 2, 200, 160 * time.Millisecond},
 		"untrusted certificate":       {[]answered{{err: x509.UnknownAuthorityError{}}, ok}, 1, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,13 +33,29 @@ const (
 )
 
 // Verify makes sure that an image is signed with a public key in a PEM file. The file is read at each call, so that a
-// key can be rotated.
+// key can be rotated. Signatures are looked for where cosign keeps them: beside the image, and since its version 3 as
+// referrers of it.
 func (r *Registry) Verify(ctx context.Context, repository, digest, publicKeyFile string) error {
-	verifier, err := loadVerifier(publicKeyFile)
+	key, err := loadKey(publicKeyFile)
 	if err != nil {
 		return err
 	}
 	verified := false
+	for _, look := range []func(context.Context, string, string, publicKey) (bool, error){r.signedBeside, r.signedByReferrer} {
+		if verified, err = look(ctx, repository, digest, key); verified || err != nil && !errors.Is(err, ErrNotFound) {
+			break
+		}
+	}
+	if errors.Is(err, ErrNotFound) || err == nil && !verified {
+		err = fmt.Errorf("%w (key %s)", ErrUnsigned, publicKeyFile)
+	}
+	if err != nil {
+		return fmt.Errorf("verifying %s@%s: %w", repository, digest, err)
+	}
+	return nil
+}
+
+func (r *Registry) signedBeside(ctx context.Context, repository, digest string, key publicKey) (verified bool, err error) {
 	reference := repository + ":" + strings.ReplaceAll(digest, ":", "-") + signatureSuffix
 	err = r.ask(ctx, reference, func(ctx context.Context, puller *remote.Puller, at name.Reference) error {
 		found, err := puller.Get(ctx, at)
@@ -48,19 +66,16 @@ func (r *Registry) Verify(ctx context.Context, repository, digest, publicKeyFile
 		if err != nil {
 			return err
 		}
-		verified, err = anySigns(signatures, verifier, digest)
+		verified, err = anySigns(signatures, key[0], digest)
 		return err
 	})
-	if errors.Is(err, ErrNotFound) || err == nil && !verified {
-		err = fmt.Errorf("%w (key %s)", ErrUnsigned, publicKeyFile)
-	}
-	if err != nil {
-		return fmt.Errorf("verifying %s@%s: %w", repository, digest, err)
-	}
-	return nil
+	return verified, err
 }
 
-func loadVerifier(file string) (signature.Verifier, error) {
+// publicKey verifies a signature with each of the hashes that may have been used with it.
+type publicKey []signature.Verifier
+
+func loadKey(file string) (publicKey, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key: %w", err)
@@ -69,7 +84,19 @@ func loadVerifier(file string) (signature.Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key %s: %w", file, err)
 	}
-	return signature.LoadVerifier(key, crypto.SHA256)
+	hashes := []crypto.Hash{crypto.SHA256}
+	if ec, ok := key.(*ecdsa.PublicKey); ok && ec.Curve == elliptic.P384() {
+		hashes = append(hashes, crypto.SHA384)
+	} else if ok && ec.Curve == elliptic.P521() {
+		hashes = append(hashes, crypto.SHA512)
+	}
+	out := make(publicKey, len(hashes))
+	for i, hash := range hashes {
+		if out[i], err = signature.LoadVerifier(key, hash); err != nil {
+			return nil, fmt.Errorf("reading the public key %s: %w", file, err)
+		}
+	}
+	return out, nil
 }
 
 // anySigns reports whether one of the signatures was made with the key, over this digest.

@@ -132,7 +132,7 @@ func (c *carrier) checkImage(ctx context.Context, w *work, lookup *image.Lookup,
 			return deployed // the tag leads to the digest, so that is there
 		}
 	}
-	_, err := lookup.Digest(ctx, image.Repository(ref.Value)+"@"+pin.Digest)
+	_, err := lookup.Digest(ctx, image.Located(ref.Value)+"@"+pin.Digest)
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		deployed.Missing = true
@@ -196,9 +196,7 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 	for i := range out.Pipelines {
 		rows := out.Pipelines[i].Images
 		slices.SortFunc(rows, func(a, b ImageRow) int { return strings.Compare(a.Repository, b.Repository) })
-		for j := range rows {
-			rows[j].Differs = differs(rows[j].Environments)
-		}
+		mark(rows)
 	}
 	return out, lost
 }
@@ -235,15 +233,26 @@ func add(rows []ImageRow, environment string, record *v1alpha1.PipelineSync, dep
 	return append(rows, ImageRow{Repository: repository, Environments: map[string]ImageCell{environment: cell}})
 }
 
-// differs reports whether one reference has two digests.
-func differs(cells map[string]ImageCell) bool {
-	digests := map[string]string{}
-	for _, cell := range cells {
-		reference, _, _ := strings.Cut(cell.Reference, "@")
-		if other, ok := digests[reference]; ok && other != cell.Digest {
-			return true
+// mark marks the rows with a tag that has two digests, in one row of its repository or in several. What git names by
+// digest alone has no tag.
+func mark(rows []ImageRow) {
+	type tag struct{ repository, name string }
+	digests := map[tag]string{}
+	moved := map[tag]bool{}
+	each := func(do func(row *ImageRow, of tag, digest string)) {
+		for i := range rows {
+			for _, cell := range rows[i].Environments {
+				if name := image.TagName(cell.Reference); name != "" {
+					do(&rows[i], tag{rows[i].Repository, name}, cell.Digest)
+				}
+			}
 		}
-		digests[reference] = cell.Digest
 	}
-	return false
+	each(func(_ *ImageRow, of tag, digest string) {
+		if other, ok := digests[of]; ok && other != digest {
+			moved[of] = true
+		}
+		digests[of] = digest
+	})
+	each(func(row *ImageRow, of tag, _ string) { row.Differs = row.Differs || moved[of] })
 }

@@ -83,13 +83,17 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 			d.recorded[keyOf(pin)] = pin
 		}
 	}
-	var err error
-	if c.promotable[w.target] == "" && !d.allRecorded() {
-		if d.promotion, err = c.promotion(ctx, w); err != nil {
+	allowed := c.promotable[w.target] != ""
+	if !d.allRecorded() {
+		var err error
+		if d.promotion, err = c.promotion(ctx, w); err != nil && !allowed {
 			return decision{}, err
 		}
+		if err != nil { // who lets references through may do so because of this
+			c.log.Warn("going without promotion, as a commit trailer allows", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		}
 	}
-	ask, waiting := d.sort()
+	ask, waiting := d.sort(allowed)
 	if len(waiting) > 0 {
 		return decision{}, awaitsPromotion(d.promotion.from, waiting)
 	}
@@ -112,8 +116,9 @@ func (d *decider) allRecorded() bool {
 }
 
 // sort takes over what is recorded and what is promoted. It returns the references to look up, and what those that
-// wait for a promotion wait for.
-func (d *decider) sort() (ask []pinKey, waiting []string) {
+// wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
+// environment has is taken from there all the same, so that both run the same bytes.
+func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
 	for _, ref := range distinct(d.work.refs) {
 		key := d.work.pinKey(ref.Value)
 		pin, pinned := d.recorded[key]
@@ -126,7 +131,11 @@ func (d *decider) sort() (ask []pinKey, waiting []string) {
 			d.recorded[key] = pin
 		case pinned && !d.due(d.work.target, ref.Value, d.work.environment.Images.Interval.Duration):
 		case !pinned && d.promotion != nil:
-			if missing := d.promote(key, ref); missing != "" {
+			missing := d.promote(key, ref)
+			switch {
+			case missing != "" && allowed:
+				ask = append(ask, key)
+			case missing != "":
 				waiting = append(waiting, missing)
 			}
 		default:
@@ -141,8 +150,8 @@ func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
 	resolved := image.Resolved{}
 	if ref.Form == image.Digest {
 		_, resolved.Digest, _ = strings.Cut(ref.Value, "@")
-		if !d.promotion.seen(resolved.Digest) {
-			return ref.Value + " was never deployed and healthy there"
+		if missing = d.promotion.seen(ref.Value, resolved.Digest); missing != "" {
+			return missing
 		}
 	} else if resolved.Digest, resolved.Tag, missing = d.promotion.digest(ref.Value, key.refresh != ""); missing != "" {
 		return missing
@@ -188,9 +197,20 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 			d.recorded[key] = pin
 		default:
 			d.recorded[key] = d.follow(pin, key, found[i])
+			if d.recorded[key].Digest != pin.Digest {
+				d.lookAgain(d.work.target, key.reference)
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lookAgain forgets that a tag was looked at. One that moved is looked at by each pass until the record has its new
+// digest: a pass that fails or is held would else be followed by one that knows nothing of the move.
+func (r *Runner) lookAgain(target apply.Target, reference string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.looked, look{target, reference})
 }
 
 // seen is what a pin notes of a look: nothing under Pin, where a moved tag is reported and not followed.
@@ -215,7 +235,7 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 	reference := key.reference
 	var err error
 	if key.semver != "" {
-		if r.Tag, err = lookup.Highest(ctx, image.Repository(reference), key.semver); err != nil {
+		if r.Tag, err = lookup.Highest(ctx, image.Located(reference), key.semver); err != nil {
 			return r, err
 		}
 		reference = image.WithTag(reference, r.Tag)
@@ -255,10 +275,31 @@ func (d *decider) decision() decision {
 			out.pins = append(out.pins, pin)
 		}
 	}
+	out.pins = withinRecord(out.pins)
 	slices.SortFunc(out.pins, func(a, b v1alpha1.PinnedImage) int {
 		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Refresh, b.Refresh), strings.Compare(a.Semver, b.Semver))
 	})
 	return out
+}
+
+// mostUnusedPins bounds the size of a record, of which a cluster takes a megabyte and a half: a target that deploys many
+// references many times a day would one day not be applied at all.
+const mostUnusedPins = 1000
+
+// withinRecord drops the pins that are unused for longest, where there are more than a record can hold.
+func withinRecord(pins []v1alpha1.PinnedImage) []v1alpha1.PinnedImage {
+	var kept, unused []v1alpha1.PinnedImage
+	for _, pin := range pins {
+		if pin.UnusedSince == nil {
+			kept = append(kept, pin)
+		} else {
+			unused = append(unused, pin)
+		}
+	}
+	slices.SortFunc(unused, func(a, b v1alpha1.PinnedImage) int {
+		return cmp.Or(b.UnusedSince.Compare(a.UnusedSince.Time), cmp.Compare(b.LastDeployment, a.LastDeployment), strings.Compare(a.Reference, b.Reference))
+	})
+	return append(kept, unused[:min(len(unused), mostUnusedPins)]...)
 }
 
 // keeps reports whether an unused pin is within one of the limits up to which a revert is exact.
@@ -299,9 +340,18 @@ func (w *work) blame(reference string, err error) []error {
 	return errs
 }
 
-// verify makes sure that every image that must be signed is.
+// verify makes sure that every image that must be signed is. A template that may become one is refused, since nobody
+// can say what it will be.
 func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d decision) error {
 	var errs []error
+	for _, ref := range w.refs {
+		for _, required := range w.environment.Images.Signatures {
+			if ref.Form == image.Template && image.MayMatch(required.Match, ref.Value) {
+				rule := fmt.Sprintf("images.signatures wants a signature for %s, and a template may become anything", required.Match)
+				errs = append(errs, &image.RefusedError{Object: ref.Object, Path: ref.Path, Value: ref.Value, Rule: rule})
+			}
+		}
+	}
 	for _, ref := range distinct(w.refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
@@ -315,7 +365,7 @@ func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d d
 			if lookup == nil {
 				lookup = c.lookupFor(ctx, w)
 			}
-			if err := lookup.Verify(ctx, repository, digest, required.PublicKeyFile); err != nil {
+			if err := lookup.Verify(ctx, image.Located(ref.Value), digest, required.PublicKeyFile); err != nil {
 				errs = append(errs, w.blame(ref.Value, err)...)
 			}
 		}

@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +85,27 @@ func TestKeeps(t *testing.T) {
 		if got := d.keeps(v1alpha1.PinnedImage{LastDeployment: c.last, UnusedSince: &since}, c.number); got != c.want {
 			t.Errorf("%+v: %t", c, got)
 		}
+	}
+}
+
+// A record holds so many pins and no more; those in use all stay, and of the others the newest.
+func TestPinsFitIntoTheRecord(t *testing.T) {
+	var pins []v1alpha1.PinnedImage
+	for i := range mostUnusedPins + 200 {
+		since := metav1.NewTime(now.Add(-time.Duration(i) * time.Minute))
+		pins = append(pins, v1alpha1.PinnedImage{Reference: fmt.Sprint("old:", i), UnusedSince: &since}, v1alpha1.PinnedImage{Reference: fmt.Sprint("used:", i)})
+	}
+	kept := map[string]bool{}
+	for _, pin := range withinRecord(pins) {
+		kept[pin.Reference] = true
+	}
+	for i := range mostUnusedPins + 200 {
+		if !kept[fmt.Sprint("used:", i)] || kept[fmt.Sprint("old:", i)] != (i < mostUnusedPins) {
+			t.Fatalf("%d: %t, %t", i, kept[fmt.Sprint("used:", i)], kept[fmt.Sprint("old:", i)])
+		}
+	}
+	if few := withinRecord(pins[:2]); len(few) != 2 {
+		t.Errorf("%d of 2", len(few))
 	}
 }
 
@@ -200,3 +223,44 @@ func TestRollbackStandsInTheHistory(t *testing.T) {
 		t.Errorf("%d kept, the newest is %d", len(history), history[0].Number)
 	}
 }
+
+// A tag that moved is deployed by the next pass too when this one could not: how often a tag is looked at is no reason
+// to forget what it was found to be.
+func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
+	deployments := 20
+	digests := []string{"sha256:" + strings.Repeat("a", 64), "sha256:" + strings.Repeat("b", 64)}
+	asked := 0
+	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{Deployments: &deployments})
+	d.looked = map[look]time.Time{}
+	d.work.environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
+	d.work.refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
+	d.work.record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: digests[0], Seen: digests[0]}}}}
+	pass := func(now string) decision {
+		t.Helper()
+		lookup := image.NewLookup(tagStands(func() string { asked++; return now }))
+		c := &carrier{Runner: d.Runner, lookups: &lookups{byCredentials: map[string]*image.Lookup{image.Credentials{}.ID(): lookup}}}
+		decided, err := c.decide(t.Context(), d.work)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return decided
+	}
+	for i := range 3 { // none of these passes is carried out
+		if got := pass(digests[1]); got.resolved["web:1"].Digest != digests[1] || asked != i+1 {
+			t.Errorf("pass %d: %v after %d questions", i, got.resolved, asked)
+		}
+	}
+	d.work.record.Spec.Images = pass(digests[1]).pins
+	for range 3 { // at rest the interval counts
+		if got := pass(digests[1]); got.resolved["web:1"].Digest != digests[1] || asked != 5 {
+			t.Errorf("recorded: %v after %d questions", got.resolved, asked)
+		}
+	}
+}
+
+// tagStands is a registry with one tag.
+type tagStands func() string
+
+func (f tagStands) Digest(context.Context, string) (string, error)     { return f(), nil }
+func (tagStands) Tags(context.Context, string) ([]string, error)       { return nil, nil }
+func (tagStands) Verify(context.Context, string, string, string) error { return nil }

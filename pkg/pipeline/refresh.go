@@ -67,8 +67,17 @@ func (r *Runner) Refresh(ctx context.Context, target apply.Target, reference str
 		return Refresh{}, err
 	}
 	out.Before = string(before)
-	out.After, err = refreshed(before, target.Environment, reference, r.now().UTC().Format(time.RFC3339))
+	out.After, err = refreshed(before, target.Environment, reference, newText(r.now(), w.settings.Images.Refresh[reference]))
 	return out, err
+}
+
+// newText is a text that no refresh had before: the time, and a later one where the clock stands or went back. An
+// earlier text would be a return to its pin, and no refresh.
+func newText(now time.Time, before string) string {
+	if last, err := time.Parse(time.RFC3339, before); err == nil && !now.After(last) {
+		now = last.Add(1)
+	}
+	return now.UTC().Format(time.RFC3339Nano)
 }
 
 // refreshed sets environments.ENVIRONMENT.images.refresh.REFERENCE in a pipeline.yaml. It writes a line or a few where
@@ -138,11 +147,16 @@ func insertion(text string, node *yaml.Node, keys []string, value string) string
 		}
 		node, keys = below, keys[1:]
 	}
+	end := "\n"
+	if strings.HasSuffix(all[0], "\r\n") {
+		end = "\r\n" // the lines of a file end in one way
+	}
 	head := strings.Join(all[:at], "")
 	if !strings.HasSuffix(head, "\n") {
-		head += "\n"
+		head += end
 	}
-	return head + indented(strings.Repeat(" ", indent), keys, value) + strings.Join(all[at:], "")
+	added := indented(strings.Repeat(" ", indent), keys, value)
+	return head + strings.ReplaceAll(added, "\n", end) + strings.Join(all[at:], "")
 }
 
 // replaced is a line in which another value stands in a node's place, with what follows it, such as a comment.
@@ -205,18 +219,36 @@ func childOf(node *yaml.Node, key string) (at, value *yaml.Node) {
 
 // Patch is the change as a mail that `git am` makes a commit of.
 func (r Refresh) Patch(author string, now time.Time) string {
-	var out strings.Builder
+	var out, body strings.Builder
 	fmt.Fprintf(&out, "From %s Mon Sep 17 00:00:00 2001\n", strings.Repeat("0", 40)) // the magic date of git format-patch
-	fmt.Fprintf(&out, "From: %s\nDate: %s\nSubject: [PATCH] %s\n\n---\n", author, now.Format(time.RFC1123Z), r.Subject)
+	fmt.Fprintf(&out, "From: %s\nDate: %s\nSubject: [PATCH] %s\n", author, now.Format(time.RFC1123Z), r.Subject)
 	before, after := lines(r.Before), lines(r.After)
-	fmt.Fprintf(&out, "diff --git a/%s b/%s\n", r.File, r.File)
+	fmt.Fprintf(&body, "---\ndiff --git a/%s b/%s\n", r.File, r.File)
 	if len(before) == 0 {
-		fmt.Fprintf(&out, "new file mode 100644\n--- /dev/null\n+++ b/%s\n", r.File)
+		fmt.Fprintf(&body, "new file mode 100644\n--- /dev/null\n+++ b/%s\n", r.File)
 	} else {
-		fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n", r.File, r.File)
+		fmt.Fprintf(&body, "--- a/%s\n+++ b/%s\n", r.File, r.File)
 	}
-	hunk(&out, before, after)
-	out.WriteString("-- \nsyncer\n")
+	hunk(&body, before, after)
+	body.WriteString("-- \nsyncer\n")
+	if strings.Contains(body.String(), "\r") {
+		out.WriteString("MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: quoted-printable\n\n")
+		out.WriteString(quotedPrintable(body.String()))
+		return out.String()
+	}
+	return out.String() + "\n" + body.String()
+}
+
+// quotedPrintable writes carriage returns so that `git am` keeps them: it takes those of a plain mail for the mail's.
+func quotedPrintable(text string) string {
+	var out strings.Builder
+	for i := range len(text) {
+		if b := text[i]; b == '\n' || b >= ' ' && b < 0x7f && b != '=' {
+			out.WriteByte(b)
+		} else {
+			fmt.Fprintf(&out, "=%02X", b)
+		}
+	}
 	return out.String()
 }
 

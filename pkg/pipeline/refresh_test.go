@@ -45,6 +45,10 @@ func TestRefreshed(t *testing.T) {
 			header + "environments: {prod: {images: {refresh: {" + reference + ": one}}}}\n",
 			header + "environments: {prod: {images: {refresh: {" + reference + ": \"" + stamp + "\"}}}}\n",
 		},
+		"CRLF": {
+			strings.ReplaceAll(header+"environments:\n  prod:\n    owner: a\n", "\n", "\r\n"),
+			strings.ReplaceAll(header+"environments:\n  prod:\n    images:\n      refresh:\n        "+line+"    owner: a\n", "\n", "\r\n"),
+		},
 		"a key without a value": {
 			header + "environments:\n  prod:\n    images:\n    owner: a\n",
 			header + "environments:\n  prod:\n    images:\n      refresh:\n        " + line + "    owner: a\n",
@@ -137,23 +141,43 @@ func git(t *testing.T, dir, stdin string, args ...string) string {
 	return string(out)
 }
 
+// A refresh that says what an earlier one said would return to its pin.
+func TestEachRefreshIsNew(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	seen, text := map[string]bool{"": true}, ""
+	for i, now := range []time.Time{at, at.Add(1), at.Add(time.Millisecond), at.Add(time.Millisecond), at.Add(-time.Hour), at.Add(time.Second)} {
+		text = newText(now, text)
+		if seen[text] {
+			t.Errorf("%d: %s was there before", i, text)
+		}
+		seen[text] = true
+	}
+	for _, before := range []string{"", "one", "2025-01-01"} {
+		if got := newText(at, before); got != stamp {
+			t.Errorf("after %q: %s", before, got)
+		}
+	}
+}
+
 // The patch is a commit for `git am`, and reverting it brings the file back as it was.
 func TestPatchIsACommit(t *testing.T) {
 	long := header + "# line\n\nowner: a@example.com\n" + strings.Repeat("# more\n", 20) + "environments:\n  prod:\n    owner: b # called first\n  dev:\n    owner: c\n" + strings.Repeat("# and more\n", 20)
 	for name, c := range map[string]struct {
 		file, before string
-		args         []string
 	}{
-		"new file":                       {"pipelines/web/pipeline.yaml", "", nil},
-		"file with comments":             {"pipelines/web/pipeline.yaml", long, nil},
-		"earlier refresh":                {"pipelines/web/pipeline.yaml", long + "# x\n", nil},
-		"short file":                     {"pipelines/web/pipeline.yaml", header, nil},
-		"one line":                       {"pipelines/web/pipeline.yaml", "{apiVersion: syncer.dev/v1alpha1, kind: Pipeline}\n", nil},
-		"no newline at the end":          {"pipelines/web/pipeline.yaml", strings.TrimSuffix(header, "\n"), nil},
-		"change far from the open end":   {"pipelines/web/pipeline.yaml", strings.TrimSuffix(long, "\n"), nil},
-		"folder with spaces and umlauts": {"my pipelines/größe/pipeline.yaml", header + "owner: größe\n", nil},
-		"CRLF":                           {"pipelines/web/pipeline.yaml", strings.ReplaceAll(long, "\n", "\r\n"), []string{"--keep-cr"}},
-		"lines that look like a patch":   {"pipelines/web/pipeline.yaml", header + "# x\n# ---\n#\n# diff --git a/x b/x\n# @@ -1 +1 @@\nowner: a\n", nil},
+		"new file":                       {"pipelines/web/pipeline.yaml", ""},
+		"file with comments":             {"pipelines/web/pipeline.yaml", long},
+		"earlier refresh":                {"pipelines/web/pipeline.yaml", long + "# x\n"},
+		"short file":                     {"pipelines/web/pipeline.yaml", header},
+		"one line":                       {"pipelines/web/pipeline.yaml", "{apiVersion: syncer.dev/v1alpha1, kind: Pipeline}\n"},
+		"no newline at the end":          {"pipelines/web/pipeline.yaml", strings.TrimSuffix(header, "\n")},
+		"change far from the open end":   {"pipelines/web/pipeline.yaml", strings.TrimSuffix(long, "\n")},
+		"folder with spaces and umlauts": {"my pipelines/größe/pipeline.yaml", header + "owner: größe\n"},
+		"CRLF":                           {"pipelines/web/pipeline.yaml", strings.ReplaceAll(long, "\n", "\r\n")},
+		"CRLF, = and umlauts":            {"pipelines/größe/pipeline.yaml", strings.ReplaceAll(header+"owner: größe # a=b =20 \n", "\n", "\r\n")},
+		"CRLF here and there":            {"pipelines/web/pipeline.yaml", header + "owner: a\r\n# x\n\r\n"},
+		"CRLF without an end":            {"pipelines/web/pipeline.yaml", strings.TrimSuffix(strings.ReplaceAll(header, "\n", "\r\n"), "\r\n")},
+		"lines that look like a patch":   {"pipelines/web/pipeline.yaml", header + "# x\n# ---\n#\n# diff --git a/x b/x\n# @@ -1 +1 @@\nowner: a\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -170,8 +194,8 @@ func TestPatchIsACommit(t *testing.T) {
 			git(t, dir, "", "add", "-A")
 			git(t, dir, "", "commit", "-q", "--allow-empty", "-m", "before")
 
-			first := applied(t, dir, c.file, c.before, stamp, c.args)
-			second := applied(t, dir, c.file, first, "2026-02-03T04:05:06Z", c.args)
+			first := applied(t, dir, c.file, c.before, stamp)
+			second := applied(t, dir, c.file, first, "2026-02-03T04:05:06Z")
 			if got := git(t, dir, "", "log", "-1", "--format=%an <%ae>|%aI|%s|%cn"); got != "Größe <dev@example.com>|2026-01-02T03:04:05+01:00|Refresh the digest of "+reference+" in prod|merger\n" {
 				t.Errorf("the commit is %q", got)
 			}
@@ -195,7 +219,7 @@ func TestPatchIsACommit(t *testing.T) {
 }
 
 // applied applies one refresh and returns what the file says then.
-func applied(t *testing.T, dir, file, before, value string, args []string) string {
+func applied(t *testing.T, dir, file, before, value string) string {
 	t.Helper()
 	after, err := refreshed([]byte(before), "prod", reference, value)
 	if err != nil {
@@ -203,7 +227,7 @@ func applied(t *testing.T, dir, file, before, value string, args []string) strin
 	}
 	refresh := Refresh{File: file, Before: before, After: after, Subject: "Refresh the digest of " + reference + " in prod"}
 	patch := refresh.Patch("Größe <dev@example.com>", time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)))
-	git(t, dir, patch, append([]string{"am", "-q"}, args...)...)
+	git(t, dir, patch, "am", "-q")
 	if got := read(t, filepath.Join(dir, file)); got != after {
 		t.Errorf("git made\n%q\nwant\n%q", got, after)
 	}

@@ -1,0 +1,149 @@
+package pipeline
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// requests counts what a registry is asked.
+type requests struct {
+	next http.Handler
+
+	mu    sync.Mutex
+	kinds map[string]int
+}
+
+func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	kind := "other"
+	if strings.Contains(r.URL.Path, "/manifests/") {
+		kind = r.Method + " manifest"
+	} else if r.URL.Path == "/v2/" {
+		kind = "ping"
+	}
+	h.mu.Lock()
+	h.kinds[kind]++
+	h.mu.Unlock()
+	h.next.ServeHTTP(w, r)
+}
+
+func (h *requests) take() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kinds := h.kinds
+	h.kinds = map[string]int{}
+	return kinds
+}
+
+// A thousand targets, from their files to their digests, ask a registry for each of the references that they share once.
+// The next pass, with the pins of the first, asks for nothing.
+func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
+	const targets, references = 1000, 50
+	h := &requests{next: registry.New(registry.Logger(log.New(io.Discard, "", 0))), kinds: map[string]int{}}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	for i := range references {
+		tag, err := name.NewTag(fmt.Sprintf("%s/data/job:r%d", host, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(tag, empty.Image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.take()
+	want, err := empty.Image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	files := fstest.MapFS{}
+	for i := range targets {
+		folder := fmt.Sprintf("pipelines/p%d/overlays/dev/", i)
+		files[folder+"kustomization.yaml"] = &fstest.MapFile{Data: []byte("namespace: data\nresources: [pod.yaml]\n")}
+		files[folder+"pod.yaml"] = &fstest.MapFile{Data: fmt.Appendf(nil, "apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\nspec: {containers: [{name: a, image: %q}, {name: b, image: %q}]}\n",
+			i, fmt.Sprintf("%s/data/job:r%d", host, i%references), fmt.Sprintf("%s/data/job:r%d", host, (i+1)%references))}
+	}
+	config, err := v1alpha1.DecodeConfig("syncer.yaml", []byte("apiVersion: syncer.dev/v1alpha1\nkind: Config\nsource: {url: /repo, branch: main}\nenvironments: [{name: dev}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts, err := image.NewRegistry(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Runner{Config: config, registry: hosts, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, looked: map[look]time.Time{}}
+	records := map[apply.Target]*v1alpha1.PipelineSync{}
+
+	pass := func() map[string]int {
+		t.Helper()
+		snap := source.Snapshot{Commit: "c1", Files: files}
+		pipelines, err := r.discover(snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		environment := &r.Config.Environments[0]
+		a := &agenda{}
+		for _, p := range pipelines {
+			w := r.newWork(p, environment, snap)
+			w.record = records[w.target]
+			a.works = append(a.works, w)
+		}
+		a.render(&r.rendered)
+		c := &carrier{Runner: r, lookups: r.newLookups()}
+		decided := make([]decision, len(a.works)) // each worker owns one slot
+		var g errgroup.Group
+		g.SetLimit(targetsAtOnce)
+		for i, w := range a.works {
+			g.Go(func() (err error) {
+				if w.err != nil {
+					return w.err
+				}
+				decided[i], err = c.decide(t.Context(), w)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range a.works {
+			if len(decided[i].pins) != 2 || decided[i].pins[0].Digest != want.String() || decided[i].pins[1].Digest != want.String() {
+				t.Fatalf("%s: %+v", w.target, decided[i].pins)
+			}
+			records[w.target] = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: decided[i].pins}}
+		}
+		if len(a.works) != targets {
+			t.Fatalf("%d targets", len(a.works))
+		}
+		return h.take()
+	}
+
+	first := pass()
+	if first["HEAD manifest"] != references || first["GET manifest"] != 0 || first["other"] != 0 || first["ping"] > references {
+		t.Errorf("the first pass asked %v, want one HEAD for each of the %d references", first, references)
+	}
+	if second := pass(); len(second) != 0 {
+		t.Errorf("the second pass asked %v", second)
+	}
+}

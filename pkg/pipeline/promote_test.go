@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/image"
+)
+
+// deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.
+func deployedAgo(outcome, digest string, deployed, healthy int) v1alpha1.Deployment {
+	ago := func(minutes int) metav1.Time { return metav1.NewTime(now.Add(-time.Duration(minutes) * time.Minute)) }
+	d := v1alpha1.Deployment{Outcome: outcome, Time: ago(deployed), Images: []v1alpha1.DeployedImage{{Reference: "web:1", Digest: digest}}}
+	if healthy >= 0 {
+		at := ago(healthy)
+		d.HealthyAt = &at
+	}
+	return d
+}
+
+func TestPromotionWaitsForHealth(t *testing.T) {
+	const never = -1
+	of := func(d ...v1alpha1.Deployment) []v1alpha1.Deployment { return d }
+	other := deployedAgo(outcomeApplied, "z", 5, 4)
+	other.Images[0].Reference = "web:2"
+	for name, c := range map[string]struct {
+		history []v1alpha1.Deployment // the newest first
+		ready   int                   // since how many minutes; below 0: it is not
+		after   time.Duration
+		refresh bool
+		want    string // the digest, or a part of what it waits for
+	}{
+		"nothing there":               {nil, 9, 0, false, "web:1 was never deployed there"},
+		"another reference there":     {of(other), 9, 0, false, "web:1 was never deployed there"},
+		"healthy":                     {of(deployedAgo(outcomeApplied, "a", 10, 9)), 9, 0, false, "=a"},
+		"not healthy yet":             {of(deployedAgo(outcomeApplied, "a", 10, never)), never, 0, false, "web:1 is deployed there since 2026-01-02T02:54:05Z and not healthy yet"},
+		"no longer healthy":           {of(deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "not healthy now"},
+		"held":                        {of(deployedAgo(outcomeHeld, "a", 10, never)), 9, 0, false, "web:1 is held there"},
+		"failed":                      {of(deployedAgo(outcomeFailed, "a", 10, never)), never, 0, false, "was deployed there and never healthy"},
+		"the newest that was healthy": {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "=a"},
+		"a refresh wants the newest":  {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, true, "not healthy yet"},
+
+		"soaked":                        {of(deployedAgo(outcomeApplied, "a", 40, 30)), 30, 30 * time.Minute, false, "=a"},
+		"not for long enough":           {of(deployedAgo(outcomeApplied, "a", 40, 29)), 29, 30 * time.Minute, false, "web:1 is healthy there since 2026-01-02T02:35:05Z and has to be for 30m0s, which is until 2026-01-02T03:05:05Z"},
+		"not healthy in between":        {of(deployedAgo(outcomeApplied, "a", 90, 80)), 10, 30 * time.Minute, false, "is healthy there since 2026-01-02T02:54:05Z"},
+		"other changes in between":      {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo(outcomeFailed, "b", 25, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"other bytes in between":        {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo(outcomeApplied, "b", 25, 24), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 2 * time.Hour, false, "web:1 is healthy there since 2026-01-02T02:45:05Z"},
+		"replaced after it had soaked":  {of(other, deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "=a"},
+		"replaced before it had soaked": {of(deployedAgo(outcomeApplied, "z", 79, 78), deployedAgo(outcomeApplied, "a", 90, 80)), 5, 2 * time.Hour, false, "has to be for 2h0m0s"},
+		"replaced at once, long ago":    {of(other, deployedAgo(outcomeApplied, "y", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "web:1 was deployed there and never healthy"},
+		"a failure replaces nothing":    {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 30 * time.Minute, false, "=a"},
+		"a hold replaces nothing":       {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+	} {
+		p := &promotion{from: "staging", after: c.after, now: now, history: c.history}
+		if c.ready >= 0 {
+			since := now.Add(-time.Duration(c.ready) * time.Minute)
+			p.ready = &since
+		}
+		digest, _, missing := p.digest("web:1", c.refresh)
+		if want, ok := strings.CutPrefix(c.want, "="); ok && (digest != want || missing != "") || !ok && (digest != "" || !strings.Contains(missing, c.want)) {
+			t.Errorf("%s: %q, %q", name, digest, missing)
+		}
+		if c.refresh {
+			continue
+		}
+		// A digest that git writes itself waits in the same way.
+		want, ok := strings.CutPrefix(c.want, "=")
+		if missing := p.seen("web@a", "a"); ok && want == "a" && missing != "" || !ok && missing == "" {
+			t.Errorf("%s: by digest: %q", name, missing)
+		}
+	}
+}
+
+// A deployment that soon gave way to another one was not healthy for long, however long ago that is.
+func TestSoakEndsWithItsDeployment(t *testing.T) {
+	other := deployedAgo(outcomeApplied, "z", 79, 78)
+	other.Images[0].Reference = "web:2"
+	since := now.Add(-78 * time.Minute)
+	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(outcomeApplied, "a", 90, 80)}}
+	if digest, _, missing := p.digest("web:1", false); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
+		t.Errorf("%q, %q", digest, missing)
+	}
+}
+
+// A trailer lets through what the other environment never ran. What it did run is taken from there nevertheless.
+func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
+	since := now.Add(-time.Hour)
+	newDecider := func() *decider {
+		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
+		d.recorded = map[pinKey]v1alpha1.PinnedImage{}
+		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
+		for _, value := range []string{"web:1", "web:2"} {
+			d.work.refs = append(d.work.refs, image.Reference{Value: value, Form: image.Tag})
+		}
+		return d
+	}
+	d := newDecider()
+	if ask, waiting := d.sort(false); len(ask) != 0 || len(waiting) != 1 || !strings.HasPrefix(waiting[0], "web:2 ") {
+		t.Errorf("without a trailer: asks %v, waits for %v", ask, waiting)
+	}
+	d = newDecider()
+	if ask, waiting := d.sort(true); len(ask) != 1 || ask[0].reference != "web:2" || len(waiting) != 0 {
+		t.Errorf("with a trailer: asks %v, waits for %v", ask, waiting)
+	}
+	if pin := d.recorded[pinKey{reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
+		t.Errorf("got %+v", pin)
+	}
+}
