@@ -13,9 +13,8 @@ import (
 )
 
 var (
-	statefulSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}
-	claims       = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
-	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	pods   = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 )
 
 const forced = "annotations: {syncer.dev/force: enabled}"

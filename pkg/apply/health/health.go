@@ -4,7 +4,6 @@ package health
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -247,5 +246,3 @@ func statusID(obj *unstructured.Unstructured) string {
 	}
 	return short(encoded)
 }
-
-func sprint(parts ...any) string { return fmt.Sprint(parts...) }
