@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +19,8 @@ import (
 // AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
 // it was held for: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks off.
 func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error {
+	var watches sync.WaitGroup
+	defer watches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan error)
@@ -28,12 +31,12 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 				continue
 			}
 			watched[id.Key()] = true
-			go func() {
+			watches.Go(func() {
 				select {
 				case results <- c.await(ctx, id, *change.Held):
 				case <-ctx.Done():
 				}
-			}()
+			})
 		}
 	}
 	if len(watched) == 0 {

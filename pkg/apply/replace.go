@@ -50,10 +50,15 @@ func isImmutableOnly(err error) bool {
 	return !slices.ContainsFunc(details.Causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
 }
 
+// How long a deleted object is waited for. Pods have half a minute to stop; somebody's finalizer has all the time it wants.
 const (
-	goneTimeout = 15 * time.Second
-	gonePoll    = 100 * time.Millisecond
+	goneTimeout      = 45 * time.Second
+	finalizerTimeout = 5 * time.Second
+	gonePoll         = 100 * time.Millisecond
 )
+
+// ownFinalizers are those of Kubernetes' garbage collector, which does its work by itself.
+var ownFinalizers = []string{metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents}
 
 // replace deletes an object, waits until it is gone, and creates it again. An object that does not go, for a finalizer
 // that nobody takes away, is held: it returns a heldError.
@@ -81,6 +86,9 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 func awaitGone(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
 	id, last := manifest.IDOf(live), live
 	timeout := goneTimeout
+	if slices.ContainsFunc(live.GetFinalizers(), func(f string) bool { return !slices.Contains(ownFinalizers, f) }) {
+		timeout = finalizerTimeout
+	}
 	if deleted := live.GetDeletionTimestamp(); deleted != nil {
 		timeout -= time.Since(deleted.Time)
 	}
