@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -13,6 +14,32 @@ type PruneLimit struct {
 	MaxPercent int  // of the inventory before the commit; strictly more is refused
 	MaxObjects int  // 0: no limit
 	Allowed    bool // a commit trailer allows this commit's prunes, whatever their number
+}
+
+// Doomed counts the objects of an inventory that a set no longer has. It is a count by name, for a limit that is judged
+// before any cluster is asked; old versions of generated objects, and what was let through before and waits since, are
+// no loss.
+func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
+	in, generated := map[manifest.Key]bool{}, map[manifest.ID]bool{}
+	for _, obj := range set {
+		id := manifest.IDOf(obj)
+		in[id.Key()] = true
+		if id.Namespace == "" {
+			id.Namespace = defaultNamespace
+			in[id.Key()] = true
+		}
+		generated[generatedName(id)] = true
+	}
+	plan := Plan{request: Request{Record: record}}
+	held := plan.heldPrunes()
+	doomed := 0
+	for _, entry := range record.Status.Inventory {
+		id := entryID(entry)
+		if name := generatedName(id); !in[id.Key()] && !held[id.Key()] && !(name != manifest.ID{} && generated[name]) {
+			doomed++
+		}
+	}
+	return doomed
 }
 
 // LimitPrunes holds a plan to its limit. It returns a PruneRefusedError when the plan would delete more; then nothing

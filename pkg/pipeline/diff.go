@@ -28,6 +28,7 @@ func (r *Runner) Diff(ctx context.Context, revision string, selection Selection)
 	}
 	c := r.carrier(ctx, agenda)
 	c.limitRemovals(agenda)
+	c.limitPass(agenda)
 	pass := newPass(snap)
 	results := c.each(agenda.works, func(w *work, result *TargetResult) error { return c.diff(ctx, w, result) })
 	pass.Targets = append(pass.Targets, results...)

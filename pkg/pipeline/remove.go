@@ -93,8 +93,41 @@ func (c *carrier) limitRemovals(a *agenda) {
 			names[i] = w.target.Pipeline
 		}
 		for _, w := range works {
-			w.err = fmt.Errorf("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+			w.err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
 				len(works), total, environment, strings.Join(names, ", "), *limit.MaxPercent, w.target.Pipeline)
+		}
+	}
+}
+
+// refusedError says that a commit would delete more of an environment than it may.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+func refusal(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
+
+// limitPass refuses the prunes of a commit that would delete more from an environment than one pass may: many small losses
+// are one big one.
+func (c *carrier) limitPass(a *agenda) {
+	doomed, losers := map[string]int{}, map[string][]*work{}
+	for _, w := range a.everyone() {
+		limit := w.environment.Prune.MaxPerPass
+		if limit == 0 || w.record == nil || w.err != nil || c.allowed[w.target] || w.overlay != "" && w.plain == nil {
+			continue
+		}
+		if n := apply.Doomed(w.record, w.plain); n > 0 {
+			doomed[w.environment.Name] += n
+			losers[w.environment.Name] = append(losers[w.environment.Name], w)
+		}
+	}
+	for environment, works := range losers {
+		limit := works[0].environment.Prune.MaxPerPass
+		if doomed[environment] <= limit {
+			continue
+		}
+		for _, w := range works {
+			w.err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				doomed[environment], len(works), environment, limit, w.target.Pipeline)
 		}
 	}
 }

@@ -341,6 +341,9 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*apply.PruneRefusedError](err); ok {
 		return "PruneRefused"
 	}
+	if _, ok := errors.AsType[*refusedError](err); ok {
+		return "PruneRefused"
+	}
 	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
 		return "OwnedByAnother"
 	}

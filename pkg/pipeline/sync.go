@@ -55,6 +55,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	c := r.carrier(ctx, agenda)
 	c.options, c.deadline = options, time.Now().Add(options.Wait)
 	c.limitRemovals(agenda)
+	c.limitPass(agenda)
 	results := map[apply.Target]TargetResult{}
 	var mu sync.Mutex
 	for _, wave := range agenda.waves(r.Config) {

@@ -203,6 +203,8 @@ type Prune struct {
 	MaxPercent *int `yaml:"maxPercent"`
 	// MaxObjects that one commit may delete from a target; 0 is no limit.
 	MaxObjects int `yaml:"maxObjects"`
+	// MaxPerPass is how many objects one pass may delete from the whole environment; 0 is no limit.
+	MaxPerPass int `yaml:"maxPerPass"`
 	// Propagation is Background (the default) or Foreground: whether an object waits for what it owns to be gone.
 	Propagation Propagation `yaml:"propagation"`
 }
@@ -482,6 +484,9 @@ func (e *Environment) validate(p *problems, at string) {
 	e.OnRunning.validate(p, at+".onRunning")
 	if e.Prune.MaxObjects < 0 {
 		p.add(at+".prune.maxObjects", "%d is below 0; 0 is no limit", e.Prune.MaxObjects)
+	}
+	if e.Prune.MaxPerPass < 0 {
+		p.add(at+".prune.maxPerPass", "%d is below 0; 0 is no limit", e.Prune.MaxPerPass)
 	}
 }
 

@@ -57,7 +57,7 @@ environments:
     signatures: [{match: "registry.example.com/*", publicKeyFile: /cosign.pub}]
     keepPins: {deployments: 0, for: 1h}
   drift: Correct
-  prune: {enabled: false, maxPercent: 0, maxObjects: 3, propagation: Foreground}
+  prune: {enabled: false, maxPercent: 0, maxObjects: 3, maxPerPass: 9, propagation: Foreground}
   onRunning: replace
   suspend: true
 kinds:
@@ -81,7 +81,7 @@ kinds:
 				Signatures: []Signature{{Match: "registry.example.com/*", PublicKeyFile: "/cosign.pub"}},
 				KeepPins:   KeepPins{Deployments: &zero, For: Duration{time.Hour}},
 			},
-			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
+			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, MaxPerPass: 9, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
 		}},
 		Kinds: []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
 	}
