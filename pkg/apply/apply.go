@@ -30,8 +30,7 @@ type Applied struct {
 	Held      []manifest.Change // what waits
 	Inventory []v1alpha1.InventoryEntry
 	Live      Members
-	// Generation of the record's spec that this apply wrote.
-	Generation int64
+	Record    Written // zero: not written
 }
 
 // Apply carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
@@ -39,12 +38,12 @@ type Applied struct {
 // every earlier one. What was applied is in Applied also when the error is not nil.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	generation, err := c.saveSpec(ctx, plan.request.Target, spec, a.promises())
+	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
 	if err == nil {
 		err = a.run(ctx)
 	}
 	applied := a.result()
-	applied.Generation = generation
+	applied.Record = written
 	return applied, err
 }
 

@@ -172,6 +172,9 @@ func IsPassing(err error) bool {
 // IsPermanent reports whether an error is one that only a change of git or of the cluster can mend. Under server-side
 // apply the API server answers 500 for manifests that do not fit their schema, such as a duplicate key of a list.
 func IsPermanent(err error) bool {
+	if IsPassing(err) {
+		return false
+	}
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsInternalError(err) || meta.IsNoMatchError(err)
 }
 

@@ -29,6 +29,25 @@ func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.P
 	return c.members(ctx, target, record, nil)
 }
 
+// MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
+func (c *Cluster) MembersOf(ctx context.Context, target Target, set manifest.Set) (manifest.Set, error) {
+	members, err := c.members(ctx, target, nil, set)
+	var out manifest.Set
+	for _, obj := range members {
+		out = append(out, obj)
+	}
+	slices.SortFunc(out, func(a, b *unstructured.Unstructured) int { return manifest.IDOf(a).Compare(manifest.IDOf(b)) })
+	return out, err
+}
+
+// Wrote reports whether a field of an object of a set is as syncer applied it.
+func Wrote(set manifest.Set, id manifest.ID, at string) bool {
+	path, err := manifest.ParsePath(at)
+	return err == nil && slices.ContainsFunc(set, func(obj *unstructured.Unstructured) bool {
+		return manifest.IDOf(obj).Key() == id.Key() && manifest.Owns(obj, path, FieldManager)
+	})
+}
+
 func (c *Cluster) members(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (Members, error) {
 	places, err := c.places(memberKinds(record, set), memberNamespaces(c.namespace, record, set))
 	if err != nil {

@@ -397,6 +397,20 @@ func (p *Plan) Leave(which func(manifest.Change) bool) []manifest.Change {
 	return left
 }
 
+// LeftAlone are the objects that stay as they are although git says otherwise: by annotation, or for their run.
+func (p *Plan) LeftAlone() map[manifest.Key]bool {
+	alone := map[manifest.Key]bool{}
+	for _, s := range p.steps {
+		if s.left {
+			id := s.change.ID
+			alone[id.Key()] = true
+			id.Namespace = s.rendered.GetNamespace() // as git writes it
+			alone[id.Key()] = true
+		}
+	}
+	return alone
+}
+
 // Pending lists the changes that an apply would carry out.
 func (p *Plan) Pending() []manifest.Change {
 	return p.changes(func(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold })
@@ -439,7 +453,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		switch {
 		case s.gone:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
-			entry.Completed, entry.Fields = true, before.Fields
+			entry.Completed, entry.Failed, entry.Fields = before.Completed, before.Failed, before.Fields
 			entries[id.Key()] = entry
 		case s.skipped:
 			before.Skipped = p.hashes[id.Key()]
@@ -449,6 +463,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
+			entry.Failed = before.Failed && before.Hash == entry.Hash
 			if before.EndedRun != "" && p.judge.Run(live).ID == before.EndedRun {
 				entry.EndedRun = before.EndedRun
 			}
@@ -461,8 +476,11 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 			delete(entries, key) // gone from git and from the cluster
 			continue
 		}
-		if live != nil && !entry.Completed && p.judge.Health(live).Completed {
-			entry.Completed = true
+		if live == nil || entry.Completed {
+			continue
+		}
+		if verdict := p.judge.Health(live); verdict.Completed {
+			entry.Completed, entry.Failed = true, verdict.Status == health.Failed
 			entries[key] = entry
 		}
 	}

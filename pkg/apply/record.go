@@ -116,31 +116,78 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 
 // saveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
 // then on a crash loses neither a pin nor an object.
-func (c *Cluster) saveSpec(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec, p promises) (generation int64, err error) {
+//
+// The write asks for the record that the plan was made from: another syncer may have written it since, and its pins stand.
+func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p promises) (Written, error) {
 	record := recordObject(c.namespace, target)
 	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
 	record.SetAnnotations(p.annotations(c.namespace))
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
 	if err != nil {
-		return 0, fmt.Errorf("writing the record of %s: %w", target, err)
+		return Written{}, fmt.Errorf("writing the record of %s: %w", target, err)
 	}
 	record.Object["spec"] = fields
+	if before != nil {
+		record.SetResourceVersion(before.ResourceVersion)
+	} else {
+		made, err := c.makeRecord(ctx, target, record)
+		if err != nil {
+			return Written{}, err
+		}
+		record.SetResourceVersion(made.GetResourceVersion())
+	}
 	written, err := c.writeRecord(ctx, target, record)
 	if err != nil {
-		return 0, err
+		return Written{}, err
 	}
-	return written.GetGeneration(), nil
+	return Written{Generation: written.GetGeneration(), Version: written.GetResourceVersion()}, nil
 }
 
-// CreateRecord makes the record of a target that has none, before anything of it is applied. It returns the generation
-// of the spec.
-func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec) (int64, error) {
-	return c.saveSpec(ctx, target, spec, promises{})
+// Written is a record as a write left it.
+type Written struct {
+	Generation int64
+	Version    string // what a later write of the same pass asks for
 }
 
-// SaveStatus writes what syncer saw of a target.
-func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus) error {
+// makeRecord creates a record that is not there, which server-side apply cannot ask for. The apply that follows makes its
+// fields those of an apply.
+func (c *Cluster) makeRecord(ctx context.Context, target Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	records, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bare := record.DeepCopy()
+	unstructured.RemoveNestedField(bare.Object, "spec", "images")
+	unstructured.RemoveNestedField(bare.Object, "metadata", "annotations")
+	made, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: FieldManager})
+	})
+	return made, c.explainRecord(target, err)
+}
+
+func (c *Cluster) explainRecord(target Target, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case c.isUninstalled(err):
+		return ErrNotInstalled
+	case isMissingNamespace(err, c.namespace):
+		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		return &passingError{fmt.Sprintf("writing the record of %s: another syncer wrote it in the meantime; the next pass goes on from there", target)}
+	}
+	return fmt.Errorf("writing the record of %s: %w", target, rights(err))
+}
+
+// CreateRecord makes the record of a target that has none, before anything of it is applied.
+func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
+	return c.saveSpec(ctx, target, nil, spec, promises{})
+}
+
+// SaveStatus writes what syncer saw of a target, where its record still is the version that was read or written before.
+func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus, version string) error {
 	record := recordObject(c.namespace, target)
+	record.SetResourceVersion(version)
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
 	if err != nil {
 		return fmt.Errorf("writing the status of %s: %w", target, err)
@@ -158,15 +205,7 @@ func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstru
 	written, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: FieldManager, Force: true}, subresource...)
 	})
-	switch {
-	case c.isUninstalled(err):
-		return nil, ErrNotInstalled
-	case isMissingNamespace(err, c.namespace):
-		return nil, fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
-	case err != nil:
-		return nil, fmt.Errorf("writing the record of %s: %w", target, rights(err))
-	}
-	return written, nil
+	return written, c.explainRecord(target, err)
 }
 
 // DeleteRecord forgets a target whose objects are gone.

@@ -101,7 +101,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	set := b.set(settings("a", "1"))
 	b.sync(set)
 	status := v1alpha1.PipelineSyncStatus{LastAppliedCommit: "c0ffee", Inventory: b.record().Status.Inventory}
-	if err := b.cluster.SaveStatus(b.ctx, b.target, status); err != nil {
+	if err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		t.Fatal(err)
 	}
 	before := b.record()
@@ -113,10 +113,10 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	if diff := cmp.Diff(before.Status, after.Status); diff != "" {
 		t.Errorf("writing the spec changed the status:\n%s", diff)
 	}
-	if applied.Generation != after.Generation || after.Generation != before.Generation+1 {
-		t.Errorf("generation %d after %d, the apply says %d", after.Generation, before.Generation, applied.Generation)
+	if applied.Record.Generation != after.Generation || after.Generation != before.Generation+1 {
+		t.Errorf("generation %d after %d, the apply says %d", after.Generation, before.Generation, applied.Record.Generation)
 	}
-	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}); err != nil {
+	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	last := b.record()
@@ -217,7 +217,7 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		if _, err := cluster.Records(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("Records: %v", err)
 		}
-		if err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}); !errors.Is(err, apply.ErrNotInstalled) {
+		if err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("SaveStatus: %v", err)
 		}
 	})
@@ -244,5 +244,32 @@ func TestRecordsListsEveryOwner(t *testing.T) {
 	}
 	if len(all) != 2 || all[0].Name != "ant.prod" || all[1].Name != "zebra.prod" {
 		t.Errorf("%d records: %+v", len(all), all)
+	}
+}
+
+// Of two syncers that read one record, the second to write finds out, and changes nothing of what the first decided.
+func TestTwoWritersOfOneRecord(t *testing.T) {
+	for name, first := range map[string]bool{"a first deployment": true, "a later one": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if !first {
+				b.sync(b.set(settings("one", "0")))
+			}
+			ours, theirs := b.plan(b.set(settings("one", "1"))), b.plan(b.set(settings("one", "2")))
+			if _, err := b.cluster.Apply(b.ctx, theirs, b.pinned()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := b.cluster.Apply(b.ctx, ours, b.spec())
+			wantError(t, err, "writing the record of orders@prod: another syncer wrote it in the meantime")
+			if !apply.IsPassing(err) {
+				t.Error("the error does not pass")
+			}
+			if got := b.record().Spec.Images; len(got) != len(b.pinned().Images) {
+				t.Errorf("the pins are %v", got)
+			}
+			if got := value(b.get(configMaps, b.namespace, "one"), "data", "key"); got != "2" {
+				t.Errorf("the object has %v", got)
+			}
+		})
 	}
 }

@@ -41,6 +41,8 @@ func passing(err error) bool {
 		return false
 	case apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err), apierrors.IsTooManyRequests(err), apierrors.IsTimeout(err):
 		return true
+	case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"):
+		return true // its server is away for a moment
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "status unknown for quota"):
 		return true // a new ResourceQuota whose usage its controller has not counted yet
 	}

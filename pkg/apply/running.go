@@ -33,10 +33,10 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 	if !disturbs {
 		return nil
 	}
+	if change.Action == manifest.Update {
+		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
+	}
 	if run.State != health.Running {
-		if change.Action == manifest.Update {
-			s.endedRun = run.ID
-		}
 		return nil
 	}
 	policy, err := p.plan.request.Rules.onRunning(s.rendered)
@@ -78,10 +78,11 @@ func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
-// AwaitsRerun reports whether an object was changed after its run had ended and still shows that run, so that its state
-// says nothing of the change.
+// AwaitsRerun reports whether an object still shows the run from before its spec was changed, so that its state says
+// nothing of the change.
 func (c *Cluster) AwaitsRerun(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	return notRerun(c.judge.Run(live), entry)
+	run := c.judge.Run(live)
+	return entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
 // operatorsTime is how long an operator may take to act on a change before syncer says that it did not.

@@ -196,3 +196,13 @@ func (m memo[T]) ask(ctx context.Context, question string, a *answer[T], ask fun
 		m.mu.Unlock()
 	}
 }
+
+// InRange reports whether a tag is a version in a semver range.
+func InRange(tag, within string) bool {
+	constraint, err := semver.NewConstraint(within)
+	if err != nil {
+		return false // the configuration was validated
+	}
+	version, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
+	return err == nil && constraint.Check(version)
+}

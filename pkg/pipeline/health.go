@@ -18,6 +18,7 @@ type targetHealth struct {
 	status  health.Status
 	message string            // names the objects that are not healthy; "" when all are
 	missing bool              // an object is not in the cluster
+	unseen  bool              // an object ran and is gone, and nobody knows how it ended
 	waiting []manifest.Change // the objects that may yet become healthy
 }
 
@@ -29,15 +30,20 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 		id := entryID(entry)
 		obj, ok := live[id.Key()]
 		if !ok {
-			if !entry.MayBeGone() {
+			switch {
+			case !entry.MayBeGone():
 				missing = append(missing, id.String()+" is not in the cluster")
+			case entry.Failed:
+				failed = append(failed, id.String()+": it failed, and is gone")
+			case !entry.Completed:
+				h.unseen = true
 			}
 			continue
 		}
 		verdict, until := cluster.Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
 		if cluster.AwaitsRerun(obj, entry) {
 			until.Reason, until.Hash = manifest.HeldRerun, entry.EndedRun
-			verdict = health.Health{Status: health.InProgress, Message: "it was changed after its run had ended, and has not run again yet"}
+			verdict = health.Health{Status: health.InProgress, Message: "it was changed, and has not run again yet"}
 		}
 		if verdict.Status == health.Healthy {
 			continue

@@ -51,13 +51,18 @@ func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult,
 	result.Result, result.Message, result.until = Held, wait.message, wait.until
 	o := outcome{wait: wait}
 	if w.record == nil {
-		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+		written, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
 		if err != nil {
 			return err
 		}
-		o.generation = generation
+		o.written = written
 	} else {
-		o.inventory, o.held = w.record.Status.Inventory, w.record.Status.Held
+		o.inventory, o.held, o.contested = w.record.Status.Inventory, w.record.Status.Held, w.record.Status.Contested
+		live, err := w.cluster.Members(ctx, w.target, w.record)
+		if err != nil {
+			return err
+		}
+		o.health = healthOf(ctx, w.cluster, o.inventory, live) // what runs goes on running, and others promote from it
 	}
 	return c.save(ctx, w, o)
 }

@@ -83,6 +83,11 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 			d.recorded[keyOf(pin)] = pin
 		}
 	}
+	if w.cluster != nil && (w.record == nil || len(w.record.Spec.Images) == 0 && w.record.Status.LastAppliedCommit == "") {
+		if err := d.recover(ctx); err != nil {
+			return decision{}, err
+		}
+	}
 	allowed := c.promotable[w.target] != ""
 	if !d.allRecorded() {
 		var err error
@@ -104,6 +109,43 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 	}
 	decided := d.decision()
 	return decided, c.verify(ctx, w, d.lookup, decided)
+}
+
+// recover takes the pins of a record that is gone from the objects that it left: syncer wrote their digests.
+func (d *decider) recover(ctx context.Context) error {
+	live, err := d.work.cluster.MembersOf(ctx, d.work.target, d.work.plain)
+	if errors.Is(err, apply.ErrNotInstalled) || len(live) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, err := image.Find(live, d.work.fields)
+	if err != nil {
+		return nil // somebody's edit; the references are resolved anew
+	}
+	for _, there := range found {
+		tagged, digest, pinned := strings.Cut(there.Value, "@")
+		if !pinned || !apply.Wrote(live, there.Object, there.Path) {
+			continue
+		}
+		for _, ref := range distinct(d.work.refs) {
+			key := d.work.pinKey(ref.Value)
+			resolved := image.Resolved{Digest: digest}
+			switch {
+			case ref.Form != image.Tag:
+				continue
+			case key.semver == "" && ref.Value != tagged:
+				continue
+			case key.semver != "":
+				if resolved.Tag = tagOf(v1alpha1.DeployedImage{Reference: tagged}); image.Repository(tagged) != image.Repository(ref.Value) || !image.InRange(resolved.Tag, key.semver) {
+					continue
+				}
+			}
+			d.recorded[key] = d.pin(key, resolved)
+		}
+	}
+	return nil
 }
 
 // allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
@@ -129,6 +171,7 @@ func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
 			// followed when it moves again.
 			pin.Seen = ""
 			d.recorded[key] = pin
+		case pinned && d.frozen:
 		case pinned && !d.due(d.work.target, ref.Value, d.work.environment.Images.Interval.Duration):
 		case !pinned && d.promotion != nil:
 			missing := d.promote(key, ref)
@@ -153,7 +196,7 @@ func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
 		if missing = d.promotion.seen(ref.Value, resolved.Digest); missing != "" {
 			return missing
 		}
-	} else if resolved.Digest, resolved.Tag, missing = d.promotion.digest(ref.Value, key.refresh != ""); missing != "" {
+	} else if resolved.Digest, resolved.Tag, missing = d.promotion.digest(key); missing != "" {
 		return missing
 	}
 	pin := d.pin(key, resolved)
@@ -405,10 +448,14 @@ func (w *work) images(resolved map[string]image.Resolved) []ImageResult {
 	return out
 }
 
-// deployed lists the distinct references of a target and what they stand for.
-func (w *work) deployed(resolved map[string]image.Resolved) []v1alpha1.DeployedImage {
+// deployed lists the distinct references of a target and what they stand for, without those of objects that are left
+// alone.
+func (w *work) deployed(resolved map[string]image.Resolved, alone map[manifest.Key]bool) []v1alpha1.DeployedImage {
 	var out []v1alpha1.DeployedImage
 	for _, ref := range w.images(resolved) {
+		if alone[ref.Object.Key()] {
+			continue // it runs what it ran, whatever git says
+		}
 		out = append(out, v1alpha1.DeployedImage{Reference: ref.Reference, Tag: resolved[ref.Reference].Tag, Digest: ref.Digest})
 	}
 	slices.SortFunc(out, func(a, b v1alpha1.DeployedImage) int { return strings.Compare(a.Reference, b.Reference) })

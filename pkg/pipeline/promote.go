@@ -13,6 +13,8 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/image"
 )
 
 // allowPromotion is the commit trailer that lets references through which the other environment never deployed.
@@ -34,7 +36,9 @@ type promotion struct {
 	now   time.Time
 	// history of the pipeline there; nil: it was never deployed.
 	history []v1alpha1.Deployment
-	ready   *time.Time // since when its objects are healthy; nil: they are not
+	pins    []v1alpha1.PinnedImage
+	asked   map[string]string // what git refreshes there, by reference
+	ready   *time.Time        // since when its objects are healthy; nil: they are not
 }
 
 // promotion reads what a target may take over, or nil where its environment takes digests from the registry.
@@ -44,6 +48,11 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		return nil, nil
 	}
 	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration, now: c.now()}
+	if c.agenda != nil {
+		if source := c.agenda.find(apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
+			p.asked = source.settings.Images.Refresh
+		}
+	}
 	environments, err := c.environments([]string{policy.PromoteFrom})
 	if err != nil {
 		return nil, err
@@ -58,8 +67,21 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 	}
 	if record != nil && record.Spec.Owner == c.Config.Name && record.Status.RemovedAt == nil {
 		p.history = record.Status.History
-		if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
-			p.ready = &ready.LastTransitionTime.Time
+		p.pins = record.Spec.Images
+		if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
+			return nil, err
+		}
+		live, err := cluster.Members(ctx, apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}, record)
+		if err != nil {
+			return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
+		}
+		// The record may be of yesterday: how the objects are is seen here and now, since when is what it knows. A commit
+		// that failed there leaves what runs.
+		if healthOf(ctx, cluster, record.Status.Inventory, live).status == health.Healthy {
+			p.ready = &time.Time{}
+			if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
+				p.ready = &ready.LastTransitionTime.Time
+			}
 		}
 	}
 	return p, nil
@@ -67,13 +89,20 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 
 // digest returns the digest of a reference in its newest deployment there that was healthy for long enough, or else
 // what is missing. A refresh wants what runs there now, and no earlier deployment.
-func (p *promotion) digest(reference string, refresh bool) (digest, tag, missing string) {
+//
+// A reference is compared as it runs: a tag that a range chose there is deployed here by its name, or by a range that it
+// is in.
+func (p *promotion) digest(key pinKey) (digest, tag, missing string) {
+	reference, refresh := key.reference, key.refresh != ""
 	missing = fmt.Sprintf("%s was never deployed there", reference)
+	if refresh && p.refreshes(reference) && !p.refreshed(key) {
+		return "", "", fmt.Sprintf("%s is not refreshed there yet", reference)
+	}
 	for i, deployment := range p.history {
 		if refresh && i > 0 {
 			break
 		}
-		used := slices.IndexFunc(deployment.Images, func(i v1alpha1.DeployedImage) bool { return i.Reference == reference })
+		used := slices.IndexFunc(deployment.Images, func(i v1alpha1.DeployedImage) bool { return matches(i, key) })
 		if used < 0 {
 			continue
 		}
@@ -83,9 +112,48 @@ func (p *promotion) digest(reference string, refresh bool) (digest, tag, missing
 			}
 			continue
 		}
-		return deployment.Images[used].Digest, deployment.Images[used].Tag, ""
+		found := deployment.Images[used]
+		if key.semver != "" {
+			tag = tagOf(found)
+		}
+		return found.Digest, tag, ""
 	}
 	return "", "", missing
+}
+
+// matches reports whether a deployed image is what a reference here stands for.
+func matches(deployed v1alpha1.DeployedImage, key pinKey) bool {
+	if key.semver == "" {
+		if deployed.Tag != "" {
+			return image.WithTag(deployed.Reference, deployed.Tag) == key.reference
+		}
+		return deployed.Reference == key.reference
+	}
+	return image.Repository(deployed.Reference) == image.Repository(key.reference) && image.InRange(tagOf(deployed), key.semver)
+}
+
+// tagOf is the tag that an image was deployed by.
+func tagOf(deployed v1alpha1.DeployedImage) string {
+	if deployed.Tag != "" {
+		return deployed.Tag
+	}
+	name := deployed.Reference[strings.LastIndex(deployed.Reference, "/")+1:]
+	_, tag, _ := strings.Cut(name, ":")
+	return tag
+}
+
+// refreshes reports whether the other environment has refreshed a reference, or is about to by the same commit.
+func (p *promotion) refreshes(reference string) bool {
+	return p.asked[reference] != "" || slices.ContainsFunc(p.pins, func(pin v1alpha1.PinnedImage) bool {
+		return pin.Reference == reference && pin.Refresh != "" && pin.UnusedSince == nil
+	})
+}
+
+// refreshed reports whether it has done so by the same text.
+func (p *promotion) refreshed(key pinKey) bool {
+	return slices.ContainsFunc(p.pins, func(pin v1alpha1.PinnedImage) bool {
+		return pin.Reference == key.reference && pin.Refresh == key.refresh
+	})
 }
 
 // seen says why a digest that git writes itself may not be taken over: it was never deployed there and healthy; "" when
@@ -113,7 +181,7 @@ func runs(d v1alpha1.Deployment, digest string) bool {
 
 // waits says why a digest of a deployment of the history may not be taken over yet; "" when it may.
 func (p *promotion) waits(i int, digest string) string {
-	d := p.history[i]
+	d, replaced := p.history[i], p.replaced(i)
 	switch {
 	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeHeld:
 		return "is held there"
@@ -121,11 +189,13 @@ func (p *promotion) waits(i int, digest string) string {
 		return fmt.Sprintf("is deployed there since %s and not healthy yet", d.Time.UTC().Format(time.RFC3339))
 	case d.HealthyAt == nil:
 		return "was deployed there and never healthy"
-	case i == 0 && p.ready == nil:
+	case replaced != nil && d.UnhealthyAt != nil:
+		return "was not healthy there any more when it was replaced"
+	case replaced == nil && p.ready == nil:
 		return "is deployed there and not healthy now"
 	}
-	from, replaced := p.healthySince(i, digest), p.replaced(i)
-	if i == 0 && p.ready.After(from) {
+	from := p.healthySince(i, digest)
+	if replaced == nil && p.ready.After(from) {
 		from = *p.ready // it was not healthy all the time
 	}
 	switch {

@@ -22,6 +22,59 @@ func deployedAgo(outcome, digest string, deployed, healthy int) v1alpha1.Deploym
 	return d
 }
 
+func keyed(reference string, refresh bool) pinKey {
+	key := pinKey{reference: reference}
+	if refresh {
+		key.refresh = "again"
+	}
+	return key
+}
+
+// broken is a deployment that was healthy and is not any more.
+func broken(d v1alpha1.Deployment) v1alpha1.Deployment {
+	at := metav1.NewTime(now.Add(-30 * time.Minute))
+	d.UnhealthyAt = &at
+	return d
+}
+
+// A reference is promoted as it runs in the other environment.
+func TestPromotionOfRanges(t *testing.T) {
+	since := now.Add(-time.Hour)
+	ranged := deployedAgo(outcomeApplied, "a", 90, 80)
+	ranged.Images[0] = v1alpha1.DeployedImage{Reference: "web:1", Tag: "v2.5.0", Digest: "a"}
+	p := &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{ranged}}
+	for _, c := range []struct {
+		key         pinKey
+		digest, tag string
+	}{
+		{pinKey{reference: "web:v2.5.0"}, "a", ""},
+		{pinKey{reference: "web:1"}, "", ""},
+		{pinKey{reference: "web:1", semver: ">=2"}, "a", "v2.5.0"},
+		{pinKey{reference: "web:1", semver: "v2.4.x"}, "", ""},
+	} {
+		digest, tag, missing := p.digest(c.key)
+		if digest != c.digest || tag != c.tag || (digest == "") != (missing != "") {
+			t.Errorf("%+v: %q, %q, %q", c.key, digest, tag, missing)
+		}
+	}
+}
+
+// A refresh that git asks for there too waits for the other environment's.
+func TestPromotionOfARefresh(t *testing.T) {
+	since := now.Add(-time.Hour)
+	p := &promotion{
+		from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)},
+		asked: map[string]string{"web:1": "again"}, pins: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: "a"}},
+	}
+	if digest, _, missing := p.digest(keyed("web:1", true)); digest != "" || !strings.Contains(missing, "not refreshed there yet") {
+		t.Errorf("%q, %q", digest, missing)
+	}
+	p.pins = append(p.pins, v1alpha1.PinnedImage{Reference: "web:1", Refresh: "again", Digest: "a"})
+	if digest, _, missing := p.digest(keyed("web:1", true)); digest != "a" {
+		t.Errorf("%q, %q", digest, missing)
+	}
+}
+
 func TestPromotionWaitsForHealth(t *testing.T) {
 	const never = -1
 	of := func(d ...v1alpha1.Deployment) []v1alpha1.Deployment { return d }
@@ -52,7 +105,10 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 		"replaced after it had soaked":  {of(other, deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "=a"},
 		"replaced before it had soaked": {of(deployedAgo(outcomeApplied, "z", 79, 78), deployedAgo(outcomeApplied, "a", 90, 80)), 5, 2 * time.Hour, false, "has to be for 2h0m0s"},
 		"replaced at once, long ago":    {of(other, deployedAgo(outcomeApplied, "y", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "web:1 was deployed there and never healthy"},
-		"a failure replaces nothing":    {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 30 * time.Minute, false, "=a"},
+		"broken, under a failure":       {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "never healthy"},
+		"broken, under a hold":          {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "is held there"},
+		"broken when it was replaced":   {of(other, broken(deployedAgo(outcomeApplied, "a", 90, 80))), 4, 0, false, "was not healthy there any more"},
+		"a failure replaces nothing":    {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 		"a hold replaces nothing":       {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 	} {
 		p := &promotion{from: "staging", after: c.after, now: now, history: c.history}
@@ -60,7 +116,7 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 			since := now.Add(-time.Duration(c.ready) * time.Minute)
 			p.ready = &since
 		}
-		digest, _, missing := p.digest("web:1", c.refresh)
+		digest, _, missing := p.digest(keyed("web:1", c.refresh))
 		if want, ok := strings.CutPrefix(c.want, "="); ok && (digest != want || missing != "") || !ok && (digest != "" || !strings.Contains(missing, c.want)) {
 			t.Errorf("%s: %q, %q", name, digest, missing)
 		}
@@ -81,7 +137,7 @@ func TestSoakEndsWithItsDeployment(t *testing.T) {
 	other.Images[0].Reference = "web:2"
 	since := now.Add(-78 * time.Minute)
 	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(outcomeApplied, "a", 90, 80)}}
-	if digest, _, missing := p.digest("web:1", false); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
+	if digest, _, missing := p.digest(pinKey{reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
 		t.Errorf("%q, %q", digest, missing)
 	}
 }

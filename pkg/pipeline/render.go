@@ -56,7 +56,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	if err := r.readRecord(ctx, w); err != nil {
 		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
 	}
-	c := carrier{Runner: r, lookups: r.newLookups()}
+	c := carrier{Runner: r, lookups: r.newLookups(), frozen: true}
 	decided, err := c.decide(ctx, w)
 	if err != nil {
 		return Rendered{}, err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -25,17 +26,17 @@ import (
 
 // outcome is what a pass has to say of one target.
 type outcome struct {
-	attempted  bool  // objects were written, or should have been
-	allowed    bool  // a commit trailer allowed prunes
-	err        error // why not all of them were
-	generation int64 // of the record's spec, where this pass wrote it
-	health     targetHealth
-	inventory  []v1alpha1.InventoryEntry
-	drift      []drift.Finding
-	images     []v1alpha1.DeployedImage
-	changes    []manifest.Change // that were carried out
-	checked    bool              // drift holds what registries say of the images, too
-	allowedBy  string            // whose trailer let references through that were never promoted
+	attempted bool          // objects were written, or should have been
+	allowed   bool          // a commit trailer allowed prunes
+	err       error         // why not all of them were
+	written   apply.Written // the record, where this pass wrote its spec
+	health    targetHealth
+	inventory []v1alpha1.InventoryEntry
+	drift     []drift.Finding
+	images    []v1alpha1.DeployedImage
+	changes   []manifest.Change // that were carried out
+	checked   bool              // drift holds what registries say of the images, too
+	allowedBy string            // whose trailer let references through that were never promoted
 
 	wait        *waitError            // why the whole target is held
 	held        []v1alpha1.HeldChange // what waits of the target
@@ -52,7 +53,10 @@ const (
 )
 
 // keptDeployments bounds a record's history.
-const keptDeployments = 20
+const (
+	keptDeployments = 20
+	mostDeployments = 100 // whatever keepPins says: a record has to fit into the API server's store
+)
 
 // save writes a target's status where it says something new. A pass that finds a target at rest sends nothing.
 func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
@@ -67,7 +71,11 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	// A cancelled pass must still say what it did.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	return w.cluster.SaveStatus(ctx, w.target, status)
+	version := o.written.Version
+	if version == "" && w.record != nil {
+		version = w.record.ResourceVersion
+	}
+	return w.cluster.SaveStatus(ctx, w.target, status, version)
 }
 
 const saveTimeout = 10 * time.Second
@@ -80,8 +88,8 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if w.record != nil {
 		status.ObservedGeneration = w.record.Generation
 	}
-	if o.generation != 0 {
-		status.ObservedGeneration = o.generation
+	if o.written.Generation != 0 {
+		status.ObservedGeneration = o.written.Generation
 	}
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
@@ -91,6 +99,10 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	}
 	c.setHeld(w, &status, o)
 	if o.wait != nil {
+		if status.LastAppliedCommit != "" {
+			c.markHealthy(&status, o)
+			c.setHealth(w, &status, o)
+		}
 		return status
 	}
 	status.Contested = o.contested
@@ -142,16 +154,25 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 	}
 }
 
-// markHealthy notes when the deployment that runs was first seen healthy.
+// markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
 func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
-	if o.err != nil || o.health.status != health.Healthy || len(status.History) == 0 {
+	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
 		return
 	}
-	if last := status.History[0]; last.HealthyAt == nil && last.Outcome == outcomeApplied {
-		now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
-		status.History = slices.Clone(status.History) // the record's own is compared with it
-		status.History[0].HealthyAt = &now
+	last, now := status.History[0], metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	healthy := o.health.status == health.Healthy
+	switch {
+	case healthy && !o.health.unseen && last.HealthyAt == nil:
+		last.HealthyAt = &now
+	case healthy && last.UnhealthyAt != nil:
+		last.UnhealthyAt = nil
+	case !healthy && last.HealthyAt != nil && last.UnhealthyAt == nil:
+		last.UnhealthyAt = &now
+	default:
+		return
 	}
+	status.History = slices.Clone(status.History) // the record's own is compared with it
+	status.History[0] = last
 }
 
 // defaultHealthTimeout is how long a deployment may take to become healthy where pipeline.yaml says nothing.
@@ -261,13 +282,16 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	if len(before) > 0 {
 		entry.Number = before[0].Number + 1
 		last := before[0]
-		if last.Outcome == outcomeApplied && last.Set == entry.Set && o.err == nil {
+		if sameDeployment(last, entry, w.record) {
 			return before
 		}
 		if last.Commit == entry.Commit && last.Outcome != outcomeApplied {
 			entry.Number, before = last.Number, before[1:]
 			if last.Outcome == entry.Outcome {
 				entry.Time = last.Time // the same again says nothing new
+			}
+			if len(before) > 0 && sameDeployment(before[0], entry, w.record) {
+				return before // a correction that took more than one try
 			}
 		} else if last.Outcome == outcomeHeld && o.released {
 			// Other commits came in the meantime; what goes out now is what that one said.
@@ -277,7 +301,14 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	}
 	entry.RollbackOf = returnsTo(entry, before)
 	history := append([]v1alpha1.Deployment{entry}, before...)
-	return history[:min(len(history), max(keptDeployments, *w.environment.Images.KeepPins.Deployments))]
+	return history[:min(len(history), max(keptDeployments, min(*w.environment.Images.KeepPins.Deployments, mostDeployments)))]
+}
+
+// sameDeployment reports whether what is deployed is what was, so that undoing a change of the cluster deploys nothing
+// new. After a removal everything is new.
+func sameDeployment(last, entry v1alpha1.Deployment, record *v1alpha1.PipelineSync) bool {
+	removed := record != nil && record.Status.RemovedAt != nil
+	return last.Outcome == outcomeApplied && entry.Outcome == outcomeApplied && last.Set == entry.Set && !removed
 }
 
 // returnsTo finds the earlier deployment to which a new one goes back: the newest with the very same objects, or else,
@@ -320,11 +351,11 @@ func (c *carrier) fail(ctx context.Context, w *work, failure error) error {
 	}
 	o := outcome{err: failure}
 	if w.record == nil {
-		generation, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+		written, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
 		if err != nil {
 			return errors.Join(failure, err)
 		}
-		o.generation = generation
+		o.written = written
 	} else if w.record.Spec.Owner != c.Config.Name {
 		return failure // the record is somebody else's
 	} else {
@@ -376,9 +407,17 @@ func passes(err error) bool {
 
 // publicURL is a repository's address without credentials.
 func publicURL(raw string) string {
+	if !strings.Contains(raw, "://") {
+		return raw // a path, or ssh's short form, which has no room for a password
+	}
 	parsed, err := url.Parse(raw)
-	if err != nil || parsed.User == nil || parsed.Scheme == "" {
-		return raw
+	if err != nil {
+		// What cannot be read may still hold a password before its last @.
+		return raw[strings.LastIndex(raw, "@")+1:]
+	}
+	parsed.RawQuery, parsed.Fragment = "", ""
+	if parsed.User == nil {
+		return parsed.String()
 	}
 	if parsed.Scheme == "ssh" {
 		parsed.User = url.User(parsed.User.Username())

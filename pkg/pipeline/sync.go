@@ -97,6 +97,7 @@ type carrier struct {
 	promotable map[apply.Target]string
 	total      int
 	lookups    *lookups
+	frozen     bool // tags that are deployed are not looked at again
 
 	mu      sync.Mutex
 	arrived map[apply.Target]reached
@@ -244,21 +245,31 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		before = w.record.Status
 	}
 	held := c.heldChanges(before.Held, applied.Held)
+	w.cluster.Fates(ctx, applied.Inventory, applied.Live)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "", allowed: c.allowed[w.target] || c.promotable[w.target] != "",
+		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes),
-		err: err, generation: applied.Generation, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
-		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved), terminating: plan.Terminating(),
+		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
+		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
 	c.noteHealth(w, o.health, applied.Inventory)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
 	result.Message = summary(result, fields, decided.stale, o)
-	if w.record == nil && applied.Generation == 0 {
+	if w.record == nil && applied.Record.Generation == 0 {
 		return err // there is no record to say it in
 	}
 	return errors.Join(err, c.save(ctx, w, o), unhealthy)
+}
+
+// unsaid reports whether the history does not speak of what is applied: syncer was killed before it could write it.
+func unsaid(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) bool {
+	if len(before.History) == 0 || len(held) > 0 {
+		return false
+	}
+	last := before.History[0]
+	return last.Outcome == outcomeFailed || last.Outcome == outcomeApplied && last.Set != setHash(inventory)
 }
 
 // notRerun is what a plan says of objects that were changed after their run, and not run again.

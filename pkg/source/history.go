@@ -111,8 +111,8 @@ func (s *store) between(excluded map[plumbing.Hash]bool, to plumbing.Hash) ([]Co
 	return list, nil
 }
 
-// since lists the commits up to one that are not reachable from a revision,
-// which need not be in the store.
+// since lists the commits up to one that are not reachable from a revision; only that one where the revision is not in
+// the store.
 func (s *store) since(from *revision, end plumbing.Hash, known refs, g goal) ([]Commit, error) {
 	if from == nil {
 		commit, err := s.commit(end)
@@ -121,11 +121,14 @@ func (s *store) since(from *revision, end plumbing.Hash, known refs, g goal) ([]
 		}
 		return []Commit{describe(commit)}, nil
 	}
-	var excluded map[plumbing.Hash]bool
-	if start, err := s.resolve(*from, known, g); err == nil {
-		if excluded, err = s.ancestors(start); err != nil {
-			return nil, err
-		}
+	start, err := s.resolve(*from, known, g)
+	if err != nil {
+		// History was rewritten, and the commit went with it. What the rest says was said to the commits before.
+		return s.since(nil, end, known, g)
+	}
+	excluded, err := s.ancestors(start)
+	if err != nil {
+		return nil, err
 	}
 	return s.between(excluded, end)
 }

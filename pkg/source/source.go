@@ -179,8 +179,8 @@ func (r *Repository) At(ctx context.Context, rev string) (Snapshot, error) {
 
 // Since returns the commits that are reachable from one revision (to) and not
 // from another (from), newest first. It reaches as far back as the fetched
-// history does: a from that is not in it bounds nothing. An empty from gives
-// just the commit to.
+// history does: an empty from, or one that is not in it, as after a force push,
+// gives just the commit to.
 func (r *Repository) Since(ctx context.Context, from, to string) ([]Commit, error) {
 	end, err := parseRevision(to)
 	if err != nil {

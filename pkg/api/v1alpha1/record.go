@@ -155,6 +155,9 @@ type InventoryEntry struct {
 	// Completed says that the object was seen to have run to its end, so that its absence is not a loss.
 	// +optional
 	Completed bool `json:"completed,omitempty"`
+	// Failed says that it did not end well.
+	// +optional
+	Failed bool `json:"failed,omitempty"`
 	// Ephemeral says that the object removes itself when it has run, as a Job with ttlSecondsAfterFinished does:
 	// perhaps before anybody sees that it is complete.
 	// +optional
@@ -163,8 +166,8 @@ type InventoryEntry struct {
 	// ran and is gone, a new label does not make it run again.
 	// +optional
 	Spec string `json:"spec,omitempty"`
-	// EndedRun tells the run that had ended when the object's spec was changed last. While the object still shows that
-	// run, its operator has not run it again.
+	// EndedRun tells the run that the object showed when its spec was changed last. While it still shows that run, its
+	// operator has not run it again.
 	// +optional
 	EndedRun string `json:"endedRun,omitempty"`
 	// Skipped is the hash of a change that a run was not to be disturbed for; it is part of the next one.
@@ -251,6 +254,9 @@ type Deployment struct {
 	// healthy deployments only.
 	// +optional
 	HealthyAt *metav1.Time `json:"healthyAt,omitempty"`
+	// UnhealthyAt is since when it is not healthy any more; a deployment that was replaced so is not taken over either.
+	// +optional
+	UnhealthyAt *metav1.Time `json:"unhealthyAt,omitempty"`
 	// RollbackOf is the number of the earlier deployment that this one returns to.
 	// +optional
 	RollbackOf int64 `json:"rollbackOf,omitempty"`
