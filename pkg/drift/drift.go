@@ -6,86 +6,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// Kind says in which way the cluster differs from git.
-type Kind string
-
-const (
-	Modified Kind = "Modified" // a field that git sets has another value, or is gone
-	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
-	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
-
-	NotRerun Kind = "NotRerun" // a run ended, its spec was changed since, and its operator has not run it again
-	Held     Kind = "Held"     // a change that git made waits
-
-	TagMoved     Kind = "TagMoved"     // a tag stands for other bytes now than it did when it was deployed
-	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
-)
-
-// Severity says how much a finding matters.
-type Severity string
-
-const (
-	Critical Severity = "critical"
-	Warning  Severity = "warning"
-	Info     Severity = "info"
-)
-
-// Report is what `syncer drift` found.
-type Report struct {
-	GeneratedAt time.Time `json:"generatedAt"`
-	Source      Source    `json:"source"`
-	Findings    []Finding `json:"findings"`
-	Skew        []Skew    `json:"skew"`
-}
-
-// Differs reports whether anything is not as the commits last applied say. A change that waits is.
-func (r Report) Differs() bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held })
-}
-
-// Source is where the desired state comes from.
-type Source struct {
-	URL    string `json:"url"`
-	Branch string `json:"branch"`
-	Commit string `json:"commit"`
-}
-
-// Finding is one difference between a cluster and the commit last applied there.
-type Finding struct {
-	Pipeline    string      `json:"pipeline"`
-	Environment string      `json:"environment"`
-	Kind        Kind        `json:"kind"`
-	Severity    Severity    `json:"severity"`
-	Object      manifest.ID `json:"object"`
-	Path        string      `json:"path"`
-	Desired     any         `json:"desired"`
-	Live        any         `json:"live"`
-	Manager     string      `json:"manager"`
-	Operation   string      `json:"operation"`
-	Subresource string      `json:"subresource"`
-	Time        *time.Time  `json:"time"`
-	File        string      `json:"file"`
-	Line        int         `json:"line"`
-	Message     string      `json:"message"`
-}
-
-// Skew is one field in which two environments of a pipeline differ.
-type Skew struct {
-	Pipeline     string         `json:"pipeline"`
-	Environments []string       `json:"environments"`
-	Object       manifest.ID    `json:"object"`
-	Path         string         `json:"path"`
-	Values       map[string]any `json:"values"`
-	Declared     bool           `json:"declared"`
-}
 
 // Compare turns the changes that a plan of the commit last applied would make into findings, in a stable order. self
 // is syncer's own field manager, which is never named as an author.

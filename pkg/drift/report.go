@@ -1,0 +1,189 @@
+package drift
+
+import (
+	"slices"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Kind says in which way the cluster differs from git.
+type Kind string
+
+const (
+	Modified Kind = "Modified" // a field that git sets has another value, or is gone
+	Added    Kind = "Added"    // somebody set a field, a map key or a list item that git does not have
+	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
+	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
+
+	NotRerun Kind = "NotRerun" // a run ended, its spec was changed since, and its operator has not run it again
+	Held     Kind = "Held"     // a change that git made waits
+
+	TagMoved     Kind = "TagMoved"     // a tag stands for other bytes now than it did when it was deployed
+	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
+)
+
+// Severity says how much a finding matters.
+type Severity string
+
+const (
+	Critical Severity = "critical"
+	Warning  Severity = "warning"
+	Info     Severity = "info"
+)
+
+// rank orders severities: the higher, the worse.
+func (s Severity) rank() int { return slices.Index([]Severity{Info, Warning, Critical}, s) }
+
+// AtLeast reports whether a severity is as bad as another one, or worse.
+func (s Severity) AtLeast(other Severity) bool { return s.rank() >= other.rank() }
+
+// Report is what `syncer drift` found. Its lists are sorted and never nil, so that equal reports print the same bytes.
+type Report struct {
+	GeneratedAt time.Time `json:"generatedAt"`
+	Source      Source    `json:"source"`
+	Findings    []Finding `json:"findings"`
+	Skew        []Skew    `json:"skew"`
+	// Targets are the compared targets, those without findings included.
+	Targets []Target `json:"targets"`
+	// Past are findings that are no more.
+	Past []Past `json:"past"`
+	// Quiet counts the differences that a rule kept out of Findings.
+	Quiet []Quiet `json:"quiet"`
+}
+
+// Differs reports whether anything is not as the commits last applied say. A change that waits is.
+func (r Report) Differs() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held })
+}
+
+// Source is where the desired state comes from.
+type Source struct {
+	URL    string `json:"url"`
+	Branch string `json:"branch"`
+	Commit string `json:"commit"`
+}
+
+// Finding is one difference between a cluster and the commit last applied there. Values that may not be shown are
+// masked before they get here.
+type Finding struct {
+	Pipeline    string      `json:"pipeline"`
+	Environment string      `json:"environment"`
+	Kind        Kind        `json:"kind"`
+	Severity    Severity    `json:"severity"`
+	Object      manifest.ID `json:"object"`
+	// Path is empty where the finding is about the whole object.
+	Path    string `json:"path"`
+	Desired any    `json:"desired"` // nil: git does not have it
+	Live    any    `json:"live"`    // nil: the cluster does not have it
+	// Manager is the client that wrote the live value, such as kubectl-edit: a program and not a person. Empty: not known.
+	Manager     string `json:"manager"`
+	Operation   string `json:"operation"` // Apply or Update
+	Subresource string `json:"subresource"`
+	// User is who the API server's audit log says it was; empty where there is no log, or nothing in it.
+	User string `json:"user"`
+	// Time is when the manager wrote last; nil: not known.
+	Time *time.Time `json:"time"`
+	// FirstSeen is when syncer noticed it; nil in a comparison whose result is not kept.
+	FirstSeen *time.Time `json:"firstSeen"`
+	// AgeSeconds is how old it is, by Time or else by FirstSeen; 0 where neither is known.
+	AgeSeconds int64 `json:"ageSeconds"`
+	// File and Line are where git sets the desired value, File as a path in the repository; empty and 0: not known.
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Message string `json:"message"`
+}
+
+// Since is when a finding came to be, as far as that is known.
+func (f Finding) Since() *time.Time {
+	if f.Time != nil {
+		return f.Time
+	}
+	return f.FirstSeen
+}
+
+// Ending says how a finding came to an end.
+type Ending string
+
+const (
+	Corrected Ending = "Corrected" // syncer restored what git says
+	Gone      Ending = "Gone"      // somebody else did, or git follows the cluster now
+)
+
+// Past is a finding that is no more.
+type Past struct {
+	Finding
+	EndedAt time.Time `json:"endedAt"`
+	Ending  Ending    `json:"ending"`
+}
+
+// Quiet is a rule that kept differences out of a report, because somebody decides those fields by design.
+type Quiet struct {
+	Rule   string `json:"rule"`   // "HorizontalPodAutoscaler", or where the configuration has it
+	Reason string `json:"reason"` // one clause for a person
+	Count  int    `json:"count"`
+}
+
+// State is how a target is, in one word.
+type State string
+
+const (
+	Ready       State = "Ready"       // as git says, and healthy
+	Progressing State = "Progressing" // becoming healthy
+	Waiting     State = "Held"        // the newest commit waits
+	Failed      State = "Failed"      // it could not be carried out, or is not healthy
+	Unknown     State = "Unknown"     // it cannot be read
+)
+
+// Target is one pipeline in one environment, and what runs there.
+type Target struct {
+	Pipeline    string `json:"pipeline"`
+	Environment string `json:"environment"`
+	State       State  `json:"state"`
+	Message     string `json:"message"`
+	// Error says why the target could not be compared; then it has no findings, which means nothing.
+	Error string `json:"error"`
+	// Commit is the one last applied; empty: none was.
+	Commit  string `json:"commit"`
+	Author  string `json:"author"`
+	Subject string `json:"subject"`
+	// DeployedAt is when what runs was deployed.
+	DeployedAt *time.Time `json:"deployedAt"`
+	// Behind counts the newer commits that change files of the target; -1: not known.
+	Behind int     `json:"behind"`
+	Images []Image `json:"images"`
+	// Deployments are the last ones, the newest first.
+	Deployments []Deployment `json:"deployments"`
+}
+
+// Image is an image reference as git writes it, and the digest that it runs by.
+type Image struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+}
+
+// Deployment is one commit that changed what runs in a target.
+type Deployment struct {
+	Number     int64     `json:"number"`
+	Commit     string    `json:"commit"`
+	Author     string    `json:"author"`
+	Subject    string    `json:"subject"`
+	Time       time.Time `json:"time"`
+	Outcome    string    `json:"outcome"`    // Applied, Failed or Held
+	RollbackOf int64     `json:"rollbackOf"` // the number of the deployment that it returns to; 0: none
+}
+
+// Skew is one field in which two environments of a pipeline differ.
+type Skew struct {
+	Pipeline     string      `json:"pipeline"`
+	Environments []string    `json:"environments"` // two
+	Object       manifest.ID `json:"object"`       // as the first environment names it
+	Path         string      `json:"path"`         // empty: only one of them has the object
+	// Values by environment; nil where an environment does not have the field. Masked where they may not be shown.
+	Values map[string]any `json:"values"`
+	// Declared says that the overlays differ so; else the clusters do although git does not.
+	Declared bool `json:"declared"`
+	// Expected says that a difference of this kind belongs to environments, such as a count of replicas.
+	Expected bool   `json:"expected"`
+	Message  string `json:"message"`
+}
