@@ -317,7 +317,7 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 			}
 			b.wantOnlyGit(live)
 			// What the plan said is what happened.
-			if got, want := paths(planned), paths(manifest.Diff(made, live)); got != want {
+			if got, want := paths(planned), paths(manifest.Diff(made, live, nil)); got != want {
 				t.Errorf("the plan said %s\nand it was %s", got, want)
 			}
 			b.wantRest(set)

@@ -38,6 +38,12 @@ type Applied struct {
 // every earlier one. What was applied is in Applied also when the error is not nil.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
+	if plan.request.Record == nil {
+		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
+		if _, err := c.inventoryKey(ctx, true); err != nil {
+			return a.result(), err
+		}
+	}
 	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
 	if err == nil {
 		err = a.run(ctx)
@@ -236,6 +242,7 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	id := s.change.ID
 	a.live[id.Key()] = applied
 	entry := newEntry(a.plan.judge, s, a.plan.hashes[id.Key()], applied)
+	entry.Others = others(a.inventory[id.Key()], applied)
 	if s.endedRun == "" && s.change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
 	}

@@ -253,7 +253,7 @@ func (b *bench) sync(set manifest.Set, change ...func(*apply.Request)) apply.App
 
 func (b *bench) save(inventory []v1alpha1.InventoryEntry) {
 	b.t.Helper()
-	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}, ""); err != nil {
+	if _, err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}, ""); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package apply
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -10,6 +11,7 @@ import (
 
 // Ignore names fields that somebody else decides once their object is there. Empty parts match everything.
 type Ignore struct {
+	Place                        string // where the rule stands, for a person
 	Group, Kind, Namespace, Name string
 	Paths                        []manifest.Path
 	Managers                     []string
@@ -21,41 +23,71 @@ func (i Ignore) matches(id manifest.ID) bool {
 		(i.Namespace == "" || i.Namespace == id.Namespace) && (i.Name == "" || i.Name == id.Name)
 }
 
-// yield returns what an apply of an object sends when some of its fields belong to others: those fields are left out,
-// so that syncer does not own them. A field that syncer still owns, because nobody else has written it yet, is sent as
-// it is: leaving it out would take it from the object (server-side apply removes what its last owner no longer sets).
-// guarded says that the send holds such a field, and must not overwrite a newer state.
-func (r Rules) yield(id manifest.ID, obj, live *unstructured.Unstructured) (sent *unstructured.Unstructured, guarded bool) {
-	var fields []manifest.Field
-	sent = obj
+// Covers reports whether a field is one that the rule names by path, or below it.
+func (i Ignore) Covers(id manifest.ID, path manifest.Path) bool {
+	return i.matches(id) && slices.ContainsFunc(i.Paths, path.Under)
+}
+
+// yield sets what an apply of an object sends when some of its fields belong to others: those fields are left out, so
+// that syncer does not own them. A field that syncer still owns, because nobody else has written it yet, is sent as it
+// is: leaving it out would take it from the object (server-side apply removes what its last owner no longer sets), and
+// so the write must not overwrite a newer state.
+func (r Rules) yield(s *step) {
+	id, obj, live := s.change.ID, s.rendered, s.change.Live
+	s.sent, s.guarded, s.quiet = obj, false, nil
+	leave := func(field manifest.Field, rule, reason string) {
+		if s.sent == obj {
+			s.sent = obj.DeepCopy()
+		}
+		current := manifest.Find(live.Object, field.Path)
+		if len(current) != 1 || !equality.Semantic.DeepEqual(current[0].Value, field.Value) {
+			s.quiet = append(s.quiet, Quiet{Rule: rule, Reason: reason, ID: id, Path: field.Path.String()})
+		}
+		if len(current) == 1 && manifest.Owns(live, field.Path, FieldManager) {
+			for _, mine := range manifest.Find(s.sent.Object, field.Path) {
+				mine.Set(current[0].Value)
+			}
+			s.guarded = true
+			return
+		}
+		manifest.Remove(s.sent.Object, field.Path)
+	}
 	for _, rule := range r.Ignore {
 		if !rule.matches(id) {
 			continue
 		}
-		if sent == obj {
-			sent = obj.DeepCopy()
-		}
+		var fields []manifest.Field
 		for _, pattern := range rule.Paths {
-			fields = append(fields, manifest.Find(sent.Object, pattern)...)
+			fields = append(fields, manifest.Find(obj.Object, pattern)...)
 		}
-		if len(rule.Managers) > 0 {
-			fields = append(fields, ownedBy(sent, live, rule.Managers)...)
+		for _, field := range append(fields, ownedBy(obj, live, rule.Managers)...) {
+			leave(field, rule.Place, "an ignore rule")
 		}
 	}
-	for _, field := range fields {
-		current := manifest.Find(live.Object, field.Path)
-		if len(current) == 1 && manifest.Owns(live, field.Path, FieldManager) {
-			field.Set(current[0].Value)
-			guarded = true
-			continue
+	for _, path := range s.spared {
+		if !manifest.Owns(live, path, FieldManager) {
+			if s.sent == obj {
+				s.sent = obj.DeepCopy()
+			}
+			manifest.Remove(s.sent.Object, path)
 		}
-		manifest.Remove(sent.Object, field.Path)
 	}
-	return sent, guarded
+	for _, rule := range designed {
+		for _, pattern := range rule.patterns {
+			for _, field := range manifest.Find(obj.Object, pattern) {
+				if rule.yields(field, live) {
+					leave(field, rule.name, rule.reason)
+				}
+			}
+		}
+	}
 }
 
 // ownedBy lists the fields of an object that one of the managers owns in the cluster.
 func ownedBy(obj, live *unstructured.Unstructured, managers []string) []manifest.Field {
+	if len(managers) == 0 {
+		return nil
+	}
 	var out []manifest.Field
 	for _, field := range manifest.Leaves(obj.Object) {
 		owner, found := manifest.ManagerOf(live, field.Path, FieldManager)

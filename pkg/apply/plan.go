@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,6 +53,8 @@ type step struct {
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
 	guarded  bool                       // the write asks for the very state that was judged
+	spared   []manifest.Path            // drifted fields that stay as they are
+	quiet    []Quiet
 	adopts   *unstructured.Unstructured // as the tool left it from which it is taken over; nil: from none
 
 	at      position
@@ -82,7 +85,14 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
-	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set))}
+	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set)),
+		salt: sync.OnceValue(func() []byte {
+			key, err := c.inventoryKey(ctx, false)
+			if err != nil {
+				return nil // masks without a hash: the comparison itself needs no key
+			}
+			return key
+		})}
 	plan.planner = p
 	if err := p.objects(ctx, key); err != nil {
 		return nil, err
@@ -109,6 +119,7 @@ type planner struct {
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
 	brings   Brings
+	salt     func() []byte // for masked values; asked for where something differs
 
 	// What the plan changes that other objects of the set are judged by: kinds whose CRD, and namespaces whose quota
 	// or limit range.
@@ -133,6 +144,9 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 				hashes[i], errs[i] = manifest.Hash(obj, key)
 				if errs[i] == nil {
 					p.plan.steps[i], errs[i] = p.object(ctx, obj, hashes[i])
+				}
+				if errs[i] == nil {
+					p.noteAdditions(&p.plan.steps[i])
 				}
 				return nil
 			})
@@ -184,7 +198,7 @@ func (p *planner) mayPass(id manifest.ID, err error) bool {
 func (p *planner) rejudge(ctx context.Context, resource dynamic.ResourceInterface, s *step, live *unstructured.Unstructured) error {
 	change := s.change
 	*change = manifest.Change{ID: change.ID, Action: manifest.Create, Live: live, Want: s.rendered, Drifted: change.Drifted}
-	*s = step{change: change, rendered: s.rendered, sent: s.rendered, at: s.at, after: s.after}
+	*s = step{change: change, rendered: s.rendered, sent: s.rendered, spared: s.spared, at: s.at, after: s.after}
 	return p.compare(ctx, resource, s, p.recorded[change.ID.Key()])
 }
 
@@ -232,7 +246,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 			change.Action = manifest.Replace // it has to be gone first
 			return nil
 		}
-		s.sent, s.guarded = p.plan.request.Rules.yield(id, obj, change.Live)
+		p.plan.request.Rules.yield(s)
 	}
 	var err error
 	change.Want, err = dryRun(ctx, resource, id, s.sent)
@@ -251,17 +265,27 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	}
 	switch {
 	case err == nil:
-		judge(change)
+		p.judge(change)
 	case p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
 		return nil
 	case change.Live != nil && isImmutableOnly(err) && mayReplace(obj):
 		change.Action, change.Want = manifest.Replace, obj
-		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj))
+		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj), p.salt())
 	default:
 		return explain(obj, id, "trying", err)
 	}
 	return p.respect(s, entry)
+}
+
+// noteAdditions looks at what others set in a member. It asks nobody: the member's managed fields tell.
+func (p *planner) noteAdditions(s *step) {
+	live := s.change.Live
+	if live == nil || isDisabled(live) || isDisabled(s.rendered) {
+		return
+	}
+	found, quiet := p.plan.request.Rules.additions(s.change.ID, live, p.recorded[s.change.ID.Key()], p.salt)
+	s.change.Added, s.quiet = found, append(s.quiet, quiet...)
 }
 
 // atRest reports whether nothing is to be done to an object, from what is recorded of it and from its live state, if it
@@ -285,11 +309,11 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 }
 
 // judge decides what a dry run's result means.
-func judge(change *manifest.Change) {
+func (p *planner) judge(change *manifest.Change) {
 	if change.Live == nil {
 		return
 	}
-	change.Fields = manifest.Diff(change.Live, change.Want)
+	change.Fields = manifest.Diff(change.Live, change.Want, p.salt())
 	change.Taken = taken(change)
 	if len(change.Fields) > 0 {
 		return
@@ -384,17 +408,60 @@ func (p *Plan) inOrder() []step {
 	return steps
 }
 
-// Leave takes drifted objects out of what an apply does, those that which picks, and returns them: they stay as somebody
-// made them, to be reported.
-func (p *Plan) Leave(which func(manifest.Change) bool) []manifest.Change {
+// Leave takes drift out of what an apply does, as far as which picks it, and returns it: it stays as somebody made it, to
+// be reported. A nil field asks for the whole object.
+func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []manifest.Change {
 	var left []manifest.Change
-	for _, s := range p.steps {
-		if s.change.Drifted && s.change.Action != manifest.None && which(*s.change) {
-			left = append(left, *s.change)
-			s.change.Action, s.change.Held = manifest.None, nil
+	for i := range p.steps {
+		s := &p.steps[i]
+		change := s.change
+		if !change.Drifted || change.Action == manifest.None {
+			continue
 		}
+		if which(*change, nil) {
+			left = append(left, *change)
+			change.Action, change.Held = manifest.None, nil
+			continue
+		}
+		if change.Action != manifest.Update {
+			continue // all or nothing
+		}
+		part := *change
+		part.Fields, part.Taken = nil, nil
+		for _, field := range change.Fields {
+			path, err := manifest.ParsePath(field.Path)
+			if err == nil && which(*change, &field) && !manifest.Owns(change.Live, path, FieldManager) {
+				part.Fields = append(part.Fields, field)
+				s.spared = append(s.spared, path)
+			}
+		}
+		if len(part.Fields) == 0 {
+			continue
+		}
+		left = append(left, part)
+		spared := func(path string) bool {
+			return slices.ContainsFunc(part.Fields, func(f manifest.FieldChange) bool { return f.Path == path })
+		}
+		change.Fields = slices.DeleteFunc(slices.Clone(change.Fields), func(f manifest.FieldChange) bool { return spared(f.Path) })
+		change.Taken = slices.DeleteFunc(slices.Clone(change.Taken), func(t manifest.Taken) bool { return spared(t.Path) })
+		if len(change.Fields) == 0 {
+			change.Action = manifest.None
+			continue
+		}
+		quiet := s.quiet
+		p.request.Rules.yield(s)
+		s.quiet = quiet
 	}
 	return left
+}
+
+// Quiet lists the differences that are none, by the rules that say so.
+func (p *Plan) Quiet() []Quiet {
+	var out []Quiet
+	for _, s := range p.steps {
+		out = append(out, s.quiet...)
+	}
+	return out
 }
 
 // LeftAlone are the objects that stay as they are although git says otherwise: by annotation, or for their run.
@@ -453,7 +520,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		switch {
 		case s.gone:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
-			entry.Completed, entry.Failed, entry.Fields = before.Completed, before.Failed, before.Fields
+			entry.Others, entry.Completed, entry.Failed, entry.Fields = before.Others, before.Completed, before.Failed, before.Fields
 			entries[id.Key()] = entry
 		case s.skipped:
 			before.Skipped = p.hashes[id.Key()]
@@ -462,6 +529,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 			}
 		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
+			entry.Others = others(before, live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
 			entry.Failed = before.Failed && before.Hash == entry.Hash
 			if before.EndedRun != "" && p.judge.Run(live).ID == before.EndedRun {

@@ -37,7 +37,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 		t.Errorf("touched: %v", got)
 	}
 
-	left := plan.Leave(func(manifest.Change) bool { return true })
+	left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
 	if len(left) != 1 || left[0].ID.Name != "edited" || len(plan.Pending()) != 0 {
 		t.Errorf("left %s, pending %s", actions(left), actions(plan.Pending()))
 	}
@@ -153,8 +153,8 @@ func TestStaleInventoryIsCompletedWithoutAWrite(t *testing.T) {
 			t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
 		}
 	}
-	if got, want := b.record().Status.Inventory, whole; len(got) != len(want) || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("the inventory is %+v, want %+v", got, want)
+	if diff := cmp.Diff(whole, b.record().Status.Inventory); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -168,8 +168,8 @@ func TestInventoryThatNamesOtherFieldsIsMended(t *testing.T) {
 	other[0].Fields = "other"
 	b.save(other)
 	plan := b.plan(set)
-	if got := plan.Inventory(); len(plan.Pending()) > 0 || got[0] != want[0] {
-		t.Errorf("pending %s, the inventory is %+v, want %+v", actions(plan.Changes), got, want)
+	if diff := cmp.Diff(want, plan.Inventory()); len(plan.Pending()) > 0 || diff != "" {
+		t.Errorf("pending %s, the inventory differs: %s", actions(plan.Changes), diff)
 	}
 }
 
@@ -213,9 +213,8 @@ func TestLostRecordOfAnUnchangedTargetIsRebuilt(t *testing.T) {
 			t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
 		}
 	}
-	got := b.record().Status.Inventory
-	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("the inventory is %+v, want %+v", got, want)
+	if diff := cmp.Diff(want, b.record().Status.Inventory); len(want) != 2 || diff != "" {
+		t.Errorf("%d objects; %s", len(want), diff)
 	}
 }
 

@@ -136,17 +136,20 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.
 		}
 		record.SetResourceVersion(made.GetResourceVersion())
 	}
-	written, err := c.writeRecord(ctx, target, record)
-	if err != nil {
-		return Written{}, err
-	}
-	return Written{Generation: written.GetGeneration(), Version: written.GetResourceVersion()}, nil
+	return written(c.writeRecord(ctx, target, record))
 }
 
 // Written is a record as a write left it.
 type Written struct {
 	Generation int64
 	Version    string // what a later write of the same pass asks for
+}
+
+func written(record *unstructured.Unstructured, err error) (Written, error) {
+	if err != nil {
+		return Written{}, err
+	}
+	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion()}, nil
 }
 
 // makeRecord creates a record that is not there, which server-side apply cannot ask for. The apply that follows makes its
@@ -185,16 +188,15 @@ func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1
 }
 
 // SaveStatus writes what syncer saw of a target, where its record still is the version that was read or written before.
-func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus, version string) error {
+func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
 	record := recordObject(c.namespace, target)
 	record.SetResourceVersion(version)
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
 	if err != nil {
-		return fmt.Errorf("writing the status of %s: %w", target, err)
+		return Written{}, fmt.Errorf("writing the status of %s: %w", target, err)
 	}
 	record.Object["status"] = fields
-	_, err = c.writeRecord(ctx, target, record, "status")
-	return err
+	return written(c.writeRecord(ctx, target, record, "status"))
 }
 
 func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {

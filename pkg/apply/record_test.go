@@ -101,7 +101,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	set := b.set(settings("a", "1"))
 	b.sync(set)
 	status := v1alpha1.PipelineSyncStatus{LastAppliedCommit: "c0ffee", Inventory: b.record().Status.Inventory}
-	if err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
+	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		t.Fatal(err)
 	}
 	before := b.record()
@@ -116,7 +116,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	if applied.Record.Generation != after.Generation || after.Generation != before.Generation+1 {
 		t.Errorf("generation %d after %d, the apply says %d", after.Generation, before.Generation, applied.Record.Generation)
 	}
-	if err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}, ""); err != nil {
+	if _, err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	last := b.record()
@@ -217,7 +217,7 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		if _, err := cluster.Records(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("Records: %v", err)
 		}
-		if err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("SaveStatus: %v", err)
 		}
 	})

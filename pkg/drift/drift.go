@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -42,6 +39,34 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 	return findings
 }
 
+// Additions are the fields of live objects that others set and git does not, in a stable order.
+func Additions(pipeline, environment string, changes []manifest.Change) []Finding {
+	var findings []Finding
+	for _, change := range changes {
+		for _, field := range change.Added {
+			f := Finding{
+				Pipeline: pipeline, Environment: environment, Kind: Added, Severity: Warning, Object: change.ID,
+				Path: field.Path, Live: field.Value,
+				Message: fmt.Sprintf("%s added %s to %s; git does not have it: commit it, remove it there, or let an ignore rule name it", field.Manager.Name, field.Path, change.ID),
+			}
+			f.by(field.Manager)
+			if isImage(f.Path) || isContainer(f.Path) {
+				f.Severity = Critical
+			}
+			findings = append(findings, f)
+		}
+	}
+	Sort(findings)
+	return findings
+}
+
+func (f *Finding) by(manager manifest.Manager) {
+	f.Manager, f.Operation, f.Subresource = manager.Name, manager.Operation, manager.Subresource
+	if !manager.Time.IsZero() {
+		f.Time = &manager.Time
+	}
+}
+
 // NotRerunOf is the finding for an object that was changed after it had run to its end, and not run again.
 func NotRerunOf(pipeline, environment string, id manifest.ID) Finding {
 	return Finding{
@@ -59,10 +84,7 @@ func modified(f Finding, change manifest.Change, field manifest.FieldChange, sel
 	who := "somebody"
 	if path, err := manifest.ParsePath(field.Path); err == nil && field.From != nil {
 		if manager, ok := manifest.ManagerOf(change.Live, path, self); ok {
-			f.Manager, f.Operation, f.Subresource = manager.Name, manager.Operation, manager.Subresource
-			if !manager.Time.IsZero() {
-				f.Time = &manager.Time
-			}
+			f.by(manager)
 			who = manager.Name
 		}
 	}
@@ -83,6 +105,38 @@ func isImage(path string) bool {
 	return err == nil && parsed[len(parsed)-1].Name == "image"
 }
 
+// isContainer reports whether a path is a container as a whole: it runs an image that git does not name.
+func isContainer(path string) bool {
+	parsed, err := manifest.ParsePath(path)
+	if err != nil || len(parsed) < 2 || parsed[len(parsed)-1].Name != "" {
+		return false
+	}
+	list := parsed[len(parsed)-2].Name
+	return list == "containers" || list == "initContainers" || list == "sidecars"
+}
+
+// SeverityRule gives the findings of some kinds and fields a severity of the user's. Empty parts match everything.
+type SeverityRule struct {
+	Group, Kind string
+	Path        manifest.Path // and every field below it
+	Severity    Severity
+}
+
+// Rate gives findings the severity of the first rule that matches; those that none matches keep theirs.
+func Rate(findings []Finding, rules []SeverityRule) {
+	for i := range findings {
+		f := &findings[i]
+		kind := f.Object.GroupKind()
+		path, _ := manifest.ParsePath(f.Path) // an empty one is the whole object
+		for _, rule := range rules {
+			if (rule.Kind == "" || rule.Kind == kind.Kind) && (rule.Group == "" || rule.Group == kind.Group) && path.Under(rule.Path) {
+				f.Severity = rule.Severity
+				break
+			}
+		}
+	}
+}
+
 // Sort orders findings by pipeline, environment, object and path.
 func Sort(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int {
@@ -94,23 +148,4 @@ func Sort(findings []Finding) {
 			cmp.Compare(a.Kind, b.Kind),
 		)
 	})
-}
-
-// Summary is what a record keeps of findings.
-func Summary(findings []Finding) *v1alpha1.DriftSummary {
-	const kept = 50
-	summary := &v1alpha1.DriftSummary{Total: len(findings)}
-	for _, f := range findings[:min(len(findings), kept)] {
-		var at *metav1.Time
-		if f.Time != nil {
-			t := metav1.NewTime(*f.Time)
-			at = &t
-		}
-		summary.Findings = append(summary.Findings, v1alpha1.Finding{
-			Time: at,
-			Kind: string(f.Kind), Severity: string(f.Severity), Path: f.Path, Message: f.Message,
-			Object: v1alpha1.ObjectReference{APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name},
-		})
-	}
-	return summary
 }

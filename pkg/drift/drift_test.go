@@ -35,7 +35,7 @@ func object(text string) *unstructured.Unstructured {
 func changed(live, want string) manifest.Change {
 	change := manifest.Change{Action: manifest.Update, Drifted: true, Live: object(live), Want: object(want)}
 	change.ID = manifest.IDOf(change.Want)
-	change.Fields = manifest.Diff(change.Live, change.Want)
+	change.Fields = manifest.Diff(change.Live, change.Want, nil)
 	return change
 }
 
@@ -151,7 +151,7 @@ func TestSecretsStayMasked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := text.String() + string(doc) + fmt.Sprint(Summary(findings)); strings.Contains(out, canary) {
+	if out := text.String() + string(doc) + fmt.Sprint(Summary(findings, nil, nil, now)); strings.Contains(out, canary) {
 		t.Errorf("a value is shown: %s", out)
 	}
 }
@@ -173,14 +173,14 @@ func TestSort(t *testing.T) {
 }
 
 func TestSummaryKeepsFifty(t *testing.T) {
-	if s := Summary(nil); s.Total != 0 || len(s.Findings) != 0 {
+	if s := Summary(nil, nil, nil, now); s != nil {
 		t.Errorf("got %v", s)
 	}
 	findings := make([]Finding, 60)
 	for i := range findings {
 		findings[i] = Finding{Kind: Modified, Severity: Warning, Path: fmt.Sprint(i), Message: "m", Object: manifest.ID{APIVersion: "v1", Kind: "K", Namespace: "n", Name: "x"}}
 	}
-	s := Summary(findings)
+	s := Summary(findings, nil, nil, now)
 	if s.Total != 60 || len(s.Findings) != 50 || s.Findings[49].Path != "49" || s.Findings[0].Object.Name != "x" || s.Findings[0].Kind != "Modified" {
 		t.Errorf("got %v", s)
 	}
@@ -273,7 +273,7 @@ func FuzzCompareWithItself(f *testing.F) {
 			return
 		}
 		live := &unstructured.Unstructured{Object: obj.DeepCopy().Object}
-		change := manifest.Change{Action: manifest.Update, Live: live, Want: obj, Fields: manifest.Diff(live, obj)}
+		change := manifest.Change{Action: manifest.Update, Live: live, Want: obj, Fields: manifest.Diff(live, obj, nil)}
 		if findings := Compare("p", "e", []manifest.Change{change}, "syncer"); len(findings) > 0 {
 			t.Errorf("%s differs from itself: %v", text, findings)
 		}

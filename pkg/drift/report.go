@@ -57,6 +57,17 @@ func (r Report) Differs() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held })
 }
 
+// Finish sorts a report and fills in ages.
+func (r *Report) Finish() {
+	Sort(r.Findings)
+	for i := range r.Findings {
+		if at := r.Findings[i].Since(); at != nil {
+			r.Findings[i].AgeSeconds = int64(max(0, r.GeneratedAt.Sub(*at)).Seconds())
+		}
+	}
+	slices.SortStableFunc(r.Past, func(a, b Past) int { return b.EndedAt.Compare(a.EndedAt) })
+}
+
 // Source is where the desired state comes from.
 type Source struct {
 	URL    string `json:"url"`

@@ -20,9 +20,9 @@ type FieldChange struct {
 // Diff lists the fields in which two states of one object differ, sorted by path, leaving out what the API server
 // writes by itself. A field that only one side has is one change, however much stands below it. A list whose items have
 // another order is one as well, with the items' names: the order of init containers and variables means something.
-// Secret values are masked on both sides.
-func Diff(from, to *unstructured.Unstructured) []FieldChange {
-	d := differ{obj: to, keys: listKeys(from, to)}
+// What may not be shown is masked on both sides, by a Mask with this salt.
+func Diff(from, to *unstructured.Unstructured, salt []byte) []FieldChange {
+	d := differ{mask: Mask{Object: to, Salt: salt}, keys: listKeys(from, to)}
 	d.maps(prune(from.Object), prune(to.Object), nil)
 	slices.SortStableFunc(d.found, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
 	return d.found
@@ -46,7 +46,7 @@ func prune(obj map[string]any) map[string]any {
 }
 
 type differ struct {
-	obj   *unstructured.Unstructured
+	mask  Mask
 	keys  map[string][]string // schema path of a list -> its identifying fields
 	found []FieldChange
 }
@@ -166,37 +166,7 @@ func (d *differ) add(at Path, from, to any) {
 	if from == nil && to == nil {
 		return // a null is no field
 	}
-	from, to = concealed(d.obj, at, from), concealed(d.obj, at, to)
-	d.found = append(d.found, FieldChange{Path: at.String(), From: from, To: to})
-}
-
-// concealed is a value as it may be shown.
-func concealed(obj *unstructured.Unstructured, at Path, value any) any {
-	if hidden(obj, at) {
-		return mask(value)
-	}
-	entries, ok := value.(map[string]any)
-	if !ok || at.String() != "metadata.annotations" || entries[lastApplied] == nil {
-		return value
-	}
-	entries = maps.Clone(entries)
-	entries[lastApplied] = masked
-	return entries
-}
-
-// mask hides values and keeps what is there and what is not.
-func mask(value any) any {
-	switch v := value.(type) {
-	case nil:
-		return nil
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key := range v {
-			out[key] = masked
-		}
-		return out
-	}
-	return masked
+	d.found = append(d.found, FieldChange{Path: at.String(), From: d.mask.Value(at, from), To: d.mask.Value(at, to)})
 }
 
 func sameScalar(a, b any) bool {

@@ -65,7 +65,7 @@ func TestDiff(t *testing.T) {
 			from, to := obj(t, c.from), obj(t, c.to)
 			before, after := from.DeepCopy(), to.DeepCopy()
 			var got []string
-			for _, change := range Diff(from, to) {
+			for _, change := range Diff(from, to, nil) {
 				got = append(got, fmt.Sprintf("%s: %s -> %s", change.Path, toText(change.From), toText(change.To)))
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -74,7 +74,7 @@ func TestDiff(t *testing.T) {
 			if !cmp.Equal(from, before) || !cmp.Equal(to, after) {
 				t.Error("Diff changed its arguments")
 			}
-			if same := Diff(from, from.DeepCopy()); len(same) > 0 {
+			if same := Diff(from, from.DeepCopy(), nil); len(same) > 0 {
 				t.Errorf("an object differs from itself: %v", same)
 			}
 		})
@@ -108,13 +108,13 @@ spec:
 func TestListsAreKeyedAsTheServerKeysThem(t *testing.T) {
 	want := obj(t, strings.Replace(service, "targetPort: 8080", "targetPort: 9090", 1))
 	want.SetManagedFields(nil)
-	got := Diff(obj(t, service), want)
+	got := Diff(obj(t, service), want, nil)
 	if len(got) != 1 || got[0].Path != "spec.ports[port=80,protocol=TCP].targetPort" || got[0].From != int64(8080) || got[0].To != int64(9090) {
 		t.Errorf("got %v", got)
 	}
 	// One port of two with one number is removed, the other stays.
 	live := obj(t, strings.Replace(service, "  - {port: 53, protocol: UDP", "  - {port: 80, protocol: SCTP, targetPort: 1}\n  - {port: 53, protocol: UDP", 1))
-	got = Diff(live, obj(t, service))
+	got = Diff(live, obj(t, service), nil)
 	if len(got) != 1 || got[0].Path != "spec.ports[port=80,protocol=SCTP]" || got[0].To != nil {
 		t.Errorf("got %v", got)
 	}
@@ -124,16 +124,16 @@ func TestListsAreKeyedAsTheServerKeysThem(t *testing.T) {
 	if err := unstructured.SetNestedSlice(swapped.Object, []any{ports[1], ports[0]}, "spec", "ports"); err != nil {
 		t.Fatal(err)
 	}
-	got = Diff(obj(t, service), swapped)
+	got = Diff(obj(t, service), swapped, nil)
 	if len(got) != 1 || got[0].Path != "spec.ports" || toText(got[0].From) != "[80,TCP 53,UDP]" || toText(got[0].To) != "[53,UDP 80,TCP]" {
 		t.Errorf("got %v", got)
 	}
 	// Two items of one key, which a server may hold, are told apart by their places.
 	twice := strings.Replace(service, "port: 53, protocol: UDP, targetPort: 53", "port: 80, protocol: TCP, targetPort: 1", 1)
-	if got := Diff(obj(t, twice), obj(t, twice)); len(got) != 0 {
+	if got := Diff(obj(t, twice), obj(t, twice), nil); len(got) != 0 {
 		t.Errorf("an object differs from itself: %v", got)
 	}
-	if got := Diff(obj(t, twice), obj(t, strings.Replace(twice, "targetPort: 1}", "targetPort: 2}", 1))); len(got) != 1 || got[0].Path != "spec.ports[1].targetPort" {
+	if got := Diff(obj(t, twice), obj(t, strings.Replace(twice, "targetPort: 1}", "targetPort: 2}", 1)), nil); len(got) != 1 || got[0].Path != "spec.ports[1].targetPort" {
 		t.Errorf("got %v", got)
 	}
 	// All items gone, one by one.
@@ -141,7 +141,7 @@ func TestListsAreKeyedAsTheServerKeysThem(t *testing.T) {
 	if err := unstructured.SetNestedSlice(none.Object, []any{}, "spec", "ports"); err != nil {
 		t.Fatal(err)
 	}
-	if got := Diff(obj(t, service), none); len(got) != 2 {
+	if got := Diff(obj(t, service), none, nil); len(got) != 2 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -160,21 +160,21 @@ func TestSecretValuesAreMasked(t *testing.T) {
 		"all annotations": {obj(t, "kind: X\nmetadata: {annotations: {a: b, kubectl.kubernetes.io/last-applied-configuration: "+canary+"}}"), obj(t, "kind: X\nmetadata: {}")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, changes := range [][]FieldChange{Diff(c.from, c.to), Diff(c.to, c.from)} {
+			for _, changes := range [][]FieldChange{Diff(c.from, c.to, nil), Diff(c.to, c.from, nil)} {
 				if len(changes) == 0 || strings.Contains(fmt.Sprint(changes), canary) {
 					t.Errorf("got %v", changes)
 				}
 			}
 		})
 	}
-	kept := Diff(obj(t, "kind: X\nmetadata: {annotations: {a: b, kubectl.kubernetes.io/last-applied-configuration: x}}"), obj(t, "kind: X\nmetadata: {}"))
+	kept := Diff(obj(t, "kind: X\nmetadata: {annotations: {a: b, kubectl.kubernetes.io/last-applied-configuration: x}}"), obj(t, "kind: X\nmetadata: {}"), nil)
 	if !strings.Contains(fmt.Sprint(kept), "a:b") {
 		t.Errorf("the other annotations are hidden as well: %v", kept)
 	}
-	if shown := Diff(obj(t, "apiVersion: v1\nkind: ConfigMap\ndata: {a: x}"), obj(t, "apiVersion: v1\nkind: ConfigMap\ndata: {a: y}")); shown[0].From != "x" {
+	if shown := Diff(obj(t, "apiVersion: v1\nkind: ConfigMap\ndata: {a: x}"), obj(t, "apiVersion: v1\nkind: ConfigMap\ndata: {a: y}"), nil); shown[0].From != "x" {
 		t.Errorf("a ConfigMap is masked: %v", shown)
 	}
-	if shown := Diff(secret("type: A\nimmutable: false"), secret("type: B\nimmutable: true")); len(shown) != 2 || shown[1].To != "B" {
+	if shown := Diff(secret("type: A\nimmutable: false"), secret("type: B\nimmutable: true"), nil); len(shown) != 2 || shown[1].To != "B" {
 		t.Errorf("got %v", shown)
 	}
 }

@@ -143,11 +143,7 @@ func keyedElement(set map[string]any, item any) (map[string]any, bool) {
 			if json.Unmarshal([]byte(element[2:]), &keys) != nil || !ok {
 				continue
 			}
-			same := true
-			for key, want := range keys {
-				same = same && sameScalar(want, fields[key])
-			}
-			if same {
+			if hasKeys(fields, keys) {
 				return inner, true
 			}
 		}

@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -195,7 +194,9 @@ type Change struct {
 	Drifted bool
 	Live    *unstructured.Unstructured // nil: not in the cluster, or not read because nothing changed
 	Want    *unstructured.Unstructured // nil: no longer in git
-	Fields  []FieldChange              // what differs between Live and Want; Secret values are masked
+	Fields  []FieldChange              // what differs between Live and Want; what may not be shown is masked
+	// Added are the fields that others set since syncer first applied the object, and that git does not have.
+	Added []Addition
 	// Held says why the change waits; nil unless Action is Hold.
 	Held *Held
 	// Taken are the fields that git sets and that the change takes from another manager.
@@ -238,15 +239,4 @@ type Taken struct {
 // SortChanges orders changes as every report prints them.
 func SortChanges(changes []Change) {
 	slices.SortFunc(changes, func(a, b Change) int { return a.ID.Compare(b.ID) })
-}
-
-// Redact removes the values of a Secret from a text, such as an API server's error that quotes its input.
-func Redact(obj *unstructured.Unstructured, text string) string {
-	if !IsSecret(obj) {
-		return text
-	}
-	for _, value := range secretValues(obj) {
-		text = strings.ReplaceAll(text, value, masked)
-	}
-	return text
 }

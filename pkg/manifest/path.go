@@ -157,6 +157,21 @@ func parseKeys(text string) (keys []KeyValue, after string, ok bool) {
 	return keys, after, closed
 }
 
+// Under reports whether a path is one that a pattern names, or below it.
+func (p Path) Under(pattern Path) bool {
+	if len(p) < len(pattern) {
+		return false
+	}
+	for i, step := range pattern {
+		isItem := p[i].Name == ""
+		if step.Any || step.Name != "" && step.Name == p[i].Name || step.Name == "" && isItem && step.values() == p[i].values() {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
 // Field is one value that a pattern found in an object.
 type Field struct {
 	Path  Path // concrete: no [*]

@@ -4,17 +4,11 @@ import (
 	"cmp"
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
-
-const masked = "(masked)"
-
-// lastApplied holds a whole earlier manifest, Secret values included, written by `kubectl apply` without --server-side.
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // IsSecret reports whether an object is a core Secret, whose values appear nowhere.
 func IsSecret(obj *unstructured.Unstructured) bool {
@@ -40,21 +34,21 @@ func encodeStringData(obj *unstructured.Unstructured) {
 	delete(obj.Object, "stringData")
 }
 
-// hidden reports whether the values below a path must not be shown.
-func hidden(obj *unstructured.Unstructured, path Path) bool {
-	if len(path) == 3 && path[0].Name == "metadata" && path[1].Name == "annotations" && path[2].Name == lastApplied {
-		return true
-	}
-	return IsSecret(obj) && len(path) > 0 && (path[0].Name == "data" || path[0].Name == "stringData")
-}
+// shortestSecret is the length from which on a value is cut out of a text: replacing shorter ones would garble any text
+// and protect nothing.
+const shortestSecret = 4
 
-// secretValues lists the values of a Secret in every form in which an error could quote them, the longest first, so
-// that no value is left half replaced by a shorter one. Values of fewer than four characters are left out: replacing
-// those would garble any text and protect nothing.
+// longestFirst orders values so that none is left half replaced by a shorter one.
+func longestFirst(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }
+
+// secretValues lists the values of a Secret in every form in which an error could quote them.
 func secretValues(obj *unstructured.Unstructured) []string {
+	if !IsSecret(obj) {
+		return nil
+	}
 	var out []string
 	add := func(value string) {
-		if len(value) >= 4 {
+		if len(value) >= shortestSecret {
 			out = append(out, value)
 		}
 	}
@@ -75,7 +69,6 @@ func secretValues(obj *unstructured.Unstructured) []string {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	return out
 }
 

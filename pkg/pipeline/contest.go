@@ -20,11 +20,10 @@ const (
 	longestTruce  = 2 * time.Hour
 )
 
-// contested reports whether a change would take back a field that is left to a rival for now.
-func contested(contests []v1alpha1.Contest, change manifest.Change, now time.Time) bool {
+// contested reports whether a field is left to a rival for now.
+func contested(contests []v1alpha1.Contest, id manifest.ID, path string, now time.Time) bool {
 	return slices.ContainsFunc(contests, func(c v1alpha1.Contest) bool {
-		return c.Until != nil && now.Before(c.Until.Time) && c.Object == objectReference(change.ID) &&
-			slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return f.Path == c.Path })
+		return c.Until != nil && now.Before(c.Until.Time) && c.Object == objectReference(id) && c.Path == path
 	})
 }
 

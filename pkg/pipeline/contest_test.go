@@ -24,28 +24,28 @@ func TestFightEndsInATruce(t *testing.T) {
 	fight := func(at time.Time) { state = contests(state, []manifest.Change{takenBack("web")}, at) }
 	for i := range 2 {
 		fight(noon.Add(time.Duration(i) * 20 * time.Second))
-		if contested(state, takenBack("web"), noon.Add(time.Minute)) {
+		if contested(state, takenBack("web").ID, "spec.replicas", noon.Add(time.Minute)) {
 			t.Fatalf("contested after %d times", i+1)
 		}
 	}
 	third := noon.Add(40 * time.Second)
 	fight(third)
-	if !contested(state, takenBack("web"), third.Add(truce-time.Second)) {
+	if !contested(state, takenBack("web").ID, "spec.replicas", third.Add(truce-time.Second)) {
 		t.Errorf("a third time within a minute is no contest: %+v", state)
 	}
-	if contested(state, takenBack("other"), third.Add(time.Second)) {
+	if contested(state, takenBack("other").ID, "spec.replicas", third.Add(time.Second)) {
 		t.Error("another object is contested, too")
 	}
 	if got := contestMessage(state, third); !strings.Contains(got, "autoscaler keeps taking spec.replicas of Deployment/web") {
 		t.Errorf("the message is %q", got)
 	}
 	over := third.Add(truce)
-	if contested(state, takenBack("web"), over) || contestMessage(state, over) != "" {
+	if contested(state, takenBack("web").ID, "spec.replicas", over) || contestMessage(state, over) != "" {
 		t.Error("the truce does not end")
 	}
 	// The rival is back at once: the next truce is longer.
 	fight(over)
-	if !contested(state, takenBack("web"), over.Add(2*truce-time.Second)) || contested(state, takenBack("web"), over.Add(2*truce)) {
+	if !contested(state, takenBack("web").ID, "spec.replicas", over.Add(2*truce-time.Second)) || contested(state, takenBack("web").ID, "spec.replicas", over.Add(2*truce)) {
 		t.Errorf("the second truce: %+v", state)
 	}
 }
@@ -55,7 +55,7 @@ func TestSlowChangesAreNoFight(t *testing.T) {
 	for i := range 6 {
 		at := noon.Add(time.Duration(i) * 45 * time.Second)
 		state = contests(state, []manifest.Change{takenBack("web")}, at)
-		if contested(state, takenBack("web"), at) {
+		if contested(state, takenBack("web").ID, "spec.replicas", at) {
 			t.Fatalf("contested after %d times in %s", i+1, at.Sub(noon))
 		}
 	}

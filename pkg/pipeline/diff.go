@@ -59,7 +59,7 @@ func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error
 		return err
 	}
 	// What changed in the cluster is drift and not what this revision changes.
-	left := plan.Leave(func(manifest.Change) bool { return true })
+	left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
 	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
 	held := plan.Held()
 	result.Changes = changeResults(slices.Concat(plan.Pending(), held), true)

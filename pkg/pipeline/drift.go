@@ -40,13 +40,19 @@ func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, 
 		w.snapshot = snap
 		return c.drift(ctx, w, result)
 	}
-	for _, result := range c.each(works, compare) {
+	var quiet []apply.Quiet
+	for i, result := range c.each(works, compare) {
+		w := works[i]
 		report.Findings = append(report.Findings, result.Drift...)
+		report.Past = append(report.Past, drift.PastOf(w.target.Pipeline, w.target.Environment, w.record.Status.Drift)...)
+		report.Targets = append(report.Targets, c.reported(w, result))
+		quiet = append(quiet, result.quiet...)
 		if result.Error != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", result.Target(), result.Error))
 		}
 	}
-	drift.Sort(report.Findings)
+	report.Quiet = append(report.Quiet, counted(quiet)...)
+	report.Finish()
 	return report, errors.Join(errs...)
 }
 
@@ -100,6 +106,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if w.record.Status.LastAppliedCommit == "" && len(w.record.Status.Inventory) == 0 {
 		return nil // nothing was ever applied, so nothing can differ
 	}
+	result.behind = -1
 	at, set, err := c.lastApplied(ctx, w)
 	if err != nil {
 		return err
@@ -108,14 +115,37 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if err != nil {
 		return err
 	}
-	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, plan.Changes, apply.FieldManager)
-	result.Drift = append(result.Drift, notRerun(w, plan)...)
+	result.Drift = c.findings(w, plan.Changes, plan.Changes)
+	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	images := c.checkImages(ctx, at, w.record.Spec.Images)
 	for i := range images {
 		images[i].Time = recordedSince(w.record, images[i])
 	}
-	result.Drift = append(result.Drift, images...)
+	result.Drift = append(result.Drift, c.rated(images)...)
+	drift.Recall(result.Drift, w.record.Status.Drift)
+	result.quiet = plan.Quiet()
 	return nil
+}
+
+// findings are those of changes that are left as they are, and of what others added to objects.
+func (c *carrier) findings(w *work, changes, objects []manifest.Change) []drift.Finding {
+	pipeline, environment := w.target.Pipeline, w.target.Environment
+	found := drift.Compare(pipeline, environment, changes, apply.FieldManager)
+	found = append(found, drift.Additions(pipeline, environment, objects)...)
+	drift.Sort(found)
+	return c.rated(found)
+}
+
+// rated gives findings the severities that the configuration wants.
+func (c *carrier) rated(findings []drift.Finding) []drift.Finding {
+	drift.Rate(findings, c.severities)
+	return findings
+}
+
+// exempt reports whether the environment leaves drift of a field alone although it corrects the rest.
+func (c *carrier) exempt(w *work, id manifest.ID, text string) bool {
+	path, err := manifest.ParsePath(text)
+	return err == nil && slices.ContainsFunc(c.exemptions[w.environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
 }
 
 // lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading

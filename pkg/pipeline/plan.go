@@ -221,14 +221,24 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
 	out := make([]apply.Ignore, len(rules))
 	for i, rule := range rules {
-		out[i] = apply.Ignore{Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name, Managers: rule.Managers}
-		for n, text := range rule.Paths {
-			path, err := manifest.ParsePath(text)
-			if err != nil {
-				return nil, fmt.Errorf("%s: ignore[%d].paths[%d]: %w", settingsFile, i, n, err)
-			}
-			out[i].Paths = append(out[i].Paths, path)
+		fields := v1alpha1.FieldRule{Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name, Paths: rule.Paths}
+		var err error
+		if out[i], err = fieldRule(fmt.Sprintf("%s: ignore[%d]", settingsFile, i), fields); err != nil {
+			return nil, err
 		}
+		out[i].Managers = rule.Managers
+	}
+	return out, nil
+}
+
+func fieldRule(place string, rule v1alpha1.FieldRule) (apply.Ignore, error) {
+	out := apply.Ignore{Place: place, Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name}
+	for n, text := range rule.Paths {
+		path, err := manifest.ParsePath(text)
+		if err != nil {
+			return out, fmt.Errorf("%s.paths[%d]: %w", place, n, err)
+		}
+		out.Paths = append(out.Paths, path)
 	}
 	return out, nil
 }

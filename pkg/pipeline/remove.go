@@ -194,7 +194,8 @@ func (c *carrier) retire(ctx context.Context, w *work) error {
 		History: w.record.Status.History,
 	}
 	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
-	return w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	_, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	return err
 }
 
 // forget deletes the records of targets that left git so long ago that nobody reverts to their pins.

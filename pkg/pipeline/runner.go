@@ -18,7 +18,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -60,6 +62,9 @@ type Runner struct {
 	mu       sync.Mutex
 	clusters map[v1alpha1.Cluster]*apply.Cluster
 	looked   map[look]time.Time // when a tag was last looked at
+
+	severities []drift.SeverityRule
+	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
 
 	checks  *checks // nil in a command that runs once
 	retries retries
@@ -115,7 +120,12 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	severities, exemptions, err := driftRules(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	r := &Runner{
+		severities: severities, exemptions: exemptions,
 		Config: config, source: repository, registry: registry, judge: judge,
 		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{},
@@ -130,6 +140,30 @@ func Open(file string, options Options) (*Runner, error) {
 		r.now = time.Now
 	}
 	return r, nil
+}
+
+// driftRules reads the rules of a configuration that name fields.
+func driftRules(config *v1alpha1.Config) (severities []drift.SeverityRule, exemptions map[string][]apply.Ignore, err error) {
+	for i, rule := range config.Severity {
+		out := drift.SeverityRule{Group: rule.Group, Kind: rule.Kind, Severity: drift.Severity(rule.Severity)}
+		if rule.Path != "" {
+			if out.Path, err = manifest.ParsePath(rule.Path); err != nil {
+				return nil, nil, fmt.Errorf("severity[%d].path: %w", i, err)
+			}
+		}
+		severities = append(severities, out)
+	}
+	exemptions = map[string][]apply.Ignore{}
+	for i, environment := range config.Environments {
+		for n, rule := range environment.CorrectExcept {
+			out, err := fieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)
+			if err != nil {
+				return nil, nil, err
+			}
+			exemptions[environment.Name] = append(exemptions[environment.Name], out)
+		}
+	}
+	return severities, exemptions, nil
 }
 
 // Close gives the repository's cache back to other processes.

@@ -33,6 +33,7 @@ type outcome struct {
 	health    targetHealth
 	inventory []v1alpha1.InventoryEntry
 	drift     []drift.Finding
+	corrected []drift.Finding
 	images    []v1alpha1.DeployedImage
 	changes   []manifest.Change // that were carried out
 	checked   bool              // drift holds what registries say of the images, too
@@ -75,7 +76,26 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	if version == "" && w.record != nil {
 		version = w.record.ResourceVersion
 	}
-	return w.cluster.SaveStatus(ctx, w.target, status, version)
+	_, err := w.cluster.SaveStatus(ctx, w.target, status, version)
+	return err
+}
+
+// noteDrift writes findings into a record before they are put right.
+func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Finding) error {
+	status := w.record.Status
+	status.Conditions = slices.Clone(status.Conditions)
+	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.now())
+	status.Drift = keepImageFindings(status.Drift, w.record.Status.Drift)
+	setDrifted(&status)
+	if equality.Semantic.DeepEqual(w.record.Status, status) {
+		return nil
+	}
+	written, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	w.record.Status, w.record.ResourceVersion = status, written.Version
+	return nil
 }
 
 const saveTimeout = 10 * time.Second
@@ -116,9 +136,10 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 		status.LastAppliedCommit = w.snapshot.Commit
 	}
 	if o.err == nil {
-		status.Drift = drift.Summary(o.drift)
-		if !o.checked && len(o.changes) == 0 {
-			keepImageFindings(status.Drift, before.Drift)
+		unchecked := !o.checked && len(o.changes) == 0
+		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.now())
+		if unchecked {
+			status.Drift = keepImageFindings(status.Drift, before.Drift)
 		}
 		setDrifted(&status)
 	}
@@ -234,16 +255,30 @@ func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, rea
 }
 
 // keepImageFindings takes over what a daemon heard from registries, which a pass that did not ask cannot say.
-func keepImageFindings(summary, before *v1alpha1.DriftSummary) {
+func keepImageFindings(summary, before *v1alpha1.DriftSummary) *v1alpha1.DriftSummary {
 	if before == nil {
-		return
+		return summary
 	}
 	for _, f := range before.Findings {
 		if isImageFinding(f) {
+			if summary == nil {
+				summary = &v1alpha1.DriftSummary{}
+			}
 			summary.Findings = append(summary.Findings, f)
 			summary.Total++
 		}
 	}
+	return summary
+}
+
+// withoutImages leaves out the findings that a pass says nothing of.
+func withoutImages(summary *v1alpha1.DriftSummary, unchecked bool) *v1alpha1.DriftSummary {
+	if summary == nil || !unchecked {
+		return summary
+	}
+	out := *summary
+	out.Findings = slices.DeleteFunc(slices.Clone(summary.Findings), isImageFinding)
+	return &out
 }
 
 func isImageFinding(f v1alpha1.Finding) bool {
@@ -251,8 +286,7 @@ func isImageFinding(f v1alpha1.Finding) bool {
 }
 
 func setDrifted(status *v1alpha1.PipelineSyncStatus) {
-	if status.Drift.Total == 0 {
-		status.Drift = nil
+	if status.Drift == nil || status.Drift.Total == 0 {
 		setCondition(status, v1alpha1.ConditionDrifted, false, "InSync", "")
 		return
 	}

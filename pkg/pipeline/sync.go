@@ -177,15 +177,33 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 }
 
 // leaveDrift takes out of a plan what only the cluster changed: all of it where drift is reported, and else the fields
-// that a rival keeps taking.
+// that the configuration leaves alone and those that a rival keeps taking. What is left to do is drift that this pass
+// puts right.
 func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 	corrects := c.options.Correct || w.environment.Drift == v1alpha1.Correct
 	var contests []v1alpha1.Contest
 	if w.record != nil {
 		contests = w.record.Status.Contested
 	}
-	left := plan.Leave(func(change manifest.Change) bool { return !corrects || contested(contests, change, c.now()) })
-	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
+	spared := func(change manifest.Change, field manifest.FieldChange) bool {
+		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.now())
+	}
+	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
+		switch {
+		case !corrects:
+			return true
+		case field != nil:
+			return spared(change, *field)
+		}
+		// A replacement is all or nothing.
+		return change.Action == manifest.Replace && slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return spared(change, f) })
+	})
+	result.Drift = c.findings(w, left, plan.Changes)
+	result.corrects = drifted(plan.Pending())
+}
+
+func drifted(changes []manifest.Change) []manifest.Change {
+	return slices.DeleteFunc(changes, func(change manifest.Change) bool { return !change.Drifted })
 }
 
 // prepare decides what a target is to become and how it gets there. It writes nothing of the target.
@@ -223,6 +241,13 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 // carryOut applies a plan where there is something to apply, judges the target's health, and records both.
 func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, decided decision, plan *apply.Plan) error {
 	pending := plan.Pending()
+	correcting := c.findings(w, result.corrects, nil)
+	if len(correcting) > 0 && w.record != nil {
+		// Who did it is known now; afterwards the field is syncer's again.
+		if err := c.noteDrift(ctx, w, slices.Concat(result.Drift, correcting)); err != nil {
+			return err
+		}
+	}
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
 	var err error
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
@@ -237,8 +262,8 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		result.Result = Applied
 	}
 	fields := len(result.Drift)
-	result.Drift = append(result.Drift, notRerun(w, plan)...)
-	result.Drift = append(result.Drift, c.imageFindings(ctx, w, decided.pins)...)
+	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
+	result.Drift = append(result.Drift, c.rated(c.imageFindings(ctx, w, decided.pins))...)
 	drift.Sort(result.Drift)
 	var before v1alpha1.PipelineSyncStatus
 	if w.record != nil {
@@ -250,7 +275,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
-		inventory: applied.Inventory, drift: result.Drift, images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
+		inventory: applied.Inventory, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
@@ -261,6 +286,13 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		return err // there is no record to say it in
 	}
 	return errors.Join(err, c.save(ctx, w, o), unhealthy)
+}
+
+// among are the findings about objects that were changed.
+func among(findings []drift.Finding, changes []manifest.Change) []drift.Finding {
+	return slices.DeleteFunc(findings, func(f drift.Finding) bool {
+		return !slices.ContainsFunc(changes, func(change manifest.Change) bool { return change.ID.Key() == f.Object.Key() })
+	})
 }
 
 // unsaid reports whether the history does not speak of what is applied: syncer was killed before it could write it.

@@ -23,6 +23,28 @@ type Config struct {
 	Environments []Environment `yaml:"environments"`
 	// Kinds teach syncer how objects of further kinds run and how they are.
 	Kinds []Kind `yaml:"kinds"`
+	// Severity rates findings; the first rule that matches one decides.
+	Severity []SeverityRule `yaml:"severity"`
+}
+
+// SeverityRule gives the findings of some kinds and fields a severity. Empty parts match everything.
+type SeverityRule struct {
+	Group string `yaml:"group"`
+	Kind  string `yaml:"kind"`
+	// Path of a field, such as spec.replicas: it and what is below it.
+	Path string `yaml:"path"`
+	// Severity is critical, warning or info.
+	Severity string `yaml:"severity"`
+}
+
+// FieldRule names fields of some objects. Empty parts match everything.
+type FieldRule struct {
+	Group     string `yaml:"group"`
+	Kind      string `yaml:"kind"`
+	Name      string `yaml:"name"`
+	Namespace string `yaml:"namespace"`
+	// Paths of fields, such as spec.replicas: each and what is below it.
+	Paths []string `yaml:"paths"`
 }
 
 // Kind judges the objects of one kind by expressions in CEL over the variable object, in the language of Kubernetes'
@@ -84,7 +106,9 @@ type Environment struct {
 	Images  ImagePolicy `yaml:"images"`
 	// Drift is Report (the default) or Correct.
 	Drift DriftPolicy `yaml:"drift"`
-	Prune Prune       `yaml:"prune"`
+	// CorrectExcept names fields whose drift is reported and left alone where the rest is corrected.
+	CorrectExcept []FieldRule `yaml:"correctExcept"`
+	Prune         Prune       `yaml:"prune"`
 	// OnRunning says what happens to a change of an object that is running: wait (the default), replace or skip.
 	OnRunning OnRunning `yaml:"onRunning"`
 	// Suspend leaves every pipeline of the environment as it is until it is false again.
@@ -373,6 +397,11 @@ func (c *Config) validate(p *problems) {
 			p.add(at, "it says nothing; give running, healthy or failed")
 		}
 	}
+	for i, rule := range c.Severity {
+		if !slices.Contains([]string{"critical", "warning", "info"}, rule.Severity) {
+			p.add(fmt.Sprintf("severity[%d].severity", i), "%q is not a severity; use critical, warning or info", rule.Severity)
+		}
+	}
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
 	}
@@ -467,6 +496,11 @@ func (s *Source) validate(p *problems) {
 }
 
 func (e *Environment) validate(p *problems, at string) {
+	for n, rule := range e.CorrectExcept {
+		if len(rule.Paths) == 0 {
+			p.add(fmt.Sprintf("%s.correctExcept[%d].paths", at, n), "it is required, such as [spec.replicas]")
+		}
+	}
 	e.Images.validate(p, at+".images")
 	switch e.Drift {
 	case Report, Correct:

@@ -113,7 +113,7 @@ func TestConfigErrors(t *testing.T) {
 		"unknown key":           {minimal + "sources: {}\n", []string{"syncer.yaml:5: sources: unknown key; did you mean source?"}},
 		"unknown key below":     {source("  intervall: 5s\n"), []string{"syncer.yaml:5: source.intervall: unknown key; did you mean interval?"}},
 		"unknown key in a list": {environment("prune: {maxpercent: 5}"), []string{"syncer.yaml:6: environments[0].prune.maxpercent: unknown key; did you mean maxPercent?"}},
-		"a key like no other":   {environment("qqqqqqqqqq: 5"), []string{"syncer.yaml:6: environments[0].qqqqqqqqqq: unknown key (known here: cluster, drift, images, name, onRunning, prune, suspend)"}},
+		"a key like no other":   {environment("qqqqqqqqqq: 5"), []string{"syncer.yaml:6: environments[0].qqqqqqqqqq: unknown key (known here: cluster, correctExcept, drift, images, name, onRunning, prune, suspend)"}},
 		"several at once":       {source("  a1b2c3d4: 5\n  branche: x\n") + "x1y2z3: 1\n", []string{"syncer.yaml:5: source.a1b2c3d4", "syncer.yaml:6: source.branche", "syncer.yaml:8: x1y2z3"}},
 		"a spec level":          {top + "spec:\n  source: {url: x}\n", []string{"syncer.yaml:3: spec: unknown key"}},
 		"key twice":             {minimal + "namespace: a\nnamespace: b\n", []string{`syncer.yaml:6: mapping key "namespace" already defined at line 5`}},

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Condition types of a record. Ready, Reconciling and Stalled follow the rules of kstatus
 // (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
@@ -152,6 +155,11 @@ type InventoryEntry struct {
 	// Fields is a hash of the fields that syncer owned after its apply: another manager's write changes it.
 	// +optional
 	Fields string `json:"fields,omitempty"`
+	// Others are the fields that other managers owned when syncer first applied the object, as it took it over. What
+	// others set later is reported as added.
+	// +optional
+	// +listType=atomic
+	Others []string `json:"others,omitempty"`
 	// Completed says that the object was seen to have run to its end, so that its absence is not a loss.
 	// +optional
 	Completed bool `json:"completed,omitempty"`
@@ -207,26 +215,61 @@ type Contest struct {
 // MayBeGone reports whether the object's absence from the cluster is in order: it ran, and is not to run again.
 func (e InventoryEntry) MayBeGone() bool { return e.Completed || e.Ephemeral }
 
-// DriftSummary says how many findings the last check of this target had.
+// DriftSummary says how many findings the last check of this target had, and which were there before.
 type DriftSummary struct {
 	Total int `json:"total"`
 	// Findings are at most 50, the first ones in the report's order.
 	// +optional
 	// +listType=atomic
 	Findings []Finding `json:"findings,omitempty"`
+	// Past are the last 50 findings that are no more, the newest first.
+	// +optional
+	// +listType=atomic
+	Past []PastFinding `json:"past,omitempty"`
 }
 
-// Finding is one difference between the cluster and the commit last applied.
+// Finding is one difference between the cluster and the commit last applied. Values of Secrets and what looks like
+// credentials are masked in it, and long values are cut.
 type Finding struct {
 	Kind     string          `json:"kind"`
 	Severity string          `json:"severity"`
 	Object   ObjectReference `json:"object"`
 	// +optional
 	Path string `json:"path,omitempty"`
-	// Time is when it was first seen.
 	// +optional
-	Time    *metav1.Time `json:"time,omitempty"`
-	Message string       `json:"message"`
+	Desired *apiextensionsv1.JSON `json:"desired,omitempty"`
+	// +optional
+	Live *apiextensionsv1.JSON `json:"live,omitempty"`
+	// Manager is the client that wrote the live value: a program, and not a person.
+	// +optional
+	Manager string `json:"manager,omitempty"`
+	// +optional
+	Operation string `json:"operation,omitempty"`
+	// +optional
+	Subresource string `json:"subresource,omitempty"`
+	// User is who the API server's audit log says it was.
+	// +optional
+	User string `json:"user,omitempty"`
+	// Time is when the manager wrote last; of TagMoved and ImageMissing, when it was first seen.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+	// FirstSeen is when syncer noticed it.
+	// +optional
+	FirstSeen *metav1.Time `json:"firstSeen,omitempty"`
+	// File and Line are where git sets the desired value.
+	// +optional
+	File string `json:"file,omitempty"`
+	// +optional
+	Line    int    `json:"line,omitempty"`
+	Message string `json:"message"`
+}
+
+// PastFinding is a finding that is no more.
+type PastFinding struct {
+	Finding `json:",inline"`
+	EndedAt metav1.Time `json:"endedAt"`
+	// Ending is Corrected, where syncer restored what git says, or Gone.
+	Ending string `json:"ending"`
 }
 
 // ObjectReference names an object.

@@ -1,0 +1,197 @@
+package apply
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Quiet is a difference that is none, because somebody decides the field by design.
+type Quiet struct {
+	Rule   string // the name of a built-in rule, or where the configuration has it
+	Reason string
+	ID     manifest.ID
+	Path   string
+}
+
+// designed are fields that git may set and that a controller decides all the same. They are left to it in every apply,
+// as by an ignore rule.
+var designed = []struct {
+	name, reason string
+	patterns     []manifest.Path
+	yields       func(field manifest.Field, live *unstructured.Unstructured) bool
+}{
+	{
+		name: "HorizontalPodAutoscaler", reason: "an autoscaler set the number of replicas",
+		patterns: patterns("spec.replicas"),
+		yields: func(field manifest.Field, live *unstructured.Unstructured) bool {
+			owner, ok := manifest.ManagerOf(live, field.Path, FieldManager)
+			return ok && owner.Name == "kube-controller-manager" && owner.Subresource == "scale" && !manifest.Owns(live, field.Path, FieldManager)
+		},
+	},
+	{
+		name: "caBundle", reason: "a certificate was injected where git has a placeholder",
+		patterns: patterns("webhooks[*].clientConfig.caBundle", "spec.conversion.webhook.clientConfig.caBundle", "spec.caBundle"),
+		yields: func(field manifest.Field, _ *unstructured.Unstructured) bool {
+			const emptyLine = "Cg==" // what controller-gen writes
+			return field.Value == "" || field.Value == emptyLine
+		},
+	},
+}
+
+// added are rules for fields that git does not set.
+var added = []struct {
+	name, reason string
+	matches      func(id manifest.ID, path manifest.Path, value any, manager manifest.Manager) bool
+}{
+	{
+		"Kubernetes", "a controller of Kubernetes itself set it",
+		func(_ manifest.ID, _ manifest.Path, _ any, manager manifest.Manager) bool {
+			return slices.Contains([]string{"kube-controller-manager", "cloud-controller-manager", "openshift-controller-manager", "kube-scheduler", "kubelet", "kube-apiserver", "clusterrole-aggregation-controller"}, manager.Name)
+		},
+	},
+	{
+		"Kubernetes' notes", "a controller's note in a domain of Kubernetes itself",
+		func(_ manifest.ID, path manifest.Path, value any, _ manifest.Manager) bool {
+			// Distributions name their controllers as they like.
+			return slices.Contains([]string{
+				"deployment.kubernetes.io", "batch.kubernetes.io", "autoscaling.alpha.kubernetes.io", "service.kubernetes.io", "endpoints.kubernetes.io",
+				"pv.kubernetes.io", "volume.kubernetes.io", "volume.beta.kubernetes.io", "storage.kubernetes.io",
+			}, noteDomain(path, value))
+		},
+	},
+	{
+		"rollout restart", "`kubectl rollout restart` left its mark",
+		func(_ manifest.ID, path manifest.Path, _ any, _ manifest.Manager) bool {
+			return strings.HasSuffix(path.String(), `template.metadata.annotations["kubectl.kubernetes.io/restartedAt"]`)
+		},
+	},
+	{
+		"caBundle", "a certificate was injected",
+		func(_ manifest.ID, path manifest.Path, _ any, _ manifest.Manager) bool {
+			return path[len(path)-1].Name == "caBundle"
+		},
+	},
+	{
+		"the kind's controller", "a note in the domain of the object's own kind",
+		func(id manifest.ID, path manifest.Path, value any, _ manifest.Manager) bool {
+			group, domain := id.GroupVersionKind().Group, noteDomain(path, value)
+			return strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io") && (domain == group || strings.HasSuffix(domain, "."+group))
+		},
+	},
+	{
+		"finalizers", "a controller has to clean up before the object goes",
+		func(_ manifest.ID, path manifest.Path, _ any, manager manifest.Manager) bool {
+			return len(path) > 1 && path[0].Name == "metadata" && path[1].Name == "finalizers" && !strings.HasPrefix(manager.Name, "kubectl")
+		},
+	},
+}
+
+// noteDomain is the domain of a label, an annotation or a finalizer of the object itself; "" for any other field.
+func noteDomain(path manifest.Path, value any) string {
+	if len(path) != 3 || path[0].Name != "metadata" {
+		return ""
+	}
+	name := path[2].Name
+	switch path[1].Name {
+	case "labels", "annotations":
+		domain, _, ok := strings.Cut(name, "/")
+		if !ok {
+			return ""
+		}
+		return domain
+	case "finalizers":
+		text, _ := value.(string)
+		domain, _, _ := strings.Cut(text, "/")
+		return domain
+	}
+	return ""
+}
+
+func patterns(texts ...string) []manifest.Path {
+	out := make([]manifest.Path, len(texts))
+	for i, text := range texts {
+		path, err := manifest.ParsePath(text)
+		if err != nil {
+			panic(err) // the texts are constants
+		}
+		out[i] = path
+	}
+	return out
+}
+
+// additions lists what others set in a live object since syncer first applied it, less what they set by design.
+func (r Rules) additions(id manifest.ID, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
+	if entry.Fields == "" || len(manifest.Additions(live, FieldManager, nil)) == 0 {
+		return nil, nil
+	}
+	for _, addition := range manifest.Additions(live, FieldManager, salt()) {
+		path, err := manifest.ParsePath(addition.Path)
+		if err != nil || slices.ContainsFunc(entry.Others, func(other string) bool { return within(addition.Path, other) }) {
+			continue
+		}
+		rule, reason, is := r.quietly(id, path, addition)
+		if is {
+			quiet = append(quiet, Quiet{Rule: rule, Reason: reason, ID: id, Path: addition.Path})
+			continue
+		}
+		out = append(out, addition)
+	}
+	return out, quiet
+}
+
+func (r Rules) quietly(id manifest.ID, path manifest.Path, addition manifest.Addition) (rule, reason string, is bool) {
+	for _, ignore := range r.Ignore {
+		if ignore.Covers(id, path) || ignore.matches(id) && slices.Contains(ignore.Managers, addition.Manager.Name) {
+			return ignore.Place, "an ignore rule", true
+		}
+	}
+	for _, each := range added {
+		if each.matches(id, path, addition.Value, addition.Manager) {
+			return each.name, each.reason, true
+		}
+	}
+	return "", "", false
+}
+
+// others are the fields of an object that belong to others and are not reported: those that they had when syncer first
+// applied it, as far as they are still there. A field that was reported as added stays so when syncer applies again.
+func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []string {
+	var out []string
+	for _, addition := range manifest.Additions(live, FieldManager, nil) {
+		path, err := manifest.ParsePath(addition.Path)
+		if err != nil {
+			continue
+		}
+		if _, _, quiet := (Rules{}).quietly(manifest.IDOf(live), path, addition); quiet {
+			continue
+		}
+		first := before.Fields == ""
+		if first || slices.ContainsFunc(before.Others, func(other string) bool { return within(addition.Path, other) }) {
+			out = append(out, addition.Path)
+		}
+	}
+	if len(out) > mostOthers {
+		// The record has to stay small: the part of the object that they are in stands for them.
+		for i, text := range out {
+			if path, err := manifest.ParsePath(text); err == nil {
+				out[i] = path[:min(2, len(path))].String()
+			}
+		}
+		out = slices.Compact(out)
+	}
+	return out
+}
+
+// mostOthers bounds what the record keeps of one object.
+const mostOthers = 50
+
+// within reports whether a field is another one, or below it.
+func within(path, other string) bool {
+	rest, ok := strings.CutPrefix(path, other)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
