@@ -38,13 +38,11 @@ type Applied struct {
 // every earlier one. What was applied is in Applied also when the error is not nil.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	if plan.request.Record == nil {
-		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
-		if _, err := c.inventoryKey(ctx, true); err != nil {
-			return a.result(), err
-		}
-	}
 	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
+	if err == nil && plan.request.Record == nil {
+		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
+		_, err = c.inventoryKey(ctx, true)
+	}
 	if err == nil {
 		err = a.run(ctx)
 	}

@@ -24,7 +24,7 @@ func dependsOn(objects ...string) string {
 func written(events []lab.AuditEvent) string {
 	var out []string
 	for _, e := range events {
-		if isWrite(e) && !isDryRun(e) && e.Object.Resource != records.Resource {
+		if isWrite(e) && !isDryRun(e) && e.Object.Resource != records.Resource && e.Object.Name != "syncer-inventory-key" {
 			out = append(out, e.Object.Name)
 		}
 	}

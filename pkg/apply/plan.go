@@ -284,7 +284,7 @@ func (p *planner) noteAdditions(s *step) {
 	if live == nil || isDisabled(live) || isDisabled(s.rendered) {
 		return
 	}
-	found, quiet := p.plan.request.Rules.additions(s.change.ID, live, p.recorded[s.change.ID.Key()], p.salt)
+	found, quiet := p.plan.request.Rules.additions(s.rendered, live, p.recorded[s.change.ID.Key()], p.salt)
 	s.change.Added, s.quiet = found, append(s.quiet, quiet...)
 }
 

@@ -124,15 +124,20 @@ func patterns(texts ...string) []manifest.Path {
 	return out
 }
 
-// additions lists what others set in a live object since syncer first applied it, less what they set by design.
-func (r Rules) additions(id manifest.ID, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
+// additions lists what others set in a live object since syncer first applied it and git does not set, less what they set
+// by design.
+func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
 	if entry.Fields == "" || len(manifest.Additions(live, FieldManager, nil)) == 0 {
 		return nil, nil
 	}
+	id := manifest.IDOf(live)
 	for _, addition := range manifest.Additions(live, FieldManager, salt()) {
 		path, err := manifest.ParsePath(addition.Path)
 		if err != nil || slices.ContainsFunc(entry.Others, func(other string) bool { return within(addition.Path, other) }) {
 			continue
+		}
+		if len(manifest.Find(rendered.Object, path)) > 0 {
+			continue // git sets it, so that another value is a changed one
 		}
 		rule, reason, is := r.quietly(id, path, addition)
 		if is {

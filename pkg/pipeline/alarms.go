@@ -11,16 +11,16 @@ import (
 // alarms wake a daemon for the targets whose wait is over, so that a change goes out as soon as the run ends that it
 // waited for, and not at the next poll.
 type alarms struct {
-	rang    chan apply.Target
+	ring    func(apply.Target)
 	watches sync.WaitGroup
 
-	// Used by the loop alone.
+	mu      sync.Mutex
 	waiting map[apply.Target]context.CancelFunc
 	began   map[apply.Target]time.Time
 }
 
-func newAlarms() *alarms {
-	return &alarms{rang: make(chan apply.Target), waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
+func newAlarms(ring func(apply.Target)) *alarms {
+	return &alarms{ring: ring, waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
 }
 
 // breath is the least time between two passes of one target that alarms cause, for objects that change all the time.
@@ -28,6 +28,8 @@ const breath = 500 * time.Millisecond
 
 // set replaces what a target waits for; nil ends its wait.
 func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.clear(target)
 	if until == nil {
 		return
@@ -43,9 +45,8 @@ func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
 		if until.cluster.AwaitChange(ctx, until.held) != nil {
 			return // the next poll looks again
 		}
-		select {
-		case a.rang <- target:
-		case <-ctx.Done():
+		if ctx.Err() == nil {
+			a.ring(target)
 		}
 	})
 }
@@ -71,8 +72,10 @@ func (a *alarms) clear(target apply.Target) {
 
 // stop ends every watch and waits for that.
 func (a *alarms) stop() {
+	a.mu.Lock()
 	for target := range a.waiting {
 		a.clear(target)
 	}
+	a.mu.Unlock()
 	a.watches.Wait()
 }

@@ -138,6 +138,15 @@ func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, st
 // atCommit judges a target that is not part of this pass by its record and its objects: what was applied there has to be
 // what this commit says.
 func (c *carrier) atCommit(ctx context.Context, other *work) (targetHealth, string, error) {
+	if c.alone {
+		record, err := other.cluster.Record(ctx, other.target)
+		if err != nil {
+			return targetHealth{}, "", err
+		}
+		fresh := *other
+		fresh.record = record
+		other = &fresh
+	}
 	if other.record == nil || other.record.Status.LastAppliedCommit == "" {
 		return targetHealth{}, "which was never deployed", nil
 	}

@@ -11,6 +11,7 @@ import (
 // that uses syncer's own credentials.
 type lookups struct {
 	registry *image.Registry
+	known    *image.Credentials // of the one target that is asked about; nil: its cluster is asked
 
 	mu            sync.Mutex
 	byCredentials map[string]*image.Lookup
@@ -35,6 +36,9 @@ func (l *lookups) with(credentials image.Credentials) *image.Lookup {
 // lookupFor returns the look-up with the credentials of a target's pull secrets, which are read from its cluster. What
 // cannot be read there is left out: syncer's own credentials may do, and if they do not, the registry says so.
 func (c *carrier) lookupFor(ctx context.Context, w *work) *image.Lookup {
+	if c.lookups.known != nil {
+		return c.lookups.with(*c.lookups.known)
+	}
 	if w.cluster == nil {
 		return c.lookups.with(image.Credentials{})
 	}
@@ -42,5 +46,6 @@ func (c *carrier) lookupFor(ctx context.Context, w *work) *image.Lookup {
 	if err != nil {
 		c.log.Warn("reading pull secrets", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
 	}
-	return c.lookups.with(image.Credentials{Configs: configs})
+	w.credentials = &image.Credentials{Configs: configs}
+	return c.lookups.with(*w.credentials)
 }

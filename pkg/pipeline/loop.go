@@ -16,7 +16,9 @@ import (
 const jitterShare = 10
 
 // Loop carries the newest commit out, again and again, until the context ends. A repository that cannot be read leaves
-// the last commit that was read in force. It returns nil when the context ends.
+// the last commit that was read in force. Between two commits a target is looked at when something happens to it: when
+// somebody changes one of its objects, when what it waits for is there, and when it is time to look at its images. It
+// returns nil when the context ends.
 func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
@@ -28,8 +30,9 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 		}
 	}
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
-	alarms := newAlarms()
-	defer alarms.stop()
+	d := newDaemon(ctx, r, options)
+	defer d.stop()
+	d.workers.Go(func() { d.serve(ctx) })
 	var last source.Snapshot
 	for ctx.Err() == nil {
 		snap, err := r.source.Fetch(ctx)
@@ -37,58 +40,35 @@ func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
 			r.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
 			snap = last
 		}
-		if snap.Commit != "" {
-			r.pass(ctx, snap, last, options, alarms)
+		switch {
+		case snap.Commit == "":
+		case snap.Commit != last.Commit || d.wantsAll():
+			d.pass(ctx, snap, last)
 			last = snap
+		default:
+			d.poll(ctx)
 		}
-		r.rest(ctx, last, options, alarms)
+		_ = wait(ctx, jittered(r.Config.Source.Interval.Duration)) // the loop ends with the context
 	}
 	return nil
 }
 
-// rest waits for the next poll, and in the meantime carries out the targets whose wait is over.
-func (r *Runner) rest(ctx context.Context, last source.Snapshot, options SyncOptions, alarms *alarms) {
-	next := time.NewTimer(jittered(r.Config.Source.Interval.Duration))
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-next.C:
-			return
-		case target := <-alarms.rang:
-			alarms.clear(target)
-			only := options
-			only.Selection = Selection{Pipelines: []string{target.Pipeline}, Environments: []string{target.Environment}}
-			r.pass(ctx, last, last, only, alarms)
-		}
-	}
-}
-
-func (r *Runner) pass(ctx context.Context, snap, last source.Snapshot, options SyncOptions, alarms *alarms) {
+// pass carries a commit into every target.
+func (d *daemon) pass(ctx context.Context, snap, last source.Snapshot) {
 	if snap.Commit != last.Commit {
-		r.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
+		d.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
 	}
 	if snap.Rewound != "" {
-		r.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
+		d.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
 	}
 	snap.Rewound = ""
-	options.due = r.retries.due
-	pass, err := r.carry(ctx, snap, options)
+	options := d.options
+	options.due, options.planned, options.done = d.retries.due, d.planned, d.done
+	_, err := d.carry(ctx, snap, options)
 	if err != nil {
-		r.failed(ctx, err)
+		d.failed(ctx, err)
 	}
-	if pass == nil || ctx.Err() != nil {
-		return
-	}
-	for i := range pass.Targets {
-		target := &pass.Targets[i]
-		if target.skipped {
-			continue
-		}
-		alarms.set(ctx, target.Target(), target.until)
-		r.retries.note(target.Target(), snap.Commit, target.failure, r.Config.Source.Interval.Duration)
-	}
+	d.passed(err)
 }
 
 // logTarget writes the one line of a finished target. A target at rest is silent.

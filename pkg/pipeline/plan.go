@@ -36,6 +36,8 @@ type work struct {
 	plain manifest.Set      // what git says, tags as written
 	refs  []image.Reference // its image references
 	err   error
+
+	credentials *image.Credentials // of its pull secrets, as far as they were read
 }
 
 // agenda is what one pass has to do, sorted by target.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -37,7 +38,10 @@ type TargetResult struct {
 	Error       string         `json:"error"`
 	Message     string         `json:"message"`
 
-	failure error // behind Error
+	failure error         // behind Error
+	settled bool          // nothing is left to do before git, the cluster or a registry changes
+	live    apply.Members // the objects as they were judged; nil: they were not
+	pins    []v1alpha1.PinnedImage
 	// corrects are the changes by which this pass puts drift right.
 	corrects []manifest.Change
 	quiet    []apply.Quiet

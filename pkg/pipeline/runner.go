@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ type Progress struct {
 	Took   time.Duration
 }
 
-// Runner carries one configuration out. Its methods run one at a time.
+// Runner carries one configuration out. Its exported methods run one at a time.
 type Runner struct {
 	Config *v1alpha1.Config
 
@@ -68,6 +69,7 @@ type Runner struct {
 
 	checks  *checks // nil in a command that runs once
 	retries retries
+	turns   turns
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -87,6 +89,13 @@ func (r *Runner) due(target apply.Target, reference string, interval time.Durati
 	}
 	r.looked[key] = now
 	return true
+}
+
+// forgetLooks makes every tag of a target due.
+func (r *Runner) forgetLooks(target apply.Target) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.looked, func(key look, _ time.Time) bool { return key.target == target })
 }
 
 // Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the

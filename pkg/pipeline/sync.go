@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -27,7 +28,10 @@ type SyncOptions struct {
 	// Wait for health for at most this long; 0 does not wait.
 	Wait time.Duration
 
-	due func(apply.Target, string) bool // whether a target that failed is to be tried again; nil: yes
+	due     func(apply.Target, string) bool                                         // whether a target that failed is to be tried again; nil: yes
+	full    bool                                                                    // compare every object by a dry run
+	planned func(*agenda)                                                           // told before the first target is carried out; nil: nobody asks
+	done    func(ctx context.Context, w *work, result *TargetResult, compared bool) // told of each target, in its turn; nil: nobody asks
 }
 
 // targetsAtOnce is how many targets are carried out side by side.
@@ -48,9 +52,13 @@ func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
 
 // carry takes one commit into the selected targets.
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions) (*Pass, error) {
+	turns := r.turns.counts()
 	agenda, err := r.plan(ctx, snap, options.Selection)
 	if err != nil {
 		return nil, err
+	}
+	if options.planned != nil {
+		options.planned(agenda)
 	}
 	c := r.carrier(ctx, agenda)
 	c.options, c.deadline = options, time.Now().Add(options.Wait)
@@ -63,7 +71,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 		g.SetLimit(targetsAtOnce)
 		for _, w := range wave {
 			g.Go(func() error {
-				result := c.target(ctx, w)
+				result := c.inTurn(ctx, w, turns[w.target])
 				c.note(w, result)
 				mu.Lock()
 				defer mu.Unlock()
@@ -79,6 +87,32 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 		pass.Targets = append(pass.Targets, results[w.target])
 	}
 	return pass, errors.Join(agenda.lost...)
+}
+
+// inTurn carries one target through when no other pass does. counted is how often the target had its turn when its
+// record was read.
+func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult {
+	release := c.turns.take(w.target)
+	defer release()
+	// A copy: the agenda's own stays what was planned, for whoever reads it beside this.
+	mine := *w
+	if w.record != nil {
+		record := *w.record
+		mine.record = &record
+	}
+	w = &mine
+	if c.turns.counts()[w.target] != counted+1 {
+		record, err := w.cluster.Record(ctx, w.target)
+		if err != nil {
+			w.err = errors.Join(w.err, err)
+		}
+		w.record = record
+	}
+	result := c.target(ctx, w)
+	if c.options.done != nil {
+		c.options.done(ctx, w, &result, c.options.full)
+	}
+	return result
 }
 
 func newPass(snap source.Snapshot) *Pass {
@@ -97,6 +131,7 @@ type carrier struct {
 	promotable map[apply.Target]string
 	total      int
 	lookups    *lookups
+	alone      bool // the agenda's other targets are as an earlier pass read them
 	frozen     bool // tags that are deployed are not looked at again
 
 	mu      sync.Mutex
@@ -230,7 +265,7 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 		return decision{}, nil, err
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
-		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], ReadOnly: readOnly, Rules: w.rules(),
+		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
@@ -279,6 +314,8 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
+	result.live, result.pins = applied.Live, decided.pins
+	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
 	result.Message = summary(result, fields, decided.stale, o)

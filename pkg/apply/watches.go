@@ -1,0 +1,431 @@
+package apply
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Notice says that something happened to a member of a target's ApplySet, or to its record.
+type Notice struct {
+	Target Target
+	// Status says that nothing but the object's status changed, or what is quiet by design.
+	Status bool
+}
+
+// Watches follow the members of ApplySets in one cluster by their metadata: one watch for each kind, or for each of its
+// namespaces where that is all that syncer may see. Nothing is asked while nothing changes. They resume by themselves
+// and then tell what happened in between.
+//
+// For each object they keep a hash of what was last judged of it, and of what it is now: about 500 bytes
+// (BenchmarkWatchedObject).
+type Watches struct {
+	ctx    context.Context // of the watches: they begin whenever a target is first judged
+	server *Cluster
+	notice func(Notice) // called by many goroutines; must not block
+	failed func(kind string, err error)
+
+	mu      sync.Mutex
+	targets map[string]*watched // by the ID of their ApplySet
+	streams map[stream]*streaming
+	refused map[schema.GroupKind]bool // kinds that may not be watched in the whole cluster
+	members map[manifest.Key]*member
+	running sync.WaitGroup
+}
+
+// watched is a target whose members are followed.
+type watched struct {
+	set        string // the ID of its ApplySet
+	target     Target
+	cluster    *Cluster
+	kinds      []schema.GroupVersionKind
+	namespaces []string
+}
+
+// stream is one watch; an empty account is syncer's own, and an empty namespace the whole cluster.
+type stream struct {
+	account, namespace string
+	kind               schema.GroupKind
+}
+
+type streaming struct {
+	cancel  context.CancelFunc
+	synced  bool
+	failing bool
+}
+
+// member is an object that carries a target's label.
+type member struct {
+	set           string
+	version       string // of the newest state, or of the one that was judged
+	state, judged uint64
+	there         bool // in the cluster, by a watch
+	known         bool // judged
+}
+
+// NewWatches prepares to follow the members of targets in a cluster until the context ends. failed is told when a watch
+// begins to fail.
+func (c *Cluster) NewWatches(ctx context.Context, notice func(Notice), failed func(kind string, err error)) *Watches {
+	return &Watches{
+		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{}, streams: map[stream]*streaming{},
+		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{},
+	}
+}
+
+// Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
+// is told. It follows the target's kinds from now on.
+func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) {
+	set := setID(w.server.namespace, target)
+	objects := make(manifest.Set, 0, len(live))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	own := manifest.Key{Group: recordKind.Group, Kind: recordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
+	for key, m := range w.members {
+		if m.set == set && m.known && live[key] == nil && key != own {
+			m.known = false
+			if !m.there {
+				delete(w.members, key)
+			}
+		}
+	}
+	for key, obj := range live {
+		w.judge(key, set, state(obj), obj.GetResourceVersion())
+		objects = append(objects, obj)
+	}
+	if record != nil {
+		w.judge(own, set, recordState(record.Annotations), "")
+	}
+	w.targets[set] = &watched{
+		set: set, target: target, cluster: cluster,
+		kinds: memberKinds(record, objects), namespaces: memberNamespaces(w.server.namespace, record, objects),
+	}
+	w.follow()
+}
+
+func (w *Watches) judge(key manifest.Key, set string, state uint64, version string) {
+	m := w.members[key]
+	if m == nil {
+		m = &member{}
+		w.members[key] = m
+	}
+	m.set, m.known, m.judged = set, true, state
+	if !m.there || m.state == state {
+		m.version = version
+	}
+}
+
+// Forget stops following a target.
+func (w *Watches) Forget(target Target) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	set := setID(w.server.namespace, target)
+	delete(w.targets, set)
+	maps.DeleteFunc(w.members, func(_ manifest.Key, m *member) bool { return m.set == set })
+	w.follow()
+}
+
+// Differs reports whether a member of a target is not as it was last judged.
+func (w *Watches) Differs(target Target) bool {
+	set := setID(w.server.namespace, target)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.members {
+		if m.set == set && m.differs() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *member) differs() bool { return m.there != m.known || m.there && m.state != m.judged }
+
+// Follows reports whether every kind of a target is watched without a fault.
+func (w *Watches) Follows(target Target) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.targets[setID(w.server.namespace, target)]
+	if !ok {
+		return false
+	}
+	streams, whole := w.streamsOf(t)
+	return whole && !slices.ContainsFunc(streams, func(s stream) bool { return w.streams[s] == nil || !w.streams[s].synced })
+}
+
+// Wait returns when every watch has ended, after their context has.
+func (w *Watches) Wait() { w.running.Wait() }
+
+// streamsOf lists the watches that a target needs; whole says that all of its kinds are served.
+func (w *Watches) streamsOf(t *watched) (streams []stream, whole bool) {
+	whole = true
+	streams = append(streams, stream{namespace: w.server.namespace, kind: recordKind.GroupKind()})
+	for _, kind := range t.kinds {
+		namespaced, err := w.server.isNamespaced(kind)
+		if err != nil {
+			whole = false
+			continue
+		}
+		at := stream{account: t.cluster.account, kind: kind.GroupKind()}
+		if !namespaced || at.account == "" && !w.refused[at.kind] {
+			streams = append(streams, at)
+			continue
+		}
+		for _, namespace := range t.namespaces {
+			at.namespace = namespace
+			streams = append(streams, at)
+		}
+	}
+	return streams, whole
+}
+
+// follow starts the watches that are missing and ends those that nobody needs. The caller holds the lock.
+func (w *Watches) follow() {
+	wanted := map[stream]*Cluster{}
+	for _, t := range w.targets {
+		streams, _ := w.streamsOf(t)
+		for _, s := range streams {
+			wanted[s] = t.cluster
+			if s.account == "" {
+				wanted[s] = w.server
+			}
+		}
+	}
+	for s, running := range w.streams {
+		if wanted[s] == nil {
+			running.cancel()
+			delete(w.streams, s)
+		}
+	}
+	for s, cluster := range wanted {
+		if w.streams[s] != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(w.ctx)
+		w.streams[s] = &streaming{cancel: cancel}
+		w.running.Go(func() { w.stream(ctx, cluster, s) })
+	}
+}
+
+const (
+	// watchTimeout is how long one watch request lasts at least; then it is made again, from where it ended.
+	watchTimeout = time.Hour
+	listTimeout  = 2 * time.Minute
+)
+
+// stream follows one kind until the context ends.
+func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
+	lister, err := w.lister(ctx, cluster, s)
+	if err != nil {
+		w.fails(ctx, s, err)
+		return
+	}
+	store := &memberStore{watches: w, stream: s}
+	reflector := cache.NewReflectorWithOptions(lister, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{
+		Name: s.kind.String(), MinWatchTimeout: watchTimeout,
+	})
+	reflector.RunWithContext(ctx)
+}
+
+func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache.ListerWatcher, error) {
+	mapping, err := cluster.kinds.resource(s.kind.WithVersion(""))
+	if err != nil {
+		return nil, err
+	}
+	config := rest.CopyConfig(cluster.config)
+	config.Timeout = 0 // it would end a watch
+	transport, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	client, err := metadata.NewForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, err
+	}
+	resource, selector := client.Resource(mapping.Resource).Namespace(s.namespace), labelMember
+	if s.isRecord() {
+		selector = labelParent
+	}
+	return &cache.ListWatch{
+		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			ctx, cancel := context.WithTimeout(ctx, listTimeout)
+			defer cancel()
+			options.LabelSelector = selector
+			list, err := resource.List(ctx, options)
+			w.fails(ctx, s, err)
+			return list, err
+		},
+		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = selector
+			events, err := resource.Watch(ctx, options)
+			w.fails(ctx, s, err)
+			return events, err
+		},
+	}, nil
+}
+
+// fails notes whether a watch can be had.
+func (w *Watches) fails(ctx context.Context, s stream, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	running := w.streams[s]
+	if running == nil || err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		if running != nil {
+			running.failing = false
+		}
+		return
+	}
+	running.synced = false
+	if apierrors.IsForbidden(err) && s.account == "" && s.namespace == "" && !w.refused[s.kind] {
+		w.refused[s.kind] = true // each namespace by itself, then
+		w.follow()
+		return
+	}
+	if !running.failing {
+		running.failing = true
+		go w.failed(s.kind.String(), err) // the caller of this may hold locks of its own
+	}
+}
+
+// memberStore takes in what one watch says.
+type memberStore struct {
+	watches *Watches
+	stream  stream
+}
+
+func (m *memberStore) Add(obj any) error    { m.watches.saw(m.stream, obj); return nil }
+func (m *memberStore) Update(obj any) error { m.watches.saw(m.stream, obj); return nil }
+func (m *memberStore) Resync() error        { return nil }
+
+func (m *memberStore) Delete(obj any) error {
+	if meta, ok := obj.(*metav1.PartialObjectMetadata); ok {
+		m.watches.lost(m.stream.key(meta))
+	}
+	return nil
+}
+
+// Replace begins anew, at the start and after a watch that could not be resumed.
+func (m *memberStore) Replace(list []any, _ string) error {
+	there := map[manifest.Key]bool{}
+	for _, obj := range list {
+		if meta, ok := obj.(*metav1.PartialObjectMetadata); ok {
+			there[m.stream.key(meta)] = true
+			m.watches.saw(m.stream, obj)
+		}
+	}
+	m.watches.mu.Lock()
+	var gone []manifest.Key
+	for key, known := range m.watches.members {
+		inStream := key.Group == m.stream.kind.Group && key.Kind == m.stream.kind.Kind && (m.stream.namespace == "" || m.stream.namespace == key.Namespace)
+		if inStream && !there[key] && (known.there || known.known) {
+			gone = append(gone, key)
+		}
+	}
+	if running := m.watches.streams[m.stream]; running != nil {
+		running.synced = true
+	}
+	m.watches.mu.Unlock()
+	for _, key := range gone {
+		m.watches.lost(key)
+	}
+	return nil
+}
+
+func (s stream) key(meta *metav1.PartialObjectMetadata) manifest.Key {
+	return manifest.Key{Group: s.kind.Group, Kind: s.kind.Kind, Namespace: meta.Namespace, Name: meta.Name}
+}
+
+// quietManagers are the controllers whose writes beside the status change no field that anybody else decides.
+var quietManagers = []string{"kube-controller-manager", "kube-scheduler", "kubelet", "cloud-controller-manager", "clusterrole-aggregation-controller"}
+
+// state of a live object, less what Kubernetes' own controllers wrote: where they take a field from syncer, syncer's own
+// entry says so.
+func state(obj *unstructured.Unstructured) uint64 {
+	return manifest.State(obj, FieldManager, quietManagers)
+}
+
+// recordState is what a person may change of a record: whether its target is left alone.
+func recordState(annotations map[string]string) uint64 {
+	if annotations[annotationReconcile] == disabled {
+		return 1
+	}
+	return 0
+}
+
+func (s stream) isRecord() bool { return s.kind == recordKind.GroupKind() }
+
+// saw takes in the newest state of an object.
+func (w *Watches) saw(s stream, obj any) {
+	meta, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return
+	}
+	set, now := meta.Labels[labelParent], recordState(meta.Annotations)
+	applied := true
+	if !s.isRecord() {
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(meta)
+		if err != nil {
+			return // what came as JSON converts
+		}
+		obj := &unstructured.Unstructured{Object: fields}
+		set, now, applied = meta.Labels[labelMember], state(obj), manifest.OwnedFields(obj, FieldManager) != ""
+	}
+	w.mu.Lock()
+	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, applied)
+	w.mu.Unlock()
+	if t != nil && (differs || !same && !s.isRecord()) {
+		w.notice(Notice{Target: t.target, Status: !differs})
+	}
+}
+
+// take notes the newest state of an object, and says whose it is, whether it differs from what was judged, and whether it
+// is the very version that was known.
+func (w *Watches) take(key manifest.Key, set string, now uint64, version string, applied bool) (t *watched, differs, same bool) {
+	m := w.members[key]
+	if m == nil {
+		t = w.targets[set]
+		if t == nil || !applied {
+			return nil, false, true // another tool's or another syncer's, or a copy that carries the label
+		}
+		m = &member{set: t.set}
+		w.members[key] = m
+	}
+	same = m.version == version
+	m.state, m.version, m.there = now, version, true
+	return w.targets[m.set], m.differs(), same
+}
+
+// lost takes in that an object is gone, or that its label is.
+func (w *Watches) lost(key manifest.Key) {
+	w.mu.Lock()
+	m := w.members[key]
+	if m == nil {
+		w.mu.Unlock()
+		return
+	}
+	m.there, m.state = false, 0
+	t, differs := w.targets[m.set], m.differs()
+	if !m.known {
+		delete(w.members, key)
+	}
+	w.mu.Unlock()
+	if t != nil && differs {
+		w.notice(Notice{Target: t.target})
+	}
+}
