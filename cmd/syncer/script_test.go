@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
 // The scripts below testdata run the real command: those in offline without any server, those in cluster against a real
@@ -57,6 +61,7 @@ func TestCluster(t *testing.T) {
 			"untag":  p.untag,
 			"lose":   p.lose,
 			"await":  await,
+			"finds":  finds,
 			"user":   p.user,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
@@ -190,6 +195,50 @@ environments:
 	}
 	return nil
 }
+
+// finds TARGET TOTAL [KIND OBJECT PATH MANAGER] waits until the record of a target has that many findings, and the one that
+// is named among them. @FILE as the path reads it from a file, such as stdout.
+func finds(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 && len(args) != 6 {
+		ts.Fatalf("usage: finds TARGET TOTAL [KIND OBJECT PATH MANAGER]")
+	}
+	total, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if len(args) == 6 && strings.HasPrefix(args[4], "@") {
+		args[4] = strings.TrimSpace(ts.ReadFile(args[4][1:]))
+	}
+	began := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		record := &v1alpha1.PipelineSync{}
+		ts.Check(ts.Exec("kubectl", "-n", ts.Getenv("NS")+"-syncer", "get", "psync", args[0], "-o", "json"))
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), record))
+		summary := record.Status.Drift
+		if summary == nil {
+			summary = &v1alpha1.DriftSummary{}
+		}
+		var have strings.Builder
+		found := len(args) == 2
+		for _, f := range summary.Findings {
+			fmt.Fprintln(&have, f.Kind, f.Object.Kind+"/"+f.Object.Name, f.Path, cmp.Or(f.Manager, "-"), f.FirstSeen)
+			if len(args) == 6 && f.Kind == args[2] && f.Object.Kind+"/"+f.Object.Name == args[3] && f.Path == args[4] && cmp.Or(f.Manager, "-") == args[5] {
+				found = true
+			}
+		}
+		if found && summary.Total == total {
+			ts.Logf("found within %s", time.Since(began).Round(time.Millisecond))
+			return
+		}
+		if time.Since(began) > findTimeout {
+			ts.Fatalf("after %s there are %d findings, not %d with that one:\n%s", findTimeout, summary.Total, total, have.String())
+		}
+		<-tick.C
+	}
+}
+
+// findTimeout is what a finding may take on a busy machine; BenchmarkNoticing says what it takes.
+const findTimeout = 20 * time.Second
 
 // expand FILE... replaces ${NAME} by the script's variable in files.
 func expand(ts *testscript.TestScript, neg bool, args []string) {

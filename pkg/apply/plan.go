@@ -286,6 +286,11 @@ func (p *planner) noteAdditions(s *step) {
 	}
 	found, quiet := p.plan.request.Rules.additions(s.rendered, live, p.recorded[s.change.ID.Key()], p.salt)
 	s.change.Added, s.quiet = found, append(s.quiet, quiet...)
+	// An apply may change such a field as well, as where the API server derives it from another one. It is one finding.
+	s.change.Fields = slices.DeleteFunc(s.change.Fields, func(f manifest.FieldChange) bool {
+		return s.change.Drifted && (slices.ContainsFunc(found, func(a manifest.Addition) bool { return a.Path == f.Path }) ||
+			slices.ContainsFunc(quiet, func(q Quiet) bool { return q.Path == f.Path }))
+	})
 }
 
 // atRest reports whether nothing is to be done to an object, from what is recorded of it and from its live state, if it

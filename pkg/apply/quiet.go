@@ -71,6 +71,12 @@ var added = []struct {
 		},
 	},
 	{
+		"serviceAccount", "the API server copies serviceAccountName to it",
+		func(_ manifest.ID, path manifest.Path, _ any, _ manifest.Manager) bool {
+			return len(path) > 1 && path[len(path)-1].Name == "serviceAccount" && path[len(path)-2].Name == "spec"
+		},
+	},
+	{
 		"caBundle", "a certificate was injected",
 		func(_ manifest.ID, path manifest.Path, _ any, _ manifest.Manager) bool {
 			return path[len(path)-1].Name == "caBundle"

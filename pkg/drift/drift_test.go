@@ -82,7 +82,7 @@ func TestModified(t *testing.T) {
 		return f
 	}
 	want := []Finding{
-		finding("metadata.labels", nil, map[string]any{"team": "mine"}, true),
+		finding("metadata.labels.team", nil, "mine", true),
 		finding("spec.minReadySeconds", int64(5), nil, false), // removed: nobody is known to have done it
 		finding("spec.paused", false, true, false),            // syncer is never named
 		finding("spec.replicas", int64(2), int64(7), true),
@@ -107,7 +107,7 @@ func TestMessagesSayWhatHappened(t *testing.T) {
 	want := []string{
 		"Missing critical: ConfigMap/data/gone is in git and not in the cluster; `syncer sync --correct` creates it again",
 		"Orphaned warning: ConfigMap/data/old is no longer in git; the next sync deletes it",
-		"Modified warning: kubectl-edit set metadata.labels of Deployment/data/web; git does not have it",
+		"Modified warning: kubectl-edit set metadata.labels.team of Deployment/data/web; git does not have it",
 		"Modified warning: somebody removed spec.minReadySeconds from Deployment/data/web; git sets it",
 		"Modified warning: kubectl-edit changed spec.replicas of Deployment/data/web; commit the change or run `syncer sync --correct`",
 	}

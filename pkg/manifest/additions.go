@@ -72,7 +72,12 @@ func additions(set, own map[string]any, value any, at Path, found func(Path, any
 			// Shared as a whole, or the list around what syncer owns.
 		case isMine:
 			additions(inner, mine, below, next, found)
-		case leaf || inner["."] != nil && !(step.Name != "" && isKeyed(below, step.Name)):
+		case leaf && isKeyed(below, step.Name): // a map that is owned as a whole
+			fields, _ := below.(map[string]any)
+			for _, key := range sortedKeys(fields) {
+				found(next.with(Step{Name: key}), fields[key])
+			}
+		case leaf || inner["."] != nil && !isKeyed(below, step.Name) && !isList(below):
 			found(next, below)
 		default:
 			additions(inner, nil, below, next, found)
@@ -84,9 +89,13 @@ func additions(set, own map[string]any, value any, at Path, found func(Path, any
 var keyedMaps = []string{"labels", "annotations", "data", "binaryData", "stringData", "nodeSelector", "matchLabels", "sparkConf", "hadoopConf", "limits", "requests"}
 
 func isKeyed(value any, name string) bool {
-	_, isMap := value.(map[string]any)
-	_, isList := value.([]any)
-	return isList || isMap && slices.Contains(keyedMaps, name)
+	fields, ok := value.(map[string]any)
+	return ok && len(fields) > 0 && slices.Contains(keyedMaps, name)
+}
+
+func isList(value any) bool {
+	_, ok := value.([]any)
+	return ok
 }
 
 // elementIn finds what an element of managed fields (f:name, k:{keys}, v:value, i:index) stands for.

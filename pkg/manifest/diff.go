@@ -18,7 +18,7 @@ type FieldChange struct {
 }
 
 // Diff lists the fields in which two states of one object differ, sorted by path, leaving out what the API server
-// writes by itself. A field that only one side has is one change, however much stands below it. A list whose items have
+// writes by itself. A field that only one side has is one change, however much stands below it, but for maps whose keys users choose. A list whose items have
 // another order is one as well, with the items' names: the order of init containers and variables means something.
 // What may not be shown is masked on both sides, by a Mask with this salt.
 func Diff(from, to *unstructured.Unstructured, salt []byte) []FieldChange {
@@ -70,15 +70,22 @@ func (d *differ) values(from, to any, at Path) {
 }
 
 func (d *differ) maps(a, b map[string]any, at Path) {
-	both := maps.Clone(a)
+	both := map[string]any{}
+	maps.Copy(both, a)
 	maps.Copy(both, b)
 	for _, key := range sortedKeys(both) {
 		av, inA := a[key]
 		bv, inB := b[key]
 		next := at.with(Step{Name: key})
-		if inA && inB {
+		switch {
+		case inA && inB:
 			d.values(av, bv, next)
-		} else {
+		case isKeyed(av, key) || isKeyed(bv, key):
+			// Each label is a field of its own, the only one as well.
+			aMap, _ := av.(map[string]any)
+			bMap, _ := bv.(map[string]any)
+			d.maps(aMap, bMap, next)
+		default:
 			d.add(next, av, bv)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/drift"
 )
 
 // Status is what runs where.
@@ -98,7 +99,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	}
 	if recorded.Drift != nil {
 		for _, f := range recorded.Drift.Findings {
-			if isImageFinding(f) {
+			if isImageFinding(f) || f.Kind == string(drift.Added) {
 				s.Drifted = true
 				parts = append(parts, f.Message)
 			}
