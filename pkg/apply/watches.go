@@ -32,7 +32,7 @@ type Notice struct {
 // namespaces where that is all that syncer may see. Nothing is asked while nothing changes. They resume by themselves
 // and then tell what happened in between.
 //
-// For each object they keep a hash of what was last judged of it, and of what it is now: about 500 bytes
+// For each object they keep a hash of what was last judged of it, and of what it is now: about 300 bytes
 // (BenchmarkWatchedObject).
 type Watches struct {
 	ctx    context.Context // of the watches: they begin whenever a target is first judged

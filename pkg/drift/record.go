@@ -61,6 +61,31 @@ func Summary(findings, corrected []Finding, before *v1alpha1.DriftSummary, now t
 	return summary
 }
 
+// News says what a check found that the one before did not, and what was put right since, a sentence each.
+func News(before, after *v1alpha1.DriftSummary) (found, corrected []string) {
+	if before == nil {
+		before = &v1alpha1.DriftSummary{}
+	}
+	if after == nil {
+		return nil, nil
+	}
+	for _, f := range after.Findings {
+		known := slices.ContainsFunc(before.Findings, func(old v1alpha1.Finding) bool { return same(f, old) })
+		if f.Kind != string(Held) && !known {
+			found = append(found, f.Message)
+		}
+	}
+	for _, past := range after.Past {
+		known := slices.ContainsFunc(before.Past, func(old v1alpha1.PastFinding) bool {
+			return same(past.Finding, old.Finding) && past.EndedAt.Equal(&old.EndedAt)
+		})
+		if past.Ending == string(Corrected) && !known {
+			corrected = append(corrected, past.Message)
+		}
+	}
+	return found, corrected
+}
+
 func same(a, b v1alpha1.Finding) bool {
 	return a.Kind == b.Kind && a.Object == b.Object && a.Path == b.Path
 }

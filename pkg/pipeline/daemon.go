@@ -86,6 +86,10 @@ func (d *daemon) planned(a *agenda) {
 	for target := range d.desks {
 		if a.find(target) == nil {
 			delete(d.desks, target)
+			d.drifts.set(target, nil)
+			for _, watches := range d.watches {
+				watches.Forget(target)
+			}
 		}
 	}
 }

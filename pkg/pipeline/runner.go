@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
@@ -70,6 +72,7 @@ type Runner struct {
 	checks  *checks // nil in a command that runs once
 	retries retries
 	turns   turns
+	drifts  *driftMetrics
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -148,6 +151,7 @@ func Open(file string, options Options) (*Runner, error) {
 	if r.now == nil {
 		r.now = time.Now
 	}
+	r.drifts = newDriftMetrics(r.now)
 	return r, nil
 }
 
@@ -174,6 +178,9 @@ func driftRules(config *v1alpha1.Config) (severities []drift.SeverityRule, exemp
 	}
 	return severities, exemptions, nil
 }
+
+// Metrics tells how the targets are, for Prometheus.
+func (r *Runner) Metrics() prometheus.Collector { return r.drifts }
 
 // Close gives the repository's cache back to other processes.
 func (r *Runner) Close() error { return r.source.Close() }

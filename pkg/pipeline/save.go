@@ -66,6 +66,9 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		before = w.record.Status
 	}
 	status := c.status(w, before, o)
+	if o.err == nil && o.wait == nil {
+		c.measureDrift(w, o, before.Drift, status.Drift)
+	}
 	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
@@ -77,7 +80,45 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		version = w.record.ResourceVersion
 	}
 	_, err := w.cluster.SaveStatus(ctx, w.target, status, version)
+	if err == nil {
+		c.tellDrift(ctx, w, before.Drift, status.Drift)
+	}
 	return err
+}
+
+// measureDrift tells the metrics what drifted, and whether the watches had missed any of it.
+func (c *carrier) measureDrift(w *work, o outcome, before, after *v1alpha1.DriftSummary) {
+	findings := slices.Clone(o.drift)
+	if c.options.full && c.checks != nil {
+		drift.Recall(findings, before)
+		for _, f := range findings {
+			if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
+				c.drifts.missed.Inc()
+				c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
+			}
+		}
+	}
+	drift.Recall(findings, after)
+	c.drifts.set(w.target, findings)
+}
+
+// tellDrift writes events about what drifted since the last check, and about what was put right.
+func (c *carrier) tellDrift(ctx context.Context, w *work, before, after *v1alpha1.DriftSummary) {
+	found, corrected := drift.News(before, after)
+	if w.record == nil || len(found)+len(corrected) == 0 {
+		return
+	}
+	for _, event := range []apply.Event{
+		{Warning: true, Reason: "Drifted", Action: "Compare", Note: shorten(found)},
+		{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + shorten(corrected)},
+	} {
+		if event.Warning && len(found) == 0 || !event.Warning && len(corrected) == 0 {
+			continue
+		}
+		if err := w.cluster.Tell(ctx, w.record, event); err != nil {
+			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		}
+	}
 }
 
 // noteDrift writes findings into a record before they are put right.
@@ -94,6 +135,7 @@ func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Findi
 	if err != nil {
 		return err
 	}
+	c.tellDrift(ctx, w, w.record.Status.Drift, status.Drift)
 	w.record.Status, w.record.ResourceVersion = status, written.Version
 	return nil
 }

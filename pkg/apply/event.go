@@ -1,0 +1,59 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Event is what happened to a target, for whoever looks at its record with `kubectl describe`.
+type Event struct {
+	Warning bool
+	Reason  string // one word
+	Action  string // what syncer did
+	Note    string // a sentence; a long one is cut
+}
+
+// longestNote is the API server's limit in bytes (events.k8s.io/v1).
+const longestNote = 1024
+
+// Tell writes an event about a record.
+func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event Event) error {
+	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "events.k8s.io/v1", Kind: "Event", Namespace: c.namespace})
+	if err != nil {
+		return fmt.Errorf("writing an event about the record %s: %w", record.Name, err)
+	}
+	kind := "Normal"
+	if event.Warning {
+		kind = "Warning"
+	}
+	note := event.Note
+	if len(note) > longestNote {
+		note = strings.ToValidUTF8(note[:longestNote-3], "") + "..."
+	}
+	obj := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "events.k8s.io/v1", "kind": "Event",
+		"metadata": map[string]any{"generateName": record.Name + ".", "namespace": c.namespace},
+		"type":     kind, "reason": event.Reason, "action": event.Action, "note": note,
+		"eventTime":           time.Now().UTC().Format(metav1.RFC3339Micro),
+		"reportingController": v1alpha1.Group + "/" + FieldManager, "reportingInstance": FieldManager,
+		"regarding": map[string]any{
+			"apiVersion": recordKind.GroupVersion().String(), "kind": recordKind.Kind,
+			"namespace": record.Namespace, "name": record.Name, "uid": string(record.UID), "resourceVersion": record.ResourceVersion,
+		},
+	}}
+	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	})
+	if err != nil {
+		return fmt.Errorf("writing an event about the record %s: %w", record.Name, rights(err))
+	}
+	return nil
+}
