@@ -2,22 +2,37 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
+// markdownLimit is what a comment on GitHub takes, less some room for whoever puts a line above the report.
+const markdownLimit = 65_000
+
 func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
 	var selection pipeline.Selection
-	var output string
+	var output, failOn string
+	var since time.Duration
+	var limit int
+	var explain bool
 	cmd := &cobra.Command{
 		Use:   "drift [PIPELINE...]",
 		Short: "Show how the cluster differs from the commit last applied",
 		Long: `drift compares every object with the commit last applied, from server-side dry
-runs, and names the field manager that made each difference. It writes nothing.
-What a newer commit would change is a rollout and not drift; see syncer diff.
+runs, and names the field manager that made each difference: a client, such as
+kubectl-edit, and not a person. It writes nothing. What a newer commit would
+change is a rollout and not drift; see syncer diff.
+
+Fields that somebody added are found as well. What controllers decide by design
+is left out; --explain counts it by rule.
 
 Changes that wait are listed and are no difference: git is ahead of the cluster
 on purpose there.
@@ -25,23 +40,54 @@ on purpose there.
 Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
+			at := drift.Severity(failOn)
+			if at != drift.Info && at != drift.Warning && at != drift.Critical {
+				return fmt.Errorf("--fail-on %s: the severities are info, warning and critical", failOn)
+			}
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
 				report, err := r.Drift(cmd.Context(), selection)
 				if report.GeneratedAt.IsZero() {
 					return err
 				}
-				*differs = report.Differs()
-				if output == "json" {
-					return errors.Join(err, printJSON(cmd.OutOrStdout(), report))
+				*differs = report.Fails(at)
+				if since > 0 {
+					report = report.Within(since)
+				} else if output == "text" {
+					report.Past = nil // asked for by --since
 				}
-				if err != nil && len(report.Findings) == 0 {
+				if err != nil && len(report.Findings) == 0 && output == "text" {
 					return err // to print that there is no drift would be a guess
 				}
-				return errors.Join(err, drift.Text(cmd.OutOrStdout(), report))
+				return errors.Join(err, printReport(cmd.OutOrStdout(), report, output, limit, explain))
 			})
 		},
 	}
 	environmentFlag(cmd, &selection.Environments)
-	outputFlag(cmd, &output)
+	outputFlag(cmd, &output, "yaml", "markdown", "junit", "sarif")
+	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
+	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on: info, warning or critical")
+	cmd.Flags().IntVar(&limit, "limit", markdownLimit, "the most bytes that -o markdown prints; 0 is no limit")
+	cmd.Flags().BoolVar(&explain, "explain", false, "count what was left out because somebody decides it by design")
 	return cmd
+}
+
+func printReport(w io.Writer, report drift.Report, output string, limit int, explain bool) error {
+	switch output {
+	case "json":
+		return printJSON(w, report)
+	case "yaml":
+		return drift.YAML(w, report)
+	case "markdown":
+		return drift.Markdown(w, report, limit)
+	case "junit":
+		return drift.JUnit(w, report)
+	case "sarif":
+		return drift.SARIF(w, report)
+	}
+	style := drift.Style{Explain: explain}
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		style.Color = os.Getenv("NO_COLOR") == "" // no-color.org
+		style.Width, _, _ = term.GetSize(int(file.Fd()))
+	}
+	return drift.Text(w, report, style)
 }

@@ -149,7 +149,7 @@ func fullFinding() drift.Finding {
 	return drift.Finding{
 		Pipeline: "ingest", Environment: "prod", Kind: drift.Modified, Severity: drift.Warning, Object: anID,
 		Path: "spec.replicas", Desired: 1, Live: map[string]any{"any": "value"},
-		Manager: "kubectl-edit", Operation: "Update", Subresource: "scale", Time: &aTime,
+		User: "alice", FirstSeen: &aTime, AgeSeconds: 60, Manager: "kubectl-edit", Operation: "Update", Subresource: "scale", Time: &aTime,
 		File: "pipelines/ingest/base/cronjob.yaml", Line: 3, Message: "kubectl-edit changed it",
 	}
 }
@@ -161,8 +161,15 @@ func fullReport() drift.Report {
 		Findings:    []drift.Finding{fullFinding()},
 		Skew: []drift.Skew{{
 			Pipeline: "ingest", Environments: []string{"staging", "prod"}, Object: anID, Path: "spec.schedule",
-			Values: map[string]any{"staging": "0 3 * * *", "prod": 4}, Declared: true,
+			Values: map[string]any{"staging": "0 3 * * *", "prod": 4}, Declared: true, Expected: true, Message: "m",
 		}},
+		Targets: []drift.Target{{
+			Pipeline: "ingest", Environment: "prod", State: drift.Ready, Message: "m", Error: "e", Commit: aCommit, Author: "Ada", Subject: "s",
+			DeployedAt: &aTime, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Deployments: []drift.Deployment{{Number: 2, Commit: aCommit, Author: "Ada", Subject: "s", Time: aTime, Outcome: "Applied", RollbackOf: 1}},
+		}},
+		Past:  []drift.Past{{Finding: fullFinding(), EndedAt: aTime, Ending: drift.Corrected}},
+		Quiet: []drift.Quiet{{Rule: "HorizontalPodAutoscaler", Reason: "r", Count: 1}},
 	}
 }
 
@@ -206,6 +213,7 @@ func oneTarget(result pipeline.Result, changes ...pipeline.ChangeResult) pipelin
 func oneFinding(kind drift.Kind) drift.Report {
 	return drift.Report{
 		GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Skew: []drift.Skew{},
+		Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 		Findings: []drift.Finding{{Pipeline: "a", Environment: "b", Kind: kind, Severity: drift.Critical, Object: anID, Message: "m"}},
 	}
 }
@@ -233,6 +241,7 @@ func TestSchemas(t *testing.T) {
 		{schema: "diff", name: "every field", value: fullPass(someFields), full: true},
 		{schema: "drift", name: "no findings", value: drift.Report{
 			GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}, Findings: []drift.Finding{}, Skew: []drift.Skew{},
+			Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 		}},
 		{schema: "drift", name: "a finding without an author", value: oneFinding(drift.Missing)},
 		{schema: "drift", name: "an application that was not run again", value: oneFinding(drift.NotRerun)},

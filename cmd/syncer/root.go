@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,13 +74,14 @@ func (f *sharedFlags) with(options pipeline.Options, work func(*pipeline.Runner)
 }
 
 // outputFlag adds -o and checks it before the command's work.
-func outputFlag(cmd *cobra.Command, output *string) {
-	formats := []string{"text", "json"}
-	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+func outputFlag(cmd *cobra.Command, output *string, more ...string) {
+	formats := append([]string{"text", "json"}, more...)
+	all := strings.Join(formats[:len(formats)-1], ", ") + " or " + formats[len(formats)-1]
+	cmd.Flags().StringVarP(output, "output", "o", "text", all)
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(formats, *output) {
-			return fmt.Errorf("-o %s: the formats are text and json", *output)
+			return fmt.Errorf("-o %s: the formats are %s", *output, strings.Replace(all, " or ", " and ", 1))
 		}
 		return inner(cmd, args)
 	}

@@ -52,9 +52,20 @@ type Report struct {
 	Quiet []Quiet `json:"quiet"`
 }
 
-// Differs reports whether anything is not as the commits last applied say. A change that waits is.
-func (r Report) Differs() bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held })
+// Fails reports whether anything is at least as bad as a severity: a finding that is not only waiting, or a difference
+// between environments that git does not declare, which counts as a warning.
+func (r Report) Fails(at Severity) bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != Held && f.Severity.AtLeast(at) }) ||
+		Warning.AtLeast(at) && slices.ContainsFunc(r.Skew, func(s Skew) bool { return !s.Declared && !s.Expected })
+}
+
+// Within leaves out what is older than a time: findings that came to be before it, and past ones that ended before it.
+// A finding of unknown age stays.
+func (r Report) Within(age time.Duration) Report {
+	from := r.GeneratedAt.Add(-age)
+	r.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Since() != nil && f.Since().Before(from) })
+	r.Past = slices.DeleteFunc(slices.Clone(r.Past), func(p Past) bool { return p.EndedAt.Before(from) })
+	return r
 }
 
 // Finish sorts a report and fills in ages.

@@ -13,77 +13,256 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Text prints a report for a person: findings by target and object, each with git's value, the live one, and who made
-// the difference.
-func Text(w io.Writer, report Report) error {
-	var out strings.Builder
-	var target string
-	var object manifest.ID
-	for _, f := range report.Findings {
-		if t := f.Pipeline + "@" + f.Environment; t != target {
-			target, object = t, manifest.ID{}
-			fmt.Fprintf(&out, "%s\n", target)
-		}
-		if f.Object != object {
-			object = f.Object
-			fmt.Fprintf(&out, "  %s\n", object)
-		}
-		f.text(&out, report.GeneratedAt)
+// Style says how a report is printed for people.
+type Style struct {
+	Width   int  // columns to wrap at; 0: not at all, as for a file
+	Color   bool // ANSI colours; they repeat what a word says
+	Explain bool // name the rules that kept differences out
+}
+
+// Text prints a report for people: findings grouped by target and object, what was there before, and how environments
+// differ. Control characters in a cluster's values do not reach the terminal.
+func Text(w io.Writer, report Report, style Style) error {
+	p := printer{style: style, now: report.GeneratedAt}
+	p.findings(report.Findings)
+	p.past(report.Past)
+	p.skew(report.Skew)
+	if style.Explain {
+		p.quiet(report.Quiet)
 	}
-	if len(report.Findings) == 0 {
-		fmt.Fprintln(&out, "no drift: the cluster is as the commits last applied say")
-	}
-	_, err := io.WriteString(w, out.String())
+	p.total(report)
+	_, err := io.WriteString(w, p.out.String())
 	return err
 }
 
-func (f Finding) text(out *strings.Builder, now time.Time) {
+type printer struct {
+	style Style
+	now   time.Time
+	out   strings.Builder
+}
+
+const (
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	blue   = "\x1b[34m"
+	bold   = "\x1b[1m"
+	faint  = "\x1b[2m"
+	plain  = "\x1b[0m"
+)
+
+func (p *printer) colored(color, text string) string {
+	if !p.style.Color {
+		return text
+	}
+	return color + text + plain
+}
+
+func (p *printer) severity(s Severity, width int) string {
+	color := map[Severity]string{Critical: red, Warning: yellow, Info: blue}[s]
+	return p.colored(color, fmt.Sprintf("%-*s", width, s))
+}
+
+// line prints a text behind a prefix. What does not fit goes on below the text's beginning. column is where that is.
+func (p *printer) line(prefix string, column int, text string) {
+	fits := p.style.Width - column
+	if p.style.Width == 0 || fits < 20 {
+		fits = len(text)
+	}
+	for first := true; first || text != ""; first = false {
+		part := text
+		if runes := []rune(text); len(runes) > fits {
+			cut := fits
+			if space := strings.LastIndex(string(runes[:fits+1]), " "); space > 0 {
+				cut = len([]rune(string(runes[:fits+1])[:space]))
+			}
+			part = string(runes[:cut])
+		}
+		text = strings.TrimPrefix(text[len(part):], " ")
+		if !first {
+			prefix = strings.Repeat(" ", column)
+		}
+		p.out.WriteString(strings.TrimRight(prefix+part, " ") + "\n")
+	}
+}
+
+func (p *printer) findings(findings []Finding) {
+	var target string
+	var object manifest.ID
+	for _, f := range findings {
+		if t := f.Pipeline + "@" + f.Environment; t != target {
+			target, object = t, manifest.ID{}
+			p.line("", 0, p.colored(bold, target))
+		}
+		if f.Object != object {
+			object = f.Object
+			p.line("  ", 2, object.String())
+		}
+		p.finding(f)
+	}
+}
+
+// The columns of a finding: where its severity stands, its subject, its labels and its values.
+const (
+	atSubject = 14
+	atLabel   = 14
+	atValue   = 20
+)
+
+func (p *printer) finding(f Finding) {
+	subject := f.Path
 	switch f.Kind {
+	case Modified:
 	case Missing:
-		fmt.Fprintf(out, "    %-8s  %s  not in the cluster\n", f.Severity, f.Kind)
-		return
+		subject = "Missing  not in the cluster"
 	case Orphaned:
-		fmt.Fprintf(out, "    %-8s  %s  no longer in git\n", f.Severity, f.Kind)
-		return
+		subject = "Orphaned  no longer in git"
+	case NotRerun, Held:
+		subject = fmt.Sprintf("%s  %s", f.Kind, f.Message)
+	default:
+		subject = fmt.Sprintf("%s  %s", f.Kind, f.Path)
 	}
-	if f.Kind == NotRerun || f.Kind == Held {
-		fmt.Fprintf(out, "    %-8s  %s  %s\n", f.Severity, f.Kind, f.Message)
-		return
+	p.line("    "+p.severity(f.Severity, 8)+"  ", atSubject, subject)
+	switch f.Kind {
+	case Modified, Added:
+		p.field("git", orNothing(f.Desired))
+		p.field("live", orNothing(f.Live))
+	case TagMoved:
+		p.field("runs", orNothing(f.Desired))
+		p.field("tag", orNothing(f.Live))
+	case ImageMissing:
+		p.field("runs", orNothing(f.Desired))
 	}
-	if f.Kind == TagMoved || f.Kind == ImageMissing {
-		f.imageText(out, now)
-		return
+	if f.Manager != "" || f.User != "" {
+		p.field("by", f.author(p.now))
+	} else if since := f.Since(); since != nil && f.Kind != Held {
+		p.field("seen", age(p.now, *since))
 	}
-	fmt.Fprintf(out, "    %-8s  %s\n", f.Severity, f.Path)
-	fmt.Fprintf(out, "              git   %s\n", orNothing(f.Desired))
-	fmt.Fprintf(out, "              live  %s\n", orNothing(f.Live))
-	if f.Manager != "" {
-		fmt.Fprintf(out, "              by    %s\n", f.author(now))
-	}
-}
-
-// imageText prints what a registry says of a deployed image.
-func (f Finding) imageText(out *strings.Builder, now time.Time) {
-	fmt.Fprintf(out, "    %-8s  %s  %s\n", f.Severity, f.Kind, f.Path)
-	fmt.Fprintf(out, "              runs     %s\n", orNothing(f.Desired))
-	if f.Kind == TagMoved {
-		fmt.Fprintf(out, "              tag now  %s\n", orNothing(f.Live))
-	}
-	if f.Time != nil {
-		fmt.Fprintf(out, "              seen     %s ago\n", duration.HumanDuration(max(0, now.Sub(*f.Time))))
+	if f.File != "" {
+		p.field("at", fmt.Sprintf("%s:%d", f.File, f.Line))
 	}
 }
 
-// author names the client that wrote the field: a program, and not the person who ran it.
+func (p *printer) field(label, value string) {
+	p.line(strings.Repeat(" ", atLabel)+p.colored(faint, fmt.Sprintf("%-4s", label))+"  ", atValue, value)
+}
+
+// past prints the findings that are no more.
+func (p *printer) past(past []Past) {
+	if len(past) == 0 {
+		return
+	}
+	p.line("", 0, p.colored(bold, "no longer there"))
+	for _, f := range past {
+		what := f.Path
+		if what == "" {
+			what = string(f.Kind)
+		}
+		text := fmt.Sprintf("%s@%s  %s  %s", f.Pipeline, f.Environment, f.Object, what)
+		p.line("  "+fmt.Sprintf("%-9s", strings.ToLower(string(f.Ending)))+"  ", 13, text)
+		if f.Manager != "" || f.User != "" {
+			p.field("by", f.author(p.now))
+		}
+		p.field("end", age(p.now, f.EndedAt))
+	}
+}
+
+// skew prints how environments differ: first what nobody declared, and of the expected differences their number.
+func (p *printer) skew(skew []Skew) {
+	for _, declared := range []bool{false, true} {
+		var pipeline string
+		expected := 0
+		for _, s := range skew {
+			if s.Declared != declared {
+				continue
+			}
+			if s.Expected {
+				expected++
+				continue
+			}
+			if pipeline == "" {
+				title := "environments differ, and git does not say so"
+				if declared {
+					title = "environments differ as their overlays say"
+				}
+				p.line("", 0, p.colored(bold, title))
+			}
+			if s.Pipeline != pipeline {
+				pipeline = s.Pipeline
+				p.line("  ", 2, pipeline)
+			}
+			at := s.Path
+			if at == "" {
+				at = "(the whole object)"
+			}
+			p.line("    ", 6, fmt.Sprintf("%s  %s", s.Object, at))
+			for _, environment := range s.Environments {
+				p.line(strings.Repeat(" ", 14)+p.colored(faint, fmt.Sprintf("%-8s", environment))+"  ", 24, orNothing(s.Values[environment]))
+			}
+		}
+		if expected > 0 {
+			p.line("", 0, fmt.Sprintf("%s between environments", counted(expected, "expected difference")))
+		}
+	}
+}
+
+// quiet names the rules that kept differences out.
+func (p *printer) quiet(quiet []Quiet) {
+	p.line("", 0, p.colored(bold, "left out, because somebody decides it by design"))
+	if len(quiet) == 0 {
+		p.line("  ", 2, "nothing")
+	}
+	for _, q := range quiet {
+		p.line(fmt.Sprintf("  %4d  ", q.Count), 8, fmt.Sprintf("%s: %s", q.Rule, q.Reason))
+	}
+}
+
+// total says in one line what the report comes to.
+func (p *printer) total(report Report) {
+	targets, counts := map[string]bool{}, map[Severity]int{}
+	for _, f := range report.Findings {
+		targets[f.Pipeline+"@"+f.Environment] = true
+		counts[f.Severity]++
+	}
+	if len(report.Findings) == 0 {
+		p.line("", 0, "no drift: the cluster is as the commits last applied say")
+		return
+	}
+	var parts []string
+	for _, severity := range []Severity{Critical, Warning, Info} {
+		if n := counts[severity]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	p.line("", 0, fmt.Sprintf("%s in %s: %s", counted(len(report.Findings), "finding"), counted(len(targets), "target"), strings.Join(parts, ", ")))
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// author names the client that made a difference and, where the audit log tells, who used it.
 func (f Finding) author(now time.Time) string {
 	who := fmt.Sprintf("%s (%s)", f.Manager, f.Operation)
+	if f.Manager == "" {
+		who = "an unknown client"
+	}
 	if f.Subresource != "" {
 		who += " through " + f.Subresource
 	}
-	if f.Time != nil {
-		who += ", " + duration.HumanDuration(max(0, now.Sub(*f.Time))) + " ago"
+	if f.User != "" {
+		who += " of " + shown(f.User)
+	}
+	if since := f.Since(); since != nil {
+		who += ", " + age(now, *since)
 	}
 	return who
+}
+
+func age(now, at time.Time) string {
+	return duration.HumanDuration(max(0, now.Sub(at))) + " ago"
 }
 
 func orNothing(value any) string {
@@ -93,21 +272,33 @@ func orNothing(value any) string {
 	return Value(value)
 }
 
-// longestValue keeps a report readable when a whole list or a file in a ConfigMap differs; -o json has all of it.
+// longestValue is how many characters of a value a report shows; the whole is in the JSON.
 const longestValue = 200
 
-// Value prints a field's value on one line.
+// Value is a value of a field in one line: text as it is, everything else, and text with control characters, as JSON. A
+// long one is cut.
 func Value(value any) string {
-	text, ok := value.(string)
-	if !ok || strings.ContainsFunc(text, unicode.IsControl) || text == "" {
-		doc, err := json.Marshal(value)
-		if err != nil {
-			return fmt.Sprint(value)
-		}
-		text = string(doc)
-	}
+	text := shown(value)
 	if runes := []rune(text); len(runes) > longestValue {
 		return string(runes[:longestValue]) + "..."
 	}
 	return text
+}
+
+func shown(value any) string {
+	text, ok := value.(string)
+	if ok && text != "" && !strings.ContainsFunc(text, unsafe) {
+		return text
+	}
+	doc, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(doc)
+}
+
+// unsafe reports whether a character does something other than to stand there: controls, and the marks that turn the
+// direction of the text around it (Unicode Technical Report 36).
+func unsafe(r rune) bool {
+	return unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
