@@ -18,7 +18,7 @@ import (
 const markdownLimit = 65_000
 
 func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
-	var selection pipeline.Selection
+	var options pipeline.DriftOptions
 	var output, failOn string
 	var since time.Duration
 	var limit int
@@ -34,18 +34,24 @@ change is a rollout and not drift; see syncer diff.
 Fields that somebody added are found as well. What controllers decide by design
 is left out; --explain counts it by rule.
 
+--compare lists the fields in which two environments differ: those that their
+overlays declare, and those that only a cluster has. -o markdown compares each
+environment with the one before it in the configuration. Only a difference that
+git does not declare counts for the exit status.
+
 Changes that wait are listed and are no difference: git is ahead of the cluster
 on purpose there.
 
 Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			selection.Pipelines = args
+			options.Pipelines = args
+			options.CompareAll = output == "markdown" || output == "html"
 			at := drift.Severity(failOn)
 			if at != drift.Info && at != drift.Warning && at != drift.Critical {
 				return fmt.Errorf("--fail-on %s: the severities are info, warning and critical", failOn)
 			}
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				report, err := r.Drift(cmd.Context(), selection)
+				report, err := r.Drift(cmd.Context(), options)
 				if report.GeneratedAt.IsZero() {
 					return err
 				}
@@ -62,9 +68,10 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 			})
 		},
 	}
-	environmentFlag(cmd, &selection.Environments)
+	environmentFlag(cmd, &options.Environments)
 	outputFlag(cmd, &output, "yaml", "markdown", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
+	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other, as in staging,prod")
 	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on: info, warning or critical")
 	cmd.Flags().IntVar(&limit, "limit", markdownLimit, "the most bytes that -o markdown prints; 0 is no limit")
 	cmd.Flags().BoolVar(&explain, "explain", false, "count what was left out because somebody decides it by design")

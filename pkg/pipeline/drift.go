@@ -15,10 +15,22 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// Drift compares every object of the selected targets with the commit last applied there, by server-side dry runs. It
-// writes nothing. The report is good as far as it goes; the error names the targets that could not be compared.
-func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, error) {
-	if _, err := r.environments(selection.Environments); err != nil {
+// DriftOptions say what a report holds.
+type DriftOptions struct {
+	Selection
+	// Compare names two environments that are compared with each other.
+	Compare []string
+	// CompareAll compares each environment with the one before it in the configuration.
+	CompareAll bool
+}
+
+// Drift compares every object of the selected targets with the commit last applied there, by server-side dry runs, and
+// environments with each other. It writes nothing. The report is good as far as it goes; the error names the targets
+// that could not be compared.
+func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report, error) {
+	selection := options.Selection
+	couples, err := r.couples(&selection, options)
+	if err != nil {
 		return drift.Report{}, err // before the network is asked
 	}
 	snap, err := r.source.Fetch(ctx)
@@ -41,17 +53,22 @@ func (r *Runner) Drift(ctx context.Context, selection Selection) (drift.Report, 
 		return c.drift(ctx, w, result)
 	}
 	var quiet []apply.Quiet
+	sides := map[apply.Target]drift.Side{}
 	for i, result := range c.each(works, compare) {
 		w := works[i]
 		report.Findings = append(report.Findings, result.Drift...)
 		report.Past = append(report.Past, drift.PastOf(w.target.Pipeline, w.target.Environment, w.record.Status.Drift)...)
 		report.Targets = append(report.Targets, c.reported(w, result))
 		quiet = append(quiet, result.quiet...)
+		if result.set != nil {
+			sides[w.target] = drift.Side{Environment: w.environment.Name, Rendered: result.set, Findings: result.Drift}
+		}
 		if result.Error != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", result.Target(), result.Error))
 		}
 	}
 	report.Quiet = append(report.Quiet, counted(quiet)...)
+	report.Skew = append(report.Skew, r.compare(works, couples, sides)...)
 	report.Finish()
 	return report, errors.Join(errs...)
 }
@@ -123,7 +140,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	}
 	result.Drift = append(result.Drift, c.rated(images)...)
 	drift.Recall(result.Drift, w.record.Status.Drift)
-	result.quiet = plan.Quiet()
+	result.quiet, result.set = plan.Quiet(), set
 	return nil
 }
 

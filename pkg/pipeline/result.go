@@ -45,8 +45,9 @@ type TargetResult struct {
 	// corrects are the changes by which this pass puts drift right.
 	corrects []manifest.Change
 	quiet    []apply.Quiet
-	behind   int  // newer commits that change the target; -1: not known
-	skipped  bool // it failed before and is not due yet
+	set      manifest.Set // what git says, of a comparison
+	behind   int          // newer commits that change the target; -1: not known
+	skipped  bool         // it failed before and is not due yet
 	// until is what a held target waits for.
 	until *alarm
 	// Owner is who pipeline.yaml says to call.

@@ -68,6 +68,7 @@ type Runner struct {
 
 	severities []drift.SeverityRule
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
+	expected   []drift.ExpectedRule      // differences between environments
 
 	checks  *checks // nil in a command that runs once
 	retries retries
@@ -136,8 +137,12 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	expected, err := expectedRules(config.Compare.Ignore)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	r := &Runner{
-		severities: severities, exemptions: exemptions,
+		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, registry: registry, judge: judge,
 		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{},

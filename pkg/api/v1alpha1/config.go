@@ -25,6 +25,13 @@ type Config struct {
 	Kinds []Kind `yaml:"kinds"`
 	// Severity rates findings; the first rule that matches one decides.
 	Severity []SeverityRule `yaml:"severity"`
+	Compare  Compare        `yaml:"compare"`
+}
+
+// Compare says how environments are compared with each other.
+type Compare struct {
+	// Ignore names fields in which environments are expected to differ.
+	Ignore []FieldRule `yaml:"ignore"`
 }
 
 // SeverityRule gives the findings of some kinds and fields a severity. Empty parts match everything.
@@ -395,6 +402,11 @@ func (c *Config) validate(p *problems) {
 		}
 		if kind.Running+kind.Healthy+kind.Failed == "" {
 			p.add(at, "it says nothing; give running, healthy or failed")
+		}
+	}
+	for i, rule := range c.Compare.Ignore {
+		if len(rule.Paths) == 0 {
+			p.add(fmt.Sprintf("compare.ignore[%d].paths", i), "it is required, such as [spec.executor.instances]")
 		}
 	}
 	for i, rule := range c.Severity {
