@@ -6,6 +6,7 @@ set -euo pipefail
 missing=()
 [[ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ]] || missing+=(git)
 command -v sshd >/dev/null || [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core) # for pages
 command -v cc >/dev/null || missing+=(gcc libc6-dev) # the race detector links with it
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 

@@ -35,8 +35,8 @@ Fields that somebody added are found as well. What controllers decide by design
 is left out; --explain counts it by rule.
 
 --compare lists the fields in which two environments differ: those that their
-overlays declare, and those that only a cluster has. -o markdown compares each
-environment with the one before it in the configuration. Only a difference that
+overlays declare, and those that only a cluster has. -o markdown and -o html
+compare each environment with the one before it in the configuration. Only a difference that
 git does not declare counts for the exit status.
 
 Changes that wait are listed and are no difference: git is ahead of the cluster
@@ -69,7 +69,7 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 		},
 	}
 	environmentFlag(cmd, &options.Environments)
-	outputFlag(cmd, &output, "yaml", "markdown", "junit", "sarif")
+	outputFlag(cmd, &output, "yaml", "markdown", "html", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
 	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other, as in staging,prod")
 	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on: info, warning or critical")
@@ -86,6 +86,8 @@ func printReport(w io.Writer, report drift.Report, output string, limit int, exp
 		return drift.YAML(w, report)
 	case "markdown":
 		return drift.Markdown(w, report, limit)
+	case "html":
+		return drift.HTML(w, report)
 	case "junit":
 		return drift.JUnit(w, report)
 	case "sarif":

@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"context"
+	_ "embed" // the script of checks
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+//go:embed accessibility.js
+var accessibility string
+
+// Browser is a headless Chromium of its own, with a fresh profile.
+type Browser struct {
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+// View is how a page is looked at.
+type View struct {
+	Width, Height int64
+	Dark          bool
+	NoScript      bool
+}
+
+// Seen is what a browser says of a page.
+type Seen struct {
+	Requests   []string // URLs that the page asked for, itself aside
+	Complaints []string // of the console, exceptions and refused content included
+	Barriers   []string // what keeps people from using it, by rules in the manner of WCAG checkers
+	TooWide    bool     // it scrolls sideways
+	Text       string
+	Screenshot []byte // PNG of the whole page
+}
+
+// StartBrowser starts Debian's chromium. dir is its home.
+func StartBrowser(ctx context.Context, dir string) (*Browser, error) {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return nil, fmt.Errorf("starting a browser: %w; `make debian` installs it", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Env("HOME="+dir))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium refuses to sandbox for root
+	}
+	allocator, cancelAllocator := chromedp.NewExecAllocator(context.WithoutCancel(ctx), options...) // it ends by Stop
+	browser, cancelBrowser := chromedp.NewContext(allocator)
+	b := &Browser{ctx: browser, stop: func() { cancelBrowser(); cancelAllocator() }}
+	if err := chromedp.Do(browser); err != nil {
+		b.stop()
+		return nil, fmt.Errorf("starting a browser: %w", err)
+	}
+	return b, nil
+}
+
+// Stop ends the browser and waits for that.
+func (b *Browser) Stop() error {
+	defer b.stop()
+	return chromedp.Cancel(b.ctx)
+}
+
+// Look opens a page in a tab of its own.
+func (b *Browser) Look(address string, view View) (Seen, error) {
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	defer cancel()
+	if err := chromedp.Do(ctx); err != nil { // opens the tab
+		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
+	}
+	ctx, expire := context.WithTimeout(ctx, time.Minute)
+	defer expire()
+	var seen Seen
+	var mu sync.Mutex
+	err := chromedp.Listen(ctx, func(event any) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen.note(address, event)
+	})
+	if err != nil {
+		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
+	}
+	scheme := "light"
+	if view.Dark {
+		scheme = "dark"
+	}
+	script := func(disabled bool) chromedp.Action[chromedp.Void] {
+		return command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: disabled})
+	}
+	var barriers string
+	err = chromedp.Do(ctx,
+		command(network.Enable, network.EnableParams{}), command(log.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
+		chromedp.EmulateViewport(view.Width, view.Height),
+		command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}),
+		script(view.NoScript), chromedp.Navigate(address), script(false),
+		into(&seen.TooWide, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`)),
+		into(&seen.Text, chromedp.Evaluate[string](`document.body.innerText`)),
+		into(&barriers, chromedp.Evaluate[string](accessibility)),
+		into(&seen.Screenshot, chromedp.FullScreenshot(100)),
+	)
+	if err != nil {
+		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if err := json.Unmarshal([]byte(barriers), &seen.Barriers); err != nil {
+		return Seen{}, fmt.Errorf("checking %s: %w", address, err)
+	}
+	return seen, nil
+}
+
+// note takes in what the browser says while it shows a page.
+func (s *Seen) note(address string, event any) {
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if e.Request.URL != address && !strings.HasPrefix(e.Request.URL, "data:") {
+			s.Requests = append(s.Requests, e.Request.URL)
+		}
+	case *log.EventEntryAdded:
+		s.Complaints = append(s.Complaints, e.Entry.Text)
+	case *runtime.EventConsoleAPICalled:
+		s.Complaints = append(s.Complaints, "console."+e.Type.String())
+	case *runtime.EventExceptionThrown:
+		s.Complaints = append(s.Complaints, e.ExceptionDetails.Text)
+	}
+}
+
+// command sends one command of the DevTools protocol.
+func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, c, params)
+		return err
+	})
+}
+
+// into stores what an action gives.
+func into[T any](result *T, action chromedp.Action[T]) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) (err error) {
+		*result, err = action(ctx, target)
+		return err
+	})
+}
+
+// FileURL is the address of a file.
+func FileURL(path string) (string, error) {
+	absolute, err := filepath.Abs(path)
+	return (&url.URL{Scheme: "file", Path: absolute}).String(), err
+}
