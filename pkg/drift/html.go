@@ -29,7 +29,10 @@ func HTML(w io.Writer, report Report) error {
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"short":  func(commit string) string { return commit[:min(len(commit), 8)] },
-	"digest": func(digest string) string { return digest[:min(len(digest), len("sha256:")+12)] },
+	"digest": func(digest string) string {
+		digest = strings.TrimPrefix(digest, "sha256:")
+		return digest[:min(len(digest), 12)]
+	},
 	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"when":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
@@ -46,9 +49,9 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"author": func(f Finding, now time.Time) string {
 		switch {
 		case f.Manager != "" || f.User != "":
-			return f.author(now)
+			return "by " + f.author(now)
 		case f.Since() != nil:
-			return "an unknown client, first seen " + age(now, *f.Since())
+			return "first seen " + age(now, *f.Since())
 		}
 		return ""
 	},

@@ -69,6 +69,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	}
 	report.Quiet = append(report.Quiet, counted(quiet)...)
 	report.Skew = append(report.Skew, r.compare(works, couples, sides)...)
+	r.orderTargets(report.Targets)
 	report.Finish()
 	return report, errors.Join(errs...)
 }

@@ -35,6 +35,17 @@ func (c *carrier) reported(w *work, result TargetResult) drift.Target {
 	return target
 }
 
+// orderTargets sorts targets by pipeline, and by environment as the configuration has them.
+func (r *Runner) orderTargets(targets []drift.Target) {
+	place := map[string]int{}
+	for i, environment := range r.Config.Environments {
+		place[environment.Name] = i
+	}
+	slices.SortFunc(targets, func(a, b drift.Target) int {
+		return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(place[a.Environment], place[b.Environment]))
+	})
+}
+
 // stateOf says in one word how a record has its target.
 func stateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
