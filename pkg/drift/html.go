@@ -28,7 +28,7 @@ func HTML(w io.Writer, report Report) error {
 }
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"short":  func(commit string) string { return commit[:min(len(commit), 8)] },
+	"short": func(commit string) string { return commit[:min(len(commit), 8)] },
 	"digest": func(digest string) string {
 		digest = strings.TrimPrefix(digest, "sha256:")
 		return digest[:min(len(digest), 12)]

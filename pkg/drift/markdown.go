@@ -93,7 +93,7 @@ func (f Finding) markdown(report Report) string {
 		fmt.Fprintf(&out, "; by %s", escape(f.author(report.GeneratedAt)))
 	}
 	if f.File != "" {
-		fmt.Fprintf(&out, "; set at %s", code(fmt.Sprintf("%s:%d", f.File, f.Line)))
+		fmt.Fprintf(&out, "; at %s", code(fmt.Sprintf("%s:%d", f.File, f.Line)))
 	}
 	out.WriteString("\n")
 	return out.String()

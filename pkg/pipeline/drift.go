@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -140,6 +141,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 		images[i].Time = recordedSince(w.record, images[i])
 	}
 	result.Drift = append(result.Drift, c.rated(images)...)
+	locate(at, result.Drift)
 	drift.Recall(result.Drift, w.record.Status.Drift)
 	result.quiet, result.set = plan.Quiet(), set
 	return nil
@@ -152,6 +154,25 @@ func (c *carrier) findings(w *work, changes, objects []manifest.Change) []drift.
 	found = append(found, drift.Additions(pipeline, environment, objects)...)
 	drift.Sort(found)
 	return c.rated(found)
+}
+
+// locate says where git sets what findings are about, or declares the object.
+func locate(w *work, findings []drift.Finding) {
+	if len(findings) == 0 || w.overlay == "" || w.snapshot.Files == nil {
+		return
+	}
+	origins := render.NewOrigins(w.snapshot.Files, w.overlay)
+	for i := range findings {
+		f := &findings[i]
+		path, _ := manifest.ParsePath(f.Path) // an empty one is the whole object
+		value := f.Desired
+		if f.Kind == drift.TagMoved || f.Kind == drift.ImageMissing {
+			value = nil // a digest, which git does not have
+		}
+		if place, ok := origins.Of(f.Object, path, value); ok {
+			f.File, f.Line = place.File, place.Line
+		}
+	}
 }
 
 // rated gives findings the severities that the configuration wants.
