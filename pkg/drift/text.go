@@ -64,6 +64,7 @@ func (p *printer) severity(s Severity, width int) string {
 
 // line prints a text behind a prefix. What does not fit goes on below the text's beginning. column is where that is.
 func (p *printer) line(prefix string, column int, text string) {
+	text = visible(text)
 	fits := p.style.Width - column
 	if p.style.Width == 0 || fits < 20 {
 		fits = len(text)
@@ -85,13 +86,17 @@ func (p *printer) line(prefix string, column int, text string) {
 	}
 }
 
+func (p *printer) title(text string) {
+	p.out.WriteString(p.colored(bold, visible(text)) + "\n")
+}
+
 func (p *printer) findings(findings []Finding) {
 	var target string
 	var object manifest.ID
 	for _, f := range findings {
 		if t := f.Pipeline + "@" + f.Environment; t != target {
 			target, object = t, manifest.ID{}
-			p.line("", 0, p.colored(bold, target))
+			p.title(target)
 		}
 		if f.Object != object {
 			object = f.Object
@@ -151,7 +156,7 @@ func (p *printer) past(past []Past) {
 	if len(past) == 0 {
 		return
 	}
-	p.line("", 0, p.colored(bold, "no longer there"))
+	p.title("no longer there")
 	for _, f := range past {
 		what := f.Path
 		if what == "" {
@@ -184,7 +189,7 @@ func (p *printer) skew(skew []Skew) {
 				if declared {
 					title = "environments differ as their overlays say"
 				}
-				p.line("", 0, p.colored(bold, title))
+				p.title(title)
 			}
 			if s.Pipeline != pipeline {
 				pipeline = s.Pipeline
@@ -207,7 +212,7 @@ func (p *printer) skew(skew []Skew) {
 
 // quiet names the rules that kept differences out.
 func (p *printer) quiet(quiet []Quiet) {
-	p.line("", 0, p.colored(bold, "left out, because somebody decides it by design"))
+	p.title("left out, because somebody decides it by design")
 	if len(quiet) == 0 {
 		p.line("  ", 2, "nothing")
 	}
@@ -294,7 +299,23 @@ func shown(value any) string {
 	if err != nil {
 		return fmt.Sprint(value)
 	}
-	return string(doc)
+	return visible(string(doc))
+}
+
+// visible writes characters that a terminal would act on as JSON does.
+func visible(text string) string {
+	if !strings.ContainsFunc(text, unsafe) {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		if unsafe(r) {
+			fmt.Fprintf(&out, "\\u%04x", r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
 
 // unsafe reports whether a character does something other than to stand there: controls, and the marks that turn the
