@@ -36,8 +36,8 @@ is left out; --explain counts it by rule.
 
 --compare lists the fields in which two environments differ: those that their
 overlays declare, and those that only a cluster has. -o markdown and -o html
-compare each environment with the one before it in the configuration. Only a difference that
-git does not declare counts for the exit status.
+compare each environment with the one before it in the configuration. Only a
+difference that git does not declare counts for the exit status.
 
 Changes that wait are listed and are no difference: git is ahead of the cluster
 on purpose there.
