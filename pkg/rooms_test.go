@@ -35,6 +35,7 @@ var home = map[string]string{
 	"k8s.io/apiserver/":                       "pkg/apply/health",
 	"github.com/spf13/":                       "cmd/syncer",
 	"golang.org/x/term":                       "cmd/syncer",
+	"github.com/prometheus/":                  "pkg/pipeline",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"net/http":                                "pkg/image pkg/source pkg/apply",
 	"os/exec":                                 "nowhere: syncer starts no program",
@@ -47,10 +48,11 @@ var meets = map[string][]string{
 	"pkg/source":       {},
 	"pkg/render":       {"pkg/manifest", "pkg/api/v1alpha1"},
 	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health"},
+	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health", "pkg/apply/audit"},
+	"pkg/apply/audit":  {},
 	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/drift", "config"},
+	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "config"},
 	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline"},
 }
 

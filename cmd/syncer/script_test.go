@@ -48,6 +48,7 @@ type parts struct {
 	git      *lab.GitHTTP
 	ssh      *lab.GitSSH
 	bin      string
+	audit    string // the API server's audit log
 }
 
 func TestCluster(t *testing.T) {
@@ -84,7 +85,7 @@ func bin(t *testing.T) string {
 func startParts(t *testing.T) *parts {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	p := &parts{bin: bin(t)}
+	p := &parts{bin: bin(t), audit: filepath.Join(dir, "audit.log")}
 	stop := func(part string, stop func() error) {
 		t.Cleanup(func() {
 			if err := stop(); err != nil {
@@ -95,6 +96,7 @@ func startParts(t *testing.T) *parts {
 	var err error
 	p.plane, err = lab.StartControlPlane(ctx, lab.ControlPlaneOptions{
 		Bin: filepath.Join(p.bin, "controlplane"), Dir: filepath.Join(dir, "cluster"), Controllers: true, Nodes: 1, Spark: true,
+		AuditLog: p.audit,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +153,9 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"NS": name, "REPO": name, "KUBECONFIG": p.plane.Kubeconfig, "DOCKER_CONFIG": p.registry.DockerConfig,
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
-		"IMAGES": p.registry.Host + "/" + name,
-		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
+		"AUDIT_LOG": p.audit,
+		"IMAGES":    p.registry.Host + "/" + name,
+		"PATH":      filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {
 		env.Setenv(key, value)
 	}

@@ -41,7 +41,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	report := drift.Report{
 		GeneratedAt: r.now().UTC(),
 		Source:      drift.Source{URL: publicURL(r.Config.Source.URL), Branch: r.Config.Source.Branch, Commit: snap.Commit},
-		Findings:    []drift.Finding{}, Skew: []drift.Skew{},
+		Findings:    []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}
 	works, lost, err := r.deployed(ctx, selection)
 	if err != nil {
@@ -142,6 +142,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	}
 	result.Drift = append(result.Drift, c.rated(images)...)
 	locate(at, result.Drift)
+	c.nameUsers(w, result.Drift)
 	drift.Recall(result.Drift, w.record.Status.Drift)
 	result.quiet, result.set = plan.Quiet(), set
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/audit"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
@@ -64,7 +65,8 @@ type Runner struct {
 
 	mu       sync.Mutex
 	clusters map[v1alpha1.Cluster]*apply.Cluster
-	looked   map[look]time.Time // when a tag was last looked at
+	audits   map[string]*audit.Log // by file
+	looked   map[look]time.Time    // when a tag was last looked at
 
 	severities []drift.SeverityRule
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
@@ -145,7 +147,7 @@ func Open(file string, options Options) (*Runner, error) {
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, registry: registry, judge: judge,
 		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent,
-		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{},
+		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -231,7 +233,7 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 		paths = append(paths, &config.Registries[i].CAFile, &config.Registries[i].CredentialsFile)
 	}
 	for i := range config.Environments {
-		paths = append(paths, &config.Environments[i].Cluster.Kubeconfig)
+		paths = append(paths, &config.Environments[i].Cluster.Kubeconfig, &config.Environments[i].Cluster.AuditLog)
 		for n := range config.Environments[i].Images.Signatures {
 			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
 		}
@@ -261,7 +263,9 @@ func isLocalPath(url string) bool {
 func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c, ok := r.clusters[environment.Cluster]; ok {
+	key := environment.Cluster
+	key.AuditLog = "" // it makes no other cluster
+	if c, ok := r.clusters[key]; ok {
 		return c, nil
 	}
 	c, err := apply.Connect(apply.Options{
@@ -271,7 +275,7 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	r.clusters[environment.Cluster] = c
+	r.clusters[key] = c
 	return c, nil
 }
 

@@ -278,6 +278,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	pending := plan.Pending()
 	correcting := c.findings(w, result.corrects, nil)
 	locate(w, correcting)
+	c.nameUsers(w, correcting)
 	if len(correcting) > 0 && w.record != nil {
 		// Who did it is known now; afterwards the field is syncer's again.
 		if err := c.noteDrift(ctx, w, slices.Concat(result.Drift, correcting)); err != nil {
@@ -301,6 +302,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(c.imageFindings(ctx, w, decided.pins))...)
 	locate(w, result.Drift)
+	c.nameUsers(w, result.Drift)
 	drift.Sort(result.Drift)
 	var before v1alpha1.PipelineSyncStatus
 	if w.record != nil {

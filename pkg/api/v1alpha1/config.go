@@ -167,6 +167,8 @@ type Cluster struct {
 	// AllowExec lets the kubeconfig run a program for its credentials. A kubeconfig is data and may come from anywhere,
 	// so that running what it names has to be wished for.
 	AllowExec bool `yaml:"allowExec"`
+	// AuditLog is the file that the API server writes its audit log to; drift is then reported with the user who made it.
+	AuditLog string `yaml:"auditLog"`
 }
 
 // ImagePolicy decides which digest a tag stands for.

@@ -1,0 +1,15 @@
+package apply
+
+import (
+	"github.com/syncerdev/syncer/pkg/apply/audit"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Audited names an object as the API server's audit log does.
+func (c *Cluster) Audited(id manifest.ID) (audit.Object, error) {
+	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+	if err != nil {
+		return audit.Object{}, err
+	}
+	return audit.Object{Group: mapping.Resource.Group, Resource: mapping.Resource.Resource, Namespace: id.Namespace, Name: id.Name}, nil
+}
