@@ -40,7 +40,7 @@ func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event
 	}
 	obj := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "events.k8s.io/v1", "kind": "Event",
-		"metadata": map[string]any{"generateName": record.Name + ".", "namespace": c.namespace},
+		"metadata": map[string]any{"generateName": record.Name + "-", "namespace": c.namespace},
 		"type":     kind, "reason": event.Reason, "action": event.Action, "note": note,
 		"eventTime":           time.Now().UTC().Format(metav1.RFC3339Micro),
 		"reportingController": v1alpha1.Group + "/" + FieldManager, "reportingInstance": FieldManager,

@@ -3,7 +3,6 @@ package drift
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 type Side struct {
 	Environment string
 	Rendered    manifest.Set // what git says of the commit last applied there, with digests
+	Written     manifest.Set // the same as git writes it, with tags; nil: not known
 	Findings    []Finding    // how the cluster differs from it
 }
 
@@ -56,7 +56,7 @@ type pair struct{ a, b *unstructured.Unstructured }
 type side struct {
 	Side
 	names      map[string]string // of objects, to the names that they have in both environments
-	namespaces []string          // the longest first
+	namespaces *regexp.Regexp    // as words of their own; nil: there are none
 }
 
 func newSide(s Side) *side {
@@ -70,9 +70,15 @@ func newSide(s Side) *side {
 	}
 	delete(namespaces, "")
 	delete(namespaces, "default") // a word as well
-	out.namespaces = slices.SortedFunc(maps.Keys(namespaces), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
-	})
+	var words []string
+	for name := range namespaces {
+		words = append(words, regexp.QuoteMeta(name))
+	}
+	if len(words) > 0 {
+		// The longest first, so that none is taken for the beginning of another one.
+		slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+		out.namespaces = regexp.MustCompile(`(^|[^a-zA-Z0-9-])(?:` + strings.Join(words, "|") + `)($|[^a-zA-Z0-9-])`)
+	}
 	return out
 }
 
@@ -86,6 +92,10 @@ func (s *side) stem(obj *unstructured.Unstructured) string {
 	if kind := obj.GetKind(); kind == "ConfigMap" || kind == "Secret" {
 		name = generated.ReplaceAllString(name, "")
 	}
+	return s.withoutEnvironment(name)
+}
+
+func (s *side) withoutEnvironment(name string) string {
 	name = strings.TrimPrefix(name, s.Environment+"-")
 	name = strings.TrimSuffix(name, "-"+s.Environment)
 	return strings.ReplaceAll(name, "-"+s.Environment+"-", "-")
@@ -95,19 +105,22 @@ func (s *side) stem(obj *unstructured.Unstructured) string {
 // names of an environment share.
 func (c *comparison) match() {
 	left, right := c.a.Rendered, c.b.Rendered
-	for _, nameIn := range []func(*side, manifest.Set) func(*unstructured.Unstructured) string{
-		func(*side, manifest.Set) func(*unstructured.Unstructured) string {
+	for _, nameIn := range []func(*side) func(*unstructured.Unstructured) string{
+		func(*side) func(*unstructured.Unstructured) string {
 			return func(obj *unstructured.Unstructured) string { return obj.GetName() }
 		},
-		func(s *side, _ manifest.Set) func(*unstructured.Unstructured) string { return s.stem },
-		func(s *side, rest manifest.Set) func(*unstructured.Unstructured) string {
+		func(s *side) func(*unstructured.Unstructured) string { return s.stem },
+		func(s *side) func(*unstructured.Unstructured) string {
 			prefix, suffix := sharedEnds(s.Rendered)
 			return func(obj *unstructured.Unstructured) string {
 				return strings.TrimSuffix(strings.TrimPrefix(s.stem(obj), prefix), suffix)
 			}
 		},
 	} {
-		left, right = c.matchBy(left, right, nameIn(c.a, left), nameIn(c.b, right))
+		// One name may be in several namespaces of a pipeline.
+		for _, namespaced := range []bool{true, false} {
+			left, right = c.matchBy(left, right, c.a.keyBy(nameIn(c.a), namespaced), c.b.keyBy(nameIn(c.b), namespaced))
+		}
 	}
 	for _, obj := range left {
 		c.pairs = append(c.pairs, pair{a: obj})
@@ -117,21 +130,30 @@ func (c *comparison) match() {
 	}
 }
 
-// matchBy pairs the objects that have one name and one kind, each only once in its environment. It returns the others.
-func (c *comparison) matchBy(left, right manifest.Set, nameA, nameB func(*unstructured.Unstructured) string) (restA, restB manifest.Set) {
-	index := func(set manifest.Set, name func(*unstructured.Unstructured) string) map[manifest.Key]manifest.Set {
+// keyBy is what two objects of different environments have in common when they are one.
+func (s *side) keyBy(name func(*unstructured.Unstructured) string, namespaced bool) func(*unstructured.Unstructured) manifest.Key {
+	return func(obj *unstructured.Unstructured) manifest.Key {
+		key := manifest.IDOf(obj).Key()
+		key.Name = name(obj)
+		if key.Namespace = s.withoutEnvironment(key.Namespace); !namespaced {
+			key.Namespace = ""
+		}
+		return key
+	}
+}
+
+// matchBy pairs the objects that have one key, each only once in its environment. It returns the others.
+func (c *comparison) matchBy(left, right manifest.Set, keyA, keyB func(*unstructured.Unstructured) manifest.Key) (restA, restB manifest.Set) {
+	index := func(set manifest.Set, key func(*unstructured.Unstructured) manifest.Key) map[manifest.Key]manifest.Set {
 		out := map[manifest.Key]manifest.Set{}
 		for _, obj := range set {
-			key := manifest.IDOf(obj).Key()
-			key.Namespace, key.Name = "", name(obj)
-			out[key] = append(out[key], obj)
+			out[key(obj)] = append(out[key(obj)], obj)
 		}
 		return out
 	}
-	inA, inB := index(left, nameA), index(right, nameB)
+	inA, inB := index(left, keyA), index(right, keyB)
 	for _, obj := range left {
-		key := manifest.IDOf(obj).Key()
-		key.Namespace, key.Name = "", nameA(obj)
+		key := keyA(obj)
 		if len(inA[key]) != 1 || len(inB[key]) != 1 {
 			restA = append(restA, obj)
 			continue
@@ -141,9 +163,7 @@ func (c *comparison) matchBy(left, right manifest.Set, nameA, nameB func(*unstru
 		c.a.names[obj.GetName()], c.b.names[other.GetName()] = key.Name, key.Name
 	}
 	for _, obj := range right {
-		key := manifest.IDOf(obj).Key()
-		key.Namespace, key.Name = "", nameB(obj)
-		if len(inA[key]) != 1 || len(inB[key]) != 1 {
+		if key := keyB(obj); len(inA[key]) != 1 || len(inB[key]) != 1 {
 			restB = append(restB, obj)
 		}
 	}
@@ -205,10 +225,10 @@ func (s *side) neutralText(text string) string {
 	if name, ok := s.names[text]; ok {
 		return name
 	}
-	for _, namespace := range s.namespaces {
-		text = strings.ReplaceAll(text, namespace, "(namespace)")
+	if s.namespaces == nil {
+		return text
 	}
-	return text
+	return s.namespaces.ReplaceAllString(text, "${1}(namespace)${2}")
 }
 
 // declared lists what the overlays of both environments say differently of one object.
@@ -223,8 +243,26 @@ func (c *comparison) declared(p pair) {
 	}
 	for _, field := range manifest.Diff(c.a.neutral(p.a), c.b.neutral(p.b), nil) {
 		from, to := ownValue(p.a, field.Path, field.From), ownValue(p.b, field.Path, field.To)
-		c.add(p.a, field.Path, from, to, !sameTag(from, to))
+		c.add(p.a, field.Path, from, to, !sameTag(from, to) || c.a.writesDigest(p.a, field.Path) || c.b.writesDigest(p.b, field.Path))
 	}
+}
+
+// writesDigest reports whether git itself names the bytes of an image, which is a declaration like any other.
+func (s *side) writesDigest(obj *unstructured.Unstructured, at string) bool {
+	path, err := manifest.ParsePath(at)
+	if err != nil {
+		return false
+	}
+	for _, written := range s.Written {
+		if manifest.IDOf(written).Key() != manifest.IDOf(obj).Key() {
+			continue
+		}
+		for _, field := range manifest.Find(written.Object, path) {
+			text, _ := field.Value.(string)
+			return strings.Contains(text, "@")
+		}
+	}
+	return false
 }
 
 // ownValue is the value of a field as the environment itself has it, masked.
@@ -270,36 +308,36 @@ func (c *comparison) unexplained() {
 				continue
 			}
 			done[id.String()+" "+f.Path] = true
-			x, y := c.a.live(p.a, f), c.b.live(p.b, f)
-			if fmt.Sprint(c.a.neutralValue(x)) != fmt.Sprint(c.b.neutralValue(y)) {
+			x, inA := c.a.live(p.a, f)
+			y, inB := c.b.live(p.b, f)
+			// Where only one of them drifted they differ, also where a mask hides in what.
+			if inA != inB || fmt.Sprint(c.a.neutralValue(x)) != fmt.Sprint(c.b.neutralValue(y)) {
 				c.add(p.a, f.Path, x, y, false)
 			}
 		}
 	}
 }
 
-// live is the value that an environment has in the field that a finding of either one is about.
-func (s *side) live(obj *unstructured.Unstructured, about Finding) any {
+// live is the value that an environment has in the field that a finding of either one is about, and whether it drifted
+// there.
+func (s *side) live(obj *unstructured.Unstructured, about Finding) (value any, drifted bool) {
 	key := manifest.IDOf(obj).Key()
 	for _, f := range s.Findings {
 		if f.Object.Key() == key && f.Path == about.Path && f.Kind != Held {
-			if f.Kind == Missing {
-				return nil
-			}
-			return f.Live
+			return f.Live, true // of a missing object nothing
 		}
 	}
 	if about.Path == "" {
-		return obj.GetName()
+		return obj.GetName(), false
 	}
 	path, err := manifest.ParsePath(about.Path)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	if found := manifest.Find(obj.Object, path); len(found) == 1 {
-		return manifest.Mask{Object: obj}.Value(path, found[0].Value)
+		return manifest.Mask{Object: obj}.Value(path, found[0].Value), false
 	}
-	return nil
+	return nil, false
 }
 
 func (c *comparison) add(obj *unstructured.Unstructured, path string, a, b any, declared bool) {
@@ -309,7 +347,7 @@ func (c *comparison) add(obj *unstructured.Unstructured, path string, a, b any, 
 	}
 	parsed, _ := manifest.ParsePath(path) // empty: the whole object
 	switch {
-	case sameTag(a, b):
+	case sameTag(a, b) && !declared:
 		skew.Message = fmt.Sprintf("%s runs other bytes in %s than in %s under one tag; refresh the pin in one of them", skew.Object, c.a.Environment, c.b.Environment)
 	case !declared:
 		skew.Message = fmt.Sprintf("%s of %s differs between %s and %s, and git does not say so; see who changed it in the findings", nameOf(path), skew.Object, c.a.Environment, c.b.Environment)
@@ -319,6 +357,10 @@ func (c *comparison) add(obj *unstructured.Unstructured, path string, a, b any, 
 		skew.Message = fmt.Sprintf("only %s has %s", c.b.Environment, skew.Object)
 	default:
 		skew.Message = fmt.Sprintf("the overlays of %s and %s set %s of %s differently", c.a.Environment, c.b.Environment, path, skew.Object)
+	}
+	if sameTag(a, b) && !declared {
+		c.found = append(c.found, skew) // never expected, whatever a rule says
+		return
 	}
 	skew.Expected = slices.ContainsFunc(c.expected, func(rule ExpectedRule) bool { return rule.matches(skew.Object, parsed) }) ||
 		declared && path != "" && (isSize(parsed) || c.nameTheEnvironment(a, b))
@@ -342,11 +384,27 @@ func (r ExpectedRule) matches(id manifest.ID, path manifest.Path) bool {
 // sizes are fields that say how much of something there is, which is what environments are made different by.
 var sizes = []string{
 	"replicas", "minReplicas", "maxReplicas", "parallelism", "completions", "instances", "minExecutors", "maxExecutors", "initialExecutors",
-	"cores", "coreRequest", "coreLimit", "memory", "memoryOverhead", "resources", "hard", "storage",
+	"cores", "coreRequest", "coreLimit", "memory", "memoryOverhead",
 }
 
+// isSize reports whether a field of a spec is a size: one of the above, a part of `resources`, or of a quota.
 func isSize(path manifest.Path) bool {
-	return slices.ContainsFunc(path, func(step manifest.Step) bool { return slices.Contains(sizes, step.Name) })
+	if path[0].Name != "spec" {
+		return false
+	}
+	for i, step := range path[1:] {
+		last, below := i+2 == len(path), ""
+		if !last {
+			below = path[i+2].Name
+		}
+		switch {
+		case last && slices.Contains(sizes, step.Name), step.Name == "hard":
+			return true
+		case step.Name == "resources" && (last || below == "limits" || below == "requests"):
+			return true
+		}
+	}
+	return false
 }
 
 // nameTheEnvironment reports whether two values differ in nothing but the names of their environments.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -138,4 +140,83 @@ func TestSkewIsMasked(t *testing.T) {
 	if strings.Contains(got, "canary") || strings.Count(got, "masked") != 4 {
 		t.Errorf("got %s", got)
 	}
+}
+
+func TestDifferencesAreNotHidden(t *testing.T) {
+	one := func(kind, namespace, fields string) string {
+		return "apiVersion: v1\nkind: " + kind + "\nmetadata: {name: x, namespace: " + namespace + "}\n" + fields + "\n"
+	}
+	for name, c := range map[string]struct {
+		staging, prod string
+		want          []string
+	}{
+		"a namespace within a word":    {one("K", "etl", "spec: {a: etl2}"), one("K", "spark", "spec: {a: spark2}"), []string{"declared K/etl/x spec.a: etl2 | spark2"}},
+		"a namespace in another value": {one("K", "data", "spec: {a: 's3://lake/metadata/x'}"), one("K", "other", "spec: {a: 's3://lake/metadata/x'}"), nil},
+		"rights are no size":           {one("Role", "n1", "rules: [{resources: [pods]}]"), one("Role", "n1", "rules: [{resources: [secrets]}]"), []string{"declared Role/n1/x rules[0].resources[0]: pods | secrets"}},
+		"a setting named memory":       {one("ConfigMap", "n1", "data: {memory: low}"), one("ConfigMap", "n1", "data: {memory: high}"), []string{"declared ConfigMap/n1/x data.memory: low | high"}},
+		"one name in two namespaces": {
+			one("K", "data-staging", "spec: {a: 1}") + "---\n" + one("K", "air-staging", "spec: {a: 1}"),
+			one("K", "data-prod", "spec: {a: 1}") + "---\n" + one("K", "air-prod", "spec: {a: 2}"),
+			[]string{"declared K/air-staging/x spec.a: 1 | 2"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := told(CompareEnvironments("p", Side{Environment: "staging", Rendered: rendered(c.staging)}, Side{Environment: "prod", Rendered: rendered(c.prod)}, nil))
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestOneTagOfDifferentBytes(t *testing.T) {
+	text := "apiVersion: v1\nkind: K\nmetadata: {name: x, namespace: team}\nspec: {image: '%s'}\n"
+	all, err := manifest.ParsePath("spec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Side{Environment: "staging", Rendered: rendered(fmt.Sprintf(text, "r:v1@sha256:a"))}
+	b := Side{Environment: "prod", Rendered: rendered(fmt.Sprintf(text, "r:v1@sha256:b"))}
+	got := CompareEnvironments("p", a, b, []ExpectedRule{{Paths: []manifest.Path{all}}})
+	if len(got) != 1 || got[0].Declared || got[0].Expected || !strings.Contains(got[0].Message, "other bytes in staging than in prod under one tag") {
+		t.Errorf("got %+v", got)
+	}
+	a.Written, b.Written = a.Rendered, b.Rendered // git itself names the bytes
+	if got := CompareEnvironments("p", a, b, nil); len(got) != 1 || !got[0].Declared {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestADriftedSecretIsSkewBehindItsMask(t *testing.T) {
+	secret := rendered("apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: team}\ndata: {p: YQ==}\n")
+	drifted := Finding{Kind: Modified, Path: "data.p", Desired: "(masked)", Live: "(masked)", Object: manifest.IDOf(secret[0])}
+	got := CompareEnvironments("p", Side{Environment: "staging", Rendered: secret}, Side{Environment: "prod", Rendered: secret, Findings: []Finding{drifted}}, nil)
+	if len(got) != 1 || got[0].Declared {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func FuzzEnvironmentsAreLikeThemselves(f *testing.F) {
+	f.Add("kind: ConfigMap\nmetadata: {name: staging-a-7g5hk9t2m8, namespace: staging}\ndata: {a: staging}", "kind: K\nmetadata: {name: x}\nspec: [1, {name: x}]")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		var set manifest.Set
+		for _, text := range []string{one, two} {
+			obj := &unstructured.Unstructured{}
+			if k8syaml.Unmarshal([]byte(text), &obj.Object) != nil || obj.Object == nil || obj.GetKind() == "" || obj.GetName() == "" {
+				return
+			}
+			set = append(set, obj)
+		}
+		if _, twice := set.Duplicate(); twice {
+			return
+		}
+		if got := CompareEnvironments("p", Side{Environment: "staging", Rendered: set}, Side{Environment: "staging", Rendered: set.Copy()}, nil); len(got) > 0 {
+			t.Errorf("%v", told(got))
+		}
+		forth := CompareEnvironments("p", Side{Environment: "staging", Rendered: set[:1]}, Side{Environment: "prod", Rendered: set[1:]}, nil)
+		back := CompareEnvironments("p", Side{Environment: "prod", Rendered: set[1:]}, Side{Environment: "staging", Rendered: set[:1]}, nil)
+		if len(forth) != len(back) {
+			t.Errorf("%d differences one way and %d the other", len(forth), len(back))
+		}
+	})
 }

@@ -62,7 +62,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		report.Targets = append(report.Targets, c.reported(w, result))
 		quiet = append(quiet, result.quiet...)
 		if result.set != nil {
-			sides[w.target] = drift.Side{Environment: w.environment.Name, Rendered: result.set, Findings: result.Drift}
+			sides[w.target] = drift.Side{Environment: w.environment.Name, Rendered: result.set, Written: result.written, Findings: result.Drift}
 		}
 		if result.Error != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", result.Target(), result.Error))
@@ -144,7 +144,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	locate(at, result.Drift)
 	c.nameUsers(w, result.Drift)
 	drift.Recall(result.Drift, w.record.Status.Drift)
-	result.quiet, result.set = plan.Quiet(), set
+	result.quiet, result.set, result.written = plan.Quiet(), set, at.plain
 	return nil
 }
 

@@ -46,6 +46,7 @@ type TargetResult struct {
 	corrects []manifest.Change
 	quiet    []apply.Quiet
 	set      manifest.Set // what git says, of a comparison
+	written  manifest.Set // as it writes it
 	behind   int          // newer commits that change the target; -1: not known
 	skipped  bool         // it failed before and is not due yet
 	// until is what a held target waits for.
