@@ -55,12 +55,12 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				if report.GeneratedAt.IsZero() {
 					return err
 				}
-				*differs = report.Fails(at)
 				if since > 0 {
 					report = report.Within(since)
 				} else if output == "text" {
 					report.Past = nil // asked for by --since
 				}
+				*differs = report.Fails(at)
 				if err != nil && len(report.Findings) == 0 && output == "text" {
 					return err // to print that there is no drift would be a guess
 				}

@@ -1,12 +1,14 @@
 package drift
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -15,8 +17,14 @@ import (
 
 // YAML prints the document that JSON has.
 func YAML(w io.Writer, report Report) error {
-	doc, err := yaml.Marshal(report)
+	doc, err := json.Marshal(report)
 	if err != nil {
+		return err
+	}
+	for _, r := range []string{"\ufffe", "\uffff"} { // not in YAML (1.2, section 5.1)
+		doc = bytes.ReplaceAll(doc, []byte(r), []byte("\ufffd"))
+	}
+	if doc, err = yaml.JSONToYAML(doc); err != nil {
 		return err
 	}
 	_, err = w.Write(doc)
@@ -95,6 +103,12 @@ func JUnit(w io.Writer, report Report) error {
 				c.Failure = &junitProblem{Type: string(f.Kind), Message: clean(f.Message), Text: clean(f.sides(report.GeneratedAt))}
 			}
 			add(c)
+		}
+		for _, s := range report.Skew {
+			if s.Declared || s.Expected || s.Pipeline != target.Pipeline || s.Environments[1] != target.Environment {
+				continue // each stands with the second of its environments
+			}
+			add(junitCase{Name: clean(strings.TrimSpace(fmt.Sprintf("%s %s", s.Object, s.Path))), Class: clean(name), Failure: &junitProblem{Type: "Skew", Message: clean(s.Message)}})
 		}
 		if len(suite.Cases) == 0 {
 			add(junitCase{Name: "no drift", Class: clean(name)})
@@ -247,7 +261,7 @@ func (f Finding) sarif() sarifResult {
 	}
 	location := sarifLocation{Logical: []sarifLogical{{Name: name, Kind: "member"}}}
 	if f.File != "" {
-		location.Physical = &sarifPhysical{sarifArtifact{f.File, "SRCROOT"}, sarifRegion{max(1, f.Line)}}
+		location.Physical = &sarifPhysical{sarifArtifact{(&url.URL{Path: f.File}).EscapedPath(), "SRCROOT"}, sarifRegion{max(1, f.Line)}}
 	}
 	// What a finding is about stays the same from run to run, whatever its values are.
 	sum := sha256.Sum256([]byte(string(f.Kind) + "\x00" + name))

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rivo/uniseg"
 	"sigs.k8s.io/yaml"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -74,6 +75,42 @@ func TestMarkdownNeverPassesItsLimit(t *testing.T) {
 	}
 }
 
+// A report that could not compare a target does not say that there is no drift.
+func TestWhatIsNotKnownIsNotCalledClean(t *testing.T) {
+	report := Report{GeneratedAt: now, Targets: []Target{{Pipeline: "a", Environment: "prod", Error: "no route"}}}
+	for name, print := range map[string]func(*bytes.Buffer) error{
+		"text":     func(out *bytes.Buffer) error { return Text(out, report, Style{}) },
+		"markdown": func(out *bytes.Buffer) error { return Markdown(out, report, 0) },
+		"html":     func(out *bytes.Buffer) error { return HTML(out, report) },
+		"junit":    func(out *bytes.Buffer) error { return JUnit(out, report) },
+	} {
+		var out bytes.Buffer
+		if err := print(&out); err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); strings.Contains(text, "are as the commits") || strings.Contains(text, "cluster is as the commits") || !strings.Contains(text, "compared") && !strings.Contains(text, "no route") {
+			t.Errorf("%s says: %s", name, text)
+		}
+	}
+}
+
+func TestEveryFormTakesEveryCharacter(t *testing.T) {
+	report := sample()
+	report.Findings[0].Live, report.Findings[0].Manager = "a\ufffeb\uffffc\x00", "www.example.com https://example.com"
+	for name, print := range map[string]func(*bytes.Buffer) error{
+		"yaml": func(out *bytes.Buffer) error { return YAML(out, report) },
+		"xml":  func(out *bytes.Buffer) error { return JUnit(out, report) },
+	} {
+		if err := print(&bytes.Buffer{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var out bytes.Buffer
+	if err := Markdown(&out, report, 0); err != nil || strings.Contains(out.String(), "by www.example") || strings.Contains(out.String(), " https://") {
+		t.Errorf("an address is a link (%v): %s", err, out.String())
+	}
+}
+
 func TestMarkdownIsNoMarkup(t *testing.T) {
 	report := Report{GeneratedAt: now, Findings: []Finding{{
 		Pipeline: "a|b", Environment: "<img>", Kind: Modified, Severity: Warning, Object: manifest.ID{Kind: "K", Name: "`x`"}, Path: "a`b``c",
@@ -101,7 +138,7 @@ func TestJUnit(t *testing.T) {
 	if err := xml.Unmarshal(out.Bytes(), &suites); err != nil {
 		t.Fatal(err)
 	}
-	if suites.Tests != 21 || suites.Failures != 5 || suites.Errors != 1 || suites.Skipped != 1 || len(suites.Suites) != len(report.Targets) {
+	if suites.Tests != 22 || suites.Failures != 6 || suites.Errors != 1 || suites.Skipped != 1 || len(suites.Suites) != len(report.Targets) {
 		t.Errorf("%d tests, %d failures, %d errors, %d skipped in %d suites", suites.Tests, suites.Failures, suites.Errors, suites.Skipped, len(suites.Suites))
 	}
 	at := slices.IndexFunc(suites.Suites, func(s junitSuite) bool { return s.Name == "orders-daily@prod" })
@@ -148,7 +185,8 @@ func TestSARIF(t *testing.T) {
 func TestTextIsAsWideAsTheTerminal(t *testing.T) {
 	report := sample()
 	report.Findings[0].Live = "\x1b[31m\u202eevil" + strings.Repeat("w", 300)
-	for _, style := range []Style{{Width: 60, Explain: true}, {Width: 80, Color: true, Explain: true}, {Width: 200}} {
+	report.Findings[1].Desired = strings.Repeat("宽", 100)
+	for _, style := range []Style{{Width: 40}, {Width: 60, Explain: true}, {Width: 80, Color: true, Explain: true}, {Width: 200}} {
 		var out bytes.Buffer
 		if err := Text(&out, report, style); err != nil {
 			t.Fatal(err)
@@ -164,7 +202,7 @@ func TestTextIsAsWideAsTheTerminal(t *testing.T) {
 			t.Errorf("%+v: a control character is printed:\n%q", style, text)
 		}
 		for line := range strings.Lines(text) {
-			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > style.Width {
+			if n := uniseg.StringWidth(strings.TrimSuffix(line, "\n")); n > style.Width {
 				t.Errorf("%d columns of %d: %s", n, style.Width, line)
 			}
 		}
@@ -174,7 +212,7 @@ func TestTextIsAsWideAsTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"6 findings in 3 targets: 2 critical, 3 warning, 1 info\n", "   4  HorizontalPodAutoscaler: an autoscaler set the number of replicas\n",
+		"6 findings in 3 targets: 2 critical, 3 warning, 1 info; 1 target could not be compared\n", "   4  HorizontalPodAutoscaler: an autoscaler set the number of replicas\n",
 		"  corrected  orders-daily@prod  CronJob/data-prod/orders-daily  spec.jobTemplate.spec.backoffLimit\n", "of grace@example.com, 40m ago\n",
 		"at    pipelines/orders-daily/base/cronjob.yaml:14\n", "environments differ, and git does not say so\n", "1 expected difference between environments\n",
 	} {

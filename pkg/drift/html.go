@@ -139,8 +139,11 @@ func newPage(report Report) pageData {
 		Style: template.CSS(pageStyle), StyleHash: base64.StdEncoding.EncodeToString(sum[:]),
 		Report: report, Totals: totals(report.Findings), Title: "No drift",
 	}
-	if len(report.Findings) > 0 {
+	switch {
+	case len(report.Findings) > 0:
 		p.Title = "Drift: " + counted(len(report.Findings), "finding")
+	case report.unknown() > 0:
+		p.Title = "Drift: not known everywhere"
 	}
 	for _, t := range report.Targets {
 		if !slices.Contains(p.Environments, t.Environment) {

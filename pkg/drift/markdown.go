@@ -10,6 +10,11 @@ import (
 // GitHub takes 65,536). What does not fit is counted.
 func Markdown(w io.Writer, report Report, limit int) error {
 	head := markdownHead(report)
+	for _, t := range report.Targets {
+		if t.Error != "" {
+			head += fmt.Sprintf("\n⚠ %s could not be compared: %s\n", escape(t.Pipeline+"@"+t.Environment), code(Value(t.Error)))
+		}
+	}
 	var blocks []string
 	var target string
 	for _, f := range report.Findings {
@@ -52,17 +57,11 @@ func fit(head string, blocks []string, findings, limit int) string {
 			return text
 		}
 	}
-	if len(head) <= limit {
-		return head
-	}
 	short := fmt.Sprintf("drift: %s\n", counted(findings, "finding"))
 	return short[:min(len(short), limit)]
 }
 
 func markdownHead(report Report) string {
-	if len(report.Findings) == 0 {
-		return "## No drift\n\nThe clusters are as the commits last applied say.\n"
-	}
 	counts := map[Severity]int{}
 	for _, f := range report.Findings {
 		counts[f.Severity]++
@@ -73,7 +72,16 @@ func markdownHead(report Report) string {
 			parts = append(parts, fmt.Sprintf("%s %d %s", badge[severity], n, severity))
 		}
 	}
-	return fmt.Sprintf("## Drift: %s\n\n%s\n", counted(len(report.Findings), "finding"), strings.Join(parts, " · "))
+	if n := report.unknown(); n > 0 {
+		parts = append(parts, counted(n, "target")+" could not be compared")
+	}
+	switch {
+	case len(report.Findings) > 0:
+		return fmt.Sprintf("## Drift: %s\n\n%s\n", counted(len(report.Findings), "finding"), strings.Join(parts, " · "))
+	case len(parts) > 0:
+		return fmt.Sprintf("## Drift: not known everywhere\n\n%s\n", strings.Join(parts, " · "))
+	}
+	return "## No drift\n\nThe clusters are as the commits last applied say.\n"
 }
 
 // badge tells severities apart at a glance; the word stands beside it.
@@ -88,6 +96,9 @@ func (f Finding) markdown(report Report) string {
 	}
 	if f.Desired != nil || f.Live != nil {
 		fmt.Fprintf(&out, ": git %s, live %s", codeOrNothing(f.Desired), codeOrNothing(f.Live))
+	}
+	if f.Desired == nil && f.Live == nil {
+		fmt.Fprintf(&out, ": %s", escape(f.Message))
 	}
 	if f.Manager != "" || f.User != "" {
 		fmt.Fprintf(&out, "; by %s", escape(f.author(report.GeneratedAt)))
@@ -139,6 +150,8 @@ func code(text string) string {
 
 // escape makes markup plain text, and a mention of somebody no mention.
 func escape(text string) string {
+	// A bare address would be a link all the same.
+	text = strings.NewReplacer("://", ":\u200b//", "www.", "www\u200b.").Replace(text)
 	var out strings.Builder
 	for _, r := range text {
 		switch {

@@ -59,6 +59,17 @@ func (r Report) Fails(at Severity) bool {
 		Warning.AtLeast(at) && slices.ContainsFunc(r.Skew, func(s Skew) bool { return !s.Declared && !s.Expected })
 }
 
+// unknown counts the targets that could not be compared.
+func (r Report) unknown() int {
+	n := 0
+	for _, t := range r.Targets {
+		if t.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Within leaves out what is older than a time: findings that came to be before it, and past ones that ended before it.
 // A finding of unknown age stays.
 func (r Report) Within(age time.Duration) Report {

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/rivo/uniseg"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -64,30 +65,48 @@ func (p *printer) severity(s Severity, width int) string {
 
 // line prints a text behind a prefix. What does not fit goes on below the text's beginning. column is where that is.
 func (p *printer) line(prefix string, column int, text string) {
+	p.out.WriteString(p.wrapped(prefix, column, text))
+}
+
+func (p *printer) wrapped(prefix string, column int, text string) string {
+	var out strings.Builder
 	text = visible(text)
-	fits := p.style.Width - column
-	if p.style.Width == 0 || fits < 20 {
-		fits = len(text)
-	}
+	fits := max(p.style.Width-column, 8) // a narrower terminal wraps by itself
 	for first := true; first || text != ""; first = false {
 		part := text
-		if runes := []rune(text); len(runes) > fits {
-			cut := fits
-			if space := strings.LastIndex(string(runes[:fits+1]), " "); space > 0 {
-				cut = len([]rune(string(runes[:fits+1])[:space]))
-			}
-			part = string(runes[:cut])
+		if p.style.Width > 0 && uniseg.StringWidth(text) > fits {
+			part = beginning(text, fits)
 		}
 		text = strings.TrimPrefix(text[len(part):], " ")
 		if !first {
 			prefix = strings.Repeat(" ", column)
 		}
-		p.out.WriteString(strings.TrimRight(prefix+part, " ") + "\n")
+		out.WriteString(strings.TrimRight(prefix+part, " ") + "\n")
 	}
+	return out.String()
+}
+
+// beginning is as much of a text as fits into a width, up to a space where there is one. A wide character takes two
+// columns.
+func beginning(text string, fits int) string {
+	width, end, space := 0, 0, 0
+	for characters := uniseg.NewGraphemes(text); characters.Next(); {
+		if width += characters.Width(); width > fits && end > 0 {
+			break
+		}
+		if characters.Str() == " " {
+			space = end
+		}
+		_, end = characters.Positions()
+	}
+	if space > 0 && end < len(text) && text[end] != ' ' {
+		return text[:space]
+	}
+	return text[:end]
 }
 
 func (p *printer) title(text string) {
-	p.out.WriteString(p.colored(bold, visible(text)) + "\n")
+	p.out.WriteString(p.colored(bold, strings.TrimSuffix(p.wrapped("", 0, text), "\n")) + "\n")
 }
 
 func (p *printer) findings(findings []Finding) {
@@ -201,7 +220,7 @@ func (p *printer) skew(skew []Skew) {
 			}
 			p.line("    ", 6, fmt.Sprintf("%s  %s", s.Object, at))
 			for _, environment := range s.Environments {
-				p.line(strings.Repeat(" ", 14)+p.colored(faint, fmt.Sprintf("%-8s", environment))+"  ", 24, orNothing(s.Values[environment]))
+				p.line(strings.Repeat(" ", 14)+p.colored(faint, visible(fmt.Sprintf("%-8s", environment)))+"  ", 24, orNothing(s.Values[environment]))
 			}
 		}
 		if expected > 0 {
@@ -228,6 +247,14 @@ func (p *printer) total(report Report) {
 		targets[f.Pipeline+"@"+f.Environment] = true
 		counts[f.Severity]++
 	}
+	unknown := ""
+	if n := report.unknown(); n > 0 {
+		unknown = "; " + counted(n, "target") + " could not be compared"
+	}
+	if len(report.Findings) == 0 && unknown != "" {
+		p.line("", 0, "no drift is known"+unknown)
+		return
+	}
 	if len(report.Findings) == 0 {
 		p.line("", 0, "no drift: the cluster is as the commits last applied say")
 		return
@@ -238,7 +265,7 @@ func (p *printer) total(report Report) {
 			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
 		}
 	}
-	p.line("", 0, fmt.Sprintf("%s in %s: %s", counted(len(report.Findings), "finding"), counted(len(targets), "target"), strings.Join(parts, ", ")))
+	p.line("", 0, fmt.Sprintf("%s in %s: %s", counted(len(report.Findings), "finding"), counted(len(targets), "target"), strings.Join(parts, ", ")+unknown))
 }
 
 func counted(n int, noun string) string {
@@ -321,5 +348,5 @@ func visible(text string) string {
 // unsafe reports whether a character does something other than to stand there: controls, and the marks that turn the
 // direction of the text around it (Unicode Technical Report 36).
 func unsafe(r rune) bool {
-	return unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

@@ -1,0 +1,171 @@
+package apply_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+var mutatingWebhooks = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
+
+// additions lists what a plan says that others added.
+func additions(plan *apply.Plan) string {
+	var out []string
+	for _, change := range plan.Changes {
+		for _, a := range change.Added {
+			out = append(out, change.ID.Name+" "+a.Path+" by "+a.Manager.Name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// quiet lists the rules that kept something out.
+func quiet(plan *apply.Plan) string {
+	var out []string
+	for _, q := range plan.Quiet() {
+		out = append(out, q.Rule+" "+q.Path)
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ", ")
+}
+
+// by writes a deployment as another manager, through a subresource or none.
+func (b *bench) by(manager, patch string, subresource ...string) {
+	b.t.Helper()
+	_, err := b.admin.Resource(deployments).Namespace(b.namespace).Patch(b.ctx, "web", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: manager}, subresource...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// What somebody added stays a finding until it is gone; a newer commit does not hide it.
+func TestAnAdditionOutlivesACommit(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("a", "1")))
+	b.edit(configMaps, "a", `{"data":{"more":"x"},"metadata":{"annotations":{"note":"y"}}}`)
+	const both = "a data.more by kubectl-edit, a metadata.annotations.note by kubectl-edit"
+	if got := additions(b.plan(b.set(settings("a", "1")))); got != both {
+		t.Errorf("found %s", got)
+	}
+	b.sync(b.set(settings("a", "2")))
+	b.restart()
+	if got := additions(b.plan(b.set(settings("a", "2")))); got != both {
+		t.Errorf("after a commit: %s", got)
+	}
+	// Git takes one of them over.
+	taken := strings.Replace(settings("a", "2"), "\ndata: {", "\ndata: {more: x, ", 1)
+	b.sync(b.set(taken))
+	if got := additions(b.plan(b.set(taken))); got != "a metadata.annotations.note by kubectl-edit" {
+		t.Errorf("after git has it: %s", got)
+	}
+	b.edit(configMaps, "a", `{"metadata":{"annotations":{"note":null}}}`)
+	if got := additions(b.plan(b.set(taken))); got != "" {
+		t.Errorf("after it is gone: %s", got)
+	}
+}
+
+// What others had set when syncer came was taken over so.
+func TestWhatWasThereBeforeIsNotAdded(t *testing.T) {
+	b := newBench(t)
+	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {theirs: x}}\ndata: {other: theirs}\n")
+	set := b.set(settings("a", "1"))
+	b.sync(set)
+	if got := additions(b.plan(set, full)); got != "" {
+		t.Errorf("found %s", got)
+	}
+	b.edit(configMaps, "a", `{"data":{"new":"z"}}`)
+	if got := additions(b.plan(set)); got != "a data.new by kubectl-edit" {
+		t.Errorf("found %s", got)
+	}
+	b.sync(b.set(settings("a", "2")))
+	if got := additions(b.plan(b.set(settings("a", "2")))); got != "a data.new by kubectl-edit" {
+		t.Errorf("after a commit: %s", got)
+	}
+}
+
+func TestControllersAreQuiet(t *testing.T) {
+	b := newBench(t)
+	doc := strings.Replace(service(""), "replicas: 1", "replicas: 3", 1)
+	set := b.set(doc)
+	b.sync(set)
+	b.by("kube-controller-manager", `{"spec":{"replicas":5}}`, "scale")
+	b.by("kubectl-rollout", `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}}}`)
+	b.by("some-controller", `{"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"5"},"finalizers":["example.com/clean"]}}`)
+	b.by("kubectl-edit", `{"metadata":{"annotations":{"hand":"made"}}}`)
+	plan := b.plan(set, full)
+	if got := actions(plan.Changes); got != "" {
+		t.Errorf("an apply would do %s", got)
+	}
+	if got := additions(plan); got != "web metadata.annotations.hand by kubectl-edit" {
+		t.Errorf("found %s", got)
+	}
+	got := quiet(plan)
+	for _, want := range []string{
+		"HorizontalPodAutoscaler spec.replicas", `rollout restart spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"]`,
+		`Kubernetes' notes metadata.annotations["deployment.kubernetes.io/desired-replicas"]`, "finalizers metadata.finalizers[0]",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("quiet are %s, and not %s", got, want)
+		}
+	}
+	b.sync(b.set(strings.Replace(doc, "web:1", "web:2", 1)))
+	if got := b.replicas("web"); got != 5 {
+		t.Errorf("a commit made it %d replicas", got)
+	}
+	// By hand is another matter.
+	b.by("kubectl", `{"spec":{"replicas":7}}`, "scale")
+	if got := actions(b.plan(b.set(strings.Replace(doc, "web:1", "web:2", 1)), full).Changes); got != "Update Deployment/web (drifted)" {
+		t.Errorf("an apply would do %q", got)
+	}
+}
+
+func TestInjectedCertificatesAreQuiet(t *testing.T) {
+	b := newBench(t)
+	hook := func(bundle string) string {
+		return "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: inject-" + b.namespace + "}\nwebhooks:\n- name: a.example.com\n  admissionReviewVersions: [v1]\n  sideEffects: None\n  failurePolicy: Ignore\n  clientConfig: {url: \"https://127.0.0.1:1/\"" + bundle + "}\n  rules: [{apiGroups: [none.example.com], apiVersions: [v1], operations: [CREATE], resources: [nothing]}]\n"
+	}
+	const injected = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJoRENDQVNxZ0F3SUJBZ0lRVkFjPQotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg=="
+	for _, bundle := range []string{"", `, caBundle: ""`} {
+		set := b.set(hook(bundle))
+		b.sync(set)
+		_, err := b.admin.Resource(mutatingWebhooks).Patch(b.ctx, "inject-"+b.namespace, types.JSONPatchType,
+			[]byte(`[{"op":"add","path":"/webhooks/0/clientConfig/caBundle","value":"`+injected+`"}]`), metav1.PatchOptions{FieldManager: "cainjector"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := b.plan(set, full)
+		if got := actions(plan.Changes) + additions(plan); got != "" || !strings.Contains(quiet(plan), "caBundle ") {
+			t.Errorf("with %q: %s; quiet are %s", bundle, got, quiet(plan))
+		}
+	}
+}
+
+// Of drift, some fields can be put right and others left.
+func TestDriftIsLeftByField(t *testing.T) {
+	b := newBench(t)
+	doc := strings.Replace(settings("a", "1"), "\ndata: {", "\ndata: {free: git, ", 1)
+	set := b.set(doc)
+	b.sync(set)
+	b.edit(configMaps, "a", `{"data":{"key":"hand","free":"hand"}}`)
+	plan := b.plan(set)
+	left := plan.Leave(func(_ manifest.Change, field *manifest.FieldChange) bool {
+		return field != nil && field.Path == "data.free"
+	})
+	if len(left) != 1 || len(left[0].Fields) != 1 || left[0].Fields[0].Path != "data.free" || actions(plan.Pending()) != "Update ConfigMap/a (drifted)" || len(plan.Pending()[0].Fields) != 1 {
+		t.Fatalf("left %+v, pending %+v", left, plan.Pending())
+	}
+	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+		t.Fatal(err)
+	}
+	live := b.get(configMaps, b.namespace, "a")
+	if value(live, "data", "key") != "1" || value(live, "data", "free") != "hand" {
+		t.Errorf("the data is %v", live.Object["data"])
+	}
+}
