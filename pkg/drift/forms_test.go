@@ -61,12 +61,12 @@ func TestMarkdownNeverPassesItsLimit(t *testing.T) {
 		if out.Len() > limit || !utf8.Valid(out.Bytes()) {
 			t.Fatalf("%d bytes with a limit of %d", out.Len(), limit)
 		}
-		if limit < whole.Len() && limit > 300 && !strings.Contains(out.String(), " more ") {
+		if limit < whole.Len() && limit > 450 && !strings.Contains(out.String(), " more ") {
 			t.Fatalf("with a limit of %d it does not say that there is more:\n%s", limit, out.String())
 		}
 	}
 	var out bytes.Buffer
-	if err := Markdown(&out, report, 700); err != nil {
+	if err := Markdown(&out, report, 900); err != nil {
 		t.Fatal(err)
 	}
 	shown := strings.Count(out.String(), "\n- ")
