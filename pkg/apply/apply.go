@@ -244,6 +244,9 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	if s.endedRun == "" && s.change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
 	}
+	if len(s.spared) > 0 {
+		entry.Fields = a.inventory[id.Key()].Fields // what is left as it is stays drift
+	}
 	a.inventory[id.Key()] = entry
 	a.done = append(a.done, *s.change)
 }

@@ -161,8 +161,13 @@ func TestDriftIsLeftByField(t *testing.T) {
 	if len(left) != 1 || len(left[0].Fields) != 1 || left[0].Fields[0].Path != "data.free" || actions(plan.Pending()) != "Update ConfigMap/a (drifted)" || len(plan.Pending()[0].Fields) != 1 {
 		t.Fatalf("left %+v, pending %+v", left, plan.Pending())
 	}
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	if err != nil {
 		t.Fatal(err)
+	}
+	b.save(applied.Inventory)
+	if got := b.plan(set).Pending(); len(got) != 1 || len(got[0].Fields) != 1 || got[0].Fields[0].Path != "data.free" {
+		t.Errorf("what was left is no drift any more: %+v", got)
 	}
 	live := b.get(configMaps, b.namespace, "a")
 	if value(live, "data", "key") != "1" || value(live, "data", "free") != "hand" {

@@ -182,7 +182,7 @@ type Target struct {
 	Subject string `json:"subject"`
 	// DeployedAt is when what runs was deployed.
 	DeployedAt *time.Time `json:"deployedAt"`
-	// Behind counts the newer commits that change files of the target; -1: not known.
+	// Behind counts the newer commits, where the newest one changes the target; 0: it does not; -1: not known.
 	Behind int     `json:"behind"`
 	Images []Image `json:"images"`
 	// Deployments are the last ones, the newest first.

@@ -130,6 +130,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if err != nil {
 		return err
 	}
+	result.behind = c.behind(ctx, w, at)
 	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Full: true, ReadOnly: true, Rules: at.rules()})
 	if err != nil {
 		return err
@@ -186,6 +187,18 @@ func (c *carrier) rated(findings []drift.Finding) []drift.Finding {
 func (c *carrier) exempt(w *work, id manifest.ID, text string) bool {
 	path, err := manifest.ParsePath(text)
 	return err == nil && slices.ContainsFunc(c.exemptions[w.environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
+}
+
+// behind counts the commits since the one that was applied last, where the newest one says something else for a target.
+func (c *carrier) behind(ctx context.Context, w, applied *work) int {
+	if applied.snapshot.Commit == w.snapshot.Commit {
+		return 0
+	}
+	commits, err := c.source.Since(ctx, w.record.Status.LastAppliedCommit, w.snapshot.Commit)
+	if err != nil {
+		return -1 // history may not have been fetched that far
+	}
+	return len(commits)
 }
 
 // lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading
