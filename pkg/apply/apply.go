@@ -57,6 +57,7 @@ type application struct {
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      Members
 	done      []manifest.Change
+	skipped   bool // a run began in the meantime, and its change is part of the next one
 }
 
 // promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
@@ -165,9 +166,16 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 		if err := settle(ctx, resource, id, s.rendered); err != nil {
 			return nil, explain(s.rendered, id, "trying", err)
 		}
+		if live != nil && s.adopts == nil {
+			return a.again(ctx, resource, id, s) // it could not be judged before, and may run
+		}
 	}
 	if s.change.Action == manifest.Replace {
-		return a.replace(ctx, resource, id, s)
+		applied, err := a.replace(ctx, resource, id, s)
+		if apierrors.IsConflict(err) {
+			return a.again(ctx, resource, id, s)
+		}
+		return applied, err
 	}
 	if s.adopts != nil {
 		return a.adopt(ctx, resource, id, s)
@@ -203,7 +211,11 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 		case manifest.None:
 			return live, nil
 		case manifest.Replace:
-			return a.replace(ctx, resource, id, s)
+			applied, err := a.replace(ctx, resource, id, s)
+			if apierrors.IsConflict(err) {
+				continue
+			}
+			return applied, err
 		}
 		sent := s.sent
 		if live != nil {
@@ -253,6 +265,7 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 
 // skip notes a change that the run under way was not disturbed for.
 func (a *application) skip(s step) {
+	a.skipped = true
 	key := s.change.ID.Key()
 	if entry, ok := a.inventory[key]; ok {
 		entry.Skipped = a.plan.hashes[key]
@@ -318,7 +331,7 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 func (a *application) prune(ctx context.Context) error {
 	steps := a.plan.inOrder()
 	slices.Reverse(steps)
-	running := slices.IndexFunc(steps, func(s step) bool { return s.change.Held != nil && s.change.Held.Reason == manifest.HeldRunning })
+	running := a.skipped || slices.ContainsFunc(steps, func(s step) bool { return s.change.Held != nil && s.change.Held.Reason == manifest.HeldRunning })
 	for len(steps) > 0 {
 		end := slices.IndexFunc(steps, func(s step) bool { return s.at != steps[0].at })
 		if end < 0 {
@@ -329,13 +342,22 @@ func (a *application) prune(ctx context.Context) error {
 			if s.change.Action != manifest.Prune {
 				continue
 			}
-			if running >= 0 {
-				// A run began since the plan was made, and its change is held: it needs what it was started with.
+			if running {
+				// A run began since the plan was made: it needs what it was started with.
 				s.change.Hold(manifest.HeldInUse, "a run that began in the meantime may need it")
 				continue
 			}
-			if err := a.cluster.remove(ctx, a.plan.request.Target, s.change.Live, a.plan.request.Rules.Propagation); err != nil {
+			if user, named := a.plan.stillNamed(s.change.ID); named {
+				s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", user), user)
+				continue
+			}
+			hold, err := a.remove(ctx, s.change)
+			if err != nil {
 				errs = append(errs, err)
+				continue
+			}
+			if hold {
+				running = true
 				continue
 			}
 			delete(a.inventory, s.change.ID.Key())
@@ -354,37 +376,42 @@ func (a *application) prune(ctx context.Context) error {
 // status, wrote the object at the same moment.
 const removeTries = 5
 
-// remove deletes a member of a target's own ApplySet. It is judged as it is now, and the delete asks
-// for that very state: an object that somebody took over, made anew or marked to be kept stays.
-func (c *Cluster) remove(ctx context.Context, target Target, member *unstructured.Unstructured, how v1alpha1.Propagation) error {
+// remove deletes a member of the target's own ApplySet. It is judged as it is now, and the delete asks for that very
+// state: an object that somebody took over, made anew or marked to be kept stays, and one that runs by now is held.
+func (a *application) remove(ctx context.Context, change *manifest.Change) (held bool, err error) {
+	request, member := a.plan.request, change.Live
 	propagation := metav1.DeletePropagationBackground
-	if how == v1alpha1.Foreground {
+	if request.Rules.Propagation == v1alpha1.Foreground {
 		propagation = metav1.DeletePropagationForeground
 	}
-	resource, id, err := c.resourceFor(manifest.IDOf(member))
+	resource, id, err := a.cluster.resourceFor(manifest.IDOf(member))
 	if meta.IsNoMatchError(err) {
-		return nil // the kind is gone, and the object with it
+		return false, nil // the kind is gone, and the object with it
 	}
 	if err != nil {
-		return explain(member, id, "pruning", err)
+		return false, explain(member, id, "pruning", err)
 	}
-	_, own := MemberLabel(c.namespace, target)
+	_, own := MemberLabel(a.cluster.namespace, request.Target)
 	for range removeTries {
 		var live *unstructured.Unstructured
 		if live, err = get(ctx, resource, id); err != nil {
-			return explain(member, id, "pruning", err)
+			return false, explain(member, id, "pruning", err)
 		}
 		if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
-			return nil
+			return false, nil
+		}
+		change.Live = live
+		if err := a.plan.planner.respectPrune(change); err != nil || change.Action == manifest.Hold {
+			return change.Action == manifest.Hold, err
 		}
 		if err = deleteExactly(ctx, resource, live, propagation); err == nil || apierrors.IsNotFound(err) {
-			return nil
+			return false, nil
 		}
 		if !apierrors.IsConflict(err) {
 			break
 		}
 	}
-	return explain(member, id, "pruning", err)
+	return false, explain(member, id, "pruning", err)
 }
 
 // deleteExactly deletes an object in the very state in which it was judged.

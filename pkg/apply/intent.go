@@ -16,7 +16,7 @@ import (
 )
 
 // annotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
-// as KIND.GROUP/NAMESPACE/NAME=HASH. It is written with the record's spec: after a crash, an object that stands here and
+// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another. It is written with the record's spec: after a crash, an object that stands here and
 // is not in the cluster may have run already.
 const annotationCreating = v1alpha1.Group + "/creating"
 
@@ -29,7 +29,11 @@ func (p *Plan) intents() string {
 	var out []string
 	for _, s := range p.steps {
 		if s.rendered != nil && (s.change.Action == manifest.Create || s.change.Action == manifest.Replace) && health.RemovesItself(s.rendered) {
-			out = append(out, intent(s.change.ID, p.hashes[s.change.ID.Key()]))
+			text := intent(s.change.ID, p.hashes[s.change.ID.Key()])
+			if s.change.Live != nil {
+				text += "@" + string(s.change.Live.GetUID())
+			}
+			out = append(out, text)
 		}
 	}
 	slices.Sort(out)
@@ -40,9 +44,17 @@ func (p *Plan) intents() string {
 // and by the events that its controller left.
 func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) bool {
 	record := p.plan.request.Record
-	if record == nil || !slices.Contains(strings.Split(record.Annotations[annotationCreating], ","), intent(id, hash)) {
+	if record == nil {
 		return false
 	}
+	set := strings.Split(record.Annotations[annotationCreating], ",")
+	i := slices.IndexFunc(set, func(text string) bool {
+		return text == intent(id, hash) || strings.HasPrefix(text, intent(id, hash)+"@")
+	})
+	if i < 0 {
+		return false
+	}
+	_, replaced, _ := strings.Cut(set[i], "@") // whose events say nothing of the new one
 	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil {
@@ -50,7 +62,8 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) b
 	}
 	began := specWritten(record)
 	return slices.ContainsFunc(events, func(event unstructured.Unstructured) bool {
-		return !event.GetCreationTimestamp().Time.Before(began)
+		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
+		return !event.GetCreationTimestamp().Time.Before(began) && (replaced == "" || of != replaced)
 	})
 }
 

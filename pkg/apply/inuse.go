@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,35 +11,96 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// keepInUse holds the prunes of what is still needed: of anything while a run of the target goes on as it was, of what
-// pods of batch work use, and of namespaces and kinds that hold objects of others.
+// keepInUse holds the prunes of what is still needed: of a schedule whose run goes on, of anything while a run of the
+// target goes on as it was, of what batch work uses or an object that stays as it is may use, and of namespaces and kinds
+// that hold what stays.
 func (p *planner) keepInUse(ctx context.Context) error {
+	if err := p.keepSchedules(ctx); err != nil {
+		return err
+	}
 	running := p.undisturbed()
 	pods := map[string][]unstructured.Unstructured{} // by namespace
 	for _, s := range p.plan.steps {
-		if s.change.Action != manifest.Prune {
+		if s.change.Action != manifest.Prune || holdsOthers(s.change.ID) {
 			continue
 		}
-		if running != (manifest.ID{}) {
+		unchanged, named := p.plan.stillNamed(s.change.ID)
+		switch {
+		case running != (manifest.ID{}):
 			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s runs and may need it", running), running)
+		case named:
+			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", unchanged), unchanged)
+		case slices.Contains(mountable, s.change.ID.GroupKind()):
+			user, err := p.batchUser(ctx, s.change.ID, pods)
+			if err != nil {
+				return err
+			}
+			if user != (manifest.ID{}) {
+				s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
+			}
+		}
+	}
+	// Kinds before namespaces, and both after what is in them: what is held there holds them.
+	for _, kind := range []schema.GroupKind{crdKind, namespaceKind} {
+		for _, s := range p.plan.steps {
+			if s.change.Action != manifest.Prune || s.change.ID.GroupKind() != kind {
+				continue
+			}
+			tenant, err := p.tenant(ctx, s.change.Live)
+			if err != nil {
+				return err
+			}
+			if tenant != (manifest.ID{}) {
+				s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s would go with it", tenant), tenant)
+			}
+		}
+	}
+	return nil
+}
+
+// holdsOthers reports whether other objects go with an object.
+func holdsOthers(id manifest.ID) bool {
+	return id.GroupKind() == namespaceKind || id.GroupKind() == crdKind
+}
+
+// schedules are the kinds that start runs of another kind, which garbage collection deletes with them.
+var schedules = map[schema.GroupKind]schema.GroupVersionKind{
+	{Group: "batch", Kind: "CronJob"}:                                  {Group: "batch", Version: "v1", Kind: "Job"},
+	{Group: "sparkoperator.k8s.io", Kind: "ScheduledSparkApplication"}: {Group: "sparkoperator.k8s.io", Version: "v1beta2", Kind: "SparkApplication"},
+	{Group: "argoproj.io", Kind: "CronWorkflow"}:                       {Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"},
+}
+
+// keepSchedules holds the deletion of schedules whose runs go on.
+func (p *planner) keepSchedules(ctx context.Context) error {
+	for _, s := range p.plan.steps {
+		change := s.change
+		child, ok := schedules[change.ID.GroupKind()]
+		if !ok || change.Live == nil || change.Action != manifest.Prune && change.Action != manifest.Replace {
 			continue
 		}
-		var user manifest.ID
-		var err error
-		switch kind := s.change.ID.GroupKind(); {
-		case kind == namespaceKind || kind == crdKind:
-			user, err = p.tenant(ctx, s.change.Live)
-		case slices.Contains(mountable, kind):
-			user, err = p.batchPod(ctx, s.change.ID, pods)
-		}
+		policy, err := p.plan.request.Rules.onRunning(cmp.Or(s.rendered, change.Live))
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", change.ID, err)
 		}
-		if user != (manifest.ID{}) {
-			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
+		if policy == v1alpha1.Replace {
+			continue
+		}
+		runs, err := p.cluster.list(ctx, child, change.ID.Namespace, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("looking for runs of %s: %w", change.ID, err)
+		}
+		for i := range runs {
+			run := &runs[i]
+			isOwner := func(ref metav1.OwnerReference) bool { return ref.UID == change.Live.GetUID() }
+			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && p.cluster.judge.Run(run).State == health.Running {
+				change.Hold(manifest.HeldRunning, fmt.Sprintf("its run %s goes on and would be deleted with it", manifest.IDOf(run)), manifest.IDOf(run))
+				break
+			}
 		}
 	}
 	return nil
@@ -54,13 +116,33 @@ func (p *planner) undisturbed() manifest.ID {
 	return manifest.ID{}
 }
 
+// stillNamed finds an object of the set that stays as it is for now, or for good, and names one that pods mount.
+func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
+	if !slices.Contains(mountable, id.GroupKind()) {
+		return manifest.ID{}, false
+	}
+	for _, s := range p.steps {
+		stays := s.rendered != nil && (s.change.Held != nil || s.left)
+		if stays && s.change.Live != nil && s.change.ID.Namespace == id.Namespace && names(s.change.Live.Object, id.Name) {
+			return s.change.ID, true
+		}
+	}
+	return manifest.ID{}, false
+}
+
 // mountable are the kinds that a pod names and cannot start, or start again, without.
 var mountable = []schema.GroupKind{{Kind: "ConfigMap"}, {Kind: "Secret"}, {Kind: "ServiceAccount"}, {Kind: "PersistentVolumeClaim"}}
 
-// batchPod finds a pod that uses an object and runs to completion. Old generations of settings have to stay until the
+// batchKinds are those whose pods come and go while they run: between two steps or tries there may be none.
+var batchKinds = []schema.GroupVersionKind{
+	{Group: "batch", Version: "v1", Kind: "Job"}, {Group: "sparkoperator.k8s.io", Version: "v1beta2", Kind: "SparkApplication"},
+	{Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"}, {Group: "ray.io", Version: "v1", Kind: "RayJob"}, {Group: "tekton.dev", Version: "v1", Kind: "PipelineRun"},
+}
+
+// batchUser finds batch work that is under way and uses an object. Old generations of settings have to stay until the
 // run that was started with them has ended: its executors and retries are new pods. A service's old pods are on their
 // way out already.
-func (p *planner) batchPod(ctx context.Context, id manifest.ID, pods map[string][]unstructured.Unstructured) (manifest.ID, error) {
+func (p *planner) batchUser(ctx context.Context, id manifest.ID, pods map[string][]unstructured.Unstructured) (manifest.ID, error) {
 	list, ok := pods[id.Namespace]
 	if !ok {
 		found, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, id.Namespace, metav1.ListOptions{})
@@ -68,15 +150,27 @@ func (p *planner) batchPod(ctx context.Context, id manifest.ID, pods map[string]
 		if err != nil && !apierrors.IsForbidden(err) {
 			return manifest.ID{}, fmt.Errorf("looking whether a pod still uses %s: %w", id, err)
 		}
-		list = found
-		pods[id.Namespace] = found
+		list = slices.DeleteFunc(found, func(pod unstructured.Unstructured) bool { return !runsToCompletion(&pod) })
+		for _, kind := range batchKinds {
+			runs, err := p.cluster.list(ctx, kind, id.Namespace, metav1.ListOptions{})
+			if err != nil && !apierrors.IsForbidden(err) {
+				return manifest.ID{}, fmt.Errorf("looking whether a run still uses %s: %w", id, err)
+			}
+			list = append(list, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.judge.Run(&run).State != health.Running })...)
+		}
+		pods[id.Namespace] = list
 	}
 	for i := range list {
-		if runsToCompletion(&list[i]) && uses(&list[i], id) {
+		if list[i].GetKind() == "Pod" && uses(&list[i], id) || list[i].GetKind() != "Pod" && names(list[i].Object, id.Name) {
 			return manifest.IDOf(&list[i]), nil
 		}
 	}
 	return manifest.ID{}, nil
+}
+
+// names reports whether a run says a name anywhere: each kind has its templates in another place.
+func names(run map[string]any, name string) bool {
+	return slices.ContainsFunc(manifest.Leaves(run), func(f manifest.Field) bool { return f.Value == name })
 }
 
 func runsToCompletion(pod *unstructured.Unstructured) bool {
@@ -108,9 +202,14 @@ func uses(pod *unstructured.Unstructured, id manifest.ID) bool {
 	})
 }
 
-// tenant finds an object that would go with a namespace or a kind although this target never applied it: one of another
-// record's inventory, a volume claim, or an object of the kind.
+// tenant finds an object that would go with a namespace or a kind and is to stay: one of this target that is not deleted
+// in the same pass, one of another record's inventory, a volume claim, or an object of the kind.
 func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured) (manifest.ID, error) {
+	for _, s := range p.plan.steps {
+		if s.change.Action != manifest.Prune && isWithin(s.change.ID, doomed) && !(s.rendered == nil && s.change.Live.GetDeletionTimestamp() != nil) {
+			return s.change.ID, nil
+		}
+	}
 	if manifest.IDOf(doomed).GroupKind() == crdKind {
 		return p.objectOfKind(ctx, doomed)
 	}
@@ -134,6 +233,16 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 		return manifest.ID{}, fmt.Errorf("looking what %s holds: %w", manifest.IDOf(doomed), err)
 	}
 	return p.stranger(claims), nil
+}
+
+// isWithin reports whether an object goes with a namespace or a definition.
+func isWithin(id manifest.ID, doomed *unstructured.Unstructured) bool {
+	if manifest.IDOf(doomed).GroupKind() == namespaceKind {
+		return id.Namespace == doomed.GetName()
+	}
+	group, _, _ := unstructured.NestedString(doomed.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(doomed.Object, "spec", "names", "kind")
+	return id.GroupKind() == schema.GroupKind{Group: group, Kind: kind}
 }
 
 func (p *planner) objectOfKind(ctx context.Context, crd *unstructured.Unstructured) (manifest.ID, error) {

@@ -304,6 +304,9 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered))
 		s.gone = ran || p.ranAlready(ctx, s.change.ID, hash)
 		return s.gone
+	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered)):
+		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again
+		return true
 	case entry.Skipped == hash:
 		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
 	default:
@@ -551,6 +554,9 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		}
 		if live == nil || entry.Completed {
 			continue
+		}
+		if run := p.judge.Run(live); entry.EndedRun != "" && entry.EndedRun == run.ID {
+			continue // what the object shows is the run from before its change
 		}
 		if verdict := p.judge.Health(live); verdict.Completed {
 			entry.Completed, entry.Failed = true, verdict.Status == health.Failed
