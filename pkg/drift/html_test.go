@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/internal/lab/browser"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -74,12 +74,12 @@ func sample() Report {
 }
 
 func TestPageInABrowser(t *testing.T) {
-	browser, err := lab.StartBrowser(t.Context(), t.TempDir())
+	chromium, err := browser.Start(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := browser.Stop(); err != nil {
+		if err := chromium.Stop(); err != nil {
 			t.Errorf("stopping the browser: %v", err)
 		}
 	})
@@ -106,18 +106,18 @@ func TestPageInABrowser(t *testing.T) {
 		if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		address, err := lab.FileURL(file)
+		address, err := browser.FileURL(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for look, view := range map[string]lab.View{
+		for look, view := range map[string]browser.View{
 			"phone":        {Width: 360, Height: 800},
 			"phone-dark":   {Width: 360, Height: 800, Dark: true, NoScript: true},
 			"desktop":      {Width: 1280, Height: 900, NoScript: true},
 			"desktop-dark": {Width: 1280, Height: 900, Dark: true},
 		} {
 			t.Run(name+"/"+look, func(t *testing.T) {
-				seen, err := browser.Look(address, view)
+				seen, err := chromium.Look(address, view)
 				if err != nil {
 					t.Fatal(err)
 				}
