@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -14,6 +15,9 @@ import (
 )
 
 const module = "github.com/syncerdev/syncer/"
+
+// browser is where the driver of the browser lives, alone.
+const browser = "internal/lab/browser"
 
 // home says which room owns an outside library. Test files are free: they start what they test against.
 var home = map[string]string{
@@ -37,6 +41,7 @@ var home = map[string]string{
 	"golang.org/x/term":                       "cmd/syncer",
 	"github.com/prometheus/":                  "pkg/pipeline",
 	"k8s.io/klog/":                            "cmd/syncer",
+	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
 	"net/http":                                "pkg/image pkg/source pkg/apply",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
@@ -57,14 +62,14 @@ var meets = map[string][]string{
 }
 
 func TestRoomsKeepToThemselves(t *testing.T) {
-	files := 0
+	read := 0
 	for file, room := range sources(t) {
 		allowed, ok := meets[room]
 		if !ok {
 			t.Errorf("%s: the room %s is not on the map; add it to meets", file, room)
 		}
 		for _, imported := range imports(t, file) {
-			files++
+			read++
 			for library, owner := range home {
 				if strings.HasPrefix(imported, library) && !slices.Contains(strings.Fields(owner), room) {
 					t.Errorf("%s: %s belongs in %s", file, imported, owner)
@@ -75,8 +80,29 @@ func TestRoomsKeepToThemselves(t *testing.T) {
 			}
 		}
 	}
-	if files == 0 {
+	if read == 0 {
 		t.Fatal("no import was read")
+	}
+}
+
+// A browser's protocol is a large library. Tests of pages start a browser through one package of the lab; neither syncer
+// nor the demo, which shares the rest of the lab, compiles it.
+func TestOnlyTestsOfPagesCompileABrowser(t *testing.T) {
+	tests := 0
+	for file, folder := range files(t, "pkg", "cmd", "internal", "hack", "config", "examples") {
+		for _, imported := range imports(t, file) {
+			switch {
+			case strings.HasPrefix(imported, "github.com/chromedp/") && folder != browser:
+				t.Errorf("%s: %s belongs in %s", file, imported, browser)
+			case imported == module+browser && !strings.HasSuffix(file, "_test.go"):
+				t.Errorf("%s: imports %s; only tests look at pages", file, imported)
+			case imported == module+browser:
+				tests++
+			}
+		}
+	}
+	if tests == 0 {
+		t.Errorf("no test imports %s", browser)
 	}
 }
 
@@ -111,15 +137,23 @@ func TestDesignLibrariesAreAtHome(t *testing.T) {
 	}
 }
 
-// sources lists the Go files of the rooms that are not tests, by the room that holds them. The test process reads the
-// files itself: a `go list` child would be invisible to the test cache (golang/go issue 30313).
+// sources lists the Go files of the rooms that are not tests, by the room that holds them.
 func sources(t *testing.T) map[string]string {
 	t.Helper()
-	rooms := map[string]string{}
-	for _, top := range []string{"pkg", "cmd"} {
+	rooms := files(t, "pkg", "cmd")
+	maps.DeleteFunc(rooms, func(file, _ string) bool { return strings.HasSuffix(file, "_test.go") })
+	return rooms
+}
+
+// files lists the Go files below some folders of the repository, by the folder that holds them. The test process reads
+// the files itself: a `go list` child would be invisible to the test cache (golang/go issue 30313).
+func files(t *testing.T, tops ...string) map[string]string {
+	t.Helper()
+	folders := map[string]string{}
+	for _, top := range tops {
 		err := fs.WalkDir(os.DirFS(".."), top, func(file string, entry fs.DirEntry, err error) error {
-			if err == nil && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
-				rooms[file] = path.Dir(file)
+			if err == nil && strings.HasSuffix(file, ".go") {
+				folders[file] = path.Dir(file)
 			}
 			return err
 		})
@@ -127,7 +161,7 @@ func sources(t *testing.T) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	return rooms
+	return folders
 }
 
 func imports(t *testing.T, file string) []string {

@@ -90,7 +90,7 @@ func TestNamespaceWithObjectsOfOthersIsKept(t *testing.T) {
 	other := b.other("neighbour")
 	other.sync(other.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs, namespace: " + name + "}\n"))
 	applied := b.sync(b.set(settings("stays", "1")))
-	if len(applied.Changes) > 0 || len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "ConfigMap/"+name+"/theirs needs it") {
+	if len(applied.Changes) > 0 || len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "ConfigMap/"+name+"/theirs would go with it") {
 		t.Fatalf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
 	plan := other.plan(nil)
@@ -109,7 +109,7 @@ func TestDefinitionWithObjectsOfOthersIsKept(t *testing.T) {
 	widgets := schema.GroupVersionResource{Group: b.group(), Version: "v1", Resource: "widgets"}
 	b.create(widgets, custom(b.group(), "v1", "Widget", b.namespace, "theirs", "size: 1"))
 	applied := b.sync(b.set(settings("stays", "1")))
-	if len(applied.Changes) > 0 || len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "Widget/"+b.namespace+"/theirs needs it") {
+	if len(applied.Changes) > 0 || len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "Widget/"+b.namespace+"/theirs would go with it") {
 		t.Errorf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
 	if b.get(widgets, b.namespace, "theirs") == nil {

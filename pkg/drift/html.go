@@ -1,18 +1,15 @@
 package drift
 
 import (
-	"cmp"
+	"bytes"
 	"crypto/sha256"
 	_ "embed" // the page and its style
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 //go:embed page/report.html
@@ -24,19 +21,27 @@ var pageStyle string
 // HTML prints a report as one page that loads nothing, runs no script and can be mailed or kept. Everything that comes
 // from a repository or a cluster is escaped.
 func HTML(w io.Writer, report Report) error {
-	return page.Execute(w, newPage(report))
+	var out bytes.Buffer
+	if err := page.Execute(&out, newPage(report)); err != nil {
+		return err
+	}
+	// Escaping leaves the marks that turn the direction of a text: an author's name could read as something else with them.
+	lines := strings.Split(out.String(), "\n")
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
+	_, err := io.WriteString(w, strings.Join(lines, "\n"))
+	return err
 }
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"short": func(commit string) string { return commit[:min(len(commit), 8)] },
-	"digest": func(digest string) string {
-		digest = strings.TrimPrefix(digest, "sha256:")
-		return digest[:min(len(digest), 12)]
-	},
+	"short":  func(commit string) string { return first(8, commit) },
+	"brief":  brief,
+	"digest": func(digest string) string { return first(12, strings.TrimPrefix(digest, "sha256:")) },
 	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"when":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"ago":    func(now time.Time, at *time.Time) string { return age(now, *at) },
+	"aged":   func(now, at time.Time) pageAge { return pageAge{at, age(now, at)} },
 	"count":  counted,
 	"sign":   func(s Severity) string { return signs[s] },
 	"sided":  func(f Finding) bool { return f.Desired != nil || f.Live != nil },
@@ -45,17 +50,31 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"absent": func(value any) bool { return value == nil },
 	"shown":  shown,
 	"long":   func(text string) bool { return len([]rune(text)) > longestValue },
-	"cut":    func(text string) string { return string([]rune(text)[:longestValue/2]) },
-	"author": func(f Finding, now time.Time) string {
-		switch {
-		case f.Manager != "" || f.User != "":
-			return "by " + f.author(now)
-		case f.Since() != nil:
-			return "first seen " + age(now, *f.Since())
-		}
-		return ""
-	},
+	"cut":    func(text string) string { return first(longestValue/2, text) },
+	"prose":  prose,
+	"known":  func(f Finding) bool { return f.Manager != "" || f.User != "" },
+	"who":    Finding.who,
 }).Parse(pageTemplate))
+
+// pageAge is a time as people say it, and for programs.
+type pageAge struct {
+	Time time.Time
+	Ago  string
+}
+
+// first is the beginning of a text, in whole characters.
+func first(longest int, text string) string {
+	runes := []rune(text)
+	return string(runes[:min(len(runes), longest)])
+}
+
+// brief is the beginning of a sentence, and says that it is no more.
+func brief(longest int, text string) string {
+	if cut := first(longest, text); cut != text {
+		return strings.TrimRight(first(longest-1, cut), " ,:;") + "…"
+	}
+	return text
+}
 
 // signs tell severities apart without colour.
 var signs = map[Severity]string{Critical: "▲", Warning: "◆", Info: "●"}
@@ -68,21 +87,40 @@ func labels(f Finding) [2]string {
 	return [2]string{"git", "live"}
 }
 
+// pageSpan is a part of a sentence.
+type pageSpan struct {
+	Text string
+	Code bool
+}
+
+// prose finds what messages have in backticks.
+func prose(message string) []pageSpan {
+	parts := strings.Split(message, "`")
+	if len(parts)%2 == 0 { // one backtick is alone
+		return []pageSpan{{Text: message}}
+	}
+	spans := make([]pageSpan, len(parts))
+	for i, part := range parts {
+		spans[i] = pageSpan{part, i%2 == 1}
+	}
+	return spans
+}
+
 type pageData struct {
 	Title        string
+	Now          time.Time
 	Style        template.CSS
 	StyleHash    string
 	Report       Report
 	Totals       []pageTotal
 	Environments []string
 	Rows         []pageRow
-	Errors       []Target
-	Groups       []pageGroup
-	Unexplained  []Skew
-	Declared     []Skew
-	Expected     []Skew
-	Images       []pageImage
-	Days         []pageDay
+	// The targets, each in one of the four.
+	Errors, NotReady, Differing, Calm []*pageTarget
+
+	Unexplained, Declared, Expected []Skew
+	Images                          []pageImage
+	Days                            []pageDay
 }
 
 type pageTotal struct {
@@ -90,71 +128,14 @@ type pageTotal struct {
 	Count    int
 }
 
-type pageRow struct {
-	Pipeline string
-	Cells    []*pageCell // by environment; nil: not there
-}
-
-type pageCell struct {
-	Target
-	Class, Sign string
-	Counts      *pageCounts // nil: no findings
-}
-
-type pageCounts struct {
-	Anchor string
-	Totals []pageTotal
-}
-
-type pageGroup struct {
-	Pipeline, Environment, Anchor string
-	Count                         int
-	Objects                       []pageObject
-}
-
-type pageObject struct {
-	ID       manifest.ID
-	Findings []Finding
-}
-
-type pageImage struct {
-	Reference string
-	Digests   []string // by environment
-	Differs   bool
-}
-
-type pageDay struct {
-	Day    string
-	Events []pageEvent
-}
-
-type pageEvent struct {
-	Time                            time.Time
-	Class, What, Target, Text, More string
-}
-
 func newPage(report Report) pageData {
 	sum := sha256.Sum256([]byte(pageStyle))
 	p := pageData{
 		Style: template.CSS(pageStyle), StyleHash: base64.StdEncoding.EncodeToString(sum[:]),
-		Report: report, Totals: totals(report.Findings), Title: "No drift",
+		Now: report.GeneratedAt, Report: report, Totals: totals(report.Findings),
 	}
-	switch {
-	case len(report.Findings) > 0:
-		p.Title = "Drift: " + counted(len(report.Findings), "finding")
-	case report.unknown() > 0:
-		p.Title = "Drift: not known everywhere"
-	}
-	for _, t := range report.Targets {
-		if !slices.Contains(p.Environments, t.Environment) {
-			p.Environments = append(p.Environments, t.Environment)
-		}
-		if t.Error != "" {
-			p.Errors = append(p.Errors, t)
-		}
-	}
-	p.rows()
-	p.groups()
+	p.targets()
+	p.Title = p.title()
 	for _, s := range report.Skew {
 		switch {
 		case s.Expected:
@@ -168,6 +149,17 @@ func newPage(report Report) pageData {
 	p.images()
 	p.history()
 	return p
+}
+
+// title does not call clusters clean that nobody could look at.
+func (p *pageData) title() string {
+	switch {
+	case len(p.Report.Findings) > 0:
+		return "Drift: " + counted(len(p.Report.Findings), "finding")
+	case len(p.Errors) > 0:
+		return fmt.Sprintf("No drift found, %s not compared", counted(len(p.Errors), "target"))
+	}
+	return "No drift"
 }
 
 func totals(findings []Finding) []pageTotal {
@@ -184,126 +176,4 @@ func totals(findings []Finding) []pageTotal {
 		}
 	}
 	return out
-}
-
-func anchor(pipeline, environment string) string {
-	return "target-" + strings.ReplaceAll(pipeline, "@", "-") + "-at-" + environment
-}
-
-// states say how a target is by a sign and a class.
-var states = map[State][2]string{
-	Ready: {"ok", "✓"}, Progressing: {"info", "…"}, Waiting: {"warning", "‖"}, Failed: {"critical", "✕"}, Unknown: {"info", "?"},
-}
-
-func (p *pageData) rows() {
-	for _, t := range p.Report.Targets {
-		at := slices.IndexFunc(p.Rows, func(r pageRow) bool { return r.Pipeline == t.Pipeline })
-		if at < 0 {
-			p.Rows = append(p.Rows, pageRow{Pipeline: t.Pipeline, Cells: make([]*pageCell, len(p.Environments))})
-			at = len(p.Rows) - 1
-		}
-		cell := &pageCell{Target: t, Class: states[t.State][0], Sign: states[t.State][1]}
-		if found := p.of(t.Pipeline, t.Environment); len(found) > 0 {
-			cell.Counts = &pageCounts{anchor(t.Pipeline, t.Environment), totals(found)}
-		}
-		p.Rows[at].Cells[slices.Index(p.Environments, t.Environment)] = cell
-	}
-}
-
-func (p *pageData) of(pipeline, environment string) []Finding {
-	var out []Finding
-	for _, f := range p.Report.Findings {
-		if f.Pipeline == pipeline && f.Environment == environment {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-func (p *pageData) groups() {
-	for _, f := range p.Report.Findings {
-		if n := len(p.Groups); n == 0 || p.Groups[n-1].Pipeline != f.Pipeline || p.Groups[n-1].Environment != f.Environment {
-			p.Groups = append(p.Groups, pageGroup{Pipeline: f.Pipeline, Environment: f.Environment, Anchor: anchor(f.Pipeline, f.Environment)})
-		}
-		group := &p.Groups[len(p.Groups)-1]
-		if n := len(group.Objects); n == 0 || group.Objects[n-1].ID != f.Object {
-			group.Objects = append(group.Objects, pageObject{ID: f.Object})
-		}
-		object := &group.Objects[len(group.Objects)-1]
-		object.Findings = append(object.Findings, f)
-		group.Count++
-	}
-}
-
-// images lists which digest each reference stands for where.
-func (p *pageData) images() {
-	byReference := map[string]*pageImage{}
-	for _, t := range p.Report.Targets {
-		at := slices.Index(p.Environments, t.Environment)
-		for _, image := range t.Images {
-			row := byReference[image.Reference]
-			if row == nil {
-				row = &pageImage{Reference: image.Reference, Digests: make([]string, len(p.Environments))}
-				byReference[image.Reference] = row
-			}
-			row.Digests[at] = image.Digest
-		}
-	}
-	for _, row := range byReference {
-		var first string
-		for _, digest := range row.Digests {
-			row.Differs = row.Differs || digest != "" && first != "" && digest != first
-			first = cmp.Or(first, digest)
-		}
-		p.Images = append(p.Images, *row)
-	}
-	slices.SortFunc(p.Images, func(a, b pageImage) int { return cmp.Compare(a.Reference, b.Reference) })
-}
-
-// shownDays is how far back the page's history goes.
-const shownDays = 14
-
-// history joins deployments and past findings by day, the newest first.
-func (p *pageData) history() {
-	from := p.Report.GeneratedAt.AddDate(0, 0, -shownDays)
-	var events []pageEvent
-	for _, t := range p.Report.Targets {
-		for _, d := range t.Deployments {
-			e := pageEvent{Time: d.Time, Class: "ok", What: "✓ deployed", Target: t.Pipeline + "@" + t.Environment, Text: d.Subject, More: d.Author}
-			switch {
-			case d.Outcome == "Failed":
-				e.Class, e.What = "critical", "✕ failed"
-			case d.Outcome == "Held":
-				e.Class, e.What = "warning", "‖ held"
-			case d.RollbackOf > 0:
-				e.Class, e.What = "info", fmt.Sprintf("↶ rolled back to %d", d.RollbackOf)
-			}
-			events = append(events, e)
-		}
-	}
-	for _, past := range p.Report.Past {
-		what := past.Path
-		if what == "" {
-			what = string(past.Kind)
-		}
-		e := pageEvent{Time: past.EndedAt, Class: "info", What: "drift gone", Target: past.Pipeline + "@" + past.Environment, Text: past.Object.String() + " " + what}
-		if past.Ending == Corrected {
-			e.Class, e.What = "ok", "✓ drift corrected"
-		}
-		if past.Manager != "" || past.User != "" {
-			e.More = "by " + past.author(p.Report.GeneratedAt)
-		}
-		events = append(events, e)
-	}
-	slices.SortStableFunc(events, func(a, b pageEvent) int { return b.Time.Compare(a.Time) })
-	for _, e := range events {
-		if e.Time.Before(from) {
-			break
-		}
-		day := e.Time.UTC().Format("Monday, 2 January 2006")
-		if n := len(p.Days); n == 0 || p.Days[n-1].Day != day {
-			p.Days = append(p.Days, pageDay{Day: day})
-		}
-		p.Days[len(p.Days)-1].Events = append(p.Days[len(p.Days)-1].Events, e)
-	}
 }

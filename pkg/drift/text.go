@@ -275,8 +275,16 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// author names the client that made a difference and, where the audit log tells, who used it.
+// author names who made a difference, and says when.
 func (f Finding) author(now time.Time) string {
+	if since := f.Since(); since != nil {
+		return f.who() + ", " + age(now, *since)
+	}
+	return f.who()
+}
+
+// who names the client that made a difference and, where the audit log tells, who used it.
+func (f Finding) who() string {
 	who := fmt.Sprintf("%s (%s)", f.Manager, f.Operation)
 	if f.Manager == "" {
 		who = "an unknown client"
@@ -286,9 +294,6 @@ func (f Finding) author(now time.Time) string {
 	}
 	if f.User != "" {
 		who += " of " + shown(f.User)
-	}
-	if since := f.Since(); since != nil {
-		who += ", " + age(now, *since)
 	}
 	return who
 }

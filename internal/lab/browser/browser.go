@@ -1,4 +1,6 @@
-package lab
+// Package browser looks at pages with a real Chromium, as their readers would. It is a package of its own so that the
+// rest of the lab, which the demo compiles too, does not bring a browser's whole protocol along.
+package browser
 
 import (
 	"context"
@@ -47,14 +49,18 @@ type Seen struct {
 	Screenshot []byte // PNG of the whole page
 }
 
-// StartBrowser starts Debian's chromium. dir is its home.
-func StartBrowser(ctx context.Context, dir string) (*Browser, error) {
+// unreachable lets no name and no address resolve, loopback included: what a page would load from elsewhere is noted as a
+// request, and never made.
+const unreachable = "MAP * ~NOTFOUND"
+
+// Start starts Debian's chromium. dir is its home.
+func Start(ctx context.Context, dir string) (*Browser, error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		return nil, fmt.Errorf("starting a browser: %w; `make debian` installs it", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Env("HOME="+dir))
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("host-resolver-rules", unreachable), chromedp.Env("HOME="+dir))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses to sandbox for root
 	}
