@@ -37,7 +37,7 @@ var home = map[string]string{
 	"golang.org/x/term":                       "cmd/syncer",
 	"github.com/prometheus/":                  "pkg/pipeline",
 	"k8s.io/klog/":                            "cmd/syncer",
-	"net/http":                                "pkg/image pkg/source pkg/apply",
+	"net/http":                                "pkg/image pkg/source pkg/apply pkg/apply/audit",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
