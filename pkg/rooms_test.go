@@ -42,7 +42,7 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/pipeline",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/source pkg/apply",
+	"net/http":                                "pkg/image pkg/source pkg/apply pkg/apply/audit",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 

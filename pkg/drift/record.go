@@ -2,6 +2,7 @@ package drift
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"time"
 
@@ -112,7 +113,8 @@ func Recall(findings []Finding, before *v1alpha1.DriftSummary) {
 			if same(known, old) {
 				findings[i].FirstSeen = timeOf(old.FirstSeen)
 			}
-			if same(known, old) && findings[i].User == "" && old.Manager == known.Manager && old.Time.Equal(known.Time) {
+			// Not every write leaves its time: another value is of another write.
+			if same(known, old) && findings[i].User == "" && old.Manager == known.Manager && old.Time.Equal(known.Time) && reflect.DeepEqual(kept(old.Live), kept(known.Live)) {
 				findings[i].User = old.User
 			}
 		}

@@ -90,6 +90,10 @@ func TestUserIsRecalledForTheSameWrite(t *testing.T) {
 	if Recall(again, before); again[0].User != "" {
 		t.Errorf("a newer write is said to be %s's", again[0].User)
 	}
+	again = []Finding{finding("spec.a", "z")}
+	if Recall(again, before); again[0].User != "" {
+		t.Errorf("a write of another value is said to be %s's", again[0].User)
+	}
 }
 
 func TestRate(t *testing.T) {

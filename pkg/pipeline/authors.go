@@ -19,25 +19,42 @@ func (c *carrier) nameUsers(w *work, findings []drift.Finding) {
 		c.log.Warn("users cannot be named", "environment", w.environment.Name, "error", err)
 		return
 	}
+	own := apply.FieldManager
+	if len(w.environment.CorrectExcept) > 0 {
+		own = "" // an apply that corrects leaves fields as they are
+	}
 	for i := range findings {
 		f := &findings[i]
 		object, err := w.cluster.Audited(f.Object)
 		if err != nil {
 			continue // the kind is gone
 		}
-		var write audit.Write
-		switch {
-		case f.Kind == drift.Missing:
-			write, _ = log.Deleter(object)
-		case f.Manager != "" && f.Time != nil:
-			write, _ = log.Author(object, f.Manager, f.Subresource, *f.Time)
-		case f.Subresource != "":
-			write, _ = log.Author(object, f.Manager, f.Subresource, time.Time{}) // scale leaves no time
-		case f.Kind == drift.Modified:
-			write, _ = log.Only(object, apply.FieldManager)
-		}
-		f.User = write.User
+		f.User = userOf(log, object, *f, own)
 	}
+}
+
+// userOf says who made a finding; own is the manager whose apply puts right what git sets.
+func userOf(log *audit.Log, object audit.Object, f drift.Finding, own string) string {
+	var at time.Time // scale leaves none
+	if f.Time != nil {
+		at = *f.Time
+	}
+	if f.Desired == nil {
+		own = "" // git does not set it
+	}
+	var write audit.Write
+	switch {
+	case f.Kind == drift.Missing:
+		write, _ = log.Deleter(object)
+	case f.Manager != "" && f.Time != nil, f.Subresource != "":
+		write, _ = log.Author(object, audit.Client{Manager: f.Manager, Operation: f.Operation, Subresource: f.Subresource}, at, own)
+	case f.Kind == drift.Modified && own != "":
+		write, _ = log.Only(object, own)
+	}
+	if write.Manager == apply.FieldManager {
+		return "" // syncer itself, as whichever service account: nobody's drift
+	}
+	return write.Who()
 }
 
 // auditLog is that of an environment's API server; nil where none is given.

@@ -1,5 +1,5 @@
 // Package audit finds in an API server's audit log who wrote an object. Managed fields name a client, such as
-// kubectl-edit; the log names the user who ran it.
+// kubectl-edit; the log names the user who ran it. Where several users fit, none is named.
 package audit
 
 import (
@@ -9,92 +9,116 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
 
-// Object is what an audit event names: a resource in the plural, such as deployments.
-type Object struct{ Group, Resource, Namespace, Name string }
-
-// Write is one request that changed an object.
-type Write struct {
-	Time time.Time
-	// User is who the write was made as; with impersonation, for whom it was made.
-	User string
-	// By is who impersonated the user; "" where nobody did.
-	By          string
-	Verb        string
-	Subresource string
-	// Manager is the field manager by which the API server knows the write.
-	Manager string
-}
-
 // Log is the audit log of one API server, as far as it speaks of recent writes. It is safe for concurrent use. It takes
-// about 300 bytes for each write that it remembers.
+// about 400 bytes for each write that it remembers.
 type Log struct {
 	file string
 
-	mu     sync.Mutex
-	read   os.FileInfo // the file that was read last; nil: none
-	offset int64       // up to where
-	broken int
-	writes map[Object][]Write // the newest last
-	count  int
-	most   int
+	mu      sync.Mutex
+	read    os.FileInfo // the file that was read last; nil: none
+	offset  int64       // up to where
+	inMidst bool        // of a line that is passed over
+	torn    bool        // events were missed just now
+	broken  int
+	objects map[Object]*history
+	count   int
+	most    int
+	lost    time.Time // writes up to here may be missing; zero: none since the log's beginning
+}
+
+// history is what was written to one object.
+type history struct {
+	writes []Write   // by their end
+	lost   time.Time // as Log.lost
 }
 
 // What is remembered at most, so that a busy cluster does not fill the memory.
 const (
 	mostWrites    = 100_000
 	mostPerObject = 50
-	longestAgo    = 24 * time.Hour
 	tail          = 64 << 20 // bytes of a file that are read at first
 	longestLine   = 1 << 20
 )
 
 // NewLog prepares to read the file that the API server writes for --audit-log-path, a JSON event for each line.
 func NewLog(file string) *Log {
-	return &Log{file: file, writes: map[Object][]Write{}, most: mostWrites}
+	return &Log{file: file, objects: map[Object]*history{}, most: mostWrites}
 }
 
-// Refresh reads what was written to the file since the last time. A file that was rotated is read from its beginning; what
-// came to its predecessor after the last look is lost. Lines that are no event are passed over.
+// Refresh reads what was written to the file since the last time, and of a file that was rotated meanwhile the rest.
+// Lines that are no event are passed over.
 func (l *Log) Refresh() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	file, err := os.Open(l.file)
-	if err != nil {
-		return fmt.Errorf("reading the audit log: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("reading the audit log %s: %w", l.file, err)
-	}
-	first := l.read == nil
-	if first || !os.SameFile(l.read, info) || info.Size() < l.offset {
-		l.offset = 0
-	}
-	skip := max(0, info.Size()-tail) > l.offset
-	if skip {
-		l.offset = info.Size() - tail
-	}
-	if _, err := file.Seek(l.offset, io.SeekStart); err != nil {
-		return fmt.Errorf("reading the audit log %s: %w", l.file, err)
-	}
-	l.read = info
-	if err := l.lines(bufio.NewReaderSize(file, 64<<10), skip); err != nil {
+	if err := l.refresh(); err != nil {
 		return fmt.Errorf("reading the audit log %s: %w", l.file, err)
 	}
 	return nil
 }
 
+func (l *Log) refresh() error {
+	info, err := os.Stat(l.file)
+	if err != nil {
+		return err
+	}
+	switch {
+	case l.read == nil:
+		l.offset, l.inMidst = 0, false
+	case !os.SameFile(l.read, info):
+		if err := l.rest(); err != nil {
+			return err
+		}
+		l.offset, l.inMidst = 0, false
+	case info.Size() < l.offset:
+		l.offset, l.inMidst, l.torn = 0, false, true
+	}
+	if begin := info.Size() - tail; begin > l.offset {
+		l.torn = l.torn || l.read != nil
+		l.offset, l.inMidst = begin, true
+	}
+	l.read = info
+	return l.readOn(l.file)
+}
+
+// rest reads the end of a file that was renamed since it was read. Whoever wrote there must not be missed: the next
+// one would seem to have been alone.
+func (l *Log) rest() error {
+	folder := filepath.Dir(l.file)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && os.SameFile(info, l.read) && info.Size()-l.offset <= tail {
+			return l.readOn(filepath.Join(folder, entry.Name()))
+		}
+	}
+	l.torn = true
+	return nil
+}
+
+func (l *Log) readOn(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Seek(l.offset, io.SeekStart); err != nil {
+		return err
+	}
+	return l.lines(bufio.NewReaderSize(file, 64<<10))
+}
+
 // lines takes in whole lines. The last one may still be being written, and is read again then.
-func (l *Log) lines(in *bufio.Reader, inMidst bool) error {
+func (l *Log) lines(in *bufio.Reader) error {
 	var line []byte
 	for {
 		part, err := in.ReadSlice('\n')
@@ -103,9 +127,12 @@ func (l *Log) lines(in *bufio.Reader, inMidst bool) error {
 			if len(line) <= longestLine {
 				continue
 			}
+			if !l.inMidst {
+				l.broken++
+			}
 			// Too long to be kept: what follows is part of a line.
 			l.offset += int64(len(line))
-			line, inMidst = line[:0], true
+			line, l.inMidst = line[:0], true
 			continue
 		}
 		if errors.Is(err, io.EOF) {
@@ -115,169 +142,117 @@ func (l *Log) lines(in *bufio.Reader, inMidst bool) error {
 			return err
 		}
 		l.offset += int64(len(line))
-		if !inMidst {
-			l.add(line)
+		if !l.inMidst {
+			l.addLine(line)
 		}
-		line, inMidst = line[:0], false
+		line, l.inMidst = line[:0], false
 	}
 }
 
-// Take takes in a batch as the API server's webhook backend sends it: an EventList of audit.k8s.io/v1.
+func (l *Log) addLine(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	object, w, ok, err := parse(line)
+	switch {
+	case err != nil:
+		l.broken++
+	case ok:
+		l.add(object, w)
+	}
+}
+
+// Take takes in a batch as the API server's webhook backend sends it: an EventList of audit.k8s.io/v1. Of a batch that
+// is none, nothing is taken.
 func (l *Log) Take(batch []byte) error {
 	var list struct {
-		Kind  string            `json:"kind"`
-		Items []json.RawMessage `json:"items"`
+		APIVersion string            `json:"apiVersion"`
+		Kind       string            `json:"kind"`
+		Items      []json.RawMessage `json:"items"`
 	}
-	if err := json.Unmarshal(batch, &list); err != nil || list.Kind != "EventList" {
+	if err := json.Unmarshal(batch, &list); err != nil || list.Kind != "EventList" || list.APIVersion != "audit.k8s.io/v1" {
 		return errors.New("it is no EventList of audit.k8s.io/v1")
+	}
+	var objects []Object
+	var writes []Write
+	for i, item := range list.Items {
+		object, w, ok, err := parse(item)
+		if err != nil {
+			return fmt.Errorf("items[%d] is no event of audit.k8s.io/v1", i)
+		}
+		if ok {
+			objects, writes = append(objects, object), append(writes, w)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, item := range list.Items {
-		l.add(item)
+	for i, w := range writes {
+		l.add(objects[i], w)
 	}
 	return nil
 }
 
-// event is what is used of an audit.k8s.io/v1 Event.
-type event struct {
-	Stage      string `json:"stage"`
-	Verb       string `json:"verb"`
-	RequestURI string `json:"requestURI"`
-	UserAgent  string `json:"userAgent"`
-	User       struct {
-		Username string `json:"username"`
-	} `json:"user"`
-	Impersonated *struct {
-		Username string `json:"username"`
-	} `json:"impersonatedUser"`
-	Object *struct {
-		Group       string `json:"apiGroup"`
-		Resource    string `json:"resource"`
-		Subresource string `json:"subresource"`
-		Namespace   string `json:"namespace"`
-		Name        string `json:"name"`
-	} `json:"objectRef"`
-	Response *struct {
-		Code int `json:"code"`
-	} `json:"responseStatus"`
-	Received time.Time `json:"requestReceivedTimestamp"`
-}
-
-func (l *Log) add(line []byte) {
-	var e event
-	if len(bytes.TrimSpace(line)) == 0 {
+func (l *Log) add(object Object, w Write) {
+	if l.torn {
+		l.lost, l.torn = later(l.lost, w.Time), false
+	}
+	h := l.objects[object]
+	if h == nil {
+		h = &history{}
+		l.objects[object] = h
+	}
+	// The webhook sends a batch again when it had no answer. The whole write is compared and not the audit ID, which a
+	// client may choose: with another's ID one would hide.
+	if slices.Contains(h.writes, w) {
 		return
 	}
-	if err := json.Unmarshal(line, &e); err != nil {
-		l.broken++
-		return
-	}
-	writes := slices.Contains([]string{"create", "update", "patch", "delete"}, e.Verb)
-	if e.Stage != "ResponseComplete" || !writes || e.Object == nil || e.Object.Name == "" || e.Response == nil || e.Response.Code >= 300 {
-		return
-	}
-	address, err := url.ParseRequestURI(e.RequestURI)
-	if err != nil || address.Query().Has("dryRun") {
-		return
-	}
-	w := Write{Time: e.Received, User: e.User.Username, Verb: e.Verb, Subresource: e.Object.Subresource, Manager: address.Query().Get("fieldManager")}
-	if w.Manager == "" {
-		w.Manager, _, _ = strings.Cut(e.UserAgent, "/") // as the API server names a client that does not name itself
-	}
-	if e.Impersonated != nil {
-		w.User, w.By = e.Impersonated.Username, e.User.Username
-	}
-	key := Object{e.Object.Group, e.Object.Resource, e.Object.Namespace, e.Object.Name}
-	l.writes[key] = append(l.writes[key], w)
+	h.writes = append(h.writes, w)
+	slices.SortStableFunc(h.writes, func(a, b Write) int { return a.End.Compare(b.End) })
 	l.count++
-	if n := len(l.writes[key]); n > mostPerObject {
-		l.writes[key] = slices.Clone(l.writes[key][n-mostPerObject:])
-		l.count -= n - mostPerObject
+	if len(h.writes) > mostPerObject {
+		h.shorten()
+		l.count--
 	}
 	if l.count > l.most {
-		l.forget(e.Received.Add(-longestAgo))
+		l.forget()
 	}
 }
 
-// forget drops what is old and, where that is not enough, the older half of what is left.
-func (l *Log) forget(before time.Time) {
-	for pass := 0; l.count > l.most/2 && pass < 2; pass++ {
-		l.count = 0
-		for key, writes := range l.writes {
-			if pass == 1 {
-				writes = writes[len(writes)/2:]
-			}
-			writes = slices.DeleteFunc(slices.Clone(writes), func(w Write) bool { return w.Time.Before(before) })
-			if len(writes) == 0 {
-				delete(l.writes, key)
-				continue
-			}
-			l.writes[key] = writes
-			l.count += len(writes)
+// shorten drops one write: the oldest that another like it followed, as those of a busy controller, so that nobody who
+// wrote the object is forgotten as long as that can be.
+func (h *history) shorten() {
+	for i, w := range h.writes {
+		if slices.ContainsFunc(h.writes[i+1:], w.alike) {
+			h.writes = slices.Delete(h.writes, i, i+1)
+			return
 		}
-		if pass == 1 && l.count > l.most/2 {
-			clear(l.writes) // objects that were written once each
-			l.count = 0
+	}
+	h.lost = later(h.lost, h.writes[0].End)
+	h.writes = slices.Delete(h.writes, 0, 1)
+}
+
+// forget drops the older half of all writes.
+func (l *Log) forget() {
+	ends := make([]time.Time, 0, l.count)
+	for _, h := range l.objects {
+		for _, w := range h.writes {
+			ends = append(ends, w.End)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	l.lost, l.count = later(l.lost, ends[len(ends)/2]), 0
+	for object, h := range l.objects {
+		h.writes = slices.Clone(slices.DeleteFunc(h.writes, func(w Write) bool { return !w.End.After(l.lost) }))
+		l.count += len(h.writes)
+		if len(h.writes) == 0 {
+			delete(l.objects, object)
 		}
 	}
 }
 
-// slack is how far the time in managed fields, which has seconds, may be from that of the request.
-const slack = 2 * time.Second
-
-// Author is who wrote an object by a manager at the time that its managed fields tell; a zero time is the manager's last
-// write. Where several users fit, none does.
-func (l *Log) Author(object Object, manager, subresource string, at time.Time) (Write, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var last Write
-	found := false
-	for _, w := range l.writes[object] {
-		if w.Manager != manager || w.Subresource != subresource || w.Verb == "delete" {
-			continue
-		}
-		if !at.IsZero() && w.Time.Sub(at).Abs() > slack {
-			continue
-		}
-		if found && !at.IsZero() && w.User != last.User {
-			return Write{}, false
-		}
-		last, found = w, true
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return last, found
-}
-
-// Deleter is who deleted an object last.
-func (l *Log) Deleter(object Object) (Write, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	writes := l.writes[object]
-	for i := len(writes) - 1; i >= 0; i-- {
-		if writes[i].Verb == "delete" {
-			return writes[i], true
-		}
-	}
-	return Write{}, false
-}
-
-// Only is who wrote an object since a manager did, where that was a single user: the author of a change that left no
-// entry in the managed fields, as the removal of a field does.
-func (l *Log) Only(object Object, since string) (Write, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var last Write
-	begun, found := false, false
-	for _, w := range l.writes[object] {
-		switch {
-		case w.Manager == since:
-			begun, found = true, false
-		case !begun || w.Subresource == "status" || w.Verb == "delete":
-		case found && w.User != last.User:
-			return Write{}, false
-		default:
-			last, found = w, true
-		}
-	}
-	return last, found
+	return b
 }
