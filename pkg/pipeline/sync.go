@@ -318,6 +318,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
+	o.swapped = swapped(applied.Inventory, applied.Live, w.fields)
 	result.live, result.pins = applied.Live, decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)
