@@ -149,7 +149,11 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 		}
 		w := r.newWork(p, environment, snap)
 		w.record = record
-		if w.cluster, err = cluster.As(w.settings.ServiceAccount); err != nil {
+		account := w.settings.ServiceAccount
+		if !ok {
+			account = record.Spec.ServiceAccount // that applied what may be deleted, whatever pipeline.yaml says by now, or fails to say
+		}
+		if w.cluster, err = cluster.As(account); err != nil {
 			return works, err
 		}
 		delete(byPipeline, p.name)
