@@ -24,13 +24,18 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan error)
-	watched := map[manifest.Key]bool{}
+	type wait struct {
+		key    manifest.Key
+		reason manifest.HoldReason // of one object, the end of its run may be awaited and its health
+	}
+	watched := map[wait]bool{}
 	for _, change := range held {
 		for _, id := range change.Held.For {
-			if watched[id.Key()] {
+			what := wait{id.Key(), change.Held.Reason}
+			if watched[what] {
 				continue
 			}
-			watched[id.Key()] = true
+			watched[what] = true
 			watches.Go(func() {
 				select {
 				case results <- c.await(ctx, id, *change.Held):

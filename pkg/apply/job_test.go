@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 )
@@ -95,6 +97,49 @@ func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "long") == nil })
 	if got := actions(b.plan(set).Changes); got != "Create Job/long (drifted)" {
 		t.Errorf("the plan: %s", got)
+	}
+}
+
+// The events of a Job outlive it, and another one of its name may run in the meantime.
+func TestFateIsNotThatOfAnEarlierJob(t *testing.T) {
+	b := newBench(t)
+	good := backfill("once", 1, "ttlSecondsAfterFinished: 0")
+	bad := strings.Replace(good, "annotations: {", "annotations: {lab.syncer.dev/outcome: failed, ", 1)
+	for _, c := range []struct {
+		doc    string
+		failed bool
+	}{{bad, true}, {good, false}} {
+		set := b.set(c.doc)
+		b.sync(set)
+		b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
+		applied := b.sync(set)
+		b.cluster.Fates(b.ctx, applied.Inventory, applied.Live)
+		if e := applied.Inventory[0]; !e.Completed || e.Failed != c.failed {
+			t.Errorf("it should have failed: %t; the inventory says %+v", c.failed, e)
+		}
+	}
+}
+
+func TestFateThatNobodyKnowsIsNotAskedForForever(t *testing.T) {
+	b := newBench(t)
+	gone := v1alpha1.InventoryEntry{APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "once", Ephemeral: true}
+	ask := func(uid types.UID) int {
+		gone.UID = uid
+		return len(b.requests(func() {
+			for range 20 {
+				inventory := []v1alpha1.InventoryEntry{gone}
+				b.cluster.Fates(b.ctx, inventory, nil)
+				if inventory[0].Completed {
+					t.Error("it is said to be complete")
+				}
+			}
+		}))
+	}
+	if n := ask("of-an-object-that-left-no-events"); n == 0 || n > 10 {
+		t.Errorf("%d requests in 20 passes", n)
+	}
+	if n := ask(""); n > 0 {
+		t.Errorf("%d requests for events that could be anybody's", n)
 	}
 }
 

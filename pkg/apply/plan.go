@@ -528,6 +528,9 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		switch {
 		case s.gone:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
+			if before.Spec == entry.Spec {
+				entry.UID = before.UID // else it is of an earlier object of the name
+			}
 			entry.Others, entry.Completed, entry.Failed, entry.Fields = before.Others, before.Completed, before.Failed, before.Fields
 			entries[id.Key()] = entry
 		case s.skipped:
@@ -574,6 +577,9 @@ func newEntry(judge *health.Judge, s step, hash string, live *unstructured.Unstr
 		Fields:    manifest.OwnedFields(live, FieldManager),
 		Ephemeral: health.RemovesItself(live),
 		EndedRun:  s.endedRun,
+	}
+	if entry.Ephemeral {
+		entry.UID = live.GetUID()
 	}
 	if entry.Ephemeral || judge.RunsToCompletion(id.GroupKind()) {
 		entry.Spec = specHash(s.rendered)

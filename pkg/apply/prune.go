@@ -49,9 +49,10 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	kept, held := p.generated(), p.heldPrunes()
 	for _, s := range p.steps {
 		switch {
-		case s.rendered != nil || s.change.Action == manifest.None || held[s.change.ID.Key()]:
+		case s.rendered != nil || s.change.Action == manifest.None:
 		case limit.Disabled:
 			s.change.Action, s.change.Held = manifest.None, nil
+		case held[s.change.ID.Key()]: // it was let through before
 		case !kept[generatedName(s.change.ID)]:
 			doomed = append(doomed, s.change.ID)
 		}

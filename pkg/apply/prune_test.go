@@ -167,6 +167,22 @@ func TestPruneLimits(t *testing.T) {
 	})
 }
 
+// What was let through, and waits since, goes no more when pruning is switched off in the meantime.
+func TestPruneThatWaitedIsSwitchedOff(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(join(settings("old", "1"), settings("stays", "1"))))
+	held := v1alpha1.HeldChange{Action: string(manifest.Prune), ObjectReference: v1alpha1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: b.namespace, Name: "old"}}
+	for want, limit := range map[string]apply.PruneLimit{"Prune ConfigMap/old": {}, "": {Disabled: true}} {
+		plan := b.plan(b.set(settings("stays", "1")), func(req *apply.Request) { req.Record.Status.Held = []v1alpha1.HeldChange{held} })
+		if err := plan.LimitPrunes(limit); err != nil {
+			t.Fatal(err)
+		}
+		if got := actions(plan.Pending()); got != want {
+			t.Errorf("disabled %t: the plan says %q", limit.Disabled, got)
+		}
+	}
+}
+
 // A generated ConfigMap gets a new name with each change of its content.
 func TestGeneratedNamesAreNoLoss(t *testing.T) {
 	b := newBench(t)

@@ -128,6 +128,10 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.
 	}
 	record.Object["spec"] = fields
 	if before != nil {
+		if before.Spec.ServiceAccount != "" && spec.ServiceAccount == "" {
+			// Written out: leaving it out keeps it where an earlier create owns it, too.
+			fields["serviceAccount"] = ""
+		}
 		record.SetResourceVersion(before.ResourceVersion)
 	} else {
 		made, err := c.makeRecord(ctx, target, record)
@@ -152,8 +156,8 @@ func written(record *unstructured.Unstructured, err error) (Written, error) {
 	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion()}, nil
 }
 
-// makeRecord creates a record that is not there, which server-side apply cannot ask for. The apply that follows makes its
-// fields those of an apply.
+// makeRecord creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its
+// fields beside the apply that follows, so that it has none that may be emptied one day.
 func (c *Cluster) makeRecord(ctx context.Context, target Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	records, err := c.records(ctx)
 	if err != nil {
@@ -161,6 +165,7 @@ func (c *Cluster) makeRecord(ctx context.Context, target Target, record *unstruc
 	}
 	bare := record.DeepCopy()
 	unstructured.RemoveNestedField(bare.Object, "spec", "images")
+	unstructured.RemoveNestedField(bare.Object, "spec", "serviceAccount")
 	unstructured.RemoveNestedField(bare.Object, "metadata", "annotations")
 	made, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: FieldManager})

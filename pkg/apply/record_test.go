@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -128,6 +129,33 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	}
 	if last.Status.LastAppliedCommit != "beef" || last.Status.Inventory != nil || last.Generation != after.Generation {
 		t.Errorf("the status is %+v in generation %d", last.Status, last.Generation)
+	}
+}
+
+func TestAccountLeavesTheRecord(t *testing.T) {
+	for name, created := range map[string]bool{"of a first deployment": false, "that a create owns": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			spec := b.spec()
+			spec.ServiceAccount = "team/deployer"
+			if created {
+				record := b.object("apiVersion: syncer.dev/v1alpha1\nkind: PipelineSync\nmetadata: {name: orders.prod}\nspec: {owner: test, pipeline: orders, environment: prod, serviceAccount: team/deployer, source: {url: x, commit: c0ffee}}\n")
+				if _, err := b.admin.Resource(records).Namespace(b.records).Create(b.ctx, record, metav1.CreateOptions{FieldManager: apply.FieldManager}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, c := range []struct {
+				spec v1alpha1.PipelineSyncSpec
+				want string
+			}{{spec, "team/deployer"}, {b.spec(), ""}, {b.spec(), ""}, {spec, "team/deployer"}} {
+				if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(settings("one", fmt.Sprint(i)))), c.spec); err != nil {
+					t.Fatal(err)
+				}
+				if got := b.record().Spec.ServiceAccount; got != c.want {
+					t.Errorf("after %d deployments, the record says account %q", i+1, got)
+				}
+			}
+		})
 	}
 }
 

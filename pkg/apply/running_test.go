@@ -193,6 +193,21 @@ func TestRunThatBeginsDuringTheApply(t *testing.T) {
 	}
 }
 
+// One change may wait for the end of an object's run, and another one for something else of the same object.
+func TestAwaitChangeNoticesEachReason(t *testing.T) {
+	b := newBench(t)
+	set := b.set(backfill("long", 600))
+	b.sync(set)
+	b.awaitRun(jobs, "long", health.Running)
+	id := manifest.IDOf(set[0])
+	waits := func(reason manifest.HoldReason) manifest.Change {
+		return manifest.Change{Held: &manifest.Held{Reason: reason, For: []manifest.ID{id}}}
+	}
+	if err := b.cluster.AwaitChange(b.ctx, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
+		t.Errorf("a healthy object is waited for: %v", err)
+	}
+}
+
 func TestRunThatLeavesGitEndsFirst(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(sparkApp("daily", 3), settings("stays", "1"))))

@@ -40,14 +40,25 @@ func contests(before []v1alpha1.Contest, changes []manifest.Change, at time.Time
 		if !change.Drifted {
 			continue // git changed the object: that is a rollout
 		}
-		for _, taken := range change.Taken {
-			object := objectReference(change.ID)
+		object := objectReference(change.ID)
+		for _, taken := range slices.Concat(change.Taken, removed(change)) {
 			i := slices.IndexFunc(out, func(c v1alpha1.Contest) bool { return c.Object == object && c.Path == taken.Path })
 			if i < 0 {
 				out = append(out, v1alpha1.Contest{Object: object, Path: taken.Path, First: now})
 				i = len(out) - 1
 			}
 			out[i] = again(out[i], taken.Manager, now)
+		}
+	}
+	return out
+}
+
+// removed are the fields of a correction that a rival took away as a whole: managed fields do not tell who.
+func removed(change manifest.Change) []manifest.Taken {
+	var out []manifest.Taken
+	for _, field := range change.Fields {
+		if change.Live != nil && field.From == nil && field.To != nil {
+			out = append(out, manifest.Taken{Path: field.Path, Manager: "somebody"})
 		}
 	}
 	return out

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -47,6 +49,20 @@ func TestFightEndsInATruce(t *testing.T) {
 	fight(over)
 	if !contested(state, takenBack("web").ID, "spec.replicas", over.Add(2*truce-time.Second)) || contested(state, takenBack("web").ID, "spec.replicas", over.Add(2*truce)) {
 		t.Errorf("the second truce: %+v", state)
+	}
+}
+
+// A rival that takes a field away leaves no trace of itself in the object.
+func TestFieldThatIsTakenAwayIsAFight(t *testing.T) {
+	change := takenBack("web")
+	change.Live, change.Taken = &unstructured.Unstructured{}, nil
+	change.Fields = []manifest.FieldChange{{Path: "spec.replicas", To: int64(3)}}
+	var state []v1alpha1.Contest
+	for i := range contestTimes {
+		state = contests(state, []manifest.Change{change}, noon.Add(time.Duration(i)*time.Second))
+	}
+	if got := contestMessage(state, noon.Add(time.Minute)); !strings.Contains(got, "somebody keeps taking spec.replicas of Deployment/web") {
+		t.Errorf("the message is %q", got)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -69,6 +70,29 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 	}
 	h.message, h.missing = shorten(slices.Concat(failed, missing, waiting)), len(missing) > 0
 	return h
+}
+
+// swapped names the objects whose image somebody changed since syncer applied it: what their health says is said of bytes
+// that git never deployed. A container that admission added is none of them, since nothing of it is syncer's.
+func swapped(inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field) []string {
+	var out []string
+	touched := apply.Touched(inventory, live)
+	for _, obj := range live {
+		id := manifest.IDOf(obj)
+		if !slices.Contains(touched, id.String()) {
+			continue
+		}
+		set := manifest.Set{obj}
+		refs, _ := image.Find(set, fields) // what can be read of an object that somebody edited is enough
+		if slices.ContainsFunc(refs, func(ref image.Reference) bool {
+			path, err := manifest.ParsePath(ref.Path)
+			return err == nil && !apply.Wrote(set, id, ref.Path) && apply.Wrote(set, id, path[:len(path)-1].String())
+		}) {
+			out = append(out, id.String())
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func entryID(entry v1alpha1.InventoryEntry) manifest.ID {

@@ -64,6 +64,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult,
 		}
 		result.live, result.settled = live, wait.reason == reasonSuspended
 		o.health = healthOf(ctx, w.cluster, o.inventory, live) // what runs goes on running, and others promote from it
+		o.swapped = swapped(o.inventory, live, w.fields)
 	}
 	return c.save(ctx, w, o)
 }
@@ -118,10 +119,16 @@ func newlyHeld(before, held []v1alpha1.HeldChange) bool {
 	})
 }
 
-// releases reports whether a pass carried out nothing but changes that were held.
-func releases(before []v1alpha1.HeldChange, changes []manifest.Change) bool {
+// releases reports whether a pass carried out nothing but changes that were held, as they were held: what a later commit
+// made of them is that commit's deployment.
+func releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory []v1alpha1.InventoryEntry) bool {
+	applied := map[v1alpha1.ObjectReference]string{} // a pruned object has no hash, like its held change
+	for _, entry := range inventory {
+		applied[objectReference(entryID(entry))] = entry.Hash
+	}
 	return len(changes) > 0 && !slices.ContainsFunc(changes, func(change manifest.Change) bool {
-		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return b.ObjectReference == objectReference(change.ID) })
+		object := objectReference(change.ID)
+		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return b.ObjectReference == object && b.Hash == applied[object] })
 	})
 }
 

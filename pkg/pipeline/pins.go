@@ -114,7 +114,7 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 // recover takes the pins of a record that is gone from the objects that it left: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	live, err := d.work.cluster.MembersOf(ctx, d.work.target, d.work.plain)
-	if errors.Is(err, apply.ErrNotInstalled) || len(live) == 0 {
+	if errors.Is(err, apply.ErrNotInstalled) {
 		return nil
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -221,6 +222,47 @@ func TestRollbackStandsInTheHistory(t *testing.T) {
 	}
 	if len(history) != keptDeployments || history[0].Number != 55 {
 		t.Errorf("%d kept, the newest is %d", len(history), history[0].Number)
+	}
+}
+
+// What was held goes out as the deployment of the commit that said it, unless a later commit says otherwise by then.
+func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
+	app := manifest.ID{APIVersion: "sparkoperator.k8s.io/v1beta2", Kind: "SparkApplication", Namespace: "etl", Name: "daily"}
+	inventory := func(hash string) []v1alpha1.InventoryEntry {
+		return []v1alpha1.InventoryEntry{{APIVersion: app.APIVersion, Kind: app.Kind, Namespace: app.Namespace, Name: app.Name, Hash: hash}}
+	}
+	update, prune := []manifest.Change{{ID: app, Action: manifest.Update}}, []manifest.Change{{ID: app, Action: manifest.Prune}}
+	for name, c := range map[string]struct {
+		heldHash string
+		changes  []manifest.Change
+		after    []v1alpha1.InventoryEntry
+		author   string
+	}{
+		"as it was held":          {"b", update, inventory("b"), "bob"},
+		"as a later commit says":  {"b", update, inventory("c"), "carol"},
+		"a deletion":              {"", prune, nil, "bob"},
+		"another object with it":  {"b", append(update, manifest.Change{ID: manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Name: "x"}}), inventory("b"), "carol"},
+		"a deletion in its place": {"b", prune, nil, "carol"},
+	} {
+		deployments := 20
+		cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
+		w := &work{environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+		held := []v1alpha1.HeldChange{{ObjectReference: objectReference(app), Action: string(manifest.Update), Hash: c.heldHash}}
+		var history []v1alpha1.Deployment
+		for _, deploy := range []struct {
+			author string
+			o      outcome
+		}{
+			{"alice", outcome{images: images("a"), inventory: inventory("a")}},
+			{"bob", outcome{images: images("b"), inventory: inventory("a"), held: held}},
+			{"carol", outcome{images: images("b"), inventory: c.after, released: releases(held, c.changes, c.after)}},
+		} {
+			w.snapshot = source.Snapshot{Commit: "of " + deploy.author, Author: deploy.author}
+			history = cr.history(w, history, deploy.o)
+		}
+		if history[0].Author != c.author || history[0].Commit != "of "+c.author || history[0].Outcome != outcomeApplied {
+			t.Errorf("%s: it stands as %+v", name, history[0])
+		}
 	}
 }
 

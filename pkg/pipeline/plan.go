@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -148,7 +149,11 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 		}
 		w := r.newWork(p, environment, snap)
 		w.record = record
-		if w.cluster, err = cluster.As(w.settings.ServiceAccount); err != nil {
+		account := w.settings.ServiceAccount
+		if !ok {
+			account = record.Spec.ServiceAccount // that applied what may be deleted, whatever pipeline.yaml says by now, or fails to say
+		}
+		if w.cluster, err = cluster.As(account); err != nil {
 			return works, err
 		}
 		delete(byPipeline, p.name)
@@ -307,8 +312,8 @@ func (a *agenda) claim() {
 	for _, w := range a.works {
 		for _, obj := range w.plain {
 			id := manifest.IDOf(obj)
-			at := place{w.cluster.Server(), id.Key()}
-			ids[id.Key()] = id
+			at := place{w.cluster.Server(), placed(id)}
+			ids[at.key] = id
 			claims[at] = append(claims[at], w)
 		}
 	}
@@ -331,9 +336,14 @@ func (w *work) owns(key manifest.Key) bool {
 		return false
 	}
 	return slices.ContainsFunc(w.record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
-		id := manifest.ID{APIVersion: e.APIVersion, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
-		return id.Key() == key
+		return placed(entryID(e)) == key
 	})
+}
+
+// placed is the key of an object where git names no namespace and the inventory says where it is.
+func placed(id manifest.ID) manifest.Key {
+	id.Namespace = cmp.Or(id.Namespace, metav1.NamespaceDefault)
+	return id.Key()
 }
 
 // waves puts an agenda in order: an environment goes before those that promote from it, a target before those that

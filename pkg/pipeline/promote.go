@@ -39,6 +39,7 @@ type promotion struct {
 	pins    []v1alpha1.PinnedImage
 	asked   map[string]string // what git refreshes there, by reference
 	ready   *time.Time        // since when its objects are healthy; nil: they are not
+	swapped []string          // objects there that run another image than the one that was deployed
 }
 
 // promotion reads what a target may take over, or nil where its environment takes digests from the registry.
@@ -48,9 +49,10 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		return nil, nil
 	}
 	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration, now: c.now()}
+	fields := w.fields
 	if c.agenda != nil {
 		if source := c.agenda.find(apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
-			p.asked = source.settings.Images.Refresh
+			p.asked, fields = source.settings.Images.Refresh, source.fields
 		}
 	}
 	environments, err := c.environments([]string{policy.PromoteFrom})
@@ -77,7 +79,8 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		}
 		// The record may be of yesterday: how the objects are is seen here and now, since when is what it knows. A commit
 		// that failed there leaves what runs.
-		if healthOf(ctx, cluster, record.Status.Inventory, live).status == health.Healthy {
+		p.swapped = swapped(record.Status.Inventory, live, fields)
+		if len(p.swapped) == 0 && healthOf(ctx, cluster, record.Status.Inventory, live).status == health.Healthy {
 			p.ready = &time.Time{}
 			if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
 				p.ready = &ready.LastTransitionTime.Time
@@ -183,6 +186,8 @@ func runs(d v1alpha1.Deployment, digest string) bool {
 func (p *promotion) waits(i int, digest string) string {
 	d, replaced := p.history[i], p.replaced(i)
 	switch {
+	case replaced == nil && d.Outcome == outcomeApplied && len(p.swapped) > 0:
+		return "is deployed there, and somebody changed the image of " + shorten(p.swapped)
 	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeHeld:
 		return "is held there"
 	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeApplied:

@@ -1,14 +1,19 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.
@@ -128,6 +133,68 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 		if missing := p.seen("web@a", "a"); ok && want == "a" && missing != "" || !ok && missing == "" {
 			t.Errorf("%s: by digest: %q", name, missing)
 		}
+	}
+}
+
+// handEdited is a Deployment with the fields of one container that each manager owns, and its inventory entry from before somebody
+// edited it.
+func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Members) {
+	managed := func(fields string) map[string]any {
+		var out map[string]any
+		if err := json.Unmarshal([]byte(`{"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":`+fields+`}}}}}`), &out); err != nil {
+			panic(err)
+		}
+		return out
+	}
+	obj := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"namespace": "shop", "name": "web", "managedFields": []any{
+			map[string]any{"manager": apply.FieldManager, "operation": "Apply", "fieldsV1": managed(syncers)},
+			map[string]any{"manager": "kubectl-set", "operation": "Update", "fieldsV1": managed(others)},
+		}},
+		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{
+			map[string]any{"name": "web", "image": "web:1"},
+			map[string]any{"name": "sidecar", "image": "proxy:1"},
+		}}}},
+	}}
+	id := manifest.IDOf(obj)
+	entry := v1alpha1.InventoryEntry{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", Fields: "before"}
+	return []v1alpha1.InventoryEntry{entry}, apply.Members{id.Key(): obj}
+}
+
+// What runs well in the place of a deployment says nothing of the deployment.
+func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		syncers, others string
+		swapped         bool
+	}{
+		"an image":         {`{".":{},"f:name":{}}`, `{"f:image":{}}`, true},
+		"a pull policy":    {`{".":{},"f:name":{},"f:image":{}}`, `{"f:imagePullPolicy":{}}`, false},
+		"nothing but ours": {`{".":{},"f:name":{},"f:image":{}}`, `{}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inventory, live := handEdited(c.syncers, c.others)
+			got := swapped(inventory, live, nil)
+			if c.swapped != (len(got) == 1 && got[0] == "Deployment/shop/web") || !c.swapped && len(got) > 0 {
+				t.Fatalf("changed by hand: %v", got)
+			}
+			deployed := deployedAgo(outcomeApplied, "a", 60, -1)
+			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
+			status := cr.status(&work{environment: &v1alpha1.Environment{}, record: &v1alpha1.PipelineSync{}},
+				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},
+				outcome{health: targetHealth{status: health.Healthy}, swapped: got})
+			if healthy := status.History[0].HealthyAt != nil; healthy == c.swapped {
+				t.Errorf("healthy: %t", healthy)
+			}
+			p := &promotion{from: "staging", now: now, swapped: got, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 60, 50)}}
+			if !c.swapped {
+				p.ready = &now
+			}
+			digest, _, missing := p.digest(keyed("web:1", false))
+			if c.swapped && (digest != "" || missing != "web:1 is deployed there, and somebody changed the image of Deployment/shop/web") || !c.swapped && digest != "a" {
+				t.Errorf("%q, %q", digest, missing)
+			}
+		})
 	}
 }
 

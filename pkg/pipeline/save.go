@@ -31,6 +31,7 @@ type outcome struct {
 	err       error         // why not all of them were
 	written   apply.Written // the record, where this pass wrote its spec
 	health    targetHealth
+	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry
 	drift     []drift.Finding
 	corrected []drift.Finding
@@ -225,7 +226,7 @@ func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
 	last, now := status.History[0], metav1.NewTime(c.now().UTC().Truncate(time.Second))
 	healthy := o.health.status == health.Healthy
 	switch {
-	case healthy && !o.health.unseen && last.HealthyAt == nil:
+	case healthy && !o.health.unseen && len(o.swapped) == 0 && last.HealthyAt == nil:
 		last.HealthyAt = &now
 	case healthy && last.UnhealthyAt != nil:
 		last.UnhealthyAt = nil

@@ -312,12 +312,13 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	w.cluster.Fates(ctx, applied.Inventory, applied.Live)
 	o := outcome{
 		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes),
+		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
 		inventory: applied.Inventory, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
+	o.swapped = swapped(applied.Inventory, applied.Live, w.fields)
 	result.live, result.pins = applied.Live, decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)

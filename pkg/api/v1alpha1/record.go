@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Condition types of a record. Ready, Reconciling and Stalled follow the rules of kstatus
@@ -170,6 +171,9 @@ type InventoryEntry struct {
 	// perhaps before anybody sees that it is complete.
 	// +optional
 	Ephemeral bool `json:"ephemeral,omitempty"`
+	// UID of an ephemeral object, by which its events are told from those of an earlier object of its name.
+	// +optional
+	UID types.UID `json:"uid,omitempty"`
 	// Spec is a hash of what git says of the object without its metadata, for an object that runs to completion: when it
 	// ran and is gone, a new label does not make it run again.
 	// +optional

@@ -93,8 +93,10 @@ func rayHealth(obj *unstructured.Unstructured) Health {
 	reason := after(cmp.Or(text(obj, "status", "message"), text(obj, "status", "reason")))
 	state := text(obj, "status", "jobDeploymentStatus")
 	switch {
-	case state == "Failed" || state == "Complete" && text(obj, "status", "jobStatus") == "FAILED":
+	case state == "Failed" || state == "ValidationFailed" || state == "Complete" && text(obj, "status", "jobStatus") == "FAILED":
 		return Health{Status: Failed, Message: "the job failed" + reason, Completed: true}
+	case state == "Complete" && text(obj, "status", "jobStatus") == "STOPPED":
+		return Health{Status: Failed, Message: "the job was stopped" + reason, Completed: true}
 	case state == "Complete":
 		return Health{Status: Healthy, Message: "the job is complete", Completed: true}
 	case state == "Running" || state == "Suspending" || state == "Suspended":
