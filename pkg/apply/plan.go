@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -27,11 +28,36 @@ type Request struct {
 	Set manifest.Set
 	// Brings are namespaces and kinds that other sets of the same pass bring; a dry run cannot see them yet.
 	Brings Brings
+	// Neighbours are the other targets of the same commit.
+	Neighbours Neighbours
 	// Full compares every object by a dry run, also those whose apply is recorded and unharmed.
 	Full bool
 	// ReadOnly leaves the cluster as it is, bookkeeping included.
 	ReadOnly bool
 	Rules    Rules
+}
+
+// Neighbours are targets of the same commit in one cluster, the plan's own included. An object that moves from one to
+// another is handed over, and not deleted and made anew.
+type Neighbours struct {
+	Named map[manifest.Key]Target // by which target's set an object is named
+	Known map[string]bool         // the ApplySets of the targets whose new sets are known
+}
+
+// Add notes a target and its set; an empty one names nothing any more.
+func (n *Neighbours) Add(namespace string, target Target, set manifest.Set) {
+	if n.Named == nil {
+		n.Named, n.Known = map[manifest.Key]Target{}, map[string]bool{}
+	}
+	n.Known[setID(namespace, target)] = true
+	for _, obj := range set {
+		id := manifest.IDOf(obj)
+		n.Named[id.Key()] = target
+		if id.Namespace == "" {
+			id.Namespace = defaultNamespace // of a namespaced kind, which is not known here
+			n.Named[id.Key()] = target
+		}
+	}
 }
 
 // Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
@@ -64,6 +90,7 @@ type step struct {
 	left     bool   // the object stays as it is although git says otherwise
 	skipped  bool   // the change is part of the next run
 	gone     bool   // it ran, and is not to run again
+	handed   bool   // another target of the commit names it, and takes it over
 	endedRun string // the run that had ended when the change was judged
 }
 
@@ -365,13 +392,17 @@ func (p *planner) prunes() error {
 			continue
 		}
 		change := &manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}
+		heir, handed := p.plan.request.Neighbours.Named[key]
+		handed = handed && heir != p.plan.request.Target
 		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
 		if keeps(live) || live.GetDeletionTimestamp() != nil {
 			change.Action = manifest.None
+		} else if handed {
+			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), change.ID)
 		} else if err := p.respectPrune(change); err != nil {
 			errs = append(errs, err)
 		}
-		p.plan.steps = append(p.plan.steps, step{change: change})
+		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed})
 	}
 	return joinSorted(errs)
 }

@@ -32,27 +32,37 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 	}
 	plan := Plan{request: Request{Record: record}}
 	held := plan.heldPrunes()
-	doomed := 0
+	doomed, waiting := 0, 0
 	for _, entry := range record.Status.Inventory {
 		id := entryID(entry)
-		if name := generatedName(id); !in[id.Key()] && !held[id.Key()] && !(name != manifest.ID{} && generated[name]) {
+		name := generatedName(id)
+		switch {
+		case in[id.Key()] || name != manifest.ID{} && generated[name]:
+		case held[id.Key()]:
+			waiting++
+		default:
 			doomed++
 		}
 	}
-	return doomed
+	if doomed == 0 {
+		return 0
+	}
+	return doomed + waiting // many small losses that wait are one big one
 }
 
 // LimitPrunes holds a plan to its limit. It returns a PruneRefusedError when the plan would delete more; then nothing
 // of the plan may be applied, because a set that lost many objects at once is more likely a mistake than a wish.
 func (p *Plan) LimitPrunes(limit PruneLimit) error {
-	var doomed []manifest.ID
+	var doomed, waiting []manifest.ID
 	kept, held := p.generated(), p.heldPrunes()
 	for _, s := range p.steps {
 		switch {
 		case s.rendered != nil || s.change.Action == manifest.None:
 		case limit.Disabled:
 			s.change.Action, s.change.Held = manifest.None, nil
+		case s.handed: // it stays, with another target
 		case held[s.change.ID.Key()]: // it was let through before
+			waiting = append(waiting, s.change.ID)
 		case !kept[generatedName(s.change.ID)]:
 			doomed = append(doomed, s.change.ID)
 		}
@@ -60,6 +70,7 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	if len(doomed) == 0 || limit.Allowed {
 		return nil
 	}
+	doomed = append(doomed, waiting...) // several commits that each lose a little lose a lot
 	total := len(p.Members)
 	if p.request.Record != nil {
 		total = max(total, len(p.request.Record.Status.Inventory))

@@ -47,7 +47,7 @@ func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error
 	var plan *apply.Plan
 	var err error
 	if w.err == nil && w.overlay == "" || overlayGone && c.allowed[w.target] {
-		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, ReadOnly: true, Rules: w.rules()})
+		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], ReadOnly: true, Rules: w.rules()})
 	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)
 	}

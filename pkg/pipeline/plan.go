@@ -377,6 +377,20 @@ func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
 }
 
 // brings collects, for each cluster, the namespaces and kinds that its targets bring.
+// neighbours are the targets of each cluster whose sets at this commit are known.
+func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
+	out := map[*apply.Cluster]apply.Neighbours{}
+	for _, w := range a.everyone() {
+		if w.err != nil || w.plain == nil && w.overlay != "" || w.cluster == nil {
+			continue
+		}
+		n := out[w.cluster.Server()]
+		n.Add(w.cluster.Namespace(), w.target, w.plain)
+		out[w.cluster.Server()] = n
+	}
+	return out
+}
+
 func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
 	for _, w := range a.works {

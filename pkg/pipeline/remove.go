@@ -139,7 +139,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 			return c.fail(ctx, w, w.err)
 		}
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Rules: w.rules()})
+	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules()})
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}

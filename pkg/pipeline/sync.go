@@ -126,6 +126,7 @@ type carrier struct {
 	deadline time.Time // of options.Wait
 	agenda   *agenda
 	brings   map[*apply.Cluster]apply.Brings
+	near     map[*apply.Cluster]apply.Neighbours
 	allowed  map[apply.Target]bool // prunes that a commit trailer allows
 	// promotable are the targets whose new references need no promotion, by the author whose trailer says so.
 	promotable map[apply.Target]string
@@ -140,7 +141,7 @@ type carrier struct {
 
 func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.brings(), total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
+		Runner: r, agenda: a, brings: a.brings(), near: a.neighbours(), total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
 	}
 	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c
@@ -265,7 +266,7 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 		return decision{}, nil, err
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
-		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
+		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], Neighbours: c.near[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
