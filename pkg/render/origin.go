@@ -1,14 +1,15 @@
 package render
 
 import (
+	"encoding/base64"
+	"fmt"
 	"io/fs"
-	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -16,480 +17,413 @@ import (
 // Origin is a place in the repository.
 type Origin struct {
 	File string
-	Line int
+	Line int // counted from 1
 }
 
-// Origins knows where an overlay's kustomizations say what. It reads the same files as a build of the overlay, and is
-// meant for an overlay that builds.
+// Origins knows where in git the fields of an overlay's objects are set. It does not change, so many goroutines may
+// ask it at once.
+//
+// kustomize decides which of many layers has the last word, by rules that are not worth a second implementation. So
+// the overlay is built twice: as it stands, and with marks written beside the values of its files, which say where the
+// values stand. A mark goes wherever its value goes, through patches, merges and transformers, and what replaces the
+// value replaces the mark. A mark is believed only where what stands at its place is what the first build rendered.
 type Origins struct {
-	layers []*layer // what is applied last comes first
+	objects map[manifest.Key]*traced
+	marks   []mark
+	spaces  []namespace
+	names   map[string][]string // a rendered name to the names that git has for it
 }
 
-// layer is one kustomization and the files that it names.
-type layer struct {
-	file      string
-	doc       *yaml.Node
-	patches   []patch
-	resources []declared
+// traced is one object in both builds.
+type traced struct {
+	rendered map[string]any
+	marked   map[string]any // nil: it could not be told which of the marked objects it is
+	declared Origin
 }
 
-// declared is an object that a file declares.
-type declared struct {
-	file string
-	node *yaml.Node
-}
-
-// patch is a document of a patch, and what it is for.
-type patch struct {
-	declared
-	target *yaml.Node // nil: the document names its object
-	shift  int        // how many lines of the file stand before an inline patch
-}
-
-// NewOrigins reads an overlay's kustomizations and what they name. A file that cannot be read says nothing.
+// NewOrigins renders an overlay and finds out where its files set what. Of an overlay that does not build it says
+// nothing: the error is Build's to tell.
 func NewOrigins(files fs.FS, overlay string) *Origins {
-	o := &Origins{}
-	o.read(files, overlay, map[string]bool{})
-	return o
+	origins := &Origins{objects: map[manifest.Key]*traced{}, names: map[string][]string{}}
+	set, err := Build(files, overlay)
+	if err != nil {
+		return origins
+	}
+	for _, obj := range set {
+		origins.objects[manifest.IDOf(obj).Key()] = &traced{rendered: obj.Object}
+	}
+	m := &marker{files: files, marked: map[string][]byte{}}
+	m.overlay(overlay)
+	// An error of a build with marks is not for anyone to mend: the overlay as it stands builds, and a report without
+	// places is better than none.
+	if marked, err := build(rewritten{files, m.marked}, overlay); err == nil && len(marked) == len(set) {
+		origins.marks, origins.spaces = m.marks, m.spaces
+		for i, obj := range set {
+			origins.add(manifest.IDOf(obj), marked[i])
+		}
+	}
+	origins.addNoted(files, overlay, set, m.noted)
+	return origins
 }
 
-var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+// add takes the marks of an object, which has the same place in both builds. Marks in generated data change the hash in
+// a name.
+func (o *Origins) add(id manifest.ID, marked *unstructured.Unstructured) {
+	got, name := manifest.IDOf(marked), id.Name
+	if i, j := strings.LastIndex(id.Name, "-"), strings.LastIndex(got.Name, "-"); i > 0 && j > 0 && id.Name != got.Name {
+		got.Name, name = got.Name[:j], id.Name[:i]
+	}
+	if got != (manifest.ID{APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: name}) {
+		return // the order of the builds differs
+	}
+	obj := o.objects[id.Key()]
+	obj.marked = marked.Object
+	if declaration, ok := o.declaration(obj.marked); ok {
+		obj.declared = declaration.place
+		o.names[id.Name] = append(o.names[id.Name], declaration.name)
+	}
+}
 
-func (o *Origins) read(files fs.FS, folder string, seen map[string]bool) {
-	if seen[folder] {
+// addNoted finds declarations that have no mark by kustomize's own notes on the files of objects. To keep them costs
+// kustomize the square of the number of patches, so that only those who need them have them.
+func (o *Origins) addNoted(files fs.FS, overlay string, set manifest.Set, kustomization map[string][]byte) {
+	if !slices.ContainsFunc(set, func(obj *unstructured.Unstructured) bool {
+		return o.objects[manifest.IDOf(obj).Key()].declared.File == ""
+	}) {
 		return
 	}
-	seen[folder] = true
-	for _, name := range kustomizationNames {
-		file := path.Join(folder, name)
-		docs := documentsOf(files, file)
-		if len(docs) != 1 {
-			continue
-		}
-		l := &layer{file: file, doc: docs[0]}
-		o.layers = append(o.layers, l)
-		l.readPatches(files, folder)
-		var below []string
-		for _, key := range []string{"resources", "bases", "components", "crds"} {
-			for _, entry := range items(field(l.doc, key)) {
-				at := path.Join(folder, entry.Value)
-				if info, err := fs.Stat(files, at); err == nil && info.IsDir() {
-					below = append(below, at)
-					continue
-				}
-				for _, doc := range documentsOf(files, at) {
-					for _, node := range unlisted(doc) {
-						l.resources = append(l.resources, declared{at, node})
-					}
-				}
-			}
-		}
-		// Components come after the resources, and so change what they say.
-		slices.Reverse(below)
-		for _, at := range below {
-			o.read(files, at, seen)
-		}
-		return
-	}
-}
-
-func documentsOf(files fs.FS, file string) []*yaml.Node {
-	data, err := fs.ReadFile(files, file)
+	noted, err := build(rewritten{files, kustomization}, overlay)
 	if err != nil {
-		return nil
+		return // as of a build with marks
 	}
-	docs, err := documents(file, data)
-	if err != nil {
-		return nil
+	for _, obj := range noted {
+		known := o.objects[manifest.IDOf(obj).Key()]
+		if known != nil && known.declared.File == "" {
+			known.declared = declaredIn(files, overlay, obj.GetAnnotations()[originAnnotation], obj.GetKind(), obj.GetName())
+		}
 	}
-	return docs
 }
 
-// unlisted are the objects of a document that may be a List.
-func unlisted(doc *yaml.Node) []*yaml.Node {
-	if strings.HasSuffix(text(doc, "kind"), "List") && field(doc, "items") != nil {
-		return items(field(doc, "items"))
-	}
-	return []*yaml.Node{doc}
-}
-
-func (l *layer) readPatches(files fs.FS, folder string) {
-	add := func(file string, shift int, target *yaml.Node, docs []*yaml.Node) {
-		for _, doc := range docs {
-			l.patches = append(l.patches, patch{declared{file, doc}, target, shift})
-		}
-	}
-	inline := func(node, target *yaml.Node) {
-		docs, err := documents(l.file, []byte(node.Value))
-		if err != nil {
-			return
-		}
-		shift := node.Line - 1
-		if node.Style == yaml.LiteralStyle || node.Style == yaml.FoldedStyle {
-			shift = node.Line // the text begins below its mark
-		}
-		add(l.file, shift, target, docs)
-	}
-	for _, key := range []string{"patchesStrategicMerge", "patchesJson6902", "patches"} {
-		for _, entry := range items(field(l.doc, key)) {
-			if entry.Kind == yaml.ScalarNode {
-				if docs := documentsOf(files, path.Join(folder, entry.Value)); docs != nil {
-					add(path.Join(folder, entry.Value), 0, nil, docs)
-				} else {
-					inline(entry, nil)
-				}
-				continue
-			}
-			target := field(entry, "target")
-			if file := text(entry, "path"); file != "" {
-				add(path.Join(folder, file), 0, target, documentsOf(files, path.Join(folder, file)))
-			} else if node := field(entry, "patch"); node != nil {
-				inline(node, target)
+// declaration is the mark of the document that the object was loaded from, or else of the generator that made it.
+func (o *Origins) declaration(marked map[string]any) (mark, bool) {
+	for _, holder := range []any{marked, marked["data"]} {
+		for _, m := range o.numbered(holder, markPrefix) {
+			if m.declares {
+				return m, true
 			}
 		}
 	}
-	slices.Reverse(l.patches) // the last one wins
+	return mark{}, false
 }
 
-// Of finds where git sets a field of a rendered object to a value, or, with an empty path, where it declares the object.
-// A nil value is any. Where the field itself is not found, it is the place of the object: of its declaration, or of the
-// generator that makes it.
+// Of finds where git sets a field of a rendered object; the last layer that sets it counts. With an empty path, or
+// where nothing sure can be said about the field, it is the place where the object is declared or generated. A value
+// other than nil is what the caller takes for desired: where git says something else, the object's place is told. It
+// may have what an API server adds, and the digest of an image that git names by its tag.
 func (o *Origins) Of(id manifest.ID, at manifest.Path, value any) (Origin, bool) {
-	name, ok := o.declaredName(id)
+	obj, ok := o.objects[id.Key()]
 	if !ok {
 		return Origin{}, false
 	}
-	var plain manifest.Path // of a Secret's key, as people write it
-	if id.Kind == "Secret" && len(at) == 2 && at[0].Name == "data" {
-		plain = manifest.Path{{Name: "stringData"}, at[1]}
-	}
-	var object *Origin
-	for _, l := range o.layers {
-		if place, found := l.find(id, name, at, value); found {
+	if len(at) > 0 {
+		if place, ok := o.field(obj, at, value); ok {
 			return place, true
 		}
-		if place, found := l.find(id, name, plain, nil); found {
-			return place, true
-		}
-		if place, found := l.object(id, name); found && object == nil {
-			object = &place
-		}
 	}
-	if object == nil {
-		return Origin{}, false
-	}
-	return *object, true
+	return obj.declared, obj.declared.File != ""
 }
 
-// declaredName is the name that git gives an object before prefixes, suffixes and hashes: the longest declared one that
-// the rendered name holds as words of its own. Two of one length leave a doubt, and so none.
-func (o *Origins) declaredName(id manifest.ID) (string, bool) {
-	var best string
-	tie := false
-	note := func(kind, name string) {
+func (o *Origins) field(obj *traced, path manifest.Path, value any) (Origin, bool) {
+	at, ok := walk(obj, path)
+	if !ok || !at.secret && !agrees(at.rendered, value) {
+		return Origin{}, false
+	}
+	if i, ok := transformed(at.marked); ok {
+		return o.place(i)
+	}
+	switch at.rendered.(type) {
+	case map[string]any:
+		return o.ofMap(at)
+	case []any:
+		return o.ofList(at)
+	}
+	if at.key == "" {
+		return o.ofItem(at)
+	}
+	// The names and namespaces of objects are declared in one place and adorned in others: of a namespace, the last of
+	// those counts.
+	switch path.String() {
+	case "metadata.name":
+		return Origin{}, false
+	case "metadata.namespace":
+		return o.namespace(obj, at)
+	}
+	if at.identifies {
+		return o.identity(at)
+	}
+	if m, ok := o.twin(at); ok && o.states(m, at) {
+		return m.place, true
+	}
+	if at.key == "namespace" {
+		return o.namespace(obj, at)
+	}
+	return Origin{}, false
+}
+
+// identity is the place of a field by which the item of a list is known: later layers repeat it to say which item they
+// change.
+func (o *Origins) identity(at position) (Origin, bool) {
+	for _, m := range o.numbered(at.holder, markPrefix) {
+		for i := 0; m.node != nil && i+1 < len(m.node.Content); i += 2 {
+			if key := m.node.Content[i]; key.Value == at.key && o.states(mark{node: m.node.Content[i+1]}, at) {
+				return m.beside(key), true
+			}
+		}
+	}
+	return Origin{}, false
+}
+
+// position is a field in both builds.
+type position struct {
+	rendered, marked any
+	holder           map[string]any // in the marked build: the map that holds the field, or the list of which it is an item
+	key              string         // of the field; "" for an item of a list
+	list             string         // the key of the list of which the field is an item
+	index            int
+	identifies       bool // an item of a list, as the path has it
+	secret           bool
+}
+
+// walk goes down a path in both builds at once.
+func walk(obj *traced, path manifest.Path) (position, bool) {
+	at := position{rendered: obj.rendered, marked: obj.marked}
+	for i, step := range path {
+		switch rendered := at.rendered.(type) {
+		case map[string]any:
+			marked, ok := at.marked.(map[string]any)
+			name := step.Name
+			if i == 0 {
+				name = dataOf(rendered, path)
+			}
+			value, found := rendered[name]
+			if name == "" || !ok || !found {
+				return at, false
+			}
+			at = position{rendered: value, marked: marked[name], holder: marked, key: name}
+		case []any:
+			marked, _ := at.marked.([]any)
+			index, ok := itemOf(rendered, step)
+			if !ok || len(marked) != len(rendered) {
+				return at, false
+			}
+			holder := at.holder
+			if at.key == "" {
+				holder = nil // a list of lists has no key to set a mark beside
+			}
+			at = position{rendered: rendered[index], marked: marked[index], holder: holder, list: at.key, index: index}
+		default:
+			return at, false
+		}
+	}
+	if len(path) == 2 && path[0].Name == "binaryData" && obj.marked != nil {
+		// A generator puts a file that is no text there, and the mark, which is text, in data.
+		if fields, ok := obj.marked["data"].(map[string]any); ok && at.holder[at.key+twinSuffix] == nil {
+			at.holder = fields
+		}
+	}
+	if last := len(path) - 1; last > 0 {
+		at.identifies = slices.ContainsFunc(path[last-1].Keys, func(kv manifest.KeyValue) bool { return kv.Key == at.key })
+	}
+	at.secret = obj.rendered["kind"] == "Secret" && obj.rendered["apiVersion"] == "v1"
+	return at, obj.marked != nil
+}
+
+// dataOf is the first key of a path, and for data of a Secret that git has as text, stringData.
+func dataOf(obj map[string]any, path manifest.Path) string {
+	if path[0].Name == "data" && obj["kind"] == "Secret" && len(path) > 1 {
+		if text, ok := obj["stringData"].(map[string]any); ok && text[path[1].Name] != nil {
+			return "stringData" // which an API server prefers
+		}
+	}
+	return path[0].Name
+}
+
+// itemOf finds the one item of a list that a step means. An API server names an item by all identifying fields, also by
+// those that it set itself: an item without such a field fits as well.
+func itemOf(list []any, step manifest.Step) (int, bool) {
+	if step.Any || step.Name != "" {
+		return 0, false
+	}
+	if len(step.Keys) == 0 {
+		return step.Index, step.Index >= 0 && step.Index < len(list)
+	}
+	var found []int
+	for i, item := range list {
+		fields, _ := item.(map[string]any)
+		matching, other := 0, false
+		for _, kv := range step.Keys {
+			if got, ok := fields[kv.Key]; ok && fmt.Sprint(got) == kv.Value {
+				matching++
+			} else if ok {
+				other = true
+			}
+		}
+		if matching > 0 && !other {
+			found = append(found, i)
+		}
+	}
+	if len(found) != 1 {
+		return 0, false
+	}
+	return found[0], true
+}
+
+func (o *Origins) place(i int) (Origin, bool) {
+	if i < 0 || i >= len(o.marks) {
+		return Origin{}, false
+	}
+	return o.marks[i].place, true
+}
+
+// twin is the mark beside a value.
+func (o *Origins) twin(at position) (mark, bool) {
+	number, _ := at.holder[at.key+twinSuffix].(string)
+	i, err := strconv.Atoi(number)
+	if err != nil && at.secret {
+		decoded, _ := base64.StdEncoding.DecodeString(number) // what is no number is no mark
+		i, err = strconv.Atoi(string(decoded))
+	}
+	if err != nil || i < 0 || i >= len(o.marks) {
+		return mark{}, false
+	}
+	return o.marks[i], true
+}
+
+// numbered are the marks in the keys of a map, in the order of the layers.
+func (o *Origins) numbered(holder any, prefix string) []mark {
+	fields, _ := holder.(map[string]any)
+	var numbers []int
+	for key := range fields {
+		if number, ok := strings.CutPrefix(key, prefix); ok {
+			if i, err := strconv.Atoi(number); err == nil && i >= 0 && i < len(o.marks) {
+				numbers = append(numbers, i)
+			}
+		}
+	}
+	slices.Sort(numbers)
+	marks := make([]mark, len(numbers))
+	for i, number := range numbers {
+		marks[i] = o.marks[number]
+	}
+	return marks
+}
+
+// ofMap is the last layer that has a map if that has all of it, and else the first that has it.
+func (o *Origins) ofMap(at position) (Origin, bool) {
+	marks := o.numbered(at.marked, markPrefix)
+	if len(marks) == 0 {
+		return Origin{}, false
+	}
+	if last := marks[len(marks)-1]; last.node != nil && o.states(last, at) {
+		return last.place, true
+	}
+	return marks[0].place, true
+}
+
+// layers are the marks of the layers that have a list, or add items to it, the last one first.
+func (o *Origins) layers(holder map[string]any, key string) []mark {
+	marks := o.numbered(holder, key+twinSuffix+"-")
+	slices.Reverse(marks)
+	if last, ok := o.twin(position{holder: holder, key: key}); ok {
+		marks = slices.Insert(marks, 0, last)
+	}
+	return marks
+}
+
+// ofList is the last layer that has all of a list. Where none has, the first one began it and the others added to it.
+func (o *Origins) ofList(at position) (Origin, bool) {
+	layers := o.layers(at.holder, at.key)
+	if len(layers) == 0 {
+		return Origin{}, false
+	}
+	for _, m := range layers {
+		if o.states(m, at) {
+			return m.place, true
+		}
+	}
+	return layers[len(layers)-1].place, true
+}
+
+// ofItem is the place of an item that is a scalar: of the same text in the last layer that has it.
+func (o *Origins) ofItem(at position) (Origin, bool) {
+	for _, m := range o.layers(at.holder, at.list) {
 		switch {
-		case kind != id.Kind || name == best || !holdsWords(id.Name, name):
-		case len(name) > len(best):
-			best, tie = name, false
-		case len(name) == len(best):
-			tie = true
-		}
-	}
-	for _, l := range o.layers {
-		for _, object := range l.resources {
-			note(text(object.node, "kind"), text(field(object.node, "metadata"), "name"))
-		}
-		for _, generator := range l.generators(id.Kind) {
-			note(id.Kind, text(generator, "name"))
-		}
-	}
-	return best, best != "" && !tie
-}
-
-// holdsWords reports whether a name holds another one between dashes, dots or its ends.
-func holdsWords(name, part string) bool {
-	if part == "" {
-		return false
-	}
-	word := regexp.MustCompile(`(^|[-.])` + regexp.QuoteMeta(part) + `($|[-.])`)
-	return word.MatchString(name)
-}
-
-func (l *layer) generators(kind string) []*yaml.Node {
-	switch kind {
-	case "ConfigMap":
-		return items(field(l.doc, "configMapGenerator"))
-	case "Secret":
-		return items(field(l.doc, "secretGenerator"))
-	}
-	return nil
-}
-
-// object finds where a layer declares an object.
-func (l *layer) object(id manifest.ID, name string) (Origin, bool) {
-	for _, object := range l.resources {
-		if text(object.node, "kind") == id.Kind && text(field(object.node, "metadata"), "name") == name {
-			return Origin{object.file, object.node.Line}, true
-		}
-	}
-	for _, generator := range l.generators(id.Kind) {
-		if text(generator, "name") == name {
-			return Origin{l.file, generator.Line}, true
+		case m.node == nil: // computed, so that any item may come from there
+			return Origin{}, false
+		case m.node.Kind == yaml.SequenceNode:
+			if item, ok := o.itemIn(m, at); ok {
+				return m.beside(item), true
+			}
+		case o.states(m, at):
+			return m.place, true
 		}
 	}
 	return Origin{}, false
 }
 
-// find finds where a layer sets a field. What kustomize does last is looked at first: transformers, patches, generators,
-// resources.
-func (l *layer) find(id manifest.ID, name string, at manifest.Path, value any) (Origin, bool) {
-	if len(at) == 0 {
-		return Origin{}, false
-	}
-	if node := l.transformer(name, at, value); node != nil {
-		return Origin{l.file, node.Line}, true
-	}
-	for _, p := range l.patches {
-		if !p.isFor(id, name) {
+func (o *Origins) itemIn(m mark, at position) (*yaml.Node, bool) {
+	var found []*yaml.Node
+	for i, item := range m.node.Content {
+		if !o.states(mark{node: item}, at) {
 			continue
 		}
-		if node := p.sets(at); node != nil && agrees(node, at, value) {
-			return Origin{p.file, node.Line + p.shift}, true
+		if found = append(found, item); i == at.index {
+			return item, true
 		}
 	}
-	for _, generator := range l.generators(id.Kind) {
-		if text(generator, "name") == name && at[0].Name == "data" && len(at) == 2 {
-			if node := generated(generator, at[1].Name); node != nil {
-				return Origin{l.file, node.Line}, true
-			}
-		}
-	}
-	for _, object := range l.resources {
-		if text(object.node, "kind") != id.Kind || text(field(object.node, "metadata"), "name") != name {
-			continue
-		}
-		if node := descend(object.node, at); node != nil && agrees(node, at, value) {
-			return Origin{object.file, node.Line}, true
-		}
-	}
-	return Origin{}, false
-}
-
-// transformer finds the entry of a kustomization's own fields that sets a field of any object.
-func (l *layer) transformer(name string, at manifest.Path, value any) *yaml.Node {
-	last := at[len(at)-1].Name
-	reference, _ := value.(string)
-	if reference != "" && last == "image" {
-		repository, _, _ := strings.Cut(reference, "@")
-		for _, entry := range items(field(l.doc, "images")) {
-			renamed := text(entry, "newName")
-			if renamed == "" {
-				renamed = text(entry, "name")
-			}
-			if repository != renamed && !strings.HasPrefix(repository, renamed+":") {
-				continue
-			}
-			for _, key := range []string{"digest", "newTag", "newName"} {
-				if node := field(entry, key); node != nil {
-					return node
-				}
-			}
-		}
-	}
-	if at.String() == "spec.replicas" {
-		for _, entry := range items(field(l.doc, "replicas")) {
-			if text(entry, "name") == name {
-				return field(entry, "count")
-			}
-		}
-	}
-	if len(at) < 2 {
-		return nil
-	}
-	switch at[len(at)-2].Name {
-	case "labels", "matchLabels":
-		if node := exact(field(l.doc, "commonLabels"), last); node != nil {
-			return node
-		}
-		for _, entry := range items(field(l.doc, "labels")) {
-			if node := exact(field(entry, "pairs"), last); node != nil {
-				return node
-			}
-		}
-	case "annotations":
-		return exact(field(l.doc, "commonAnnotations"), last)
-	}
-	return nil
-}
-
-// generated finds the literal, or the file, that gives a key of a generated object.
-func generated(generator *yaml.Node, key string) *yaml.Node {
-	for _, entry := range items(field(generator, "literals")) {
-		if name, _, ok := strings.Cut(entry.Value, "="); ok && name == key {
-			return entry
-		}
-	}
-	for _, entry := range items(field(generator, "files")) {
-		name, _, named := strings.Cut(entry.Value, "=")
-		if !named {
-			name = path.Base(entry.Value)
-		}
-		if name == key {
-			return entry
-		}
-	}
-	for _, list := range []string{"envs", "env"} {
-		if node := field(generator, list); node != nil {
-			return node
-		}
-	}
-	return nil
-}
-
-// isFor reports whether a patch changes an object.
-func (p patch) isFor(id manifest.ID, name string) bool {
-	kind, selected := text(p.node, "kind"), text(field(p.node, "metadata"), "name")
-	if p.target == nil {
-		return kind == id.Kind && selected == name
-	}
-	for key, have := range map[string][]string{"kind": {id.Kind}, "group": {id.GroupVersionKind().Group}, "version": {id.GroupVersionKind().Version}, "name": {name, id.Name}} {
-		want := text(p.target, key)
-		if want == "" {
-			continue
-		}
-		pattern, err := regexp.Compile("^(?:" + want + ")$")
-		if err != nil || !slices.ContainsFunc(have, pattern.MatchString) {
-			return false
-		}
-	}
-	// Whether a label or an annotation selects the object is not known here.
-	return field(p.target, "labelSelector") == nil && field(p.target, "annotationSelector") == nil
-}
-
-// sets finds where a patch sets a field, be it a part of an object or a list of operations (RFC 6902).
-func (p patch) sets(at manifest.Path) *yaml.Node {
-	if p.node.Kind != yaml.SequenceNode {
-		return descend(p.node, at)
-	}
-	operations := items(p.node)
-	slices.Reverse(operations)
-	for _, operation := range operations {
-		value := field(operation, "value")
-		if value == nil {
-			continue
-		}
-		rest, ok := beyond(text(operation, "path"), at)
-		if !ok {
-			continue
-		}
-		if len(rest) == 0 {
-			return value
-		}
-		if node := descend(value, rest); node != nil {
-			return node
-		}
-	}
-	return nil
-}
-
-// beyond is what is left of a path below a JSON pointer. Which item of a list an index means is not known here: any.
-func beyond(pointer string, at manifest.Path) (manifest.Path, bool) {
-	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	if len(parts) > len(at) {
+	if len(found) != 1 {
 		return nil, false
 	}
-	for i, part := range parts {
-		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-		_, err := strconv.Atoi(part)
-		isIndex := err == nil || part == "-"
-		if at[i].Name == "" && !isIndex || at[i].Name != "" && at[i].Name != part {
-			return nil, false
-		}
-	}
-	return at[len(parts):], true
+	return found[0], true
 }
 
-// descend follows a path into a document. The line of what it finds is that of the value, or of its first part.
-func descend(node *yaml.Node, at manifest.Path) *yaml.Node {
-	for _, step := range at {
-		node = resolve(node)
-		switch {
-		case step.Name != "":
-			node = exact(node, step.Name)
-		case node.Kind != yaml.SequenceNode:
-			return nil
-		case len(step.Keys) > 0:
-			node = keyed(node, step.Keys)
-		case step.Index < len(node.Content):
-			node = node.Content[step.Index]
-		default:
-			node = nil
+// namespace finds the kustomization that set the namespace of an object, or of what the object refers to.
+func (o *Origins) namespace(obj *traced, at position) (Origin, bool) {
+	declaration, declared := o.declaration(obj.marked)
+	var found []Origin
+	for _, space := range o.spaces {
+		if space.name != at.rendered {
+			continue
 		}
-		if node == nil {
-			return nil
+		if space.outermost {
+			return space.place, true
+		}
+		if declared && space.first <= declaration.number && declaration.number < space.end {
+			found = append(found, space.place)
 		}
 	}
-	return node
+	if m, ok := o.twin(at); ok && len(found) == 0 && o.states(m, at) {
+		return m.place, true
+	}
+	if len(found) != 1 {
+		return Origin{}, false
+	}
+	return found[0], true
 }
 
-// keyed finds the item of a list that has all of the keys. One that says nothing of a key has its default.
-func keyed(list *yaml.Node, keys []manifest.KeyValue) *yaml.Node {
-	for _, item := range list.Content {
-		matches := 0
-		for _, kv := range keys {
-			value := exact(resolve(item), kv.Key)
-			switch {
-			case value == nil:
-			case value.Value == kv.Value:
-				matches++
-			default:
-				matches = -len(keys)
-			}
-		}
-		if matches > 0 {
-			return item
-		}
-	}
-	return nil
-}
-
-// exact returns the value of a key, whose case matters, unlike those of a kustomization.
-func exact(node *yaml.Node, key string) *yaml.Node {
-	if node == nil {
-		return nil
-	}
-	node = resolve(node)
-	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == key {
-			return node.Content[i+1]
-		}
-		if node.Content[i].Tag == "!!merge" {
-			if found := exact(node.Content[i+1], key); found != nil {
-				return found
-			}
-		}
-	}
-	return nil
-}
-
-func items(node *yaml.Node) []*yaml.Node {
-	if node == nil || resolve(node).Kind != yaml.SequenceNode {
-		return nil
-	}
-	return slices.Clone(resolve(node).Content)
-}
-
-// agrees reports whether what a file says may be the value that was rendered: another layer may have replaced it.
-func agrees(node *yaml.Node, at manifest.Path, value any) bool {
-	node = resolve(node)
-	want, isText := value.(string)
-	if !isText || node.Kind != yaml.ScalarNode || strings.HasPrefix(want, "(masked") {
+// states tells whether what stands at a mark is what was rendered. kustomize replaces the names of objects, wherever
+// others refer to them, by those that it gave them.
+func (o *Origins) states(m mark, at position) bool {
+	if m.node == nil || equal(m.node, at.rendered, 0) {
 		return true
 	}
-	if at[len(at)-1].Name == "image" {
-		want, _, _ = strings.Cut(want, "@")
-		said, _, _ := strings.Cut(node.Value, "@")
-		return said == want
+	text, ok := at.rendered.(string)
+	if !ok || m.node.Kind != yaml.ScalarNode {
+		return false
 	}
-	return node.Value == want
+	if at.secret || m.generated {
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		return err == nil && string(decoded) == m.node.Value
+	}
+	return slices.Contains(o.names[text], m.node.Value)
 }

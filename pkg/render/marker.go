@@ -1,0 +1,459 @@
+//lint:file-ignore SA1019 kustomize still applies its deprecated fields, so they are marked as well
+
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+	sigyaml "sigs.k8s.io/yaml"
+)
+
+// marker writes marks into the files of an overlay.
+type marker struct {
+	files  fs.FS
+	marked map[string][]byte // the files that have marks, in the place of git's
+	noted  map[string][]byte // the overlay's kustomization without marks, but with kustomize's own notes on files
+	marks  []mark
+	spaces []namespace
+}
+
+// namespace is what a kustomization sets for all objects that were declared from its first mark to its last.
+type namespace struct {
+	name       string
+	place      Origin
+	outermost  bool
+	first, end int
+}
+
+// rewritten is a repository with some files in the place of those in git.
+type rewritten struct {
+	fs.FS
+	instead map[string][]byte
+}
+
+// ReadFile implements fs.ReadFileFS.
+func (r rewritten) ReadFile(name string) ([]byte, error) {
+	if data, ok := r.instead[name]; ok {
+		return slices.Clone(data), nil
+	}
+	return fs.ReadFile(r.FS, name)
+}
+
+// Stat implements fs.StatFS.
+func (r rewritten) Stat(name string) (fs.FileInfo, error) { return fs.Stat(r.FS, name) }
+
+// ReadDir implements fs.ReadDirFS.
+func (r rewritten) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(r.FS, name) }
+
+// note keeps a mark and returns its number.
+func (m *marker) note(noted mark) int {
+	noted.number = len(m.marks)
+	m.marks = append(m.marks, noted)
+	return noted.number
+}
+
+// overlay marks all that an overlay is made of. The overlay is known to build, so what cannot be read here is not for
+// kustomize either, such as a file that kustomize takes for an inline patch.
+func (m *marker) overlay(overlay string) {
+	file := m.folder(overlay, 0, true)
+	var content types.Kustomization
+	if file == "" || content.Unmarshal(m.read(file)) != nil {
+		return
+	}
+	const note = "originAnnotations"
+	if !slices.Contains(content.BuildMetadata, note) {
+		content.BuildMetadata = append(content.BuildMetadata, note)
+	}
+	if data, err := json.Marshal(content); err == nil {
+		m.noted = map[string][]byte{file: data}
+	}
+}
+
+func (m *marker) read(file string) []byte {
+	data, err := fs.ReadFile(m.files, file)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+func (m *marker) docs(file string) []*yaml.Node {
+	docs, err := documents(file, m.read(file))
+	if err != nil {
+		return nil
+	}
+	return docs
+}
+
+// folder marks the kustomization in a folder and what it names; first is the first mark of what it is applied to.
+func (m *marker) folder(folder string, first int, outermost bool) string {
+	file, _, err := (&repository{files: m.files}).kustomizationOf(folder)
+	if err != nil || m.marked[file] != nil {
+		return file
+	}
+	data := m.read(file)
+	content := &types.Kustomization{}
+	docs := m.docs(file)
+	if len(docs) == 0 || content.Unmarshal(data) != nil {
+		return file
+	}
+	m.marked[file] = data
+	k := &layer{marker: m, file: file, doc: docs[0]}
+	for _, name := range slices.Concat(content.Resources, content.Bases) {
+		k.resource(local(path.Join("/", folder, name)))
+	}
+	k.generators("configMapGenerator", content.GeneratorOptions, content.ConfigMapGenerator)
+	secrets := make([]*types.GeneratorArgs, len(content.SecretGenerator))
+	for i := range secrets {
+		secrets[i] = &content.SecretGenerator[i].GeneratorArgs
+	}
+	k.entries("secretGenerator", secrets)
+	for _, name := range content.Components {
+		m.folder(local(path.Join("/", folder, name)), first, false)
+	}
+	k.patches(content)
+	k.transformers(content)
+	if content.Namespace != "" {
+		m.spaces = append(m.spaces, namespace{content.Namespace, k.at(k.doc, "namespace"), outermost, first, len(m.marks)})
+	}
+	content.BuildMetadata = nil // what kustomize notes for it costs more than the rest of a build
+	if data, err = json.Marshal(content); err == nil {
+		m.marked[file] = data
+	}
+	return file
+}
+
+// layer marks one kustomization.
+type layer struct {
+	*marker
+	file string
+	doc  *yaml.Node
+}
+
+// at is the place of a key, or else that of the map that should have it.
+func (k *layer) at(node *yaml.Node, key string) Origin {
+	if node == nil {
+		node = k.doc
+	}
+	if node = resolve(node); node.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if strings.EqualFold(node.Content[i].Value, key) {
+				return Origin{k.file, node.Content[i].Line}
+			}
+		}
+	}
+	return Origin{k.file, node.Line}
+}
+
+// nth is an entry of a list, or the list's holder where it is not to be found.
+func nth(holder *yaml.Node, key string, i int) *yaml.Node {
+	if entries := items(field(holder, key)); i < len(entries) {
+		return resolve(entries[i])
+	}
+	return holder
+}
+
+func (k *layer) resource(name string) {
+	if info, err := fs.Stat(k.files, name); err == nil && info.IsDir() {
+		k.folder(name, len(k.marks), false)
+		return
+	}
+	k.documents(name, true)
+}
+
+// documents marks a file of objects or of patches.
+func (k *layer) documents(file string, declares bool) {
+	docs := k.docs(file)
+	if len(docs) == 0 || k.marked[file] != nil {
+		return
+	}
+	at := func(node *yaml.Node) Origin { return Origin{file, node.Line} }
+	if data, ok := k.copies(docs, at, declares); ok {
+		k.marked[file] = data
+	}
+}
+
+// copies are the marked documents of a text.
+func (k *layer) copies(docs []*yaml.Node, at func(*yaml.Node) Origin, declares bool) ([]byte, bool) {
+	before := len(k.marks)
+	c := &copier{marker: k.marker, place: at}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	for _, doc := range docs {
+		copied, err := c.document(resolve(doc), declares)
+		if err == nil {
+			err = encoder.Encode(copied)
+		}
+		if err != nil {
+			k.marks = k.marks[:before]
+			return nil, false
+		}
+	}
+	return out.Bytes(), encoder.Close() == nil
+}
+
+func (c *copier) document(doc *yaml.Node, declares bool) (*yaml.Node, error) {
+	list := field(doc, "items")
+	switch {
+	case doc.Kind == yaml.SequenceNode && !declares:
+		return c.operations(doc)
+	case !strings.HasSuffix(text(doc, "kind"), "List") || list == nil || list.Kind != yaml.SequenceNode:
+		return c.object(doc, declares)
+	}
+	objects := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, item := range list.Content {
+		copied, err := c.object(resolve(item), declares)
+		if err != nil {
+			return nil, err
+		}
+		objects.Content = append(objects.Content, copied)
+	}
+	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
+		scalar("apiVersion"), scalar(text(doc, "apiVersion")), scalar("kind"), scalar(text(doc, "kind")), scalar("items"), objects,
+	}}, nil
+}
+
+// inline marks a patch that a kustomization holds. Only a literal block has its lines where the file has them.
+func (k *layer) inline(patch string, node *yaml.Node) string {
+	docs, err := documents(k.file, []byte(patch))
+	if err != nil || len(docs) == 0 {
+		return patch
+	}
+	at := func(inner *yaml.Node) Origin {
+		if node.Kind == yaml.ScalarNode && node.Style&yaml.LiteralStyle != 0 {
+			return Origin{k.file, node.Line + inner.Line}
+		}
+		return Origin{k.file, node.Line}
+	}
+	if data, ok := k.copies(docs, at, false); ok {
+		return string(data)
+	}
+	return patch
+}
+
+func (k *layer) patches(content *types.Kustomization) {
+	each := func(key string, patches []types.Patch) {
+		for i := range patches {
+			patch := &patches[i]
+			if patch.Path != "" {
+				k.documents(k.beside(patch.Path), false)
+			}
+			if entry := nth(k.doc, key, i); patch.Patch != "" {
+				node := field(entry, "patch")
+				if node == nil {
+					node = entry
+				}
+				patch.Patch = k.inline(patch.Patch, node)
+			}
+		}
+	}
+	for i, patch := range content.PatchesStrategicMerge {
+		if isInline(string(patch)) {
+			content.PatchesStrategicMerge[i] = types.PatchStrategicMerge(k.inline(string(patch), nth(k.doc, "patchesStrategicMerge", i)))
+			continue
+		}
+		k.documents(k.beside(string(patch)), false)
+	}
+	each("patches", content.Patches)
+	each("patchesJson6902", content.PatchesJson6902)
+}
+
+// beside is the path in the repository of a path that the kustomization writes.
+func (k *layer) beside(name string) string {
+	return local(path.Join("/", path.Dir(k.file), name))
+}
+
+// generators marks what generated objects have: a key's mark is a literal of its own.
+func (k *layer) generators(key string, options *types.GeneratorOptions, args []types.ConfigMapArgs) {
+	if options != nil {
+		k.pairs(options.Labels, field(field(k.doc, "generatorOptions"), "labels"))
+		k.pairs(options.Annotations, field(field(k.doc, "generatorOptions"), "annotations"))
+	}
+	generators := make([]*types.GeneratorArgs, len(args))
+	for i := range args {
+		generators[i] = &args[i].GeneratorArgs
+	}
+	k.entries(key, generators)
+}
+
+func (k *layer) entries(key string, generators []*types.GeneratorArgs) {
+	for i, args := range generators {
+		entry := nth(k.doc, key, i)
+		var twins []string
+		note := func(name, value string, place Origin) {
+			number := k.note(mark{place: place, node: scalar(value), generated: true})
+			twins = append(twins, name+twinSuffix+"="+strconv.Itoa(number))
+		}
+		for j, literal := range args.LiteralSources {
+			name, value, _ := strings.Cut(literal, "=")
+			note(name, unquoted(value), Origin{k.file, nth(entry, "literals", j).Line})
+		}
+		for _, source := range args.FileSources {
+			name, file, named := strings.Cut(source, "=")
+			if !named {
+				name, file = path.Base(source), source
+			}
+			file = k.beside(file)
+			note(name, string(k.read(file)), Origin{file, 1})
+		}
+		for _, source := range append(slices.Clone(args.EnvSources), args.EnvSource) {
+			if source != "" {
+				k.environment(k.beside(source), note)
+			}
+		}
+		creates := args.Behavior == "" || args.Behavior == "create"
+		number := k.note(mark{place: k.at(entry, "name"), declares: creates, name: args.Name})
+		twins = append(twins, markPrefix+strconv.Itoa(number)+"="+markValue)
+		args.LiteralSources = append(args.LiteralSources, twins...)
+		if args.Options != nil {
+			k.pairs(args.Options.Labels, field(field(entry, "options"), "labels"))
+			k.pairs(args.Options.Annotations, field(field(entry, "options"), "annotations"))
+		}
+	}
+}
+
+// environment notes the lines of a file of variables, as kustomize reads it.
+func (k *layer) environment(file string, note func(name, value string, place Origin)) {
+	for i, line := range strings.Split(strings.TrimPrefix(string(k.read(file)), "\uFEFF"), "\n") {
+		line = strings.TrimSuffix(strings.TrimLeftFunc(line, unicode.IsSpace), "\r")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, _ := strings.Cut(line, "=")
+		note(name, value, Origin{file, i + 1})
+	}
+}
+
+// unquoted is the value of a literal without the quotes around it, which kustomize drops.
+func unquoted(value string) string {
+	if n := len(value); n > 1 && value[0] == value[n-1] && (value[0] == '"' || value[0] == '\'') {
+		return value[1 : n-1]
+	}
+	return value
+}
+
+// transformers marks what a kustomization's own fields set.
+func (k *layer) transformers(content *types.Kustomization) {
+	k.pairs(content.CommonLabels, field(k.doc, "commonLabels"))
+	k.pairs(content.CommonAnnotations, field(k.doc, "commonAnnotations"))
+	for i := range content.Labels {
+		k.pairs(content.Labels[i].Pairs, field(nth(k.doc, "labels", i), "pairs"))
+	}
+	for i := range content.Replicas {
+		number := k.note(mark{place: k.at(nth(k.doc, "replicas", i), "count")})
+		content.Replicas[i].Count = replicaMark + int64(number)
+	}
+	k.images("images", content.Images)
+	k.images("imageTags", content.ImageTags)
+	content.Replacements = k.replacements(content.Replacements)
+}
+
+// pairs marks labels or annotations: whatever gets one gets its mark.
+func (k *layer) pairs(pairs map[string]string, node *yaml.Node) {
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		number := k.note(mark{place: k.at(node, key), node: scalar(pairs[key])})
+		pairs[key+twinSuffix] = strconv.Itoa(number)
+	}
+}
+
+// images puts marks in the place of tags. An entry that sets a name alone gets a suffix to the tag that is there.
+func (k *layer) images(key string, images []types.Image) {
+	for i := range images {
+		image, entry := &images[i], nth(k.doc, key, i)
+		for _, set := range []struct{ key, value string }{
+			{"digest", image.Digest}, {"newTag", image.NewTag}, {"newName", image.NewName}, {"tagSuffix", image.TagSuffix},
+		} {
+			if set.value == "" {
+				continue
+			}
+			tag := markPrefix + strconv.Itoa(k.note(mark{place: k.at(entry, set.key)}))
+			if image.Digest != "" || image.NewTag != "" {
+				image.Digest, image.NewTag = "", tag
+			} else {
+				image.TagSuffix = tag
+			}
+			break
+		}
+	}
+}
+
+// replacements adds, after each one, replacements that write the marks of what it wrote.
+func (k *layer) replacements(fields []types.ReplacementField) []types.ReplacementField {
+	var out []types.ReplacementField
+	for i, replacement := range fields {
+		out = append(out, replacement)
+		file, entry := k, nth(k.doc, "replacements", i)
+		all, entries := []types.Replacement{replacement.Replacement}, []*yaml.Node{entry}
+		if replacement.Path != "" {
+			name := k.beside(replacement.Path)
+			docs := k.docs(name)
+			if len(docs) != 1 {
+				continue
+			}
+			file, entries = &layer{k.marker, name, docs[0]}, items(docs[0])
+			if all = nil; docs[0].Kind == yaml.MappingNode {
+				all, entries = []types.Replacement{{}}, docs
+				if sigyaml.Unmarshal(k.read(name), &all[0]) != nil {
+					continue
+				}
+			} else if sigyaml.Unmarshal(k.read(name), &all) != nil {
+				continue
+			}
+		}
+		for j := range all {
+			if j < len(entries) {
+				out = append(out, file.replaced(all[j], resolve(entries[j]))...)
+			}
+		}
+	}
+	return out
+}
+
+func (k *layer) replaced(replacement types.Replacement, entry *yaml.Node) []types.ReplacementField {
+	var out []types.ReplacementField
+	for i, target := range replacement.Targets {
+		if target == nil {
+			continue
+		}
+		for j, path := range target.FieldPaths {
+			twin, ok := twinPath(path)
+			if !ok {
+				continue
+			}
+			number := strconv.Itoa(k.note(mark{place: Origin{k.file, nth(nth(entry, "targets", i), "fieldPaths", j).Line}}))
+			out = append(out, types.ReplacementField{Replacement: types.Replacement{
+				SourceValue: &number,
+				Targets: []*types.TargetSelector{{
+					Select: target.Select, Reject: target.Reject,
+					FieldPaths: []string{twin}, Options: &types.FieldOptions{Create: true},
+				}},
+			}})
+		}
+	}
+	return out
+}
+
+// twinPath is the path of the mark beside what a replacement's path leads to, which an item of a list has not.
+func twinPath(path string) (string, bool) {
+	last := path[strings.LastIndex(path, ".")+1:]
+	open := strings.LastIndex(path, "[")
+	switch {
+	case path == "" || last == "*" || itemToken.MatchString(last):
+		return "", false
+	case !strings.HasSuffix(path, "]"):
+		return path + twinSuffix, true
+	case open < 0 || strings.Contains(path[open:], "="):
+		return "", false
+	}
+	return strings.TrimSuffix(path, "]") + twinSuffix + "]", true
+}
