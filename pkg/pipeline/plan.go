@@ -314,7 +314,9 @@ func (a *agenda) claim() {
 			id := manifest.IDOf(obj)
 			at := place{w.cluster.Server(), placed(id)}
 			ids[at.key] = id
-			claims[at] = append(claims[at], w)
+			if !slices.Contains(claims[at], w) { // one that writes an object both ways is no rival of itself
+				claims[at] = append(claims[at], w)
+			}
 		}
 	}
 	for at, rivals := range claims {

@@ -37,6 +37,11 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 			t.Errorf("%s: the owner: %v; the other: %v", name, owner.err, rival.err)
 		}
 		rival.err = nil
+		rival.plain = append(rival.plain, rival.plain...)
+		(&agenda{works: []*work{rival}}).claim()
+		if rival.err != nil {
+			t.Errorf("%s: alone: %v", name, rival.err)
+		}
 		(&agenda{works: []*work{rival, third}}).claim()
 		if rival.err == nil || third.err == nil {
 			t.Errorf("%s: without an owner: %v; %v", name, rival.err, third.err)
