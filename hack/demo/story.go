@@ -203,7 +203,7 @@ const (
 // respect changes a SparkApplication while it runs.
 func (t *story) respect(ctx context.Context) error {
 	// A short run, so that nobody has to wait for its end.
-	if err := t.rewriteSpark(ctx, "\n  name: "+sparkPipeline+"\n", "\n  name: "+sparkPipeline+"\n  annotations: {lab.syncer.dev/run-seconds: \"8\"}\n", "--mode=incremental", "--mode=full"); err != nil {
+	if err := t.rewriteSpark(ctx, "\n  name: "+sparkPipeline+"\n", "\n  name: "+sparkPipeline+"\n  annotations: {lab.syncer.dev/run-seconds: \"20\"}\n", "--mode=incremental", "--mode=full"); err != nil {
 		return err
 	}
 	var run string
