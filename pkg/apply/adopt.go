@@ -26,7 +26,7 @@ const annotationAdopt = v1alpha1.Group + "/adopt" // enabled
 // another tool manages only where git says so. What is adopted is planned as the takeover will leave it.
 func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstructured) error {
 	target := p.plan.request.Target
-	if p.plan.handsOver(s.change.ID, live) {
+	if p.handsOver(s.change.ID, live) {
 		return nil
 	}
 	if err := p.cluster.refuseForeign(ctx, target, live); err != nil {
@@ -50,12 +50,6 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 	}
 	s.adopts, s.change.Live = live, taken
 	return nil
-}
-
-// handsOver reports whether a live object belongs to another target of the same commit, which does not name it any more.
-func (p *Plan) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
-	neighbours := p.request.Neighbours
-	return live != nil && neighbours.Named[id.Key()] == p.request.Target && neighbours.Known[live.GetLabels()[labelMember]]
 }
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.

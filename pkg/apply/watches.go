@@ -53,8 +53,15 @@ type watched struct {
 	set        string // the ID of its ApplySet
 	target     Target
 	cluster    *Cluster
-	kinds      []schema.GroupVersionKind
+	scopes     []scope
+	whole      bool // every kind of the target is served
 	namespaces []string
+}
+
+// scope is a kind, and whether its objects are in namespaces.
+type scope struct {
+	kind       schema.GroupKind
+	namespaced bool
 }
 
 // stream is one watch; an empty account is syncer's own, and an empty namespace the whole cluster.
@@ -90,13 +97,12 @@ func (c *Cluster) NewWatches(ctx context.Context, notice func(Notice), failed fu
 // Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
 // is told. It follows the target's kinds from now on.
 func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) {
-	set := setID(w.server.namespace, target)
-	objects := make(manifest.Set, 0, len(live))
+	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	own := manifest.Key{Group: recordKind.Group, Kind: recordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
 	for key, m := range w.members {
-		if m.set == set && m.known && live[key] == nil && key != own {
+		if m.set == t.set && m.known && live[key] == nil && key != own {
 			m.known = false
 			if !m.there {
 				delete(w.members, key)
@@ -104,17 +110,33 @@ func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.Pipel
 		}
 	}
 	for key, obj := range live {
-		w.judge(key, set, state(obj), obj.GetResourceVersion())
-		objects = append(objects, obj)
+		w.judge(key, t.set, state(obj), obj.GetResourceVersion())
 	}
 	if record != nil {
-		w.judge(own, set, recordState(record.Annotations), "")
+		w.judge(own, t.set, recordState(record.Annotations), "")
 	}
-	w.targets[set] = &watched{
-		set: set, target: target, cluster: cluster,
-		kinds: memberKinds(record, objects), namespaces: memberNamespaces(w.server.namespace, record, objects),
-	}
+	w.targets[t.set] = t
 	w.follow()
+}
+
+func (w *Watches) scoped(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) *watched {
+	objects := make(manifest.Set, 0, len(live))
+	for _, obj := range live {
+		objects = append(objects, obj)
+	}
+	t := &watched{
+		set: setID(w.server.namespace, target), target: target, cluster: cluster, whole: true,
+		namespaces: memberNamespaces(w.server.namespace, record, objects),
+	}
+	for _, kind := range memberKinds(record, objects) {
+		namespaced, err := w.server.isNamespaced(kind)
+		if err != nil {
+			t.whole = false // its objects are looked at when the target is polled
+			continue
+		}
+		t.scopes = append(t.scopes, scope{kind.GroupKind(), namespaced})
+	}
+	return t
 }
 
 func (w *Watches) judge(key manifest.Key, set string, state uint64, version string) {
@@ -162,25 +184,18 @@ func (w *Watches) Follows(target Target) bool {
 	if !ok {
 		return false
 	}
-	streams, whole := w.streamsOf(t)
-	return whole && !slices.ContainsFunc(streams, func(s stream) bool { return w.streams[s] == nil || !w.streams[s].synced })
+	return t.whole && !slices.ContainsFunc(w.streamsOf(t), func(s stream) bool { return w.streams[s] == nil || !w.streams[s].synced })
 }
 
 // Wait returns when every watch has ended, after their context has.
 func (w *Watches) Wait() { w.running.Wait() }
 
-// streamsOf lists the watches that a target needs; whole says that all of its kinds are served.
-func (w *Watches) streamsOf(t *watched) (streams []stream, whole bool) {
-	whole = true
-	streams = append(streams, stream{namespace: w.server.namespace, kind: recordKind.GroupKind()})
-	for _, kind := range t.kinds {
-		namespaced, err := w.server.isNamespaced(kind)
-		if err != nil {
-			whole = false
-			continue
-		}
-		at := stream{account: t.cluster.account, kind: kind.GroupKind()}
-		if !namespaced || at.account == "" && !w.refused[at.kind] {
+// streamsOf lists the watches that a target needs.
+func (w *Watches) streamsOf(t *watched) []stream {
+	streams := []stream{{namespace: w.server.namespace, kind: recordKind.GroupKind()}}
+	for _, s := range t.scopes {
+		at := stream{account: t.cluster.account, kind: s.kind}
+		if !s.namespaced || at.account == "" && !w.refused[at.kind] {
 			streams = append(streams, at)
 			continue
 		}
@@ -189,15 +204,14 @@ func (w *Watches) streamsOf(t *watched) (streams []stream, whole bool) {
 			streams = append(streams, at)
 		}
 	}
-	return streams, whole
+	return streams
 }
 
 // follow starts the watches that are missing and ends those that nobody needs. The caller holds the lock.
 func (w *Watches) follow() {
 	wanted := map[stream]*Cluster{}
 	for _, t := range w.targets {
-		streams, _ := w.streamsOf(t)
-		for _, s := range streams {
+		for _, s := range w.streamsOf(t) {
 			wanted[s] = t.cluster
 			if s.account == "" {
 				wanted[s] = w.server

@@ -152,6 +152,7 @@ func (d *daemon) poll(ctx context.Context) {
 	for _, w := range d.latest.works {
 		at := d.desks[w.target]
 		switch {
+		case at != nil && at.settled && w.overlay == "": // removed
 		case at == nil || !at.settled || at.work == nil || !d.watches[w.cluster.Server()].Follows(w.target):
 			if d.retries.due(w.target, w.snapshot.Commit) {
 				d.wakes.at(w.target, d.now(), wakeAlarm)
@@ -246,14 +247,13 @@ func (d *daemon) wake(ctx context.Context, target apply.Target, reason wakeReaso
 		d.failed(ctx, err)
 		return
 	}
-	if w.record = record; record == nil && w.overlay == "" {
-		return // it left git, and is forgotten
+	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
+		return // it left git, and its objects are gone
 	}
 	c := d.carrier(ctx, a)
 	c.options, c.deadline, c.alone = d.options, time.Now(), true
 	c.options.full = reason == wakeCompare
-	c.limitRemovals(a)
-	c.limitPass(a)
+	// The limits of a pass were judged with the commit: what they refused has its error.
 	result := c.target(ctx, w)
 	d.done(ctx, w, &result, c.options.full)
 }

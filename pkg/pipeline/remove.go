@@ -144,6 +144,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 		return c.fail(ctx, w, err)
 	}
 	if !*w.environment.Prune.Enabled {
+		result.settled = true
 		result.Result, result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+w.environment.Name
 		return nil
 	}
@@ -161,7 +162,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	if err := c.retire(ctx, w); err != nil {
 		return err
 	}
-	result.Result = Applied
+	result.Result, result.settled = Applied, true
 	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", plural(len(result.Changes), "object"))
 	return nil
 }

@@ -101,7 +101,7 @@ func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult
 		mine.record = &record
 	}
 	w = &mine
-	if c.turns.counts()[w.target] != counted+1 {
+	if c.turns.count(w.target) != counted+1 {
 		record, err := w.cluster.Record(ctx, w.target)
 		if err != nil {
 			w.err = errors.Join(w.err, err)

@@ -52,3 +52,10 @@ func (t *turns) counts() map[apply.Target]int {
 	defer t.mu.Unlock()
 	return maps.Clone(t.taken)
 }
+
+// count says how often one target had its turn.
+func (t *turns) count(target apply.Target) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken[target]
+}

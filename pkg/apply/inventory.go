@@ -1,0 +1,86 @@
+package apply
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Inventory is the target's inventory if nothing were applied. It differs from the recorded one where the record is
+// behind: after a crash, after the record was lost, or when git says the same in other words.
+func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return sortedInventory(p.inventory()) }
+
+func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
+	entries := inventory(p.request.Record)
+	inSet := map[manifest.Key]bool{}
+	for _, s := range p.steps {
+		id := s.change.ID
+		if s.rendered == nil {
+			continue
+		}
+		inSet[id.Key()] = true
+		before := entries[id.Key()]
+		live := p.Members[id.Key()]
+		switch {
+		case s.gone:
+			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
+			if before.Spec == entry.Spec {
+				entry.UID = before.UID // else it is of an earlier object of the name
+			}
+			entry.Others, entry.Completed, entry.Failed, entry.Fields = before.Others, before.Completed, before.Failed, before.Fields
+			entries[id.Key()] = entry
+		case s.skipped:
+			before.Skipped = p.hashes[id.Key()]
+			if before.Name != "" {
+				entries[id.Key()] = before
+			}
+		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
+			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
+			entry.Others = others(before, live)
+			entry.Completed = before.Completed && before.Hash == entry.Hash
+			entry.Failed = before.Failed && before.Hash == entry.Hash
+			if before.EndedRun != "" && p.judge.Run(live).ID == before.EndedRun {
+				entry.EndedRun = before.EndedRun
+			}
+			entries[id.Key()] = entry
+		}
+	}
+	for key, entry := range entries {
+		live := p.Members[key]
+		if live == nil && !inSet[key] {
+			delete(entries, key) // gone from git and from the cluster
+			continue
+		}
+		if live == nil || entry.Completed {
+			continue
+		}
+		if run := p.judge.Run(live); entry.EndedRun != "" && entry.EndedRun == run.ID {
+			continue // what the object shows is the run from before its change
+		}
+		if verdict := p.judge.Health(live); verdict.Completed {
+			entry.Completed, entry.Failed = true, verdict.Status == health.Failed
+			entries[key] = entry
+		}
+	}
+	return entries
+}
+
+func newEntry(judge *health.Judge, s step, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+	id := s.change.ID
+	entry := v1alpha1.InventoryEntry{
+		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
+		Hash:      hash,
+		Fields:    manifest.OwnedFields(live, FieldManager),
+		Ephemeral: health.RemovesItself(live),
+		EndedRun:  s.endedRun,
+	}
+	if entry.Ephemeral {
+		entry.UID = live.GetUID()
+	}
+	if entry.Ephemeral || judge.RunsToCompletion(id.GroupKind()) {
+		entry.Spec = specHash(s.rendered)
+	}
+	return entry
+}

@@ -1,0 +1,40 @@
+package apply
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Neighbours are targets of the same commit in one cluster, the plan's own included. An object that moves from one to
+// another is handed over, and not deleted and made anew.
+type Neighbours struct {
+	Named map[manifest.Key]Target // by which target's set an object is named
+	Known map[string]bool         // the ApplySets of the targets whose new sets are known
+}
+
+// Add notes a target and its set; an empty one names nothing any more.
+func (n *Neighbours) Add(namespace string, target Target, set manifest.Set) {
+	if n.Named == nil {
+		n.Named, n.Known = map[manifest.Key]Target{}, map[string]bool{}
+	}
+	n.Known[setID(namespace, target)] = true
+	for _, obj := range set {
+		id := manifest.IDOf(obj)
+		n.Named[id.Key()] = target
+		if id.Namespace == "" {
+			id.Namespace = defaultNamespace // of a namespaced kind, which is not known here
+			n.Named[id.Key()] = target
+		}
+	}
+}
+
+// handsOver reports whether a live object belongs to another target of the same commit, which does not name it any more.
+func (p *planner) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
+	if live == nil {
+		return false
+	}
+	request, owner := p.plan.request, live.GetLabels()[labelMember]
+	_, own := MemberLabel(p.cluster.namespace, request.Target)
+	return owner != own && request.Neighbours.Known[owner] && request.Neighbours.Named[id.Key()] == request.Target
+}
