@@ -89,7 +89,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := image.NewRegistry(nil)
+	hosts, err := image.NewRegistry(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,6 +28,7 @@ type work struct {
 	record      *v1alpha1.PipelineSync // nil: never deployed
 	snapshot    source.Snapshot
 	overlay     string // "": git no longer has this target
+	folder      string // of the pipeline
 	settings    pipelineSettings
 	fields      []image.Field
 	ignore      []apply.Ignore
@@ -187,7 +187,7 @@ func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap sourc
 	w := &work{
 		target:      apply.Target{Pipeline: p.name, Environment: environment.Name},
 		environment: environment, snapshot: snap, overlay: p.overlays[environment.Name],
-		settings: p.settings[environment.Name],
+		settings: p.settings[environment.Name], folder: p.folders[environment.Name],
 	}
 	if w.err = w.settings.err; w.err == nil {
 		w.fields, w.err = imageFields(w.settings.Images.Fields)
@@ -348,37 +348,6 @@ func placed(id manifest.ID) manifest.Key {
 	return id.Key()
 }
 
-// waves puts an agenda in order: an environment goes before those that promote from it, a target before those that
-// depend on it, and those that bring namespaces or kinds before those that may need them.
-func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
-	type place struct {
-		depth, level int
-		later        bool
-	}
-	at := func(w *work) place {
-		return place{config.PromotionDepth(w.environment.Name), w.level, !apply.BroughtBy(w.plain).Any()}
-	}
-	byPlace := map[place][]*work{}
-	for _, w := range a.works {
-		byPlace[at(w)] = append(byPlace[at(w)], w)
-	}
-	order := slices.SortedFunc(maps.Keys(byPlace), func(x, y place) int {
-		if order := cmp.Or(cmp.Compare(x.depth, y.depth), cmp.Compare(x.level, y.level)); order != 0 || x.later == y.later {
-			return order
-		}
-		if y.later {
-			return -1
-		}
-		return 1
-	})
-	waves := make([][]*work, len(order))
-	for i, p := range order {
-		waves[i] = byPlace[p]
-	}
-	return waves
-}
-
-// brings collects, for each cluster, the namespaces and kinds that its targets bring.
 // neighbours are the targets of each cluster whose sets at this commit are known.
 func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
 	out := map[*apply.Cluster]apply.Neighbours{}
@@ -393,6 +362,7 @@ func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
 	return out
 }
 
+// brings collects, for each cluster, the namespaces and kinds that its targets bring.
 func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
 	for _, w := range a.works {

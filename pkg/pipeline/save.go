@@ -33,6 +33,7 @@ type outcome struct {
 	health    targetHealth
 	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry
+	objects   map[string]int // by how they are; nil: they were not looked at
 	drift     []drift.Finding
 	corrected []drift.Finding
 	images    []v1alpha1.DeployedImage
@@ -67,9 +68,7 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		before = w.record.Status
 	}
 	status := c.status(w, before, o)
-	if o.err == nil && o.wait == nil {
-		c.measureDrift(w, o, before.Drift, status.Drift)
-	}
+	c.measure(w, o, before, status)
 	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
@@ -87,20 +86,32 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	return err
 }
 
-// measureDrift tells the metrics what drifted, and whether the watches had missed any of it.
-func (c *carrier) measureDrift(w *work, o outcome, before, after *v1alpha1.DriftSummary) {
-	findings := slices.Clone(o.drift)
-	if c.options.full && c.checks != nil {
-		drift.Recall(findings, before)
-		for _, f := range findings {
-			if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
-				c.drifts.missed.Inc()
-				c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
-			}
+// measure tells the metrics how a target is now, and what the watches had missed.
+func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
+	is := measured{held: len(after.Held), objects: o.objects}
+	is.state, _ = stateOf(after)
+	if o.err == nil && o.wait == nil {
+		is.findings = slices.Clone(o.drift)
+		c.countMissed(w, is.findings, before.Drift)
+		drift.Recall(is.findings, after.Drift)
+		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none
+	}
+	c.metrics.saw(w.target, is)
+	c.metrics.live(w, before, after)
+}
+
+// countMissed counts what only a full comparison found.
+func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha1.DriftSummary) {
+	if !c.options.full || c.checks == nil {
+		return
+	}
+	drift.Recall(findings, before)
+	for _, f := range findings {
+		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
+			c.metrics.missed.Inc()
+			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
 		}
 	}
-	drift.Recall(findings, after)
-	c.drifts.set(w.target, findings)
 }
 
 // tellDrift writes events about what drifted since the last check, and about what was put right.
