@@ -29,9 +29,7 @@ type identified interface {
 
 // BuildReading is Build, and tells what the build depended on. The read set is good for a build that failed as well.
 func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
-	r := &recorder{files: files, reads: ReadSet{
-		sure: true, whole: identityOf(files), probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
-	}}
+	r := newRecorder(files)
 	set, err := Build(r, overlay)
 	if errors.Is(err, errPanic) {
 		r.reads.sure = false // what went wrong need not be in the files
@@ -151,6 +149,12 @@ var (
 	_ fs.ReadFileFS = (*recorder)(nil)
 	_ fs.ReadDirFS  = (*recorder)(nil)
 )
+
+func newRecorder(files fs.FS) *recorder {
+	return &recorder{files: files, reads: ReadSet{
+		sure: true, whole: identityOf(files), probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
+	}}
+}
 
 // Open implements fs.FS. Nobody keeps count of what is asked of an open file.
 func (r *recorder) Open(name string) (fs.File, error) {
