@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,13 +11,16 @@ import (
 )
 
 func newRunCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.SyncOptions
+	var options pipeline.LoopOptions
 	var format, level string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Carry each new commit out, for ever",
-		Long: `run does what sync does at the interval of the source, until it is told to stop
-(SIGINT or SIGTERM). It logs what changes and nothing else.
+		Long: `run does what sync does for each new commit, until it is told to stop (SIGINT or
+SIGTERM); what is being written then may end, for as long as --drain-timeout
+says. It logs what changes and nothing else. With leaderElection, which is the
+default, it works while it holds a Lease in the cluster of an environment, and
+stands by while another replica does.
 
 Exit status: 0 it was told to stop, 2 it could not start.`,
 		Args: cobra.NoArgs,
@@ -31,6 +35,7 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 		},
 	}
 	environmentFlag(cmd, &options.Environments)
+	cmd.Flags().DurationVar(&options.Drain, "drain-timeout", 30*time.Second, "how long targets may take to end after a signal")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd

@@ -159,7 +159,9 @@ func (m *metrics) requested(verb string, code int) {
 	m.api.WithLabelValues(verb, strconv.Itoa(code)).Inc()
 }
 
-func (m *metrics) askedRegistry(host, outcome string) { m.registries.WithLabelValues(host, outcome).Inc() }
+func (m *metrics) askedRegistry(host, outcome string) {
+	m.registries.WithLabelValues(host, outcome).Inc()
+}
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {

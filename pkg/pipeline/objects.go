@@ -9,7 +9,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // objectsFresh is how long an answer about live objects is given again, so that many readers ask the API server once.

@@ -5,18 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/render"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -34,9 +31,14 @@ type work struct {
 	ignore      []apply.Ignore
 	level       int // how long the chain of targets is that it depends on
 
+	rendering *rendering // of the overlay; the same one as before where nothing that it read has changed
+
 	plain manifest.Set      // what git says, tags as written
 	refs  []image.Reference // its image references
 	err   error
+	// same says that git gives the target just what it gave at the last pass of this process: the overlay reads the same
+	// files, and pipeline.yaml means the same. It says nothing of whether that pass carried it out.
+	same bool
 
 	credentials *image.Credentials // of its pull secrets, as far as they were read
 }
@@ -87,7 +89,7 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 		return nil, err
 	}
 	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
-	a.render(&r.rendered)
+	r.rendered.render(a.works, snap.Files)
 	a.claim()
 	a.orderByDependency()
 	return a, nil
@@ -255,49 +257,6 @@ func (w *work) rules() apply.Rules {
 	return apply.Rules{
 		OnRunning: cmp.Or(w.settings.OnRunning, w.environment.OnRunning), Rerun: w.settings.Rerun,
 		Propagation: w.environment.Prune.Propagation, Ignore: w.ignore,
-	}
-}
-
-// renderings are the sets of one commit, by overlay, so that a daemon at rest renders nothing. Sets are never changed in
-// place.
-type renderings struct {
-	commit string
-	sets   map[string]manifest.Set
-}
-
-// render renders every target of an agenda that the last pass did not, as many at once as there are processors.
-func (a *agenda) render(last *renderings) {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, w := range a.works {
-		g.Go(func() error {
-			if last.commit == w.snapshot.Commit {
-				w.plain = last.sets[w.overlay]
-			}
-			w.render()
-			return nil
-		})
-	}
-	_ = g.Wait() // each work keeps its own error
-	for _, w := range a.works {
-		if last.commit != w.snapshot.Commit {
-			*last = renderings{commit: w.snapshot.Commit, sets: map[string]manifest.Set{}}
-		}
-		if w.plain != nil {
-			last.sets[w.overlay] = w.plain
-		}
-	}
-}
-
-func (w *work) render() {
-	if w.err != nil || w.overlay == "" {
-		return
-	}
-	if w.plain == nil {
-		w.plain, w.err = render.Build(w.snapshot.Files, w.overlay)
-	}
-	if w.err == nil {
-		w.refs, w.err = image.Find(w.plain, w.fields)
 	}
 }
 

@@ -165,6 +165,7 @@ func Open(file string, options Options) (*Runner, error) {
 		r.progress = func(Progress) {}
 	}
 	r.board = newBoard(r)
+	r.rendered.count = func(result renderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
 	return r, nil
 }
 
