@@ -226,6 +226,29 @@ func (d *daemon) poll(ctx context.Context) {
 	}
 }
 
+// complete lists the environments that this process carries out, and whether every one of their targets had its turn by
+// the newest commit.
+func (d *daemon) complete() map[string]bool {
+	out := map[string]bool{}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
+		return out
+	}
+	for _, w := range d.latest.works {
+		if d.tenure.of(w) == nil {
+			continue
+		}
+		if _, known := out[w.environment.Name]; !known {
+			out[w.environment.Name] = true
+		}
+		if d.desks[w.target] == nil {
+			out[w.environment.Name] = false
+		}
+	}
+	return out
+}
+
 // leaveUnled forgets the targets whose Lease this process does not hold any more.
 func (d *daemon) leaveUnled() {
 	d.mu.Lock()

@@ -86,6 +86,9 @@ func (d *daemon) look(ctx context.Context) {
 		d.rollOut(ctx, snap)
 	default:
 		d.poll(ctx)
+		if err == nil {
+			d.metrics.synced(d.complete())
+		}
 	}
 }
 

@@ -79,9 +79,9 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	if version == "" && w.record != nil {
 		version = w.record.ResourceVersion
 	}
-	_, err := w.cluster.SaveStatus(ctx, w.target, status, version)
+	written, err := w.cluster.SaveStatus(ctx, w.target, status, version)
 	if err == nil {
-		c.tellDrift(ctx, w, before.Drift, status.Drift)
+		c.tell(ctx, w, written, before, status)
 	}
 	return err
 }
@@ -114,25 +114,6 @@ func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha
 	}
 }
 
-// tellDrift writes events about what drifted since the last check, and about what was put right.
-func (c *carrier) tellDrift(ctx context.Context, w *work, before, after *v1alpha1.DriftSummary) {
-	found, corrected := drift.News(before, after)
-	if w.record == nil || len(found)+len(corrected) == 0 {
-		return
-	}
-	for _, event := range []apply.Event{
-		{Warning: true, Reason: "Drifted", Action: "Compare", Note: shorten(found)},
-		{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + shorten(corrected)},
-	} {
-		if event.Warning && len(found) == 0 || !event.Warning && len(corrected) == 0 {
-			continue
-		}
-		if err := w.cluster.Tell(ctx, w.record, event); err != nil {
-			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
-		}
-	}
-}
-
 // noteDrift writes findings into a record before they are put right.
 func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Finding) error {
 	status := w.record.Status
@@ -147,7 +128,7 @@ func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Findi
 	if err != nil {
 		return err
 	}
-	c.tellDrift(ctx, w, w.record.Status.Drift, status.Drift)
+	c.tell(ctx, w, written, w.record.Status, status)
 	w.record.Status, w.record.ResourceVersion = status, written.Version
 	return nil
 }
