@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +32,7 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 			if err != nil {
 				return err
 			}
+			options.Identity = identity()
 			return shared.with(pipeline.Options{Log: log}, func(r *pipeline.Runner) error {
 				return r.Loop(cmd.Context(), options)
 			})
@@ -39,6 +43,16 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
+}
+
+// identity names this process among its replicas: by its pod, or else by its host, and by something random, so that a
+// container that was started again is another one.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "syncer"
+	}
+	return cmp.Or(os.Getenv("POD_NAME"), host) + "_" + rand.Text()[:8]
 }
 
 func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {

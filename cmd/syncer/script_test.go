@@ -64,6 +64,8 @@ func TestCluster(t *testing.T) {
 			"await":  await,
 			"finds":  finds,
 			"user":   p.user,
+
+			"succession": p.succession,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
 	})
@@ -153,7 +155,7 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"NS": name, "REPO": name, "KUBECONFIG": p.plane.Kubeconfig, "DOCKER_CONFIG": p.registry.DockerConfig,
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
-		"AUDIT_LOG": p.audit,
+		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"),
 		"IMAGES":    p.registry.Host + "/" + name,
 		"PATH":      filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {

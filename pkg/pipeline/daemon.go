@@ -55,7 +55,7 @@ const (
 	compareInterval = time.Hour
 )
 
-func newDaemon(ctx context.Context, r *Runner, options LoopOptions) (*daemon, error) {
+func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d := &daemon{
 		Runner: r, options: options, queue: newQueue(), desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
 	}
@@ -65,9 +65,8 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) (*daemon, er
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	}
-	var err error
-	d.tenure, err = newTenure(d)
-	return d, err
+	d.tenure = newTenure(d)
+	return d
 }
 
 // begin starts what runs beside the loop.

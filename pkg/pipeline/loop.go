@@ -27,7 +27,7 @@ type LoopOptions struct {
 	Environments []string
 	// Drain is how long targets that are being written may take after the daemon was told to stop; 0: 30 s.
 	Drain time.Duration
-	// Identity names this process among its replicas; empty: the host's name and something random.
+	// Identity names this process among its replicas, and is unique to it.
 	Identity string
 }
 
@@ -46,10 +46,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 		}
 	}
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
-	d, err := newDaemon(ctx, r, options)
-	if err != nil {
-		return err
-	}
+	d := newDaemon(ctx, r, options)
 	d.begin(ctx)
 	for ctx.Err() == nil {
 		d.look(ctx)

@@ -2,9 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -44,16 +41,8 @@ type seat struct {
 // leaseNews is how long the first look at the repository waits to know who leads; later is as good, and twice the work.
 const leaseNews = 2 * time.Second
 
-func newTenure(d *daemon) (*tenure, error) {
-	identity := d.options.Identity
-	if identity == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("naming this process for its Lease: %w", err)
-		}
-		identity = host + "_" + rand.Text()[:8]
-	}
-	return &tenure{daemon: d, identity: identity, elects: *d.Config.LeaderElection, parts: map[part]*seat{}}, nil
+func newTenure(d *daemon) *tenure {
+	return &tenure{daemon: d, identity: d.options.Identity, elects: *d.Config.LeaderElection, parts: map[part]*seat{}}
 }
 
 // begin takes part in the elections of every environment whose cluster can be reached; the others follow when they are
