@@ -108,7 +108,9 @@ func (p *parts) succession(ts *testscript.TestScript, neg bool, args []string) {
 	var slowest time.Duration
 	for n := range kills {
 		commit := pushRuns(ts, n)
-		until(ts, "the rollout has not begun", func() bool { return atCommit(ts, commit, func(r v1alpha1.PipelineSync) string { return r.Spec.Source.Commit }) > 0 })
+		until(ts, "the rollout has not begun", func() bool {
+			return atCommit(ts, commit, func(r v1alpha1.PipelineSync) string { return r.Spec.Source.Commit }) > 0
+		})
 		first := leader(ts)
 		replicas[first].end(syscall.SIGKILL)
 		start()
@@ -130,6 +132,66 @@ func (p *parts) succession(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("a replica that was told to stop kept its Lease for %s", handed)
 	}
 	p.ranOnce(ts, kills)
+}
+
+// sharing runs two replicas that share four shards of pipelines, kills one of them, and starts a third.
+func (p *parts) sharing(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: sharing")
+	}
+	replicas := map[string]*replica{}
+	for _, name := range []string{"replica-0", "replica-1"} {
+		replicas[name] = startReplica(ts, name)
+	}
+	defer func() {
+		for _, r := range replicas {
+			r.end(syscall.SIGKILL)
+		}
+	}()
+	evenly := func(names ...string) func() bool {
+		return func() bool {
+			held := map[string]int{}
+			for _, name := range holders(ts) {
+				held[name]++
+			}
+			for _, name := range names {
+				if held[name] != 4/len(names) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	carriedOut := func(n int) {
+		commit := pushRuns(ts, n)
+		until(ts, "the commit is not everywhere", func() bool {
+			return atCommit(ts, commit, func(r v1alpha1.PipelineSync) string { return r.Status.LastAppliedCommit }) == targetsOfRuns
+		})
+	}
+	until(ts, "the shards are not spread over two replicas", evenly("replica-0", "replica-1"))
+	carriedOut(0)
+	replicas["replica-0"].end(syscall.SIGKILL)
+	if took := until(ts, "the shards of the dead replica did not move", evenly("replica-1")); took > takeover {
+		ts.Fatalf("the shards of a dead replica moved after %s", took)
+	}
+	carriedOut(1)
+	replicas["replica-2"] = startReplica(ts, "replica-2")
+	until(ts, "the new replica got no share", evenly("replica-1", "replica-2"))
+	carriedOut(2)
+	p.ranOnce(ts, 3)
+}
+
+// holders are the replicas that hold the shards' Leases.
+func holders(ts *testscript.TestScript) []string {
+	ts.Check(ts.Exec("kubectl", "-n", ts.Getenv("NS")+"-syncer", "get", "lease", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.holderIdentity}{"\n"}{end}`))
+	var out []string
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		lease, holder, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name, _, ok := strings.Cut(holder, "_"); ok && strings.HasSuffix(lease, "-of-4") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // targetsOfRuns is how many targets pushRuns changes.

@@ -65,6 +65,7 @@ func TestCluster(t *testing.T) {
 			"finds":  finds,
 			"user":   p.user,
 
+			"sharing":    p.sharing,
 			"succession": p.succession,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
@@ -156,8 +157,8 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
 		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"),
-		"IMAGES":    p.registry.Host + "/" + name,
-		"PATH":      filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
+		"IMAGES": p.registry.Host + "/" + name,
+		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {
 		env.Setenv(key, value)
 	}

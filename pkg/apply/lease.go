@@ -33,6 +33,8 @@ type Candidate struct {
 	Leader func(identity string)
 	// Lost is called when the candidate does not hold the Lease any more.
 	Lost func()
+	// Yields reports whether another candidate is to have the Lease when it is free. It then has it first; nil: no.
+	Yields func() bool
 	// Failed is told when the Lease cannot be read or written, once until it can be again.
 	Failed func(error)
 }
@@ -51,7 +53,7 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 			LeaseMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: lease}, Client: client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: candidate.Identity},
 		},
-		failed: candidate.Failed, lease: c.namespace + "/" + lease,
+		failed: candidate.Failed, lease: c.namespace + "/" + lease, yields: candidate.Yields,
 	}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -69,34 +71,74 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 	return nil
 }
 
-// toldLock tells of failures, which the elector only logs.
+// courtesy is how long a free Lease is left to the candidate that is to have it.
+const courtesy = 8 * time.Second
+
+// errYielded leaves a free Lease to another candidate.
+var errYielded = errors.New("another candidate is to have the Lease")
+
+// toldLock tells of failures, which the elector only logs, and leaves a free Lease to whom it is meant for. The elector
+// makes one request at a time.
 type toldLock struct {
 	resourcelock.Interface
 
 	lease   string
 	failed  func(error)
-	failing bool // the elector makes one request at a time
+	failing bool
+	yields  func() bool
+	free    time.Time // since when the Lease has no holder; zero: it has one
+}
+
+// offered notes whether the Lease is free.
+func (l *toldLock) offered(free bool) {
+	switch {
+	case !free:
+		l.free = time.Time{}
+	case l.free.IsZero():
+		l.free = time.Now()
+	}
+}
+
+func (l *toldLock) yielding() bool {
+	return l.yields != nil && !l.free.IsZero() && time.Since(l.free) < courtesy && l.yields()
 }
 
 func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	l.note(ctx, err)
+	if err == nil || apierrors.IsNotFound(err) {
+		l.offered(err != nil || record.HolderIdentity == "")
+	}
 	return record, raw, err
 }
 
 func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	if l.yielding() {
+		return errYielded
+	}
 	err := l.Interface.Create(ctx, record)
 	if apierrors.IsNotFound(err) { // of all that a create needs, the namespace
 		l.tell(fmt.Errorf("%w; run `syncer install` first", err))
 		return err
 	}
-	l.note(ctx, err)
+	l.took(ctx, err)
 	return err
 }
 
-func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	err := l.Interface.Update(ctx, record)
+// took notes how a write of the Lease went.
+func (l *toldLock) took(ctx context.Context, err error) {
 	l.note(ctx, err)
+	if err == nil {
+		l.offered(false)
+	}
+}
+
+func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	if record.HolderIdentity != "" && l.yielding() { // an empty one gives it back
+		return errYielded
+	}
+	err := l.Interface.Update(ctx, record)
+	l.took(ctx, err)
 	return err
 }
 

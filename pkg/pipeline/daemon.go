@@ -210,7 +210,7 @@ func (d *daemon) poll(ctx context.Context) {
 	for _, w := range d.latest.works {
 		at := d.desks[w.target]
 		switch {
-		case d.tenure.of(w) == nil: // another replica's
+		case !d.tenure.has(w): // another replica's
 		case at != nil && at.settled && w.overlay == "": // removed
 		case at == nil || !at.settled || at.work == nil || !d.follows(w):
 			if d.retries.due(w.target, w.snapshot.Commit) {
@@ -235,7 +235,7 @@ func (d *daemon) complete() map[string]bool {
 		return out
 	}
 	for _, w := range d.latest.works {
-		if d.tenure.of(w) == nil {
+		if !d.tenure.has(w) {
 			continue
 		}
 		if _, known := out[w.environment.Name]; !known {
@@ -331,7 +331,12 @@ func (d *daemon) attend(target apply.Target, why reasons) {
 		d.revisit(target, why, r)
 		return
 	}
-	if writing := d.tenure.of(w); writing != nil && r.ctx.Err() == nil {
+	if r.ctx.Err() != nil {
+		d.reconciled(w, why, &TargetResult{skipped: true}, 0)
+		return
+	}
+	if writing, ended := d.tenure.begins(w); writing != nil {
+		defer ended()
 		began := time.Now()
 		result := r.carrier.inTurn(writing, w, r.turns[target])
 		r.carrier.note(w, result)
@@ -357,10 +362,11 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	if w == nil {
 		return
 	}
-	ctx := d.tenure.of(w)
+	ctx, ended := d.tenure.begins(w)
 	if ctx == nil {
 		return
 	}
+	defer ended()
 	d.mu.Lock()
 	at, watches, near := d.desks[target], d.watches[w.cluster.Server()], d.near
 	var passed time.Time

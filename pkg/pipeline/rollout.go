@@ -75,7 +75,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	d.board.plannedFor(a)
 	var works []*work
 	for _, w := range a.works {
-		if d.tenure.of(w) != nil && !d.rests(w) && d.retries.due(w.target, w.snapshot.Commit) {
+		if d.tenure.has(w) && !d.rests(w) && d.retries.due(w.target, w.snapshot.Commit) {
 			works = append(works, w)
 		}
 	}
