@@ -3,11 +3,12 @@ package pipeline
 import (
 	"io/fs"
 	"maps"
-	"reflect"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -35,7 +36,7 @@ type rendering struct {
 // given is what git gave a target at the last pass.
 type given struct {
 	rendering *rendering
-	settings  pipelineSettings
+	settings  v1alpha1.PipelineSettings
 }
 
 // renderResult is what became of an overlay that a pass needs.
@@ -113,9 +114,9 @@ func (r *renderings) hand(works []*work) {
 			delete(r.last, w.target)
 			continue
 		}
-		now := given{r.byOverlay[w.overlay], w.settings}
+		now := given{r.byOverlay[w.overlay], w.settings.PipelineSettings}
 		before := r.last[w.target]
-		w.same = before.rendering == now.rendering && reflect.DeepEqual(before.settings, now.settings)
+		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
 		r.last[w.target] = now
 		w.take(now.rendering)
 	}
