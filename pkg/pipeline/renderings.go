@@ -37,6 +37,8 @@ type rendering struct {
 type given struct {
 	rendering *rendering
 	settings  v1alpha1.PipelineSettings
+	refs      []image.Reference
+	err       error
 }
 
 // renderResult is what became of an overlay that a pass needs.
@@ -114,11 +116,15 @@ func (r *renderings) hand(works []*work) {
 			delete(r.last, w.target)
 			continue
 		}
-		now := given{r.byOverlay[w.overlay], w.settings.PipelineSettings}
-		before := r.last[w.target]
+		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
 		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
-		r.last[w.target] = now
+		if w.same {
+			w.plain, w.refs, w.err = before.rendering.set, before.refs, before.err
+			continue
+		}
 		w.take(now.rendering)
+		now.refs, now.err = w.refs, w.err
+		r.last[w.target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ apply.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
 }
