@@ -3,11 +3,12 @@ package pipeline
 import (
 	"io/fs"
 	"maps"
-	"reflect"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -35,7 +36,9 @@ type rendering struct {
 // given is what git gave a target at the last pass.
 type given struct {
 	rendering *rendering
-	settings  pipelineSettings
+	settings  v1alpha1.PipelineSettings
+	refs      []image.Reference
+	err       error
 }
 
 // renderResult is what became of an overlay that a pass needs.
@@ -113,11 +116,15 @@ func (r *renderings) hand(works []*work) {
 			delete(r.last, w.target)
 			continue
 		}
-		now := given{r.byOverlay[w.overlay], w.settings}
-		before := r.last[w.target]
-		w.same = before.rendering == now.rendering && reflect.DeepEqual(before.settings, now.settings)
-		r.last[w.target] = now
+		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
+		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
+		if w.same {
+			w.plain, w.refs, w.err = before.rendering.set, before.refs, before.err
+			continue
+		}
 		w.take(now.rendering)
+		now.refs, now.err = w.refs, w.err
+		r.last[w.target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ apply.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
 }

@@ -14,15 +14,13 @@ import (
 // It does not change. The zero value is of no build.
 type ReadSet struct {
 	sure   bool              // the answers decide what a build gives
-	whole  string            // the identity of all files; "" where they have none
 	probed map[string]string // by path: what stands there
 	read   map[string]string // by file: its content
 	listed map[string]string // by folder: its entries
 }
 
 // identified is what files may implement that know their content by name, as git does: no content is read to compare
-// them then. Links are followed. Two files of one identity hold the same bytes, and so do two folders, at any depth and
-// with the links in them as links.
+// them then. Links are followed. Two files of one identity hold the same bytes.
 type identified interface {
 	Identity(name string) (id string, folder bool, err error)
 }
@@ -39,13 +37,7 @@ func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 
 // Unchanged reports whether a build over other files would read the very same, so that it need not be done again.
 func (s ReadSet) Unchanged(files fs.FS) bool {
-	if !s.sure {
-		return false
-	}
-	if s.whole != "" && s.whole == identityOf(files) {
-		return true
-	}
-	return answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed)
+	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed)
 }
 
 // answers reports whether files give the same answers to a question.
@@ -117,19 +109,6 @@ func listingOf(files fs.FS, name string) string {
 	return digest(list)
 }
 
-// identityOf names all files at once.
-func identityOf(files fs.FS) string {
-	known, ok := files.(identified)
-	if !ok {
-		return ""
-	}
-	id, _, err := known.Identity(".")
-	if err != nil {
-		return ""
-	}
-	return id
-}
-
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
@@ -152,7 +131,7 @@ var (
 
 func newRecorder(files fs.FS) *recorder {
 	return &recorder{files: files, reads: ReadSet{
-		sure: true, whole: identityOf(files), probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
+		sure: true, probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
 	}}
 }
 

@@ -101,8 +101,8 @@ func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
 
 // Identity names what a path leads to, by git's own hash and without reading
 // it. Links are followed. Two files have one identity if they hold the same
-// bytes, and only then; two folders, if they hold the same at any depth, where
-// a link counts as the text that it is.
+// bytes, and only then. Two folders of one identity hold the same at any
+// depth; a link in them counts as the text that it is.
 func (f *files) Identity(name string) (id string, folder bool, err error) {
 	e, err := f.resolve("identity", name, true)
 	if err != nil {
