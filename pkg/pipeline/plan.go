@@ -89,7 +89,8 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 		return nil, err
 	}
 	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
-	r.rendered.render(a.works, snap.Files)
+	// Those that were not selected too: an object may have moved to one of them, and is then not to be pruned.
+	r.rendered.render(a.everyone(), snap.Files)
 	a.claim()
 	a.orderByDependency()
 	return a, nil
@@ -268,7 +269,7 @@ func (a *agenda) claim() {
 	}
 	claims := map[place][]*work{}
 	ids := map[manifest.Key]manifest.ID{}
-	for _, w := range a.works {
+	for _, w := range a.everyone() {
 		for _, obj := range w.plain {
 			id := manifest.IDOf(obj)
 			at := place{w.cluster.Server(), placed(id)}
