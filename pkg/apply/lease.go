@@ -2,16 +2,20 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
 // A process that dies is replaced when its Lease has run out and the next try of another one comes: within
@@ -35,6 +39,8 @@ type Candidate struct {
 	Lost func()
 	// Yields reports whether another candidate is to have the Lease when it is free. It then has it first; nil: no.
 	Yields func() bool
+	// Nudged is called when somebody has written the Lease that the candidate holds, as Nudge does.
+	Nudged func()
 	// Failed is told when the Lease cannot be read or written, once until it can be again.
 	Failed func(error)
 }
@@ -53,7 +59,7 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 			LeaseMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: lease}, Client: client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: candidate.Identity},
 		},
-		failed: candidate.Failed, lease: c.namespace + "/" + lease, yields: candidate.Yields,
+		failed: candidate.Failed, lease: c.namespace + "/" + lease, yields: candidate.Yields, nudged: candidate.Nudged,
 	}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -67,6 +73,28 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 			return fmt.Errorf("the election for %s: %w", lock.lease, err)
 		}
 		elector.Run(ctx) // returns when the Lease is lost
+	}
+	return nil
+}
+
+// annotationNudged is written to a Lease so that its holder hears of it, at its next renewal.
+const annotationNudged = v1alpha1.Group + "/nudged-at"
+
+// Nudge has whoever holds a Lease hear of it within leaseRetry: his next renewal finds that somebody wrote it.
+func (c *Cluster) Nudge(ctx context.Context, lease string) error {
+	config := rest.CopyConfig(c.Server().config)
+	config.Timeout = leaseDuration - leaseMargin
+	client, err := coordination.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	now := time.Now().UTC().Format(metav1.RFC3339Micro)
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotationNudged: now}}})
+	if err != nil {
+		return err
+	}
+	if _, err := client.Leases(c.namespace).Patch(ctx, lease, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return fmt.Errorf("nudging the holder of the Lease %s/%s: %w", c.namespace, lease, rights(err))
 	}
 	return nil
 }
@@ -87,6 +115,8 @@ type toldLock struct {
 	failing bool
 	yields  func() bool
 	free    time.Time // since when the Lease has no holder; zero: it has one
+	nudged  func()
+	holds   bool
 }
 
 // offered notes whether the Lease is free.
@@ -121,15 +151,19 @@ func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 		l.tell(fmt.Errorf("%w; run `syncer install` first", err))
 		return err
 	}
-	l.took(ctx, err)
+	l.took(ctx, record, err)
 	return err
 }
 
 // took notes how a write of the Lease went.
-func (l *toldLock) took(ctx context.Context, err error) {
+func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, err error) {
 	l.note(ctx, err)
-	if err == nil {
+	switch {
+	case err == nil:
 		l.offered(false)
+		l.holds = record.HolderIdentity == l.Identity()
+	case l.holds && apierrors.IsConflict(err) && l.nudged != nil:
+		l.nudged() // the elector reads the Lease anew and goes on
 	}
 }
 
@@ -138,7 +172,7 @@ func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectio
 		return errYielded
 	}
 	err := l.Interface.Update(ctx, record)
-	l.took(ctx, err)
+	l.took(ctx, record, err)
 	return err
 }
 

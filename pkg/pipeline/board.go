@@ -134,12 +134,7 @@ func (b *board) leads(leases []string) {
 }
 
 // publishSoon has the next view made.
-func (b *board) publishSoon() {
-	select {
-	case b.wake <- struct{}{}:
-	default: // it is on its way
-	}
-}
+func (b *board) publishSoon() { signal(b.wake) }
 
 // follow watches the records of the environments and publishes what changes, until the context ends.
 func (b *board) follow(ctx context.Context, d *daemon) {

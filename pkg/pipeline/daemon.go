@@ -74,6 +74,7 @@ func (d *daemon) begin(ctx context.Context) {
 	d.metrics.runs(d.queue)
 	d.tenure.begin(ctx)
 	d.others.Go(func() { d.board.follow(ctx, d) })
+	d.others.Go(func() { d.passOn(ctx) })
 	for range targetsAtOnce {
 		d.workers.Go(func() { d.serve(ctx) })
 	}
@@ -159,7 +160,7 @@ func (d *daemon) renew() {
 		d.rollout.stop() // it was planned without what is new
 	}
 	d.mu.Unlock()
-	d.Wake()
+	d.lookSoon()
 }
 
 // done takes in how a target fared. It is called while the target's turn lasts.

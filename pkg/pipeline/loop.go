@@ -56,11 +56,36 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	return nil
 }
 
-// Wake has a running Loop look at the repository at once, or a second after it did last.
+// Wake has a running Loop look at the repository at once, or a second after it did last, here and on the replicas that
+// hold Leases.
 func (r *Runner) Wake() {
+	r.lookSoon()
+	signal(r.asked)
+}
+
+// lookSoon has the Loop of this process look at the repository.
+func (r *Runner) lookSoon() { signal(r.wake) }
+
+// signal asks for something, unless that was asked for already.
+func signal(c chan struct{}) {
 	select {
-	case r.wake <- struct{}{}:
-	default: // it was asked for already
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// passOn tells other replicas what this one was asked.
+func (d *daemon) passOn(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.asked:
+		}
+		d.tenure.nudge(ctx)
+		if wait(ctx, wakeInterval) != nil {
+			return
+		}
 	}
 }
 

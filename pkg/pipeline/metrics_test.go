@@ -1,11 +1,18 @@
 package pipeline
 
 import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -73,5 +80,62 @@ syncer_targets{environment="prod",state="Unknown"} 0
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want)); err != nil {
 		t.Error(err)
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/reference/metrics.md")
+
+// descText is how a Desc prints itself, which is the only way to read one.
+var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]+)", constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
+
+func TestMetricsReference(t *testing.T) {
+	m := newMetrics(time.Now)
+	descs := make(chan *prometheus.Desc, 100)
+	kinds := map[string]string{}
+	for kind, collectors := range map[string][]prometheus.Collector{
+		"histogram": {m.reconcile, m.commitToLive}, "gauge": {m, m.lastSync, m.leader}, "counter": {m.renders, m.git, m.registries, m.api, m.missed},
+	} {
+		for _, c := range collectors {
+			own := make(chan *prometheus.Desc, 100)
+			c.Describe(own)
+			close(own)
+			for desc := range own {
+				kinds[desc.String()] = kind
+				descs <- desc
+			}
+		}
+	}
+	close(descs)
+	var rows []string
+	for desc := range descs {
+		parts := descText.FindStringSubmatch(desc.String())
+		if parts == nil {
+			t.Fatalf("%s cannot be read", desc)
+		}
+		labels := strings.ReplaceAll(parts[3], ",", ", ")
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", parts[1], kinds[desc.String()], cmp.Or(labels, "-"), parts[2]))
+		if !strings.HasPrefix(parts[1], "syncer_") || kinds[desc.String()] == "counter" != strings.HasSuffix(parts[1], "_total") {
+			t.Errorf("%s is not named as Prometheus wants a %s to be", parts[1], kinds[desc.String()])
+		}
+	}
+	slices.Sort(rows)
+	text := `# Metrics
+
+` + "`/metrics`" + ` speaks the Prometheus format. This table is written from the code. What is about targets and objects comes from
+the replica that carries them out and is as of its last look at them, so that a sum over replicas is right. Besides these
+there are ` + "`syncer_build_info{version}`" + `, and those of the Go runtime and of the process (` + "`go_*`, `process_*`" + `).
+
+| name | type | labels | meaning |
+| --- | --- | --- | --- |
+` + strings.Join(rows, "")
+	const file = "../../docs/reference/metrics.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(file)
+	if err != nil || string(have) != text {
+		t.Errorf("%s is not what the code says (%v); write it with `go test ./pkg/pipeline -run TestMetricsReference -update`", file, err)
 	}
 }

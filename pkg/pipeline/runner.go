@@ -80,6 +80,7 @@ type Runner struct {
 
 	board *board
 	wake  chan struct{} // asks a Loop to look at the repository
+	asked chan struct{} // somebody outside asked for that
 	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
 	looks looks
 }
@@ -152,7 +153,7 @@ func Open(file string, options Options) (*Runner, error) {
 	r := &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, judge: judge, metrics: newMetrics(now),
-		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, wake: make(chan struct{}, 1),
+		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {

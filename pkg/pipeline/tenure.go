@@ -194,6 +194,7 @@ func (t *tenure) stand(s *seat) {
 		},
 		Lost:   func() { t.lose(s) },
 		Yields: func() bool { return !t.meantFor(s.part) },
+		Nudged: t.daemon.lookSoon,
 		Failed: failed,
 	}
 	for t.ctx.Err() == nil {
@@ -288,6 +289,23 @@ func (t *tenure) share() {
 			s.writing.Wait()
 			giveUp()
 		})
+	}
+}
+
+// nudge tells the replicas that hold what this one does not.
+func (t *tenure) nudge(ctx context.Context) {
+	t.mu.Lock()
+	var others []part
+	for p, s := range t.seats {
+		if s.leads == nil {
+			others = append(others, p)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range others {
+		if err := p.server.Nudge(ctx, p.lease); err != nil && ctx.Err() == nil {
+			t.daemon.log.Warn("another replica sees the commit at its next poll", "error", err)
+		}
 	}
 }
 
