@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -255,5 +256,48 @@ func (p *parts) ranOnce(ts *testscript.TestScript, commits int) {
 	}
 	if len(created) != commits*targetsOfRuns {
 		ts.Fatalf("%d Jobs ran, want %d: %v", len(created), commits*targetsOfRuns, created)
+	}
+}
+
+// silence VARIABLE starts a server that takes connections and never says a word, until the script ends.
+func silence(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: silence VARIABLE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		var kept []net.Conn
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				break
+			}
+			kept = append(kept, conn)
+		}
+		for _, conn := range kept {
+			_ = conn.Close()
+		}
+	}()
+	ts.Defer(func() {
+		_ = listener.Close()
+		<-taken
+	})
+	ts.Setenv(args[0], listener.Addr().String())
+}
+
+// soon DURATION PATTERN COMMAND... is await with a promise: the output matches within a time.
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: soon DURATION PATTERN COMMAND...")
+	}
+	within, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	began := time.Now()
+	await(ts, false, args[1:])
+	if took := time.Since(began); took > within {
+		ts.Fatalf("it took %s, and %s is promised", took, within)
 	}
 }

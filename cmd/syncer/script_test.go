@@ -66,6 +66,8 @@ func TestCluster(t *testing.T) {
 			"user":   p.user,
 
 			"sharing":    p.sharing,
+			"silence":    silence,
+			"soon":       soon,
 			"succession": p.succession,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,

@@ -41,7 +41,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	}
 	r.checks = &checks{byTarget: map[apply.Target]check{}}
 	r.progress = func(p Progress) {
-		if ctx.Err() == nil { // a target that was told to stop did not fail
+		if ctx.Err() == nil || p.Result != nil && !errors.Is(p.Result.failure, context.Canceled) { // a target that was told to stop did not fail
 			r.logTarget(p)
 		}
 	}
