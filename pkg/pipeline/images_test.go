@@ -35,7 +35,7 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 		var rows []ImageRow
 		for _, deployed := range c.deployed {
 			f := strings.Fields(long.Replace(deployed))
-			rows = add(rows, f[0], &v1alpha1.PipelineSync{}, v1alpha1.DeployedImage{Reference: f[1], Digest: f[2]})
+			rows = add(rows, f[0], nil, v1alpha1.DeployedImage{Reference: f[1], Digest: f[2]})
 		}
 		mark(rows)
 		var got []string

@@ -76,6 +76,7 @@ type Runner struct {
 	retries retries
 	turns   turns
 	drifts  *driftMetrics
+	gate    gate
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -238,6 +239,9 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
 		}
 	}
+	if server := config.Server; server != nil {
+		paths = append(paths, &server.WebhookSecretFile, &server.TLSCertFile, &server.TLSKeyFile, &server.AuditTokenFile)
+	}
 	for _, p := range paths {
 		if *p == "" || filepath.IsAbs(*p) {
 			continue
@@ -263,8 +267,7 @@ func isLocalPath(url string) bool {
 func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := environment.Cluster
-	key.AuditLog = "" // it makes no other cluster
+	key := clusterKey(environment)
 	if c, ok := r.clusters[key]; ok {
 		return c, nil
 	}

@@ -33,6 +33,17 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// The key alone has a daemon listen, and nothing else does.
+func TestServerDefaults(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(minimal+"server: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&Server{Listen: "127.0.0.1:8080"}, config.Server); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestEverythingThatIsGivenIsKept(t *testing.T) {
 	config, err := DecodeConfig("syncer.yaml", []byte(top+`
 name: data-platform
@@ -62,6 +73,7 @@ environments:
   suspend: true
 kinds:
 - {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
+server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +95,8 @@ kinds:
 			},
 			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, MaxPerPass: 9, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
 		}},
-		Kinds: []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		Kinds:  []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		Server: &Server{Listen: ":8443", WebhookSecretFile: "/hook", TLSCertFile: "/crt", TLSKeyFile: "/key", AuditTokenFile: "/audit"},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -142,6 +155,11 @@ func TestConfigErrors(t *testing.T) {
 		"interval below zero":       {source("  interval: -1m\n"), []string{"source.interval: -1m0s is too short"}},
 		"password and token":        {source("  auth: {username: u, passwordFile: /p, tokenFile: /t}\n"), []string{"source.auth.tokenFile: passwordFile and tokenFile exclude each other"}},
 		"password of nobody":        {source("  auth: {passwordFile: /p}\n"), []string{"source.auth.username: a passwordFile needs a username"}},
+		"listening nowhere":         {minimal + "server:\n  listen: localhost\n", []string{`syncer.yaml:6: server.listen: "localhost" is not an address (write 127.0.0.1:8080, or :8080 for every address)`}},
+		"listening at a URL":        {minimal + "server: {listen: 'http://localhost:8080'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"listening at a large port": {minimal + "server: {listen: ':65536'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"a certificate alone":       {minimal + "server: {tlsCertFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
+		"a key alone":               {minimal + "server: {tlsKeyFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
 		"no registry host":          {minimal + "registries:\n- {plainHTTP: true}\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a registry":      {minimal + "registries:\n- host: https://registry.example.com\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a mirror":        {minimal + "registries:\n- {host: a.example.com, mirror: 'http://b.example.com'}\n", []string{"syncer.yaml:6: registries[0].mirror:"}},
