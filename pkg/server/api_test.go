@@ -241,6 +241,9 @@ func TestDescription(t *testing.T) {
 	paths := []string{"/api/v1/openapi.yaml"}
 	for _, r := range routes {
 		paths = append(paths, r.path)
+		if doc.Paths.Value(r.path) == nil {
+			t.Fatalf("%s is served and not described", r.path)
+		}
 		var names []string
 		for _, p := range doc.Paths.Value(r.path).Get.Parameters {
 			if p.Value.In == "query" {

@@ -100,17 +100,17 @@ func (g *guard) judge(r *http.Request, token string, access pipeline.Access) (ve
 		return v, nil
 	}
 	from := source(r)
-	if wait, ok := g.failures.take(from); !ok {
-		return verdict{}, &tooManyError{wait}
-	}
-	// Whoever asks first may go away while others wait for the same answer.
+	// Whoever asks first may go away while others wait for the same answer: a page asks for many things at once.
 	answer := g.reviews.DoChan(string(key[:]), func() (any, error) {
+		if wait, ok := g.failures.take(from); !ok {
+			return verdict{}, &tooManyError{wait}
+		}
 		g.atOnce <- struct{}{}
 		defer func() { <-g.atOnce }()
-		if v, ok := g.known(key); ok {
-			return v, nil
-		}
 		user, allowed, err := g.allowed(context.WithoutCancel(r.Context()), token, access)
+		if err != nil || user != "" {
+			g.failures.giveBack(from)
+		}
 		if err != nil {
 			return verdict{}, err
 		}
@@ -127,9 +127,6 @@ func (g *guard) judge(r *http.Request, token string, access pipeline.Access) (ve
 		return verdict{}, r.Context().Err()
 	case result := <-answer:
 		v, _ := result.Val.(verdict)
-		if result.Err != nil || v.user != "" {
-			g.failures.giveBack(from)
-		}
 		return v, result.Err
 	}
 }

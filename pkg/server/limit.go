@@ -16,6 +16,7 @@ type limit struct {
 
 	mu      sync.Mutex
 	parties map[string]*allowance
+	swept   time.Time // when those were forgotten last that have all of their times
 }
 
 // allowance is what is left to a party.
@@ -58,7 +59,9 @@ func (l *limit) giveBack(party string) {
 func (l *limit) of(party string, now time.Time) *allowance {
 	a := l.parties[party]
 	if a == nil && len(l.parties) >= mostParties {
-		l.forget(now)
+		if now.Sub(l.swept) >= l.interval {
+			l.forget(now)
+		}
 		if len(l.parties) >= mostParties {
 			party = everybody
 			a = l.parties[party]
@@ -79,6 +82,7 @@ func (l *limit) refill(a *allowance, now time.Time) {
 
 // forget drops the parties that have all of their times left.
 func (l *limit) forget(now time.Time) {
+	l.swept = now
 	for party, a := range l.parties {
 		if l.refill(a, now); a.left >= float64(l.burst) {
 			delete(l.parties, party)
