@@ -1,22 +1,31 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/server"
 )
 
 func newRunCommand(shared *sharedFlags) *cobra.Command {
 	var options pipeline.SyncOptions
+	var serving server.Options
 	var format, level string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Carry each new commit out, for ever",
 		Long: `run does what sync does at the interval of the source, until it is told to stop
 (SIGINT or SIGTERM). It logs what changes and nothing else.
+
+With server in the configuration it listens for HTTP: pages, an API, metrics,
+health and webhooks. At an address that is not loopback, whoever asks needs a
+token of the cluster.
 
 Exit status: 0 it was told to stop, 2 it could not start.`,
 		Args: cobra.NoArgs,
@@ -26,14 +35,31 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 				return err
 			}
 			return shared.with(pipeline.Options{Log: log}, func(r *pipeline.Runner) error {
-				return r.Loop(cmd.Context(), options)
+				return follow(cmd.Context(), r, options, serving, log)
 			})
 		},
 	}
 	environmentFlag(cmd, &options.Environments)
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().BoolVar(&serving.Insecure, "insecure", false, "show everything to everybody, at an address that is not\nloopback as well")
+	cmd.Flags().BoolVar(&serving.Pprof, "pprof", false, "serve profiles of the process below /debug/pprof/")
 	return cmd
+}
+
+// follow runs the loop, and the server where the configuration has one. Either ends with the other's failure.
+func follow(ctx context.Context, r *pipeline.Runner, options pipeline.SyncOptions, serving server.Options, log *slog.Logger) error {
+	if (serving.Insecure || serving.Pprof) && r.Config.Server == nil {
+		return errors.New("--insecure and --pprof are about a server, and the configuration has none; add `server: {}`")
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	if daemon, ok := any(r).(server.Daemon); ok && r.Config.Server != nil {
+		serving.Server, serving.Log = *r.Config.Server, log
+		serving.Allowed, serving.Right, serving.Audit = r.Allowed, r.Right, r.TakeAudit
+		both.Go(func() error { return server.Serve(ctx, serving, daemon) })
+	}
+	both.Go(func() error { return r.Loop(ctx, options) })
+	return both.Wait()
 }
 
 func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {

@@ -26,6 +26,9 @@ const (
 	FindingsHeader = "Syncer-Findings"
 )
 
+// NothingHere is the detail of the problem that answers where the API has no such path.
+const NothingHere = "there is nothing here; /api/v1/openapi.yaml says what there is"
+
 // api answers below /api/v1. Every answer is of one view.
 type api struct{ daemon Daemon }
 
@@ -87,7 +90,7 @@ func newAPI(daemon Daemon) http.Handler {
 			refuse(w, r, http.StatusMethodNotAllowed, "the API only shows things; deploy by a commit")
 			return
 		}
-		refuse(w, r, http.StatusNotFound, "there is nothing here; /api/v1/openapi.yaml says what there is")
+		refuse(w, r, http.StatusNotFound, NothingHere)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(VersionHeader, daemon.View().Replica.Version)
