@@ -2,10 +2,8 @@ package v1alpha1
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,34 +28,6 @@ type Config struct {
 	Compare  Compare        `yaml:"compare"`
 	// Server has `syncer run` listen for HTTP; nil: it does not.
 	Server *Server `yaml:"server"`
-}
-
-// Server says where a daemon listens for HTTP, and by which files it knows who may ask. All files are read again when
-// they change, so that they can be rotated.
-type Server struct {
-	// Listen is HOST:PORT; without a host, every address of the machine. Default: 127.0.0.1:8080.
-	Listen string `yaml:"listen"`
-	// WebhookSecretFile holds what a git forge signs its webhooks with. Without it no webhook is taken.
-	WebhookSecretFile string `yaml:"webhookSecretFile"`
-	// TLSCertFile and TLSKeyFile are PEM files; without them it is plain HTTP.
-	TLSCertFile string `yaml:"tlsCertFile"`
-	TLSKeyFile  string `yaml:"tlsKeyFile"`
-	// AuditTokenFile holds the bearer token with which an API server posts its audit log.
-	AuditTokenFile string `yaml:"auditTokenFile"`
-}
-
-func (s *Server) validate(p *problems) {
-	if host, port, err := net.SplitHostPort(s.Listen); err != nil || strings.ContainsAny(host, "/@ ") || !validPort(port) {
-		p.add("server.listen", "%q is not an address (write 127.0.0.1:8080, or :8080 for every address)", s.Listen)
-	}
-	if (s.TLSCertFile == "") != (s.TLSKeyFile == "") {
-		p.add("server.tlsCertFile", "tlsCertFile and tlsKeyFile go together")
-	}
-}
-
-func validPort(port string) bool {
-	_, err := strconv.ParseUint(port, 10, 16)
-	return err == nil
 }
 
 // Compare says how environments are compared with each other.
@@ -301,8 +271,6 @@ const (
 	DefaultNamespace = "syncer-system"
 	// DefaultLayout is where overlays are unless the configuration says otherwise.
 	DefaultLayout = "pipelines/{pipeline}/overlays/{environment}"
-	// DefaultListen is where a daemon listens unless its server says otherwise.
-	DefaultListen = "127.0.0.1:8080"
 
 	defaultInterval   = time.Minute
 	defaultMaxPercent = 50
@@ -340,9 +308,7 @@ func (c *Config) setDefaults() {
 	if c.Source.Interval.Duration == 0 {
 		c.Source.Interval.Duration = defaultInterval
 	}
-	if c.Server != nil && c.Server.Listen == "" {
-		c.Server.Listen = DefaultListen
-	}
+	c.Server.setDefaults()
 	for i := range c.Environments {
 		env := &c.Environments[i]
 		if env.Images.Policy == "" {
@@ -453,9 +419,7 @@ func (c *Config) validate(p *problems) {
 			p.add(fmt.Sprintf("severity[%d].severity", i), "%q is not a severity; use critical, warning or info", rule.Severity)
 		}
 	}
-	if c.Server != nil {
-		c.Server.validate(p)
-	}
+	c.Server.validate(p)
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
 	}
