@@ -192,12 +192,16 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 
 // Images compares what runs in the environments of each selected pipeline, by the records.
 func (v *View) Images(selection Selection) Images {
-	rows := imageTable{}
-	for i := range v.Targets { // sorted by pipeline
-		t := &v.Targets[i]
-		if !selection.has(t.Pipeline, t.Environment) {
-			continue
+	var targets []Target
+	for _, t := range v.Targets {
+		if selection.has(t.Pipeline, t.Environment) {
+			targets = append(targets, Target{Pipeline: t.Pipeline, Environment: t.Environment})
 		}
+	}
+	slices.SortFunc(targets, compareTargets)
+	rows := imageTable{}
+	for _, target := range targets {
+		t := v.Target(target.Pipeline, target.Environment)
 		// A history does not keep which tag a range chose; the pins do.
 		var deployed []v1alpha1.DeployedImage
 		for _, d := range t.History {
@@ -208,7 +212,7 @@ func (v *View) Images(selection Selection) Images {
 				break
 			}
 		}
-		rows.put(Target{Pipeline: t.Pipeline, Environment: t.Environment}, deployed, t.Pins)
+		rows.put(target, deployed, t.Pins)
 	}
 	return rows.images()
 }
