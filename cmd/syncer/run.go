@@ -11,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/server"
 )
 
 func newRunCommand(shared *sharedFlags) *cobra.Command {
 	var options pipeline.LoopOptions
+	var serving server.Options
 	var format, level string
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -25,6 +27,10 @@ says. It logs what changes and nothing else. With leaderElection, which is the
 default, it works while it holds a Lease in the cluster of an environment, and
 stands by while another replica does.
 
+With server in the configuration it listens for HTTP: pages, an API, metrics,
+health and webhooks. At an address that is not loopback, whoever asks needs a
+token of the cluster.
+
 Exit status: 0 it was told to stop, 2 it could not start.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,7 +40,7 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 			}
 			options.Identity = identity()
 			return shared.with(pipeline.Options{Log: log}, func(r *pipeline.Runner) error {
-				return r.Loop(cmd.Context(), options)
+				return follow(cmd.Context(), r, options, serving, log)
 			})
 		},
 	}
@@ -42,6 +48,8 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 	cmd.Flags().DurationVar(&options.Drain, "drain-timeout", 30*time.Second, "how long targets may take to end after a signal")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().BoolVar(&serving.Insecure, "insecure", false, "show everything to everybody, at an address that is not\nloopback as well")
+	cmd.Flags().BoolVar(&serving.Pprof, "pprof", false, "serve profiles of the process below /debug/pprof/")
 	return cmd
 }
 

@@ -82,6 +82,11 @@ func Connect(options Options) (*Cluster, error) {
 	if config.ExecProvider != nil && !options.AllowExec {
 		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
 	}
+	return connect(configured(config, options), options)
+}
+
+// configured sets what every connection of syncer has.
+func configured(config *rest.Config, options Options) *rest.Config {
 	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
@@ -89,7 +94,7 @@ func Connect(options Options) (*Cluster, error) {
 	if options.Requested != nil {
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, options.Requested} })
 	}
-	return connect(config, options)
+	return config
 }
 
 func connect(config *rest.Config, options Options) (*Cluster, error) {

@@ -78,11 +78,13 @@ type Runner struct {
 	turns   turns
 	metrics *metrics
 
-	board *board
-	wake  chan struct{} // asks a Loop to look at the repository
-	asked chan struct{} // somebody outside asked for that
-	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
-	looks looks
+	board  *board
+	wake   chan struct{} // asks a Loop to look at the repository
+	asked  chan struct{} // somebody outside asked for that
+	alive  atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
+	looks  looks
+	drifts *driftMetrics
+	gate   gate
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -271,6 +273,9 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
 		}
 	}
+	if server := config.Server; server != nil {
+		paths = append(paths, &server.WebhookSecretFile, &server.TLSCertFile, &server.TLSKeyFile, &server.AuditTokenFile)
+	}
 	for _, p := range paths {
 		if *p == "" || filepath.IsAbs(*p) {
 			continue
@@ -296,8 +301,7 @@ func isLocalPath(url string) bool {
 func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := environment.Cluster
-	key.AuditLog = "" // it makes no other cluster
+	key := clusterKey(environment)
 	if c, ok := r.clusters[key]; ok {
 		return c, nil
 	}

@@ -190,10 +190,13 @@ func (v *View) Status(selection Selection) Status {
 			s.Age = duration.HumanDuration(max(0, v.At.Sub(*t.DeployedAt)))
 		}
 		for _, image := range t.Images {
-			s.Images = append(s.Images, v1alpha1.DeployedImage{Reference: image.Reference, Digest: image.Digest})
+			s.Images = append(s.Images, v1alpha1.DeployedImage{Reference: image.Reference, Tag: chosenTag(t.Pins, HistoryImage(image)), Digest: image.Digest})
 		}
 		out.Targets = append(out.Targets, s)
 	}
+	slices.SortFunc(out.Targets, func(a, b TargetStatus) int { // as the command does
+		return compareTargets(Target{Pipeline: a.Pipeline, Environment: a.Environment}, Target{Pipeline: b.Pipeline, Environment: b.Environment})
+	})
 	return out
 }
 

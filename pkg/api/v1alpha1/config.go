@@ -26,6 +26,8 @@ type Config struct {
 	// Severity rates findings; the first rule that matches one decides.
 	Severity []SeverityRule `yaml:"severity"`
 	Compare  Compare        `yaml:"compare"`
+	// Server has `syncer run` listen for HTTP; nil: it does not.
+	Server *Server `yaml:"server"`
 	// LeaderElection has `run` work only while it holds a Lease, so that replicas do not work on one target at a time.
 	// Default: true.
 	LeaderElection *bool `yaml:"leaderElection"`
@@ -349,6 +351,7 @@ func (c *Config) setDefaults() {
 		elects := true
 		c.LeaderElection = &elects
 	}
+	c.Server.setDefaults()
 	for i := range c.Environments {
 		env := &c.Environments[i]
 		if env.Images.Policy == "" {
@@ -460,6 +463,7 @@ func (c *Config) validate(p *problems) {
 			p.add(fmt.Sprintf("severity[%d].severity", i), "%q is not a severity; use critical, warning or info", rule.Severity)
 		}
 	}
+	c.Server.validate(p)
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
 	}

@@ -34,6 +34,17 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// The key alone has a daemon listen, and nothing else does.
+func TestServerDefaults(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(minimal+"server: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&Server{Listen: "127.0.0.1:8080"}, config.Server); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestEverythingThatIsGivenIsKept(t *testing.T) {
 	config, err := DecodeConfig("syncer.yaml", []byte(top+`
 name: data-platform
@@ -65,6 +76,7 @@ kinds:
 - {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
 leaderElection: true
 shards: {by: Pipeline, count: 4}
+server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +100,7 @@ shards: {by: Pipeline, count: 4}
 		}},
 		Kinds:          []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
 		LeaderElection: &elects, Shards: Shards{By: ByPipeline, Count: 4},
+		Server: &Server{Listen: ":8443", WebhookSecretFile: "/hook", TLSCertFile: "/crt", TLSKeyFile: "/key", AuditTokenFile: "/audit"},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -150,6 +163,11 @@ func TestConfigErrors(t *testing.T) {
 		"shards without Leases":     {minimal + "leaderElection: false\nshards: {by: Environment}\n", []string{"syncer.yaml:6: shards: parts are given out by Leases"}},
 		"password and token":        {source("  auth: {username: u, passwordFile: /p, tokenFile: /t}\n"), []string{"source.auth.tokenFile: passwordFile and tokenFile exclude each other"}},
 		"password of nobody":        {source("  auth: {passwordFile: /p}\n"), []string{"source.auth.username: a passwordFile needs a username"}},
+		"listening nowhere":         {minimal + "server:\n  listen: localhost\n", []string{`syncer.yaml:6: server.listen: "localhost" is not an address (write 127.0.0.1:8080, or :8080 for every address)`}},
+		"listening at a URL":        {minimal + "server: {listen: 'http://localhost:8080'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"listening at a large port": {minimal + "server: {listen: ':65536'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"a certificate alone":       {minimal + "server: {tlsCertFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
+		"a key alone":               {minimal + "server: {tlsKeyFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
 		"no registry host":          {minimal + "registries:\n- {plainHTTP: true}\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a registry":      {minimal + "registries:\n- host: https://registry.example.com\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a mirror":        {minimal + "registries:\n- {host: a.example.com, mirror: 'http://b.example.com'}\n", []string{"syncer.yaml:6: registries[0].mirror:"}},
