@@ -139,21 +139,20 @@ func advice(f Finding) string {
 	return more
 }
 
-// anchor is an id for a target. Names may hold what an id and a link may not, and two names must not come to one id: all
-// but a few characters are written as numbers.
+// anchor is an id for a target.
 func anchor(pipeline, environment string) string {
+	return "target-" + Fragment(pipeline) + "_at_" + Fragment(environment) // _at_ is never in a fragment: between two underscores stands a number
+}
+
+// Fragment is a name as a part of an id. Names may hold what an id and a link may not, and two names must not come to
+// one id: all but a few characters are written as numbers.
+func Fragment(name string) string {
 	var out strings.Builder
-	out.WriteString("target-")
-	for i, name := range []string{pipeline, environment} {
-		if i > 0 {
-			out.WriteString("_at_") // never in a name: between two underscores stands a number
-		}
-		for _, r := range name {
-			if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' {
-				out.WriteRune(r)
-			} else {
-				fmt.Fprintf(&out, "_%x_", r)
-			}
+	for _, r := range name {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' {
+			out.WriteRune(r)
+		} else {
+			fmt.Fprintf(&out, "_%x_", r)
 		}
 	}
 	return out.String()

@@ -32,5 +32,6 @@ type Daemon interface {
 // New returns the handler of everything that a daemon serves.
 func New(daemon Daemon) http.Handler {
 	mux := http.NewServeMux()
+	pages(daemon, mux)
 	return mux
 }
