@@ -22,6 +22,7 @@ type pipelinePage struct {
 	History       []historyDay
 	Drift, Held   int
 	Objects, Past int
+	Compared      bool // every target of the page
 }
 
 // targetSection is what the page says of one target.
@@ -48,7 +49,7 @@ const askingTakes = 15 * time.Second
 
 func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 	name := r.PathValue("name")
-	p := pipelinePage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env", "health"), Name: name}
+	p := pipelinePage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env", "health"), Name: name, Compared: true}
 	var targets []*pipeline.TargetView
 	for i := range view.Targets {
 		if view.Targets[i].Pipeline == name {
@@ -115,6 +116,7 @@ func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View
 	differing := slices.DeleteFunc(slices.Clone(t.Findings), func(f drift.Finding) bool { return f.Kind == drift.Held })
 	out.Differing = drift.ByObject(s.now(), differing)
 	p.Drift += len(differing) + out.Unkept
+	p.Compared = p.Compared && t.Error == "" && t.Commit != ""
 	p.Held += len(t.Held)
 	p.Objects += len(t.Objects)
 	p.Past += len(t.Past)
