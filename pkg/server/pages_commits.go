@@ -63,7 +63,8 @@ type arrivalGroup struct {
 	Arrival     pipeline.Arrival
 	Class, Sign string
 	Text        string
-	Fold        bool // nobody comes for these
+	Fold        bool   // nobody comes for these
+	Alike       string // what is to be said of all of them, where that is the same
 	Arrivals    []pipeline.ArrivalView
 }
 
@@ -75,6 +76,16 @@ var arrivalGroups = []arrivalGroup{
 	{Arrival: pipeline.Arrived, Class: "ok", Sign: "✓", Text: "arrived"},
 	{Arrival: pipeline.Replaced, Class: "info", Sign: "↷", Text: "replaced since"},
 	{Arrival: pipeline.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
+}
+
+// alike is the message that several arrivals share, where there is nothing else to say of any.
+func alike(arrivals []pipeline.ArrivalView) string {
+	for _, a := range arrivals {
+		if len(arrivals) == 1 || a.Message != arrivals[0].Message || a.Deployment != nil {
+			return ""
+		}
+	}
+	return arrivals[0].Message
 }
 
 func (s *site) commit(r *http.Request, view *pipeline.View) page {
@@ -92,6 +103,7 @@ func (s *site) commit(r *http.Request, view *pipeline.View) page {
 			}
 		}
 		if len(group.Arrivals) > 0 {
+			group.Alike = alike(group.Arrivals)
 			p.Groups = append(p.Groups, group)
 		}
 	}
