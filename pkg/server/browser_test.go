@@ -26,8 +26,8 @@ func startBrowser(t *testing.T) *browser.Browser {
 	return chromium
 }
 
-// serve serves what a daemon knows, over HTTP.
-func serve(t *testing.T, daemon Daemon) string {
+// servePages serves what a daemon knows, over HTTP.
+func servePages(t *testing.T, daemon Daemon) string {
 	t.Helper()
 	server := httptest.NewServer(New(daemon))
 	t.Cleanup(server.Close)
@@ -73,12 +73,12 @@ func TestPagesInABrowser(t *testing.T) {
 		"sick":      {blind, "/pipelines/warehouse-export?health=dev", []string{"Their health cannot be read now", "no object was asked for"}},
 		"new":       {full, "/pipelines/feature-store?env=dev", []string{"never applied", "Nothing was deployed yet"}},
 		"commits":   {full, "/commits", []string{"newest", team[2].subject}},
-		"commit":    {full, "/commits/" + hashOf(team[0].subject), []string{"Where it is held, and why", "Where it has arrived"}},
+		"commit":    {full, "/commits/" + commitHash(team[0].subject), []string{"Where it is held, and why", "Where it has arrived"}},
 		"events":    {full, "/events", []string{"rolled back", "drift ended"}},
 		"no-events": {empty, "/events", []string{"Nothing happened yet"}},
 		"nowhere":   {full, "/pipelines/orders", []string{"There is no pipeline orders", "orders-daily"}},
 	} {
-		address := serve(t, c.daemon)
+		address := servePages(t, c.daemon)
 		for look, view := range looks {
 			t.Run(name+"/"+look, func(t *testing.T) {
 				seen, err := chromium.Look(address+c.path, view)

@@ -63,8 +63,8 @@ func (p *publisher) Ready() error                 { return nil }
 func (p *publisher) Alive() error                 { return nil }
 func (p *publisher) Metrics() prometheus.Gatherer { return prometheus.NewRegistry() }
 
-func hashOf(text string) string   { return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:40] }
-func digestOf(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+func commitHash(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:40] }
+func digestOf(text string) string   { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
 // team are the commits of the fixture, the newest first.
 var team = []struct{ author, subject string }{
@@ -92,7 +92,7 @@ func fixture(now time.Time) *pipeline.View {
 	}
 	view := &pipeline.View{
 		At: now, Configuration: "data-platform",
-		Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: hashOf(team[0].subject), FetchedAt: ago(12 * time.Second)},
+		Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: commitHash(team[0].subject), FetchedAt: ago(12 * time.Second)},
 		Environments: []pipeline.EnvironmentView{
 			{Name: "dev", Drift: v1alpha1.DriftPolicy("Correct")}, {Name: "staging", Drift: "Report"}, {Name: "prod", Drift: "Report", PromoteFrom: "staging"},
 		},
@@ -100,7 +100,7 @@ func fixture(now time.Time) *pipeline.View {
 		Replica: pipeline.ReplicaView{Identity: "syncer-7c9f8d6b5-x2x4q", Version: "v0.3.0", Leads: []string{"dev", "staging", "prod"}},
 	}
 	for i, c := range team {
-		view.Commits = append(view.Commits, pipeline.CommitView{Hash: hashOf(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
+		view.Commits = append(view.Commits, pipeline.CommitView{Hash: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
 	}
 	for i, name := range names {
 		for n, e := range view.Environments {
@@ -119,15 +119,15 @@ func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.T
 	reference := "registry.example.com/data/" + name + ":v1.4.2"
 	t := pipeline.TargetView{
 		Target: drift.Target{
-			Pipeline: name, Environment: environment, State: drift.Ready, Message: "commit " + hashOf(team[runs].subject)[:8] + " is applied and healthy", Commit: hashOf(team[runs].subject),
+			Pipeline: name, Environment: environment, State: drift.Ready, Message: "commit " + commitHash(team[runs].subject)[:8] + " is applied and healthy", Commit: commitHash(team[runs].subject),
 			Author: team[runs].author, Subject: team[runs].subject, DeployedAt: &at, Behind: n * (i % 3), Deployments: []drift.Deployment{},
 			Images: []drift.Image{{Reference: reference, Digest: digestOf(name)}},
 		},
 		Owner: fmt.Sprintf("team-%c@example.com", 'a'+i%4), Folder: "pipelines/" + name,
 		Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
 		Pins: []v1alpha1.PinnedImage{
-			{Reference: reference, Digest: digestOf(name), ResolvedAt: metav1.NewTime(at), Commit: hashOf(team[runs].subject)},
-			{Reference: "registry.example.com/data/" + name + ":v1.4.1", Digest: digestOf(name + "old"), ResolvedAt: metav1.NewTime(at.Add(-90 * time.Hour)), Commit: hashOf(team[runs+1].subject), UnusedSince: &metav1.Time{Time: at}},
+			{Reference: reference, Digest: digestOf(name), ResolvedAt: metav1.NewTime(at), Commit: commitHash(team[runs].subject)},
+			{Reference: "registry.example.com/data/" + name + ":v1.4.1", Digest: digestOf(name + "old"), ResolvedAt: metav1.NewTime(at.Add(-90 * time.Hour)), Commit: commitHash(team[runs+1].subject), UnusedSince: &metav1.Time{Time: at}},
 		},
 	}
 	if environment == "prod" {
@@ -138,7 +138,7 @@ func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.T
 		when := at.Add(-time.Duration(number*31) * time.Hour)
 		healthy := when.Add(3 * time.Minute)
 		d := pipeline.HistoryDeployment{
-			Number: int64(9 - number), Commit: hashOf(c.subject), Author: c.author, Subject: c.subject, Time: when, Outcome: "Applied", HealthyAt: &healthy,
+			Number: int64(9 - number), Commit: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: when, Outcome: "Applied", HealthyAt: &healthy,
 			Images: []pipeline.HistoryImage{{Reference: reference, Digest: digestOf(name)}},
 		}
 		if number > 1 {
@@ -238,13 +238,13 @@ func misfortunes(now time.Time, view *pipeline.View) {
 func fixtureEvents(now time.Time, view *pipeline.View) []pipeline.EventView {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	return []pipeline.EventView{
-		{Time: ago(4 * time.Minute), Kind: pipeline.EventHealthy, Pipeline: "dbt-nightly", Environment: "dev", Commit: hashOf(team[0].subject), Severity: drift.Info, Message: "every object of deployment #9 is healthy"},
-		{Time: ago(7 * time.Minute), Kind: pipeline.EventDeployed, Pipeline: "dbt-nightly", Environment: "dev", Commit: hashOf(team[0].subject), Severity: drift.Info, Message: team[0].subject + ", by " + team[0].author},
+		{Time: ago(4 * time.Minute), Kind: pipeline.EventHealthy, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: "every object of deployment #9 is healthy"},
+		{Time: ago(7 * time.Minute), Kind: pipeline.EventDeployed, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: team[0].subject + ", by " + team[0].author},
 		{Time: ago(40 * time.Minute), Kind: pipeline.EventDrifted, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: view.Target("orders-daily", "prod").Findings[0].Message},
-		{Time: ago(95 * time.Minute), Kind: pipeline.EventHeld, Pipeline: "session-enrichment", Environment: "prod", Commit: hashOf(team[0].subject), Severity: drift.Warning, Message: view.Target("session-enrichment", "prod").Message},
+		{Time: ago(95 * time.Minute), Kind: pipeline.EventHeld, Pipeline: "session-enrichment", Environment: "prod", Commit: commitHash(team[0].subject), Severity: drift.Warning, Message: view.Target("session-enrichment", "prod").Message},
 		{Time: ago(5 * time.Hour), Kind: pipeline.EventEnded, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Info, Message: "spec.jobTemplate.spec.backoffLimit of CronJob/data-prod/orders-daily was corrected"},
-		{Time: ago(26 * time.Hour), Kind: pipeline.EventFailed, Pipeline: "feature-store", Environment: "staging", Commit: hashOf(team[1].subject), Severity: drift.Critical, Message: view.Target("feature-store", "staging").Message},
-		{Time: ago(27 * time.Hour), Kind: pipeline.EventRolledBack, Pipeline: "clickstream-ingest", Environment: "prod", Commit: hashOf(team[1].subject), Severity: drift.Info, Message: "returns to deployment #6: " + team[1].subject},
+		{Time: ago(26 * time.Hour), Kind: pipeline.EventFailed, Pipeline: "feature-store", Environment: "staging", Commit: commitHash(team[1].subject), Severity: drift.Critical, Message: view.Target("feature-store", "staging").Message},
+		{Time: ago(27 * time.Hour), Kind: pipeline.EventRolledBack, Pipeline: "clickstream-ingest", Environment: "prod", Commit: commitHash(team[1].subject), Severity: drift.Info, Message: "returns to deployment #6: " + team[1].subject},
 		{Time: ago(50 * time.Hour), Kind: pipeline.EventDrifted, Pipeline: "customer-lifetime-value-and-churn-prediction-with-explanations", Environment: "staging", Severity: drift.Warning, Message: "kubectl-edit changed spec.sparkConf[\"spark.kubernetes.driver.podTemplateContainerName.with.a.very.long.key.that.never.ends\"] of SparkApplication/data-staging/customer-lifetime-value-and-churn-prediction-with-explanations"},
 	}
 }

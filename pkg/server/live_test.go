@@ -33,7 +33,7 @@ func until(t *testing.T, tab *browser.Tab, expression string, within time.Durati
 	}
 }
 
-func ask(t *testing.T, tab *browser.Tab, expression string) string {
+func askPage(t *testing.T, tab *browser.Tab, expression string) string {
 	t.Helper()
 	answer, err := tab.Ask(expression)
 	if err != nil {
@@ -49,7 +49,8 @@ const (
 
 // later is a view some seconds after another one, with one change.
 func later(view *pipeline.View, change func(*pipeline.View)) *pipeline.View {
-	next := fixture(view.At.Add(3 * time.Second))
+	next := fixture(view.At)
+	next.At = view.At.Add(3 * time.Second)
 	change(next)
 	return next
 }
@@ -73,7 +74,7 @@ func TestPagesStayFresh(t *testing.T) {
 		},
 		"pipeline": {
 			"/pipelines/orders-daily", message,
-			`const all = document.querySelectorAll(".timeline details"); const d = all[all.length - 1]; d.open = true; d.id = ""; window.kept = d; d.querySelector("summary").focus(); d.scrollIntoView(); window.at = scrollY;`,
+			`const all = document.querySelectorAll(".timeline details"); const d = all[all.length - 1]; d.open = true; d.id = ""; window.kept = d; d.querySelector("summary").focus(); d.scrollIntoView({ behavior: "instant" }); window.at = scrollY;`,
 			`window.kept.open && window.kept.isConnected && document.activeElement === window.kept.querySelector("summary") && scrollY === window.at && scrollY > 0`,
 		},
 		"commits": {
@@ -81,7 +82,7 @@ func TestPagesStayFresh(t *testing.T) {
 			`document.querySelector(".commits li:last-child a").focus();`,
 			`document.activeElement === document.querySelector(".commits li:last-child a")`,
 		},
-		"commit": {"/commits/" + hashOf(team[0].subject), subject, ``, `true`},
+		"commit": {"/commits/" + commitHash(team[0].subject), subject, ``, `true`},
 		"events": {
 			"/events?env=prod", func(view *pipeline.View) {
 				view.Events = append([]pipeline.EventView{{Time: view.At, Kind: pipeline.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, view.Events...)
@@ -93,14 +94,14 @@ func TestPagesStayFresh(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			daemon := publish(fixture(time.Now()))
-			address := serve(t, daemon)
+			address := servePages(t, daemon)
 			tab := open(t, chromium, address+c.path, browser.View{Width: 1280, Height: 900})
 			until(t, tab, live, patience)
-			ask(t, tab, c.before+`; window.same = document.getElementById("main"); ""`)
+			askPage(t, tab, c.before+`; window.same = document.getElementById("main"); ""`)
 			daemon.Publish(later(daemon.View(), c.change))
 			until(t, tab, text+`.includes("`+news+`")`, soon)
-			if ask(t, tab, `String((`+c.after+`) && window.same === document.getElementById("main"))`) != "true" {
-				t.Errorf("the page is not as its reader left it: focus on %s", ask(t, tab, `document.activeElement.outerHTML.slice(0, 200)`))
+			if askPage(t, tab, `String((`+c.after+`) && window.same === document.getElementById("main"))`) != "true" {
+				t.Errorf("the page is not as its reader left it: focus on %s", askPage(t, tab, `document.activeElement.outerHTML.slice(0, 200)`))
 			}
 			seen, err := tab.Look()
 			if err != nil {
@@ -125,16 +126,16 @@ func without(list []string, gone string) []string {
 // A search begins while it is typed, and the address says the same; what is typed stays when the view changes.
 func TestSearchWhileTyping(t *testing.T) {
 	daemon := publish(fixture(time.Now()))
-	tab := open(t, startBrowser(t), serve(t, daemon)+"/?sort=-name", browser.View{Width: 1280, Height: 900})
+	tab := open(t, startBrowser(t), servePages(t, daemon)+"/?sort=-name", browser.View{Width: 1280, Height: 900})
 	until(t, tab, live, patience)
-	ask(t, tab, `document.getElementById("q").focus(); ""`)
-	if err := tab.Type("orders"); err != nil {
+	askPage(t, tab, `document.getElementById("q").focus(); ""`)
+	if err := tab.Type("orders-daily"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, tab, text+`.includes("1 of 12 pipelines") && location.search === "?q=orders&sort=-name"`, patience)
+	until(t, tab, text+`.includes("1 of 12 pipelines") && location.search === "?q=orders-daily&sort=-name"`, patience)
 	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Target("orders-daily", "dev").Subject = "fresh from git" }))
 	until(t, tab, text+`.includes("fresh from git")`, soon)
-	if got := ask(t, tab, `document.activeElement.id + " " + document.activeElement.value + " " + document.activeElement.selectionStart`); got != "q orders 6" {
+	if got := askPage(t, tab, `document.activeElement.id + " " + document.activeElement.value + " " + document.activeElement.selectionStart`); got != "q orders-daily 12" {
 		t.Errorf("the search box is left as %q", got)
 	}
 	if err := tab.Type("-x"); err != nil {
@@ -158,38 +159,38 @@ func TestConnectionIsTold(t *testing.T) {
 
 // Everything is there without scripts: forms and links lead to addresses that say what is shown.
 func TestPagesWithoutScripts(t *testing.T) {
-	address := serve(t, publish(fixture(time.Now())))
+	address := servePages(t, publish(fixture(time.Now())))
 	tab := open(t, startBrowser(t), address, browser.View{Width: 1280, Height: 900, NoScript: true})
-	ask(t, tab, `document.getElementById("q").focus(); ""`)
-	if err := tab.Type("orders"); err != nil {
+	askPage(t, tab, `document.getElementById("q").focus(); ""`)
+	if err := tab.Type("orders-daily"); err != nil {
 		t.Fatal(err)
 	}
 	if err := tab.Follow("\r"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"1 of 12 pipelines", "Load it again to see what is new"} {
-		if got := ask(t, tab, `document.body.innerText`); !strings.Contains(got, want) {
+		if got := askPage(t, tab, `document.body.innerText`); !strings.Contains(got, want) {
 			t.Errorf("it does not say %q:\n%s", want, got)
 		}
 	}
-	if got := ask(t, tab, `location.search`); got != "?q=orders&env=&state=&sort=name" {
+	if got := askPage(t, tab, `location.search`); got != "?q=orders-daily&env=&state=&sort=name" {
 		t.Errorf("the address is %s", got)
 	}
-	ask(t, tab, `document.querySelector("th a.name").focus(); ""`)
+	askPage(t, tab, `document.querySelector("th a.name").focus(); ""`)
 	if err := tab.Follow("\r"); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(t, tab, `location.pathname + " " + document.title`); got != "/pipelines/orders-daily orders-daily – data-platform – syncer" {
+	if got := askPage(t, tab, `location.pathname + " " + document.title`); got != "/pipelines/orders-daily orders-daily – data-platform – syncer" {
 		t.Errorf("the link leads to %s", got)
 	}
-	if got := ask(t, tab, `document.getElementById("connection").textContent`); got != "" {
+	if got := askPage(t, tab, `document.getElementById("connection").textContent`); got != "" {
 		t.Errorf("without scripts it says %q", got)
 	}
 }
 
 // The first stop of the keyboard skips what all pages have, and shows itself.
 func TestKeyboardSkipsToTheContent(t *testing.T) {
-	tab := open(t, startBrowser(t), serve(t, publish(fixture(time.Now()))), browser.View{Width: 1280, Height: 900})
+	tab := open(t, startBrowser(t), servePages(t, publish(fixture(time.Now()))), browser.View{Width: 1280, Height: 900})
 	if err := tab.Type("\t"); err != nil {
 		t.Fatal(err)
 	}

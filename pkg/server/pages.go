@@ -132,8 +132,8 @@ func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
 // version tells views apart.
 func version(view *pipeline.View) string { return strconv.FormatInt(view.At.UnixNano(), 36) }
 
-// problem is why there is no page.
-type problem struct {
+// problemPage is why there is no page.
+type problemPage struct {
 	Heading, Text string
 	Links         []link
 }
@@ -141,7 +141,7 @@ type problem struct {
 type link struct{ Text, Path string }
 
 func missing(heading, text string, links ...link) page {
-	return page{status: http.StatusNotFound, template: "problem", title: heading, content: problem{heading, text, links}}
+	return page{status: http.StatusNotFound, template: "problem", title: heading, content: problemPage{heading, text, links}}
 }
 
 func (s *site) nowhere(*http.Request, *pipeline.View) page {

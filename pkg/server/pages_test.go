@@ -9,8 +9,8 @@ import (
 
 var morning = time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
 
-// get asks for a page as a browser does.
-func get(t *testing.T, handler http.Handler, method, path string) *httptest.ResponseRecorder {
+// getPage asks for a page as a browser does.
+func getPage(t *testing.T, handler http.Handler, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	out := httptest.NewRecorder()
 	handler.ServeHTTP(out, httptest.NewRequestWithContext(t.Context(), method, path, nil))
@@ -20,8 +20,8 @@ func get(t *testing.T, handler http.Handler, method, path string) *httptest.Resp
 func TestX(t *testing.T) {
 	d := publish(fixture(morning))
 	d.objects = fixtureObjects
-	for _, p := range []string{"/", "/pipelines/orders-daily?health=prod", "/commits", "/commits/" + hashOf(team[0].subject), "/events", "/nope"} {
-		out := get(t, New(d), "GET", p)
+	for _, p := range []string{"/", "/pipelines/orders-daily?health=prod", "/commits", "/commits/" + commitHash(team[0].subject), "/events", "/nope"} {
+		out := getPage(t, New(d), "GET", p)
 		t.Log(p, out.Code, out.Body.Len())
 		if out.Code == 500 {
 			t.Error(out.Body.String())

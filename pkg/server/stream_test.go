@@ -88,7 +88,7 @@ func next(lines *bufio.Scanner) string {
 
 func TestStreamTellsOfNewerViews(t *testing.T) {
 	daemon := publish(fixture(morning))
-	address := serve(t, daemon)
+	address := servePages(t, daemon)
 	answer, lines := follow(t, address, version(daemon.View()))
 	if got := answer.Header.Get("Content-Type"); got != "text/event-stream; charset=utf-8" {
 		t.Errorf("it is %s", got)
