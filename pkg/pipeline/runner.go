@@ -78,13 +78,12 @@ type Runner struct {
 	turns   turns
 	metrics *metrics
 
-	board  *board
-	wake   chan struct{} // asks a Loop to look at the repository
-	asked  chan struct{} // somebody outside asked for that
-	alive  atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
-	looks  looks
-	drifts *driftMetrics
-	gate   gate
+	board *board
+	wake  chan struct{} // asks a Loop to look at the repository
+	asked chan struct{} // somebody outside asked for that
+	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
+	looks looks
+	gate  gate
 }
 
 // look is one reference of one target, whose tag is looked at now and then.

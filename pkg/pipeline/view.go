@@ -69,7 +69,8 @@ type TargetView struct {
 	drift.Target
 	// Owner is who pipeline.yaml says to call; empty: it does not say.
 	Owner string `json:"owner"`
-	// Folder is the pipeline's own in the repository, such as pipelines/session-enrichment; empty: not known.
+	// Folder is the pipeline's in the repository, which a rollback restores: pipelines/session-enrichment. Where the
+	// layout has the environment above the pipeline, it is this target's alone. Empty: not known.
 	Folder string `json:"folder"`
 	// Findings are at most those that a record keeps; Total counts the rest too.
 	Findings []drift.Finding `json:"findings"`
