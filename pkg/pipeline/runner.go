@@ -61,7 +61,6 @@ type Runner struct {
 	progress func(Progress)
 	now      func() time.Time
 	agent    string
-	gate     gate
 	rendered renderings
 
 	mu       sync.Mutex
@@ -77,6 +76,7 @@ type Runner struct {
 	retries retries
 	turns   turns
 	drifts  *driftMetrics
+	gate    gate
 }
 
 // look is one reference of one target, whose tag is looked at now and then.

@@ -21,13 +21,13 @@ type Config struct {
 	Source       Source        `yaml:"source"`
 	Registries   []Registry    `yaml:"registries"`
 	Environments []Environment `yaml:"environments"`
-	// Server has `syncer run` listen for HTTP; nil: it does not.
-	Server *Server `yaml:"server"`
 	// Kinds teach syncer how objects of further kinds run and how they are.
 	Kinds []Kind `yaml:"kinds"`
 	// Severity rates findings; the first rule that matches one decides.
 	Severity []SeverityRule `yaml:"severity"`
 	Compare  Compare        `yaml:"compare"`
+	// Server has `syncer run` listen for HTTP; nil: it does not.
+	Server *Server `yaml:"server"`
 }
 
 // Compare says how environments are compared with each other.
@@ -299,7 +299,6 @@ func (c *Config) setDefaults() {
 	if c.Namespace == "" {
 		c.Namespace = DefaultNamespace
 	}
-	c.Server.setDefaults()
 	if c.Name == "" {
 		c.Name = nameFromURL(c.Source.URL)
 	}
@@ -309,6 +308,7 @@ func (c *Config) setDefaults() {
 	if c.Source.Interval.Duration == 0 {
 		c.Source.Interval.Duration = defaultInterval
 	}
+	c.Server.setDefaults()
 	for i := range c.Environments {
 		env := &c.Environments[i]
 		if env.Images.Policy == "" {

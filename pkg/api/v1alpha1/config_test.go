@@ -48,7 +48,6 @@ func TestEverythingThatIsGivenIsKept(t *testing.T) {
 	config, err := DecodeConfig("syncer.yaml", []byte(top+`
 name: data-platform
 namespace: gitops
-server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 source:
   url: ssh://git@git.example.com/data/pipelines.git
   branch: main
@@ -74,6 +73,7 @@ environments:
   suspend: true
 kinds:
 - {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
+server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,6 @@ kinds:
 	disabled, zero := false, 0
 	want := &Config{
 		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-platform", Namespace: "gitops",
-		Server: &Server{Listen: ":8443", WebhookSecretFile: "/hook", TLSCertFile: "/crt", TLSKeyFile: "/key", AuditTokenFile: "/audit"},
 		Source: Source{
 			URL: "ssh://git@git.example.com/data/pipelines.git", Branch: "main", Layout: "teams/{pipeline}/{environment}", Interval: Duration{30 * time.Second},
 			RequireFastForward: true, Auth: SourceAuth{Username: "u", PasswordFile: "/p", SSHKeyFile: "/k", KnownHostsFile: "/h", CAFile: "/c"},
@@ -96,7 +95,8 @@ kinds:
 			},
 			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, MaxPerPass: 9, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
 		}},
-		Kinds: []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		Kinds:  []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		Server: &Server{Listen: ":8443", WebhookSecretFile: "/hook", TLSCertFile: "/crt", TLSKeyFile: "/key", AuditTokenFile: "/audit"},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
