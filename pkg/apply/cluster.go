@@ -6,6 +6,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type Options struct {
 	UserAgent string
 	// AllowExec lets the kubeconfig run a program for its credentials.
 	AllowExec bool
+	// Requested is told of each request: its verb, as RBAC names it, and the HTTP status, 0 where no answer came. Optional.
+	Requested func(verb string, code int)
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
 }
@@ -88,6 +91,9 @@ func configured(config *rest.Config, options Options) *rest.Config {
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
 	config.WarningHandlerWithContext = rest.NoWarnings{}
+	if options.Requested != nil {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, options.Requested} })
+	}
 	return config
 }
 

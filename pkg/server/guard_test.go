@@ -225,7 +225,7 @@ func TestOneQuestionAtATime(t *testing.T) {
 	})
 }
 
-func browser(r *http.Request) { r.Header.Set("Accept", "text/html,application/xhtml+xml") }
+func fromBrowser(r *http.Request) { r.Header.Set("Accept", "text/html,application/xhtml+xml") }
 
 // post is a form that a browser sends.
 func post(t *testing.T, handler http.Handler, target string, form url.Values, change ...func(*http.Request)) *httptest.ResponseRecorder {
@@ -243,11 +243,11 @@ func post(t *testing.T, handler http.Handler, target string, form url.Values, ch
 
 func TestABrowserSignsIn(t *testing.T) {
 	handler := public(t, &users{})
-	answer := ask(t, handler, "/pipelines?x=1", browser)
+	answer := ask(t, handler, "/pipelines?x=1", fromBrowser)
 	if to := answer.Header().Get("Location"); answer.Code != http.StatusSeeOther || to != "/sign-in?next=%2Fpipelines%3Fx%3D1" {
 		t.Fatalf("%d %s", answer.Code, to)
 	}
-	page := ask(t, handler, answer.Header().Get("Location"), browser)
+	page := ask(t, handler, answer.Header().Get("Location"), fromBrowser)
 	for _, want := range []string{`name="next" value="/pipelines?x=1"`, `type="password"`, "who may get records"} {
 		if page.Code != 200 || !strings.Contains(page.Body.String(), want) {
 			t.Errorf("%d: there is no %s in %s", page.Code, want, page.Body)
@@ -291,7 +291,7 @@ func TestABrowserSignsIn(t *testing.T) {
 	if out.Code != http.StatusSeeOther || len(out.Result().Cookies()) != 1 || out.Result().Cookies()[0].MaxAge >= 0 || out.Result().Cookies()[0].Name != c.Name {
 		t.Errorf("%d %v", out.Code, out.Header())
 	}
-	if answer := ask(t, handler, "/", browser, func(r *http.Request) {
+	if answer := ask(t, handler, "/", fromBrowser, func(r *http.Request) {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: cookie(r, "bob-token", 0).Value})
 	}); answer.Code != 403 || !strings.Contains(answer.Body.String(), "bob may not get records") || !strings.Contains(answer.Body.String(), "Sign out") {
 		t.Errorf("%d %s", answer.Code, answer.Body)
@@ -341,7 +341,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 // A link in a chat leads to the page for whoever has signed in: the cookie is not sent with the first request.
 func TestALinkFromElsewhere(t *testing.T) {
 	handler := public(t, &users{})
-	answer := ask(t, handler, `/pipelines?x="><script>`, browser, header("Sec-Fetch-Site", "cross-site"))
+	answer := ask(t, handler, `/pipelines?x="><script>`, fromBrowser, header("Sec-Fetch-Site", "cross-site"))
 	if answer.Code != 200 || !strings.Contains(answer.Body.String(), `content="0;url=/sign-in?next=%2Fpipelines%3Fx%3D`) || strings.Contains(answer.Body.String(), "<script") {
 		t.Errorf("%d %s", answer.Code, answer.Body)
 	}

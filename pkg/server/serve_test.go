@@ -193,7 +193,7 @@ func TestTheLogHasNoTokens(t *testing.T) {
 		o.WebhookSecretFile = secretFile(t, "other")
 	})
 	ask(t, handler, "/api/v1/status?token=canary-q", bearer("canary-a"))
-	ask(t, handler, "/sign-in?next=/canary-n", browser, header("Cookie", "syncer="+cookie(httptest.NewRequest("GET", "/", nil), "canary-c", 0).Value))
+	ask(t, handler, "/sign-in?next=/canary-n", fromBrowser, header("Cookie", "syncer="+cookie(httptest.NewRequest("GET", "/", nil), "canary-c", 0).Value))
 	post(t, handler, "/sign-in", map[string][]string{"token": {"canary-f"}})
 	post(t, handler, "/hooks/gitlab", nil, header("X-Gitlab-Token", "canary-h"))
 	u.away = errors.New("no route to host")

@@ -36,6 +36,7 @@ func New(daemon Daemon) http.Handler {
 	mux.Handle("GET /healthz", health(daemon.Alive, "alive"))
 	mux.Handle("GET /readyz", health(daemon.Ready, "ready"))
 	mux.Handle("GET /metrics", metrics(daemon))
+	pages(daemon, mux)
 	return withHeaders(mux)
 }
 
