@@ -65,6 +65,10 @@ func TestCluster(t *testing.T) {
 			"finds":  finds,
 			"user":   p.user,
 
+			"asked":      p.asked,
+			"costs":      costs,
+			"hundred":    hundred,
+			"port":       port,
 			"sharing":    p.sharing,
 			"silence":    silence,
 			"soon":       soon,
