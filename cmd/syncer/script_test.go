@@ -3,9 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +68,8 @@ func TestCluster(t *testing.T) {
 			"await":  await,
 			"finds":  finds,
 			"user":   p.user,
+			"port":   port,
+			"hook":   hook,
 
 			"asked":      p.asked,
 			"costs":      costs,
@@ -305,6 +311,38 @@ func (p *parts) user(ts *testscript.TestScript, neg bool, args []string) {
 	kubeconfig, err := p.plane.AddUser(ts.Getenv("NS") + "-" + args[0])
 	ts.Check(err)
 	ts.Setenv(args[1], kubeconfig)
+}
+
+// port VARIABLE stores a port of the loopback address that nobody listens at.
+func port(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: port VARIABLE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, number, err := net.SplitHostPort(listener.Addr().String())
+	ts.Check(err)
+	ts.Check(listener.Close())
+	ts.Setenv(args[0], number)
+}
+
+// hook URL SECRET posts a webhook as GitHub does. With ! it must be refused.
+func hook(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: hook URL SECRET")
+	}
+	const body = `{"ref":"refs/heads/main"}`
+	mac := hmac.New(sha256.New, []byte(args[1]))
+	mac.Write([]byte(body))
+	request, err := http.NewRequest(http.MethodPost, args[0], strings.NewReader(body))
+	ts.Check(err)
+	request.Header.Set("X-Hub-Signature-256", fmt.Sprintf("sha256=%x", mac.Sum(nil)))
+	answer, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	ts.Check(answer.Body.Close())
+	if want := map[bool]int{false: http.StatusAccepted, true: http.StatusForbidden}[neg]; answer.StatusCode != want {
+		ts.Fatalf("it answers %s", answer.Status)
+	}
 }
 
 // awaitTimeout bounds what a script waits for; a busy machine needs some seconds.
