@@ -93,7 +93,7 @@ func TestPagesStayFresh(t *testing.T) {
 		"nowhere": {"/nowhere", func(view *pipeline.View) { view.Environments[0].Error = news }, ``, `true`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			daemon := publish(fixture(time.Now()))
+			daemon := publish(fixture(morning))
 			address := servePages(t, daemon)
 			tab := open(t, chromium, address+c.path, browser.View{Width: 1280, Height: 900})
 			until(t, tab, live, patience)
@@ -125,7 +125,7 @@ func without(list []string, gone string) []string {
 
 // A search begins while it is typed, and the address says the same; what is typed stays when the view changes.
 func TestSearchWhileTyping(t *testing.T) {
-	daemon := publish(fixture(time.Now()))
+	daemon := publish(fixture(morning))
 	tab := open(t, startBrowser(t), servePages(t, daemon)+"/?sort=-name", browser.View{Width: 1280, Height: 900})
 	until(t, tab, live, patience)
 	askPage(t, tab, `document.getElementById("q").focus(); ""`)
@@ -146,7 +146,7 @@ func TestSearchWhileTyping(t *testing.T) {
 
 // A page says that it is not live, and is again by itself.
 func TestConnectionIsTold(t *testing.T) {
-	daemon := publish(fixture(time.Now()))
+	daemon := publish(fixture(morning))
 	server := newRestartable(t, New(daemon))
 	tab := open(t, startBrowser(t), server.address, browser.View{Width: 360, Height: 800})
 	until(t, tab, live, patience)
@@ -159,7 +159,7 @@ func TestConnectionIsTold(t *testing.T) {
 
 // Everything is there without scripts: forms and links lead to addresses that say what is shown.
 func TestPagesWithoutScripts(t *testing.T) {
-	address := servePages(t, publish(fixture(time.Now())))
+	address := servePages(t, publish(fixture(morning)))
 	tab := open(t, startBrowser(t), address, browser.View{Width: 1280, Height: 900, NoScript: true})
 	askPage(t, tab, `document.getElementById("q").focus(); ""`)
 	if err := tab.Type("orders-daily"); err != nil {
@@ -190,7 +190,7 @@ func TestPagesWithoutScripts(t *testing.T) {
 
 // The first stop of the keyboard skips what all pages have, and shows itself.
 func TestKeyboardSkipsToTheContent(t *testing.T) {
-	tab := open(t, startBrowser(t), servePages(t, publish(fixture(time.Now()))), browser.View{Width: 1280, Height: 900})
+	tab := open(t, startBrowser(t), servePages(t, publish(fixture(morning))), browser.View{Width: 1280, Height: 900})
 	if err := tab.Type("\t"); err != nil {
 		t.Fatal(err)
 	}

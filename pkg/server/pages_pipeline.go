@@ -228,14 +228,14 @@ func newIn(images, before []pipeline.HistoryImage) []pipeline.HistoryImage {
 // pipelines beside it stay as they are, which a revert of all commits since would not leave them. Empty: there is none
 // that can be given with certainty.
 func rollback(folder, name, commit string) string {
-	if folder == "" || !isHash(commit) || drift.VisibleLines(folder+name) != folder+name || strings.Contains(folder+name, "\n") {
+	if folder == "" || !isHash(commit) || drift.VisibleLines(folder) != folder || strings.Contains(folder, "\n") {
 		return ""
 	}
 	if strings.HasPrefix(folder, ":") || strings.ContainsAny(folder, `*?[\`) {
 		folder = ":(literal)" + folder // git would take it for a pattern
 	}
 	return "git restore --source=" + commit + " --staged --worktree -- " + quoted(folder) + " &&\n" +
-		"git commit -m " + quoted("Roll back "+name+" to "+commit[:min(len(commit), 8)])
+		"git commit -m " + quoted("Roll back "+drift.VisibleLines(name)+" to "+commit[:min(len(commit), 8)])
 }
 
 func isHash(text string) bool {
