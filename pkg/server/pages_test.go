@@ -239,6 +239,17 @@ func TestCommitsSayWhereTheyRun(t *testing.T) {
 	}
 }
 
+// A commit that changed nothing in a target is in no history, and the matrix leads to it all the same.
+func TestCommitThatOnlyATargetKnows(t *testing.T) {
+	view := fixture(morning)
+	old := commitHash("older than what was fetched")
+	view.Targets[0].Commit, view.Targets[0].Subject = old, "As old as the hills"
+	handler := readers(publish(view))
+	if text := pageText(t, handler, "/commits/"+old); !strings.Contains(text, "As old as the hills") || !strings.Contains(text, "not among the newest commits") {
+		t.Errorf("it says:\n%s", text)
+	}
+}
+
 // What cannot be read is said at the top of every page, and since when.
 func TestBannersAreOnEveryPage(t *testing.T) {
 	view := fixture(morning)
