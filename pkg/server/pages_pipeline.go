@@ -18,6 +18,7 @@ type pipelinePage struct {
 	Name, Owner   string
 	Choices       []choice // of environments
 	Targets       []*targetSection
+	In            []string // the environments that the pipeline is in
 	Images        []imageRow
 	History       []historyDay
 	Drift, Held   int
@@ -64,11 +65,12 @@ func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 		if p.Owner == "" {
 			p.Owner = t.Owner
 		}
+		p.In = append(p.In, t.Environment)
 		if p.shows(t.Environment) {
 			p.Targets = append(p.Targets, p.section(r.Context(), s, view, t))
 		}
 	}
-	p.Images = imagesOf(p.Targets)
+	p.Images = imagesOf(targets) // of all environments: a digest is odd beside others
 	p.History = historyOf(p.Targets)
 	return page{template: "pipeline", title: name, section: "/", content: p}
 }

@@ -295,8 +295,8 @@ func TestHealthIsAskedForOnDemand(t *testing.T) {
 
 // One tag with other bytes is marked: where it differs from most places or, where there is no usual one, everywhere.
 func TestOddDigestsAreMarked(t *testing.T) {
-	target := func(environment, digest string) *targetSection {
-		return &targetSection{TargetView: &pipeline.TargetView{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}}
+	target := func(environment, digest string) *pipeline.TargetView {
+		return &pipeline.TargetView{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}
 	}
 	for name, c := range map[string]struct {
 		digests []string
@@ -307,7 +307,7 @@ func TestOddDigestsAreMarked(t *testing.T) {
 		"each for itself": {[]string{"a", "b"}, []bool{true, true}},
 		"one by its tag":  {[]string{"a", ""}, []bool{false, false}},
 	} {
-		var targets []*targetSection
+		var targets []*pipeline.TargetView
 		for i, digest := range c.digests {
 			targets = append(targets, target(fmt.Sprint(i), digest))
 		}
