@@ -80,11 +80,13 @@ var templates = func() map[string]*template.Template {
 var pageFuncs = template.FuncMap{
 	"total":    totals,
 	"fragment": drift.Fragment,
-	"target":   func(name string) string { return "/pipelines/" + url.PathEscape(name) },
+	"target":   pipelinePath,
 	"commit":   func(hash string) string { return "/commits/" + url.PathEscape(hash) },
 	"tag":      tagOf,
 	"since":    func(from, to time.Time) string { return span(to.Sub(from)) },
 }
+
+func pipelinePath(name string) string { return "/pipelines/" + url.PathEscape(name) }
 
 // show answers with a page.
 func (s *site) show(make func(*http.Request, *pipeline.View) page) http.Handler {
