@@ -64,6 +64,10 @@ func TestCluster(t *testing.T) {
 			"await":  await,
 			"finds":  finds,
 			"user":   p.user,
+
+			"clean":   clean,
+			"traffic": p.traffic,
+			"rests":   p.rests,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
 	})
