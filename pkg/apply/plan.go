@@ -277,7 +277,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 		change.Action, change.Want = manifest.Replace, obj
 		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj), p.salt())
 	default:
-		return explain(obj, id, "trying", err)
+		return explain(obj, id, "trying", err, change.Live)
 	}
 	return p.respect(s, entry)
 }
@@ -339,7 +339,7 @@ func (p *planner) judge(change *manifest.Change) {
 // untouched reports whether a live object still has every field that syncer applied: a write by another manager takes
 // the field out of syncer's managed fields.
 func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
+	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields && !manifest.WrittenUnseen(live, FieldManager)
 }
 
 // taken lists the fields of a change that another manager owns.
