@@ -74,7 +74,7 @@ func TestCluster(t *testing.T) {
 }
 
 // bin is the folder that `make parts` fills.
-func bin(t *testing.T) string {
+func bin(t testing.TB) string {
 	dir := os.Getenv("SYNCER_BIN")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "bin")

@@ -110,6 +110,7 @@ func (p *parts) rests(ts *testscript.TestScript, neg bool, args []string) {
 			asked, last = len(requests), time.Now()
 		}
 		if time.Since(began) > awaitTimeout {
+			ts.Check(ts.Exec("kubectl", "-n", ts.Getenv("NS")+"-syncer", "get", "psync", "-o", `jsonpath={range .items[*]}{.metadata.name}{range .status.conditions[*]}{"\n"}{.type} {.status} {.message}{end}{"\n"}{end}`))
 			ts.Fatalf("after %s it has made %d requests and goes on; the last: %+v", awaitTimeout, asked, requests[max(0, asked-10):])
 		}
 	}
