@@ -315,7 +315,7 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
 	default:
 		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.judge.Run(live), entry)
-		return applied && !p.plan.request.Full && untouched(live, entry) && live.GetDeletionTimestamp() == nil && !rerun
+		return applied && !p.plan.request.Full && untouched(live, entry) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
 	}
 	return true
 }
