@@ -69,7 +69,13 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		}
 	}
 	report.Quiet = append(report.Quiet, counted(quiet)...)
-	report.Skew = append(report.Skew, r.compare(works, couples, sides)...)
+	if lost == nil && len(couples) > 0 {
+		inGit, err := r.discover(snap)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		report.Skew = append(report.Skew, r.compare(works, couples, sides, inGit)...)
+	}
 	r.orderTargets(report.Targets)
 	report.Finish()
 	return report, errors.Join(errs...)
