@@ -183,8 +183,9 @@ var controllers = []controller{
 	{"web", 10 * time.Second, func(p *place, n int) error {
 		return p.patch(p.in("coordination.k8s.io", "v1", "leases"), "web", fmt.Sprintf(`{"spec":{"holderIdentity":"web-%d","leaseDurationSeconds":15,"renewTime":"%s"}}`, n%3, moment(n)))
 	}},
-	{"kubelet", 10 * time.Second, func(p *place, n int) error {
-		return p.patch(p.client.Resource(resource("coordination.k8s.io", "v1", "leases")).Namespace("kube-node-lease"), "node-1", fmt.Sprintf(`{"spec":{"renewTime":"%s"}}`, moment(n)))
+	{"kubelet", 10 * time.Second, func(p *place, _ int) error { // the real time: the node is lost else, and every pod with it
+		now := time.Now().UTC().Format(metav1.RFC3339Micro)
+		return p.patch(p.client.Resource(resource("coordination.k8s.io", "v1", "leases")).Namespace("kube-node-lease"), "node-1", fmt.Sprintf(`{"spec":{"renewTime":"%s"}}`, now))
 	}},
 	{"kubelet", 5 * time.Minute, func(p *place, n int) error {
 		return p.patchAs(types.StrategicMergePatchType, p.cluster("", "v1", "nodes"), "node-1", fmt.Sprintf(`{"status":{"conditions":[{"type":"DiskPressure","status":"False","message":"looked %d times"}]}}`, n), "status")

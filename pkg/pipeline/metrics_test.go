@@ -17,7 +17,7 @@ func TestDriftMetrics(t *testing.T) {
 	hour, minute := noon.Add(-time.Hour), noon.Add(-time.Minute)
 	prod := apply.Target{Pipeline: "etl", Environment: "prod"}
 	m.set(prod, []drift.Finding{
-		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute},
+		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute, Path: "data.password", Desired: "canary", Live: "canary", Message: "canary"},
 		{Kind: drift.Modified, Severity: drift.Warning, FirstSeen: &hour},
 		{Kind: drift.Missing, Severity: drift.Critical},
 	})
