@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,19 +34,6 @@ func hundred(ts *testscript.TestScript, neg bool, args []string) {
 			write(at+"overlays/"+environment+"/kustomization.yaml", fmt.Sprintf("namespace: %s-%s\nresources: [../../base]\n", ts.Getenv("NS"), environment))
 		}
 	}
-}
-
-// port VARIABLE finds a port that is free.
-func port(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: port VARIABLE")
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	_, number, err := net.SplitHostPort(listener.Addr().String())
-	ts.Check(err)
-	ts.Check(listener.Close())
-	ts.Setenv(args[0], number)
 }
 
 // costs FILE1 FILE2 METRIC{LABEL=VALUE}=N... compares two answers of /metrics: a counter has grown by N, and by nothing where

@@ -72,20 +72,22 @@ func TestCluster(t *testing.T) {
 			"hook":   hook,
 
 			"asked":      p.asked,
+			"clean":      clean,
 			"costs":      costs,
 			"hundred":    hundred,
-			"port":       port,
+			"rests":      p.rests,
 			"sharing":    p.sharing,
 			"silence":    silence,
 			"soon":       soon,
 			"succession": p.succession,
+			"traffic":    p.traffic,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
 	})
 }
 
 // bin is the folder that `make parts` fills.
-func bin(t *testing.T) string {
+func bin(t testing.TB) string {
 	dir := os.Getenv("SYNCER_BIN")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "bin")
