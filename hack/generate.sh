@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin/tools/controller-gen crd paths=./pkg/api/... output:crd:dir=config/crd
+bin/tools/controller-gen crd paths=./pkg/api/... output:crd:dir=config/cluster/crd
 go test ./cmd/syncer -run '^TestReference$' -count=1 -update

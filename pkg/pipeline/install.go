@@ -16,7 +16,7 @@ import (
 
 // InstallManifests are the namespace, the CRD and the RBAC that syncer needs in a cluster.
 func InstallManifests(namespace string) (manifest.Set, error) {
-	set, err := render.Build(config.Files, ".")
+	set, err := render.Build(config.Files, config.Cluster)
 	if err != nil {
 		return nil, err
 	}
