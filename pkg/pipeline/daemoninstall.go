@@ -20,7 +20,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/render"
 )
 
 // DaemonOptions say how the daemon is installed.
@@ -43,6 +42,8 @@ const (
 	// podPort is what the probes and the Service ask.
 	podPort = "8080"
 
+	configMapName        = "syncer-config"
+	configMapKey         = "syncer.yaml"
 	annotationConfigHash = v1alpha1.Group + "/config-hash"
 )
 
@@ -61,34 +62,33 @@ func DaemonManifests(options DaemonOptions) (set manifest.Set, note string, err 
 	if set, err = InstallManifests(decoded.Namespace); err != nil {
 		return nil, "", err
 	}
-	daemon, err := render.Build(config.Files, config.Daemon)
+	daemon, err := manifestsOf(config.Daemon, decoded.Namespace)
 	if err != nil {
 		return nil, "", err
 	}
-	daemon = append(daemon, configMap(options.Data))
 	for _, obj := range daemon {
-		err := moveTo(obj, decoded.Namespace)
-		if err == nil && obj.GetKind() == "Deployment" {
-			err = setUp(obj, options, listens)
+		if obj.GetKind() != "Deployment" {
+			continue
 		}
-		if err != nil {
+		if err := setUp(obj, options, listens); err != nil {
 			return nil, "", fmt.Errorf("writing %s: %w", manifest.IDOf(obj), err)
 		}
 	}
+	daemon = append(daemon, configMap(decoded.Namespace, options.Data))
 	if !listens {
 		note = "the configuration has no key `server`: the daemon gets no probes, and has neither pages nor metrics; add `server: {listen: 0.0.0.0:" + podPort + "}` for them"
 	}
 	return append(set, daemon...), note, nil
 }
 
-func configMap(data []byte) *unstructured.Unstructured {
+func configMap(namespace string, data []byte) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]any{
-			"name": "syncer-config", "namespace": v1alpha1.DefaultNamespace,
+			"name": configMapName, "namespace": namespace,
 			"labels": map[string]any{"app.kubernetes.io/name": "syncer", "app.kubernetes.io/part-of": "syncer"},
 		},
-		"data": map[string]any{"syncer.yaml": string(data)},
+		"data": map[string]any{configMapKey: string(data)},
 	}}
 }
 
