@@ -45,6 +45,7 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 		newPinsCommand(&shared),
 		newInstallCommand(&shared),
 		newUninstallCommand(&shared),
+		newCheckCommand(&shared),
 		newVersionCommand(),
 	)
 	return root

@@ -35,6 +35,8 @@ type Options struct {
 	UserAgent string
 	// AllowExec lets the kubeconfig run a program for its credentials.
 	AllowExec bool
+	// As is the user to act as; empty: the one of the kubeconfig.
+	As string
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
 }
@@ -82,6 +84,9 @@ func Connect(options Options) (*Cluster, error) {
 	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
+	if options.As != "" {
+		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
+	}
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	return connect(config, options)
 }
