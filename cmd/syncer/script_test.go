@@ -164,8 +164,8 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
 		"AUDIT_LOG": p.audit, "CONFIG": p.manifests,
-		"IMAGES":    p.registry.Host + "/" + name,
-		"PATH":      filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
+		"IMAGES": p.registry.Host + "/" + name,
+		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {
 		env.Setenv(key, value)
 	}
