@@ -1,11 +1,14 @@
 package pipeline
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 func TestInstallManifestsMoveToAnotherNamespace(t *testing.T) {
@@ -35,6 +38,35 @@ func TestInstallManifestsMoveToAnotherNamespace(t *testing.T) {
 		}
 		if namespace != "syncer-system" && strings.Contains(string(doc), "syncer-system") {
 			t.Errorf("%s: an object still names syncer-system:\n%s", namespace, doc)
+		}
+	}
+}
+
+// What operators apply with kubectl is not among the files that syncer carries.
+func TestKustomizationsBuild(t *testing.T) {
+	folder := os.DirFS(filepath.Join("..", "..", "config"))
+	for overlay, want := range map[string][]string{
+		".":          {"Namespace/syncer-system", "ServiceAccount/syncer-system/syncer", "Deployment/syncer-system/syncer", "PodDisruptionBudget/syncer-system/syncer"},
+		"cluster":    {"Namespace/syncer-system", "Role/syncer-system/syncer-records"},
+		"daemon":     {"Deployment/syncer-system/syncer", "NetworkPolicy/syncer-system/syncer", "ClusterRole/syncer-viewer"},
+		"monitoring": {"ServiceMonitor/syncer-system/syncer", "PrometheusRule/syncer-system/syncer", "ConfigMap/syncer-system/syncer-dashboard", "Secret/syncer-system/syncer-metrics"},
+	} {
+		set, err := render.Build(folder, overlay)
+		if err != nil {
+			t.Errorf("%s: %v", overlay, err)
+			continue
+		}
+		var names []string
+		for _, obj := range set {
+			names = append(names, manifest.IDOf(obj).String())
+			if obj.GetLabels()[labelPartOf] != "syncer" {
+				t.Errorf("%s: %s is not labelled, so that uninstall would leave it", overlay, manifest.IDOf(obj))
+			}
+		}
+		for _, name := range want {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s: there is no %s among %s", overlay, name, names)
+			}
 		}
 	}
 }

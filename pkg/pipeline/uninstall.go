@@ -258,6 +258,9 @@ func (u *uninstall) remove(ctx context.Context, c *carrier, w *work) error {
 		for _, change := range plan.Pending() {
 			u.tell(change.ID, "deployed by "+w.target.String())
 		}
+		if held := plan.Held(); len(held) > 0 {
+			return errors.New(waits(held))
+		}
 		return nil
 	}
 	// The limits are for commits.
