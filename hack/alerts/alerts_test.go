@@ -1,3 +1,5 @@
+// The files that these tests read are outside of their module, where go's test cache does not look: run them with
+// -count=1.
 package alerts
 
 import (
@@ -116,7 +118,7 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		{"SyncerCriticalDrift", "critical drift of two kinds, seen by two replicas", `
 			syncer_drift_findings{pipeline="a",environment="prod",kind="Modified",severity="critical",pod="x"} 2x60
 			syncer_drift_findings{pipeline="a",environment="prod",kind="Modified",severity="critical",pod="y"} 2x60
-			syncer_drift_findings{pipeline="a",environment="prod",kind="Missing",severity="critical",pod="x"} 1x60`, 16, "a in prod differs critically from git."},
+			syncer_drift_findings{pipeline="a",environment="prod",kind="Missing",severity="critical",pod="x"} 1x60`, 16, "a in prod differs from git in 3 critical findings."},
 		{"SyncerCriticalDrift", "drift that is not critical", `syncer_drift_findings{pipeline="a",environment="prod",kind="Modified",severity="warning"} 2x60`, 60, ""},
 		{"SyncerCriticalDrift", "a deployment by hand that is put right at once", `syncer_drift_findings{pipeline="a",environment="prod",kind="Modified",severity="critical"} 2x10 0x50`, 30, ""},
 
