@@ -7,6 +7,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY cmd cmd
 COPY config config
+COPY docs/reference docs/reference
 COPY pkg pkg
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /syncer ./cmd/syncer
 

@@ -42,7 +42,7 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/pipeline pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/source pkg/apply pkg/apply/audit pkg/server cmd/syncer",
+	"net/http":                                "pkg/image pkg/source pkg/apply pkg/server cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
@@ -58,7 +58,7 @@ var meets = map[string][]string{
 	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
 	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "config"},
-	"pkg/server":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline"},
+	"pkg/server":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"},
 	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }
 

@@ -23,6 +23,7 @@ func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
 	var since time.Duration
 	var limit int
 	var explain bool
+	var from remote
 	cmd := &cobra.Command{
 		Use:   "drift [PIPELINE...]",
 		Short: "Show how the cluster differs from the commit last applied",
@@ -39,6 +40,9 @@ overlays declare, and those that only a cluster has. -o markdown and -o html
 compare each environment with the one before it in the configuration. Only a
 difference that git does not declare counts for the exit status.
 
+With --server it asks a daemon for what it found when it looked last, at most 50
+findings of a target. Environments are not compared with each other then.
+
 Changes that wait are listed and are no difference: git is ahead of the cluster
 on purpose there.
 
@@ -50,8 +54,7 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 			if at != drift.Info && at != drift.Warning && at != drift.Critical {
 				return fmt.Errorf("--fail-on %s: the severities are info, warning and critical", failOn)
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				report, err := r.Drift(cmd.Context(), options)
+			show := func(report drift.Report, err error) error {
 				if report.GeneratedAt.IsZero() {
 					return err
 				}
@@ -65,9 +68,26 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 					return err // to print that there is no drift would be a guess
 				}
 				return errors.Join(err, printReport(cmd.OutOrStdout(), report, output, limit, explain))
+			}
+			if from.asked() {
+				if len(options.Compare) > 0 || explain {
+					return errors.New("--compare and --explain need the clusters, and a daemon keeps neither; leave out --server")
+				}
+				report, more, lost, err := from.drift(cmd.Context(), options.Selection)
+				if err != nil {
+					return err
+				}
+				if more > 0 {
+					warnings(cmd.ErrOrStderr()).Warn("a record keeps some of its target's findings; without --server all are compared", "missing", more)
+				}
+				return show(report, lost)
+			}
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				return show(r.Drift(cmd.Context(), options))
 			})
 		},
 	}
+	remoteFlags(cmd, &from)
 	environmentFlag(cmd, &options.Environments)
 	outputFlag(cmd, &output, "yaml", "markdown", "html", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")

@@ -11,6 +11,7 @@ import (
 
 func newHistoryCommand(shared *sharedFlags) *cobra.Command {
 	var environment, output string
+	var from remote
 	cmd := &cobra.Command{
 		Use:   "history PIPELINE --env ENVIRONMENT",
 		Short: "List the deployments of a target",
@@ -21,8 +22,8 @@ went back to.
 Exit status: 0 done, 2 failed.`,
 		Args: onePipeline("history"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				history, err := r.History(cmd.Context(), pipeline.Target{Pipeline: args[0], Environment: environment})
+			target := pipeline.Target{Pipeline: args[0], Environment: environment}
+			show := func(history pipeline.History, err error) error {
 				if err != nil {
 					return err
 				}
@@ -30,9 +31,16 @@ Exit status: 0 done, 2 failed.`,
 					return printJSON(cmd.OutOrStdout(), history)
 				}
 				return printHistory(cmd.OutOrStdout(), history)
+			}
+			if from.asked() {
+				return show(from.history(cmd.Context(), target))
+			}
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				return show(r.History(cmd.Context(), target))
 			})
 		},
 	}
+	remoteFlags(cmd, &from)
 	requiredEnvironment(cmd, &environment)
 	outputFlag(cmd, &output)
 	return cmd

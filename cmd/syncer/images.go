@@ -18,6 +18,7 @@ import (
 func newImagesCommand(shared *sharedFlags) *cobra.Command {
 	var selection pipeline.Selection
 	var output string
+	var from remote
 	cmd := &cobra.Command{
 		Use:   "images [PIPELINE...]",
 		Short: "Compare the images that environments run",
@@ -28,19 +29,30 @@ stands for different bytes in two environments.
 Exit status: 0 done, 2 failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				images, err := r.Images(cmd.Context(), selection)
+			show := func(images pipeline.Images, order []string, err error) error {
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), images))
 				}
+				return errors.Join(err, printImages(cmd.OutOrStdout(), images, order))
+			}
+			if from.asked() {
+				images, order, lost, err := from.images(cmd.Context(), selection)
+				if err != nil {
+					return err
+				}
+				return show(images, order, lost)
+			}
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				images, err := r.Images(cmd.Context(), selection)
 				var order []string
 				for _, environment := range r.Config.Environments {
 					order = append(order, environment.Name)
 				}
-				return errors.Join(err, printImages(cmd.OutOrStdout(), images, order))
+				return show(images, order, err)
 			})
 		},
 	}
+	remoteFlags(cmd, &from)
 	environmentFlag(cmd, &selection.Environments)
 	outputFlag(cmd, &output)
 	return cmd

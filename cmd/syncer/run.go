@@ -1,22 +1,35 @@
 package main
 
 import (
+	"cmp"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/server"
 )
 
 func newRunCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.SyncOptions
+	var options pipeline.LoopOptions
+	var serving server.Options
 	var format, level string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Carry each new commit out, for ever",
-		Long: `run does what sync does at the interval of the source, until it is told to stop
-(SIGINT or SIGTERM). It logs what changes and nothing else.
+		Long: `run does what sync does for each new commit, until it is told to stop (SIGINT or
+SIGTERM); what is being written then may end, for as long as --drain-timeout
+says. It logs what changes and nothing else. With leaderElection, which is the
+default, it works while it holds a Lease in the cluster of an environment, and
+stands by while another replica does.
+
+With server in the configuration it listens for HTTP: pages, an API, metrics,
+health and webhooks. At an address that is not loopback, whoever asks needs a
+token of the cluster.
 
 Exit status: 0 it was told to stop, 2 it could not start.`,
 		Args: cobra.NoArgs,
@@ -25,15 +38,29 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 			if err != nil {
 				return err
 			}
+			options.Identity = identity()
 			return shared.with(pipeline.Options{Log: log}, func(r *pipeline.Runner) error {
-				return r.Loop(cmd.Context(), options)
+				return follow(cmd.Context(), r, options, serving, log)
 			})
 		},
 	}
 	environmentFlag(cmd, &options.Environments)
+	cmd.Flags().DurationVar(&options.Drain, "drain-timeout", 30*time.Second, "how long targets may take to end after a signal")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().BoolVar(&serving.Insecure, "insecure", false, "show everything to everybody, at an address that is not\nloopback as well")
+	cmd.Flags().BoolVar(&serving.Pprof, "pprof", false, "serve profiles of the process below /debug/pprof/")
 	return cmd
+}
+
+// identity names this process among its replicas: by its pod, or else by its host, and by something random, so that a
+// container that was started again is another one.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "syncer"
+	}
+	return cmp.Or(os.Getenv("POD_NAME"), host) + "_" + rand.Text()[:8]
 }
 
 func newLogger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {

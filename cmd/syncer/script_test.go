@@ -71,6 +71,11 @@ func (p *parts) params(t *testing.T, dir string) testscript.Params {
 			"await":  await,
 			"finds":  finds,
 			"user":   p.user,
+
+			"sharing":    p.sharing,
+			"silence":    silence,
+			"soon":       soon,
+			"succession": p.succession,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
 	}
@@ -163,7 +168,7 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"NS": name, "REPO": name, "KUBECONFIG": p.plane.Kubeconfig, "DOCKER_CONFIG": p.registry.DockerConfig,
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
-		"AUDIT_LOG": p.audit, "CONFIG": p.manifests,
+		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"), "CONFIG": p.manifests,
 		"IMAGES": p.registry.Host + "/" + name,
 		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {

@@ -16,6 +16,7 @@ import (
 func newStatusCommand(shared *sharedFlags) *cobra.Command {
 	var selection pipeline.Selection
 	var output string
+	var from remote
 	cmd := &cobra.Command{
 		Use:   "status [PIPELINE...]",
 		Short: "Show what runs where",
@@ -23,11 +24,13 @@ func newStatusCommand(shared *sharedFlags) *cobra.Command {
 objects are healthy, whether somebody changed them in the cluster, the digests
 that run, and when they were deployed. It needs neither git nor a registry.
 
+With --server it asks a daemon, which knows how the objects were when it looked
+last.
+
 Exit status: 0 done, 2 failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				status, err := r.Status(cmd.Context(), selection)
+			show := func(status pipeline.Status, err error) error {
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), status))
 				}
@@ -35,9 +38,20 @@ Exit status: 0 done, 2 failed.`,
 					return err
 				}
 				return errors.Join(err, printStatus(cmd.OutOrStdout(), status))
+			}
+			if from.asked() {
+				status, lost, err := from.status(cmd.Context(), selection)
+				if err != nil {
+					return err
+				}
+				return show(status, lost)
+			}
+			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+				return show(r.Status(cmd.Context(), selection))
 			})
 		},
 	}
+	remoteFlags(cmd, &from)
 	environmentFlag(cmd, &selection.Environments)
 	outputFlag(cmd, &output)
 	return cmd

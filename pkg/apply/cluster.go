@@ -6,6 +6,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type Options struct {
 	AllowExec bool
 	// As is the user to act as; empty: the one of the kubeconfig.
 	As string
+	// Requested is told of each request: its verb, as RBAC names it, and the HTTP status, 0 where no answer came. Optional.
+	Requested func(verb string, code int)
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
 }
@@ -81,6 +84,11 @@ func Connect(options Options) (*Cluster, error) {
 	if config.ExecProvider != nil && !options.AllowExec {
 		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
 	}
+	return connect(configured(config, options), options)
+}
+
+// configured sets what every connection of syncer has.
+func configured(config *rest.Config, options Options) *rest.Config {
 	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
@@ -88,7 +96,10 @@ func Connect(options Options) (*Cluster, error) {
 		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
 	}
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	return connect(config, options)
+	if options.Requested != nil {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, options.Requested} })
+	}
+	return config
 }
 
 func connect(config *rest.Config, options Options) (*Cluster, error) {

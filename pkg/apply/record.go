@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -147,13 +148,14 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.
 type Written struct {
 	Generation int64
 	Version    string // what a later write of the same pass asks for
+	UID        types.UID
 }
 
 func written(record *unstructured.Unstructured, err error) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion()}, nil
+	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion(), UID: record.GetUID()}, nil
 }
 
 // makeRecord creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its

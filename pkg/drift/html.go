@@ -15,6 +15,9 @@ import (
 //go:embed page/report.html
 var pageTemplate string
 
+//go:embed page/parts.html
+var pageParts string
+
 //go:embed page/report.css
 var pageStyle string
 
@@ -25,16 +28,32 @@ func HTML(w io.Writer, report Report) error {
 	if err := page.Execute(&out, newPage(report)); err != nil {
 		return err
 	}
-	// Escaping leaves the marks that turn the direction of a text: an author's name could read as something else with them.
-	lines := strings.Split(out.String(), "\n")
-	for i, line := range lines {
-		lines[i] = visible(line)
-	}
-	_, err := io.WriteString(w, strings.Join(lines, "\n"))
+	_, err := io.WriteString(w, VisibleLines(out.String()))
 	return err
 }
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{
+var page = template.Must(Parts().New("report").Parse(pageTemplate))
+
+// StyleSheet is the one of the page: what Parts show looks as it should with it.
+func StyleSheet() string { return pageStyle }
+
+// VisibleLines writes the characters that do something other than to stand there as JSON does, the ends of lines aside.
+// HTML's escaping leaves them: an author's name could read as something else with the marks that turn the direction of
+// a text.
+func VisibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Parts are the templates by which all pages show findings alike, and the functions that they use: "object" shows what
+// ByObject gives, "value" a value, "prose" what the function prose gives of a message, and "ago" what aged gives. They
+// are a copy, to which a page adds its own.
+func Parts() *template.Template { return template.Must(parts.Clone()) }
+
+var parts = template.Must(template.New("parts").Funcs(template.FuncMap{
 	"short":  func(commit string) string { return first(8, commit) },
 	"brief":  brief,
 	"digest": func(digest string) string { return first(12, strings.TrimPrefix(digest, "sha256:")) },
@@ -44,6 +63,8 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"aged":   func(now, at time.Time) pageAge { return pageAge{at, age(now, at)} },
 	"count":  counted,
 	"sign":   func(s Severity) string { return signs[s] },
+	"class":  func(s State) string { return states[s][0] },
+	"mark":   func(s State) string { return states[s][1] },
 	"sided":  func(f Finding) bool { return f.Desired != nil || f.Live != nil },
 	"left":   func(f Finding) string { return labels(f)[0] },
 	"right":  func(f Finding) string { return labels(f)[1] },
@@ -54,7 +75,7 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"prose":  prose,
 	"known":  func(f Finding) bool { return f.Manager != "" || f.User != "" },
 	"who":    Finding.who,
-}).Parse(pageTemplate))
+}).Parse(pageParts))
 
 // pageAge is a time as people say it, and for programs.
 type pageAge struct {

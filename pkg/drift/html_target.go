@@ -21,21 +21,24 @@ type pageTarget struct {
 	Now         time.Time
 	Anchor      string
 	Class, Sign string // of the state
-	Objects     []pageObject
+	Objects     []ObjectFindings
 	Totals      []pageTotal
 	Count       int
 	// Fold says that there are more findings on the page than a reader takes in; Open, that these are open all the same.
 	Fold, Open bool
 }
 
-type pageObject struct {
+// ObjectFindings are the findings of one object, for the template "object" of Parts.
+type ObjectFindings struct {
 	ID       manifest.ID
-	Findings []pageFinding
+	Findings []ShownFinding
 }
 
-type pageFinding struct {
+// ShownFinding is a finding and what a page says beside it.
+type ShownFinding struct {
 	Finding
-	Advice string // what Message says beyond the rest
+	Advice string    // what Message says beyond the rest
+	Now    time.Time // to which its age counts
 }
 
 // states say how a target is by a class and a sign.
@@ -98,24 +101,30 @@ func (p *pageData) targets() {
 	}
 }
 
-// add groups findings by object. They are sorted. Advice that is the same for all of an object is given once.
 func (t *pageTarget) add(findings []Finding) {
 	t.Count, t.Totals = len(findings), totals(findings)
 	t.Open = slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Critical })
+	t.Objects = ByObject(t.Now, findings)
+}
+
+// ByObject groups sorted findings by object. Advice that is the same for all of an object is given once.
+func ByObject(now time.Time, findings []Finding) []ObjectFindings {
+	var objects []ObjectFindings
 	said := map[string]bool{}
 	for _, f := range findings {
-		if n := len(t.Objects); n == 0 || t.Objects[n-1].ID != f.Object {
-			t.Objects = append(t.Objects, pageObject{ID: f.Object})
+		if n := len(objects); n == 0 || objects[n-1].ID != f.Object {
+			objects = append(objects, ObjectFindings{ID: f.Object})
 			clear(said)
 		}
-		shown := pageFinding{Finding: f, Advice: advice(f)}
+		shown := ShownFinding{Finding: f, Advice: advice(f), Now: now}
 		if said[shown.Advice] {
 			shown.Advice = ""
 		}
 		said[shown.Advice] = true
-		object := &t.Objects[len(t.Objects)-1]
+		object := &objects[len(objects)-1]
 		object.Findings = append(object.Findings, shown)
 	}
+	return objects
 }
 
 // advice is what a message says beyond the two values, the path and the object that stand above it.
@@ -130,21 +139,20 @@ func advice(f Finding) string {
 	return more
 }
 
-// anchor is an id for a target. Names may hold what an id and a link may not, and two names must not come to one id: all
-// but a few characters are written as numbers.
+// anchor is an id for a target.
 func anchor(pipeline, environment string) string {
+	return "target-" + Fragment(pipeline) + "_at_" + Fragment(environment) // _at_ is never in a fragment: between two underscores stands a number
+}
+
+// Fragment is a name as a part of an id. Names may hold what an id and a link may not, and two names must not come to
+// one id: all but a few characters are written as numbers.
+func Fragment(name string) string {
 	var out strings.Builder
-	out.WriteString("target-")
-	for i, name := range []string{pipeline, environment} {
-		if i > 0 {
-			out.WriteString("_at_") // never in a name: between two underscores stands a number
-		}
-		for _, r := range name {
-			if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' {
-				out.WriteRune(r)
-			} else {
-				fmt.Fprintf(&out, "_%x_", r)
-			}
+	for _, r := range name {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' {
+			out.WriteRune(r)
+		} else {
+			fmt.Fprintf(&out, "_%x_", r)
 		}
 	}
 	return out.String()

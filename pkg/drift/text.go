@@ -350,8 +350,9 @@ func visible(text string) string {
 	return out.String()
 }
 
-// unsafe reports whether a character does something other than to stand there: controls, and the marks that turn the
-// direction of the text around it (Unicode Technical Report 36).
+// unsafe reports whether a character does something other than to stand there: controls, the marks that turn the
+// direction of the text around it (Unicode Technical Report 36), and those that show nothing.
 func unsafe(r rune) bool {
-	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
+		r == 0x61c || r == 0x200b || r == 0x200e || r == 0x200f || r == 0xfeff
 }

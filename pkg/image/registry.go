@@ -50,8 +50,9 @@ type Registry struct {
 }
 
 // NewRegistry prepares look-ups. Hosts that are not listed are reached over https, loopback ones over plain http, with
-// the credentials of the docker configuration.
-func NewRegistry(hosts []Host) (*Registry, error) {
+// the credentials of the docker configuration. asked is told of each request: the host and the outcome, one of ok,
+// notFound, challenged, denied, limited and failed; nil: nobody asks.
+func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, error) {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
 		return nil, errors.New("go-containerregistry's default transport is not an http.Transport")
@@ -79,7 +80,7 @@ func NewRegistry(hosts []Host) (*Registry, error) {
 		}
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
-	r.transport = &retryTransport{next: newHostLimits(byHost), first: firstDelay}
+	r.transport = &retryTransport{next: newHostLimits(counted{byHost, asked}), first: firstDelay}
 	return r, nil
 }
 
@@ -289,6 +290,38 @@ func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error
 		}
 	}
 	return authn.Anonymous, nil
+}
+
+// counted tells of each request.
+type counted struct {
+	next http.RoundTripper
+	tell func(host, outcome string)
+}
+
+func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(req)
+	if c.tell != nil {
+		c.tell(req.URL.Host, outcomeOf(resp, err))
+	}
+	return resp, err
+}
+
+func outcomeOf(resp *http.Response, err error) string {
+	switch {
+	case err != nil:
+		return "failed"
+	case resp.StatusCode == http.StatusNotFound:
+		return "notFound"
+	case resp.StatusCode == http.StatusUnauthorized:
+		return "challenged" // how a registry begins to ask for credentials, and how it refuses them
+	case resp.StatusCode == http.StatusForbidden:
+		return "denied"
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return "limited"
+	case resp.StatusCode >= http.StatusBadRequest:
+		return "failed"
+	}
+	return "ok"
 }
 
 // hostTransport picks the transport by the host of a request: token servers and storage behind a registry have hosts,

@@ -105,7 +105,7 @@ func quick(t *testing.T, hosts ...Host) *Registry {
 	if os.Getenv("DOCKER_CONFIG") == "" || !strings.HasPrefix(os.Getenv("DOCKER_CONFIG"), os.TempDir()) {
 		t.Setenv("DOCKER_CONFIG", t.TempDir())
 	}
-	r, err := NewRegistry(hosts)
+	r, err := NewRegistry(hosts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +520,7 @@ func TestOwnCA(t *testing.T) {
 		t.Errorf("an unknown CA was trusted: %v", err)
 	}
 	for _, file := range []string{"/nowhere.pem", os.Args[0]} {
-		if _, err := NewRegistry([]Host{{Name: host, CAFile: file}}); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := NewRegistry([]Host{{Name: host, CAFile: file}}, nil); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
@@ -552,7 +552,7 @@ func TestPlainHTTP(t *testing.T) {
 }
 
 func TestBadHostIsAnError(t *testing.T) {
-	if _, err := NewRegistry([]Host{{Name: "https://registry.example.com/x"}}); err == nil {
+	if _, err := NewRegistry([]Host{{Name: "https://registry.example.com/x"}}, nil); err == nil {
 		t.Error("a URL was taken for a host")
 	}
 }

@@ -57,11 +57,13 @@ func userOf(log *audit.Log, object audit.Object, f drift.Finding, own string) st
 	return write.Who()
 }
 
-// auditLog is that of an environment's API server; nil where none is given.
+// auditLog is that of an environment's API server: its file, else what it posted; nil where there is neither.
 func (r *Runner) auditLog(environment *v1alpha1.Environment) *audit.Log {
 	file := environment.Cluster.AuditLog
 	if file == "" {
-		return nil
+		r.gate.mu.Lock()
+		defer r.gate.mu.Unlock()
+		return r.gate.posted[clusterKey(environment)]
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

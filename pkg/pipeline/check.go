@@ -126,16 +126,16 @@ func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environm
 		k.fail(checkPipelines, nil, "mend source.layout or the repository", "%v", err)
 		return
 	}
-	a := &agenda{}
+	var works []*work
 	for _, environment := range selected {
 		for _, p := range pipelines {
 			if p.overlays[environment.Name] != "" {
-				a.works = append(a.works, k.newWork(p, environment, snap))
+				works = append(works, k.newWork(p, environment, snap))
 			}
 		}
 	}
-	a.render(&k.rendered)
-	for _, w := range a.works {
+	k.rendered.render(works, snap.Files)
+	for _, w := range works {
 		if w.err != nil {
 			k.fail(checkPipelines, []string{w.target.Environment}, "mend the repository; the other pipelines are deployed", "%s does not render: %v", w.target.Pipeline, w.err)
 			continue

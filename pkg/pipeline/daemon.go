@@ -1,31 +1,37 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// daemon is what `run` knows between two passes.
+// daemon is what a Loop knows between two looks at the repository.
 type daemon struct {
 	*Runner
-	options SyncOptions
+	options LoopOptions
 	alarms  *alarms
-	wakes   *wakes
-	workers sync.WaitGroup
+	queue   *queue
+	tenure  *tenure
+	workers sync.WaitGroup // carry targets out
+	others  sync.WaitGroup // everything else that runs beside the loop
+
+	last source.Snapshot // the loop's own: the newest commit that was read
 
 	mu      sync.Mutex
-	latest  *agenda // of the newest commit
+	rollout *rollout // of the newest commit; nil: none yet
+	latest  *agenda  // of the newest commit, once it is planned
+	near    map[*apply.Cluster]apply.Neighbours
 	whole   time.Time
-	lost    bool // the last pass could not see every environment
+	lost    bool // the last rollout could not see every environment
 	desks   map[apply.Target]*desk
 	watches map[*apply.Cluster]*apply.Watches
 	watch   func(*apply.Cluster) *apply.Watches
@@ -49,21 +55,44 @@ const (
 	compareInterval = time.Hour
 )
 
-func newDaemon(ctx context.Context, r *Runner, options SyncOptions) *daemon {
-	d := &daemon{Runner: r, options: options, wakes: newWakes(), desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{}}
-	d.alarms = newAlarms(func(target apply.Target) { d.wakes.at(target, time.Now(), wakeAlarm) })
+func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
+	d := &daemon{
+		Runner: r, options: options, queue: newQueue(), desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
+	}
+	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) })
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {
 		return cluster.NewWatches(ctx, d.notice, func(kind string, err error) {
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	}
+	d.tenure = newTenure(d)
 	return d
 }
 
-// stop ends what the daemon began, after its context has ended.
-func (d *daemon) stop() {
-	d.alarms.stop()
+// begin starts what runs beside the loop.
+func (d *daemon) begin(ctx context.Context) {
+	d.metrics.runs(d.queue)
+	d.tenure.begin(ctx)
+	d.others.Go(func() { d.board.follow(ctx, d) })
+	d.others.Go(func() { d.passOn(ctx) })
+	for range targetsAtOnce {
+		d.workers.Go(func() { d.serve(ctx) })
+	}
+}
+
+// end waits for what is being written, after the context has ended; what takes too long is broken off, and the next pass
+// finds what it left. The Leases are given back when nothing is written any more.
+func (d *daemon) end(ctx context.Context) {
+	drain := cmp.Or(d.options.Drain, defaultDrain)
+	cut := time.AfterFunc(drain, func() {
+		d.log.Warn("targets are still being written; they are broken off", "after", drain)
+		d.tenure.cut()
+	})
 	d.workers.Wait()
+	cut.Stop()
+	d.tenure.end()
+	d.alarms.stop()
+	d.others.Wait()
 	for _, watches := range d.watches {
 		watches.Wait()
 	}
@@ -71,44 +100,74 @@ func (d *daemon) stop() {
 
 // notice takes in that an object changed.
 func (d *daemon) notice(n apply.Notice) {
+	why := fieldsMoved
 	if n.Status {
-		d.wakes.at(n.Target, time.Now().Add(calm), wakeStatus)
-		return
+		why = statusMoved
 	}
-	d.wakes.at(n.Target, time.Now().Add(calm), wakeFields)
+	d.queue.add(n.Target, time.Now().Add(calm), why)
 }
 
 // planned takes in the agenda of a new commit: from now on a target is carried out by it.
-func (d *daemon) planned(a *agenda) {
+func (d *daemon) planned(a *agenda, near map[*apply.Cluster]apply.Neighbours) {
+	d.mu.Lock()
+	d.latest, d.near = a, near
+	d.mu.Unlock()
+	there := map[apply.Target]bool{}
+	for _, w := range a.everyone() {
+		there[w.target] = true
+	}
+	d.leave(func(target apply.Target) bool { return !there[target] })
+}
+
+// leave forgets the targets that are not this process's to look at any more.
+func (d *daemon) leave(gone func(apply.Target) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.latest = a
 	for target := range d.desks {
-		if a.find(target) == nil {
-			delete(d.desks, target)
-			d.drifts.set(target, nil)
-			for _, watches := range d.watches {
-				watches.Forget(target)
-			}
+		if !gone(target) {
+			continue
+		}
+		delete(d.desks, target)
+		d.metrics.forget(target)
+		for _, watches := range d.watches {
+			watches.Forget(target)
 		}
 	}
 }
 
-func (d *daemon) passed(err error) {
+// rolledOut takes in that every target of a commit had its turn.
+func (d *daemon) rolledOut(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.whole, d.lost = d.now(), err != nil
 }
 
-// wantsAll reports whether the next poll looks at every target although there is no new commit.
+// wantsAll reports whether the next look at the repository goes through every target although there is no new commit.
 func (d *daemon) wantsAll() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.rollout != nil && !d.rollout.ended() {
+		return false // it is on its way
+	}
 	return d.lost || d.now().Sub(d.whole) > compareInterval
+}
+
+// renew has the next look at the repository go through every target.
+func (d *daemon) renew() {
+	d.mu.Lock()
+	d.lost = true
+	if d.rollout != nil {
+		d.rollout.stop() // it was planned without what is new
+	}
+	d.mu.Unlock()
+	d.lookSoon()
 }
 
 // done takes in how a target fared. It is called while the target's turn lasts.
 func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compared bool) {
+	if result.skipped {
+		d.unsettle(w.target) // a newer commit has to look at it
+	}
 	if ctx.Err() != nil || result.skipped {
 		return
 	}
@@ -142,28 +201,73 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 	}
 }
 
-// poll wakes for the targets that have to be looked at although git says nothing new.
+// poll has those targets looked at that need it although git says nothing new.
 func (d *daemon) poll(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.latest == nil {
+	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
 		return
 	}
 	for _, w := range d.latest.works {
 		at := d.desks[w.target]
 		switch {
+		case !d.tenure.has(w): // another replica's
 		case at != nil && at.settled && w.overlay == "": // removed
-		case at == nil || !at.settled || at.work == nil || !d.watches[w.cluster.Server()].Follows(w.target):
+		case at == nil || !at.settled || at.work == nil || !d.follows(w):
 			if d.retries.due(w.target, w.snapshot.Commit) {
-				d.wakes.at(w.target, d.now(), wakeAlarm)
+				d.queue.add(w.target, time.Now(), tryAgain)
 			}
 		case d.now().Sub(at.compared) > compareInterval:
 			at.compared = d.now() // asked for
-			d.wakes.at(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), wakeCompare)
+			d.queue.add(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
 		case d.imagesDue(w):
-			d.workers.Go(func() { d.lookAtImages(ctx, at.work, at.pins) })
+			d.others.Go(func() { d.lookAtImages(ctx, at.work, at.pins) })
 		}
 	}
+}
+
+// complete lists the environments that this process carries out, and whether every one of their targets had its turn by
+// the newest commit.
+func (d *daemon) complete() map[string]bool {
+	out := map[string]bool{}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
+		return out
+	}
+	for _, w := range d.latest.works {
+		if !d.tenure.has(w) {
+			continue
+		}
+		if _, known := out[w.environment.Name]; !known {
+			out[w.environment.Name] = true
+		}
+		if d.desks[w.target] == nil {
+			out[w.environment.Name] = false
+		}
+	}
+	return out
+}
+
+// leaveUnled forgets the targets whose Lease this process does not hold any more.
+func (d *daemon) leaveUnled() {
+	d.mu.Lock()
+	a := d.latest
+	d.mu.Unlock()
+	if a == nil {
+		return
+	}
+	led := map[apply.Target]bool{}
+	for _, w := range d.tenure.own(a.everyone()) {
+		led[w.target] = true
+	}
+	d.leave(func(target apply.Target) bool { return !led[target] })
+}
+
+// follows reports whether every object of a target is watched. The caller holds the lock.
+func (d *daemon) follows(w *work) bool {
+	watches := d.watches[w.cluster.Server()]
+	return watches != nil && watches.Follows(w.target)
 }
 
 // imagesDue reports whether it is time to ask the registries about a target's images.
@@ -199,48 +303,87 @@ func (d *daemon) lookAtImages(ctx context.Context, w *work, pins []v1alpha1.Pinn
 	delete(d.checks.byTarget, w.target)
 	d.checks.mu.Unlock()
 	d.forgetLooks(w.target)
-	d.wakes.at(w.target, time.Now(), wakeAlarm)
+	d.queue.add(w.target, time.Now(), waitEnded)
 }
 
-// serve carries out the targets that something happened to, until the context ends.
+// serve carries out the targets whose turn it is, one after the other, until the context ends.
 func (d *daemon) serve(ctx context.Context) {
-	var g errgroup.Group
-	g.SetLimit(targetsAtOnce)
 	for {
-		target, reason, ok := d.wakes.next(ctx)
+		target, why, ok := d.queue.next(ctx)
 		if !ok {
-			break
+			return
 		}
-		g.Go(func() error {
-			d.wake(ctx, target, reason)
-			return nil
-		})
+		d.attend(target, why)
+		d.queue.finish(target)
 	}
-	_ = g.Wait() // each target reports for itself
 }
 
-// wake carries one target out by itself.
-func (d *daemon) wake(ctx context.Context, target apply.Target, reason wakeReason) {
-	release := d.turns.take(target)
-	defer release()
+// attend carries one target out.
+func (d *daemon) attend(target apply.Target, why reasons) {
+	d.mu.Lock()
+	r := d.rollout
+	d.mu.Unlock()
+	if r == nil {
+		return
+	}
+	w, finished := r.take(target)
+	defer finished()
+	if w == nil {
+		d.revisit(target, why, r)
+		return
+	}
+	if r.ctx.Err() != nil {
+		d.reconciled(w, why, &TargetResult{skipped: true}, 0)
+		return
+	}
+	if writing, ended := d.tenure.begins(w); writing != nil {
+		defer ended()
+		began := time.Now()
+		result := r.carrier.inTurn(writing, w, r.turns[target])
+		r.carrier.note(w, result)
+		d.reconciled(w, why, &result, time.Since(began))
+	}
+}
+
+// reconciled takes in that a turn has ended.
+func (d *daemon) reconciled(w *work, why reasons, result *TargetResult, took time.Duration) {
+	if result.skipped {
+		// A newer commit came. Whether that one has to look at the target is for it to say; what else happened is not forgotten.
+		if why &^= commitMoved; why != noReason {
+			d.queue.add(w.target, time.Now(), why)
+		}
+		return
+	}
+	d.metrics.reconciled(w, result, took)
+}
+
+// revisit carries one target out by itself, because something happened to it.
+func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	w, a := d.current(target)
 	if w == nil {
 		return
 	}
+	ctx, ended := d.tenure.begins(w)
+	if ctx == nil {
+		return
+	}
+	defer ended()
 	d.mu.Lock()
-	at, watches := d.desks[target], d.watches[w.cluster.Server()]
+	at, watches, near := d.desks[target], d.watches[w.cluster.Server()], d.near
 	var passed time.Time
 	if at != nil {
 		passed = at.passed
 	}
 	d.mu.Unlock()
 	switch {
-	case reason == wakeFields && watches != nil && !watches.Differs(target):
+	case why == fieldsMoved && watches != nil && !watches.Differs(target):
 		return // it was syncer itself
-	case reason == wakeStatus && d.now().Sub(passed) < statusCalm:
-		d.wakes.at(target, time.Now().Add(statusCalm-d.now().Sub(passed)), wakeStatus)
+	case why == statusMoved && d.now().Sub(passed) < statusCalm:
+		d.queue.add(target, time.Now().Add(statusCalm-d.now().Sub(passed)), statusMoved)
 		return
 	}
+	began := time.Now()
+	turn := d.turns.take(target)
 	record, err := w.cluster.Record(ctx, target)
 	if err != nil {
 		d.unsettle(target)
@@ -251,11 +394,12 @@ func (d *daemon) wake(ctx context.Context, target apply.Target, reason wakeReaso
 		return // it left git, and its objects are gone
 	}
 	c := d.carrier(ctx, a)
-	c.options, c.deadline, c.alone = d.options, time.Now(), true
-	c.options.full = reason == wakeCompare
+	c.near = near
+	c.deadline, c.alone, c.newest, c.done = time.Now(), true, r.ctx, d.done
+	c.options.full = why.has(slowCheck)
 	// The limits of a pass were judged with the commit: what they refused has its error.
-	result := c.target(ctx, w)
-	d.done(ctx, w, &result, c.options.full)
+	result := c.inTurn(ctx, w, turn)
+	d.reconciled(w, why, &result, time.Since(began))
 }
 
 // unsettle has the next poll look at a target.

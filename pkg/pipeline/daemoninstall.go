@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/config"
@@ -54,8 +53,7 @@ func DaemonManifests(options DaemonOptions) (set manifest.Set, note string, err 
 	if err != nil {
 		return nil, "", err
 	}
-	listens, problems := listener(options.Data)
-	problems = append(podProblems(decoded), problems...)
+	problems := append(podProblems(decoded), listenerProblems(decoded.Server)...)
 	if len(problems) > 0 {
 		return nil, "", fmt.Errorf("%s: a pod cannot use this configuration:\n%s", options.File, strings.Join(problems, "\n"))
 	}
@@ -70,13 +68,13 @@ func DaemonManifests(options DaemonOptions) (set manifest.Set, note string, err 
 		if obj.GetKind() != "Deployment" {
 			continue
 		}
-		if err := setUp(obj, options, listens); err != nil {
+		if err := setUp(obj, options, decoded.Server); err != nil {
 			return nil, "", fmt.Errorf("writing %s: %w", manifest.IDOf(obj), err)
 		}
 	}
 	daemon = append(daemon, configMap(decoded.Namespace, options.Data))
-	if !listens {
-		note = "the configuration has no key `server`: the daemon gets no probes, and has neither pages nor metrics; add `server: {listen: 0.0.0.0:" + podPort + "}` for them"
+	if decoded.Server == nil {
+		note = "the configuration has no key `server`: the daemon gets no probes, and has neither pages nor metrics; add `server: {listen: ':" + podPort + "'}` for them"
 	}
 	return append(set, daemon...), note, nil
 }
@@ -93,7 +91,7 @@ func configMap(namespace string, data []byte) *unstructured.Unstructured {
 }
 
 // setUp makes the Deployment that of one configuration: another one is another template, so that the pods are rolled.
-func setUp(deployment *unstructured.Unstructured, options DaemonOptions, listens bool) error {
+func setUp(deployment *unstructured.Unstructured, options DaemonOptions, server *v1alpha1.Server) error {
 	sum := sha256.Sum256(options.Data)
 	containers, _, err := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
 	if err != nil {
@@ -102,9 +100,8 @@ func setUp(deployment *unstructured.Unstructured, options DaemonOptions, listens
 	for _, container := range containers {
 		if fields, ok := container.(map[string]any); ok {
 			fields["image"] = options.Image
-			if !listens {
-				delete(fields, "readinessProbe")
-				delete(fields, "livenessProbe")
+			if err := setProbes(fields, server); err != nil {
+				return err
 			}
 		}
 	}
@@ -182,22 +179,32 @@ func eachFile(value reflect.Value, at string, visit func(key, file string)) {
 	}
 }
 
-// listener reports whether a configuration has the daemon listen, and why nobody could reach it there.
-func listener(data []byte) (listens bool, problems []string) {
-	var doc struct {
-		Server *struct {
-			Listen string `yaml:"listen"`
-		} `yaml:"server"`
+// setProbes has the kubelet ask as the server answers: not at all where there is none.
+func setProbes(container map[string]any, server *v1alpha1.Server) error {
+	for _, probe := range []string{"readinessProbe", "livenessProbe"} {
+		switch {
+		case server == nil:
+			delete(container, probe)
+		case server.TLSCertFile != "":
+			if err := unstructured.SetNestedField(container, "HTTPS", probe, "httpGet", "scheme"); err != nil {
+				return err
+			}
+		}
 	}
-	if err := yaml.Unmarshal(data, &doc); err != nil || doc.Server == nil {
-		return false, nil // the configuration was decoded before
+	return nil
+}
+
+// listenerProblems says why nobody could reach a server in a pod.
+func listenerProblems(server *v1alpha1.Server) []string {
+	if server == nil {
+		return nil
 	}
-	host, port, err := net.SplitHostPort(doc.Server.Listen)
+	host, port, err := net.SplitHostPort(server.Listen)
 	ip := net.ParseIP(host)
 	if err != nil || host != "" && (ip == nil || !ip.IsUnspecified()) || port != podPort {
-		problems = append(problems, fmt.Sprintf("server.listen: %q is not what the Service and the probes of the pod ask; write 0.0.0.0:%s", doc.Server.Listen, podPort))
+		return []string{fmt.Sprintf("server.listen: %q is not what the Service and the probes of the pod ask; write :%s", server.Listen, podPort)}
 	}
-	return true, problems
+	return nil
 }
 
 // InstallDaemon applies what DaemonManifests gives to one cluster. It opens nothing else that the configuration names,
@@ -215,14 +222,17 @@ func InstallDaemon(ctx context.Context, options DaemonOptions) (changes []manife
 	if options.Environment != "" {
 		selected = []string{options.Environment}
 	}
-	r := &Runner{Config: decoded, agent: options.UserAgent, clusters: map[v1alpha1.Cluster]*apply.Cluster{}}
-	environments, err := r.environments(selected)
+	environments, err := (&Runner{Config: decoded}).environments(selected)
 	if err != nil {
 		return nil, "", err
 	}
-	cluster, err := r.cluster(environments[0])
+	environment := environments[0]
+	cluster, err := apply.Connect(apply.Options{
+		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
+		Namespace: decoded.Namespace, UserAgent: options.UserAgent, AllowExec: environment.Cluster.AllowExec,
+	})
 	if err != nil {
-		return nil, "", fmt.Errorf("environment %s: %w", environments[0].Name, err)
+		return nil, "", fmt.Errorf("environment %s: %w", environment.Name, err)
 	}
 	changes, err = cluster.Install(ctx, set)
 	return changes, note, err

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -147,22 +148,25 @@ environments: [{name: dev}]
 }
 
 func TestListenerHasToBeReachable(t *testing.T) {
-	for data, want := range map[string]struct {
-		listens bool
-		problem string
-	}{
-		"name: a":                              {false, ""},
-		"server: {listen: 0.0.0.0:8080}":       {true, ""},
-		"server: {listen: ':8080'}":            {true, ""},
-		"server: {listen: '[::]:8080'}":        {true, ""},
-		"server: {}":                           {true, `server.listen: "" is not`},
-		"server: {listen: 127.0.0.1:8080}":     {true, `server.listen: "127.0.0.1:8080" is not`},
-		"server: {listen: 0.0.0.0:9090}":       {true, `server.listen: "0.0.0.0:9090" is not`},
-		"server: {listen: 0.0.0.0:8080, a: b}": {true, ""},
+	for listen, reachable := range map[string]bool{
+		"0.0.0.0:8080": true, ":8080": true, "[::]:8080": true,
+		"127.0.0.1:8080": false, "0.0.0.0:9090": false, "syncer.example.com:8080": false,
 	} {
-		listens, problems := listener([]byte(data))
-		if listens != want.listens || !strings.HasPrefix(strings.Join(problems, "\n"), want.problem) || (want.problem == "") != (len(problems) == 0) {
-			t.Errorf("%s: listens %v, %q", data, listens, problems)
+		if problems := listenerProblems(&v1alpha1.Server{Listen: listen}); (len(problems) == 0) != reachable {
+			t.Errorf("%s: %q", listen, problems)
 		}
+	}
+}
+
+func TestProbesAskAsTheServerAnswers(t *testing.T) {
+	const probes = "spec.template.spec.containers[*].livenessProbe.httpGet"
+	plain, note := daemonOf(t, podConfiguration+"server: {listen: ':8080'}\n")
+	deployment := object(t, plain, "Deployment/teams/syncer")
+	if field(t, deployment, probes+".path") != "/healthz" || field(t, deployment, probes+".scheme") != "" || note != "" {
+		t.Errorf("over plain http the probes are %v, and %q is said", manifest.Find(deployment.Object, mustPath(t, probes)), note)
+	}
+	tls, _ := daemonOf(t, podConfiguration+"server: {listen: ':8080', tlsCertFile: credentials/tls.crt, tlsKeyFile: credentials/tls.key}\n")
+	if got := field(t, object(t, tls, "Deployment/teams/syncer"), probes+".scheme"); got != "HTTPS" {
+		t.Errorf("with TLS the probes ask over %q", got)
 	}
 }

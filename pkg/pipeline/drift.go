@@ -59,7 +59,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		w := works[i]
 		report.Findings = append(report.Findings, result.Drift...)
 		report.Past = append(report.Past, drift.PastOf(w.target.Pipeline, w.target.Environment, w.record.Status.Drift)...)
-		report.Targets = append(report.Targets, c.reported(w, result))
+		report.Targets = append(report.Targets, reported(w, result))
 		quiet = append(quiet, result.quiet...)
 		if result.set != nil {
 			sides[w.target] = drift.Side{Environment: w.environment.Name, Rendered: result.set, Written: result.written, Findings: result.Drift}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
@@ -53,7 +54,14 @@ func (r *Runner) History(ctx context.Context, target apply.Target) (History, err
 	if record == nil || record.Spec.Owner != r.Config.Name {
 		return out, fmt.Errorf("%s was never deployed by the configuration %q", target, r.Config.Name)
 	}
-	for _, d := range record.Status.History {
+	out.Deployments = deploymentsOf(record.Status.History)
+	return out, nil
+}
+
+// deploymentsOf are the deployments that a record keeps.
+func deploymentsOf(history []v1alpha1.Deployment) []HistoryDeployment {
+	out := []HistoryDeployment{}
+	for _, d := range history {
 		deployment := HistoryDeployment{
 			Number: d.Number, Commit: d.Commit, Author: d.Author, Subject: d.Subject, Time: d.Time.UTC(),
 			Outcome: d.Outcome, Images: []HistoryImage{}, AllowedBy: d.AllowedBy,
@@ -68,7 +76,7 @@ func (r *Runner) History(ctx context.Context, target apply.Target) (History, err
 		for _, image := range d.Images {
 			deployment.Images = append(deployment.Images, HistoryImage{Reference: image.Reference, Digest: image.Digest})
 		}
-		out.Deployments = append(out.Deployments, deployment)
+		out = append(out, deployment)
 	}
-	return out, nil
+	return out
 }

@@ -180,25 +180,73 @@ type ImageCell struct {
 // Images reads the records of the selected pipelines. The error names the environments that cannot be read.
 func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error) {
 	works, lost, err := r.deployed(ctx, selection)
-	out := Images{Pipelines: []PipelineImages{}}
 	if err != nil {
-		return out, err
+		return Images{Pipelines: []PipelineImages{}}, err
 	}
+	rows := imageTable{}
 	for _, w := range works { // sorted by pipeline
-		if n := len(out.Pipelines); n == 0 || out.Pipelines[n-1].Pipeline != w.target.Pipeline {
-			out.Pipelines = append(out.Pipelines, PipelineImages{Pipeline: w.target.Pipeline, Images: []ImageRow{}})
-		}
-		rows := &out.Pipelines[len(out.Pipelines)-1].Images
-		for _, deployed := range lastImages(w.record) {
-			*rows = add(*rows, w.target.Environment, w.record, deployed)
+		rows.put(w.target, lastImages(w.record), w.record.Spec.Images)
+	}
+	return rows.images(), lost
+}
+
+// Images compares what runs in the environments of each selected pipeline, by the records.
+func (v *View) Images(selection Selection) Images {
+	var targets []Target
+	for _, t := range v.Targets {
+		if selection.has(t.Pipeline, t.Environment) {
+			targets = append(targets, Target{Pipeline: t.Pipeline, Environment: t.Environment})
 		}
 	}
-	for i := range out.Pipelines {
-		rows := out.Pipelines[i].Images
+	slices.SortFunc(targets, compareTargets)
+	rows := imageTable{}
+	for _, target := range targets {
+		t := v.Target(target.Pipeline, target.Environment)
+		// A history does not keep which tag a range chose; the pins do.
+		var deployed []v1alpha1.DeployedImage
+		for _, d := range t.History {
+			if d.Outcome == outcomeApplied {
+				for _, image := range d.Images {
+					deployed = append(deployed, v1alpha1.DeployedImage{Reference: image.Reference, Tag: chosenTag(t.Pins, image), Digest: image.Digest})
+				}
+				break
+			}
+		}
+		rows.put(target, deployed, t.Pins)
+	}
+	return rows.images()
+}
+
+// chosenTag is the tag that a range of pipeline.yaml chose for a deployed image; empty without one.
+func chosenTag(pins []v1alpha1.PinnedImage, deployed HistoryImage) string {
+	for _, pin := range pins {
+		if pin.Reference == deployed.Reference && pin.Digest == deployed.Digest {
+			return pin.Tag
+		}
+	}
+	return ""
+}
+
+// imageTable gathers the images of targets, which come sorted by pipeline.
+type imageTable []PipelineImages
+
+func (t *imageTable) put(target Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage) {
+	if n := len(*t); n == 0 || (*t)[n-1].Pipeline != target.Pipeline {
+		*t = append(*t, PipelineImages{Pipeline: target.Pipeline, Images: []ImageRow{}})
+	}
+	rows := &(*t)[len(*t)-1].Images
+	for _, image := range deployed {
+		*rows = add(*rows, target.Environment, pins, image)
+	}
+}
+
+func (t imageTable) images() Images {
+	for i := range t {
+		rows := t[i].Images
 		slices.SortFunc(rows, func(a, b ImageRow) int { return strings.Compare(a.Repository, b.Repository) })
 		mark(rows)
 	}
-	return out, lost
+	return Images{Pipelines: t}
 }
 
 // lastImages are those of the last deployment that was applied completely.
@@ -212,12 +260,12 @@ func lastImages(record *v1alpha1.PipelineSync) []v1alpha1.DeployedImage {
 }
 
 // add puts an image into its row. A repository that a target runs twice by different tags gets a row for each.
-func add(rows []ImageRow, environment string, record *v1alpha1.PipelineSync, deployed v1alpha1.DeployedImage) []ImageRow {
+func add(rows []ImageRow, environment string, pins []v1alpha1.PinnedImage, deployed v1alpha1.DeployedImage) []ImageRow {
 	if deployed.Digest == "" {
 		return rows // a template, which another program completes
 	}
 	cell := ImageCell{Reference: image.WithTagOrDigest(deployed.Reference, deployed.Tag), Digest: deployed.Digest}
-	for _, pin := range record.Spec.Images {
+	for _, pin := range pins {
 		if pin.Reference == deployed.Reference && pin.Digest == deployed.Digest {
 			at := pin.ResolvedAt.UTC()
 			cell.PinnedAt, cell.Commit = &at, pin.Commit

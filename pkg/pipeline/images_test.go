@@ -6,10 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 )
 
@@ -35,7 +38,7 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 		var rows []ImageRow
 		for _, deployed := range c.deployed {
 			f := strings.Fields(long.Replace(deployed))
-			rows = add(rows, f[0], &v1alpha1.PipelineSync{}, v1alpha1.DeployedImage{Reference: f[1], Digest: f[2]})
+			rows = add(rows, f[0], nil, v1alpha1.DeployedImage{Reference: f[1], Digest: f[2]})
 		}
 		mark(rows)
 		var got []string
@@ -63,5 +66,57 @@ func TestTemplatesAreNotSigned(t *testing.T) {
 	refused, ok := errors.AsType[*image.RefusedError](err)
 	if !ok || refused.Path != "spec.a" || !strings.Contains(fmt.Sprint(err), "spec.c: {{image}} is refused: images.signatures") || strings.Contains(fmt.Sprint(err), "spec.b") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A daemon compares images as the command does, from what it publishes of the records.
+func TestImagesOfAView(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC))
+	a, b := "sha256:"+strings.Repeat("a", 64), "sha256:"+strings.Repeat("b", 64)
+	record := func(name, environment string, history []v1alpha1.Deployment, pins ...v1alpha1.PinnedImage) *v1alpha1.PipelineSync {
+		r := &v1alpha1.PipelineSync{}
+		r.Spec.Pipeline, r.Spec.Environment, r.Spec.Images, r.Status.History = name, environment, pins, history
+		return r
+	}
+	ran := func(outcome string, images ...v1alpha1.DeployedImage) v1alpha1.Deployment {
+		return v1alpha1.Deployment{Outcome: outcome, Images: images}
+	}
+	one, two := v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: a}, v1alpha1.DeployedImage{Reference: "r.io/a:2", Digest: b}
+	ranged := v1alpha1.DeployedImage{Reference: "r.io/ranged", Tag: "v1.4.7", Digest: a}
+	records := []*v1alpha1.PipelineSync{ // sorted as the command has them
+		record("etl", "dev", []v1alpha1.Deployment{ran(outcomeHeld, two), ran(outcomeFailed, two), ran(outcomeApplied, one, ranged), ran(outcomeApplied, two)},
+			v1alpha1.PinnedImage{Reference: "r.io/a:1", Digest: a, ResolvedAt: at, Commit: "c1"},
+			v1alpha1.PinnedImage{Reference: "r.io/ranged", Tag: "v1.4.7", Digest: a, ResolvedAt: at, Commit: "c2"}),
+		record("etl", "prod", []v1alpha1.Deployment{ran(outcomeApplied, two, v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: b}, v1alpha1.DeployedImage{Reference: "{{ image }}"})}),
+		record("report", "dev", nil),
+	}
+	fromRecords := imageTable{}
+	view := &View{}
+	for _, r := range records {
+		target := Target{Pipeline: r.Spec.Pipeline, Environment: r.Spec.Environment}
+		fromRecords.put(target, lastImages(r), r.Spec.Images)
+		shown := TargetView{Target: drift.Target{Pipeline: target.Pipeline, Environment: target.Environment}, Pins: r.Spec.Images}
+		for _, d := range r.Status.History {
+			entry := HistoryDeployment{Outcome: d.Outcome}
+			for _, image := range d.Images {
+				entry.Images = append(entry.Images, HistoryImage{Reference: image.Reference, Digest: image.Digest})
+			}
+			shown.History = append(shown.History, entry)
+		}
+		view.Targets = append([]TargetView{shown}, view.Targets...) // the configuration has another order
+	}
+	want := fromRecords.images()
+	if diff := cmp.Diff(want, view.Images(Selection{})); diff != "" {
+		t.Error(diff)
+	}
+	if row := want.Pipelines[0].Images[0]; len(want.Pipelines) != 2 || row.Repository != "r.io/a" || !row.Differs || row.Environments["dev"].Commit != "c1" {
+		t.Errorf("it compared nothing: %+v", want)
+	}
+	some := view.Images(Selection{Pipelines: []string{"etl"}, Environments: []string{"prod"}})
+	if len(some.Pipelines) != 1 || len(some.Pipelines[0].Images[0].Environments) != 1 {
+		t.Errorf("the selection gives %+v", some)
+	}
+	if none := (&View{}).Images(Selection{}); none.Pipelines == nil {
+		t.Error("the list is null")
 	}
 }

@@ -89,7 +89,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := image.NewRegistry(nil)
+	hosts, err := image.NewRegistry(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 			w.record = records[w.target]
 			a.works = append(a.works, w)
 		}
-		a.render(&r.rendered)
+		r.rendered.render(a.works, snap.Files)
 		c := &carrier{Runner: r, lookups: r.newLookups()}
 		decided := make([]decision, len(a.works)) // each worker owns one slot
 		var g errgroup.Group

@@ -11,64 +11,129 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
-// server at once.
-const jitterShare = 10
+const (
+	// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
+	// server at once.
+	jitterShare = 10
+	// wakeInterval is the least time between two looks at the repository, however often somebody asks for one.
+	wakeInterval = time.Second
+	// defaultDrain is how long targets that are being carried out may take to end after the daemon was told to stop.
+	defaultDrain = 30 * time.Second
+)
+
+// LoopOptions are what a user may ask of a daemon.
+type LoopOptions struct {
+	// Environments to work on; empty: all.
+	Environments []string
+	// Drain is how long targets that are being written may take after the daemon was told to stop; 0: 30 s.
+	Drain time.Duration
+	// Identity names this process among its replicas, and is unique to it.
+	Identity string
+}
 
 // Loop carries the newest commit out, again and again, until the context ends. A repository that cannot be read leaves
 // the last commit that was read in force. Between two commits a target is looked at when something happens to it: when
 // somebody changes one of its objects, when what it waits for is there, and when it is time to look at its images. It
-// returns nil when the context ends.
-func (r *Runner) Loop(ctx context.Context, options SyncOptions) error {
+// returns nil when the context has ended and what was being written is written.
+func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
 	}
 	r.checks = &checks{byTarget: map[apply.Target]check{}}
 	r.progress = func(p Progress) {
-		if ctx.Err() == nil { // a target that was told to stop did not fail
+		if ctx.Err() == nil || p.Result != nil && !errors.Is(p.Result.failure, context.Canceled) { // a target that was told to stop did not fail
 			r.logTarget(p)
 		}
 	}
 	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
 	d := newDaemon(ctx, r, options)
-	defer d.stop()
-	d.workers.Go(func() { d.serve(ctx) })
-	var last source.Snapshot
+	d.begin(ctx)
 	for ctx.Err() == nil {
-		snap, err := r.source.Fetch(ctx)
-		if err != nil {
-			r.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
-			snap = last
-		}
-		switch {
-		case snap.Commit == "":
-		case snap.Commit != last.Commit || d.wantsAll():
-			d.pass(ctx, snap, last)
-			last = snap
-		default:
-			d.poll(ctx)
-		}
-		_ = wait(ctx, jittered(r.Config.Source.Interval.Duration)) // the loop ends with the context
+		d.look(ctx)
+		d.pause(ctx)
 	}
+	d.end(ctx)
 	return nil
 }
 
-// pass carries a commit into every target.
-func (d *daemon) pass(ctx context.Context, snap, last source.Snapshot) {
-	if snap.Commit != last.Commit {
-		d.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
+// Wake has a running Loop look at the repository at once, or a second after it did last, here and on the replicas that
+// hold Leases.
+func (r *Runner) Wake() {
+	r.lookSoon()
+	signal(r.asked)
+}
+
+// lookSoon has the Loop of this process look at the repository.
+func (r *Runner) lookSoon() { signal(r.wake) }
+
+// signal asks for something, unless that was asked for already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
+}
+
+// passOn tells other replicas what this one was asked.
+func (d *daemon) passOn(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.asked:
+		}
+		d.tenure.nudge(ctx)
+		if wait(ctx, wakeInterval) != nil {
+			return
+		}
+	}
+}
+
+// look reads the repository, and has done what follows from it.
+func (d *daemon) look(ctx context.Context) {
+	snap, err := d.source.Fetch(ctx)
+	d.board.fetched(ctx, snap, err)
+	if err != nil {
+		d.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
+		snap = d.last
+	}
+	switch {
+	case snap.Commit == "" || ctx.Err() != nil:
+	case snap.Commit != d.last.Commit:
+		d.announce(snap)
+		d.last = snap
+		d.last.Rewound = ""
+		d.rollOut(ctx, snap)
+	case d.wantsAll():
+		d.rollOut(ctx, snap)
+	default:
+		d.poll(ctx)
+		if err == nil {
+			d.metrics.synced(d.complete())
+		}
+	}
+}
+
+func (d *daemon) announce(snap source.Snapshot) {
+	d.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
 	if snap.Rewound != "" {
 		d.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
 	}
-	snap.Rewound = ""
-	options := d.options
-	options.due, options.planned, options.done = d.retries.due, d.planned, d.done
-	_, err := d.carry(ctx, snap, options)
-	if err != nil {
-		d.failed(ctx, err)
+}
+
+// pause waits for the time of the next look.
+func (d *daemon) pause(ctx context.Context) {
+	d.alive.Store(time.Now().UnixNano())
+	if wait(ctx, wakeInterval) != nil {
+		return
 	}
-	d.passed(err)
+	timer := time.NewTimer(max(0, jittered(d.Config.Source.Interval.Duration)-wakeInterval))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-d.wake:
+	}
 }
 
 // logTarget writes the one line of a finished target. A target at rest is silent.
@@ -85,7 +150,7 @@ func (r *Runner) logTarget(p Progress) {
 	case Held:
 		log.Info("target held", "message", p.Result.Message)
 	default:
-		log.Debug("target unchanged")
+		log.Debug("target unchanged", "message", p.Result.Message)
 	}
 }
 

@@ -1,85 +1,239 @@
 package pipeline
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 
-// driftMetrics tells what drifted, as of the last look at each target. It is safe for concurrent use.
-type driftMetrics struct {
-	now    func() time.Time
-	missed prometheus.Counter
+// metrics are what a process tells Prometheus. What is about targets comes from the replica that carries them out, so
+// that sums over replicas are right, and is as of the last look at each target. It is safe for concurrent use.
+type metrics struct {
+	now      func() time.Time
+	registry *prometheus.Registry
+
+	reconcile    *prometheus.HistogramVec
+	commitToLive *prometheus.HistogramVec
+	lastSync     *prometheus.GaugeVec
+	renders      *prometheus.CounterVec
+	git          *prometheus.CounterVec
+	registries   *prometheus.CounterVec
+	api          *prometheus.CounterVec
+	leader       *prometheus.GaugeVec
+	missed       prometheus.Counter
 
 	mu       sync.Mutex
-	byTarget map[apply.Target][]drift.Finding
+	queue    *queue // nil: no loop runs
+	byTarget map[apply.Target]measured
+}
+
+// measured is what the metrics know of one target.
+type measured struct {
+	findings []drift.Finding
+	state    drift.State
+	held     int
+	objects  map[string]int // by state
 }
 
 var (
+	queueDesc    = prometheus.NewDesc("syncer_queue_depth", "Targets whose turn has come and that no worker has taken yet.", nil, nil)
+	targetsDesc  = prometheus.NewDesc("syncer_targets", "Targets by state: Ready, Progressing, Held, Failed or Unknown.", []string{"environment", "state"}, nil)
+	objectsDesc  = prometheus.NewDesc("syncer_objects", "Objects by state: Healthy, InProgress, Failed, Missing, or Completed: it ran and is gone as it should be.", []string{"environment", "state"}, nil)
+	heldDesc     = prometheus.NewDesc("syncer_held_changes", "Changes that wait, for the end of a run or for something else.", []string{"environment"}, nil)
 	findingsDesc = prometheus.NewDesc("syncer_drift_findings", "Differences between the cluster and the commit last applied.",
 		[]string{"pipeline", "environment", "kind", "severity"}, nil)
 	oldestDesc = prometheus.NewDesc("syncer_drift_oldest_seconds", "Age of a target's oldest finding of a severity.",
 		[]string{"pipeline", "environment", "severity"}, nil)
 )
 
-func newDriftMetrics(now func() time.Time) *driftMetrics {
-	return &driftMetrics{
-		now: now, byTarget: map[apply.Target][]drift.Finding{},
+func newMetrics(now func() time.Time) *metrics {
+	m := &metrics{
+		now: now, registry: prometheus.NewRegistry(), byTarget: map[apply.Target]measured{},
+		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "syncer_reconcile_duration_seconds", Help: "How long a target's turn took, by its result: Applied, Unchanged, Held or Failed.",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+		}, []string{"environment", "result"}),
+		commitToLive: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "syncer_commit_to_live_seconds", Help: "Time from a commit to the moment when all of its objects were first seen healthy in a target, by the committer's clock.",
+			Buckets: []float64{5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600},
+		}, []string{"environment"}),
+		lastSync: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "syncer_last_sync_timestamp_seconds", Help: "When it was last seen that every target of an environment had the newest commit carried out without a failure.",
+		}, []string{"environment"}),
+		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_renders_total", Help: "Overlays that were rendered: built, failed, or reused because nothing that they read has changed.",
+		}, []string{"result"}),
+		git: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_git_requests_total", Help: "Looks at the repository: changed, unchanged or failed.",
+		}, []string{"outcome"}),
+		registries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_registry_requests_total", Help: "Requests to image registries and what they refer to: ok, notFound, challenged (which is how a look-up with credentials begins), denied, limited or failed.",
+		}, []string{"host", "outcome"}),
+		api: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_api_requests_total", Help: "Requests to the Kubernetes API by verb and HTTP status; code 0: no answer came.",
+		}, []string{"verb", "code"}),
+		leader: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "syncer_leader", Help: "1 while this replica holds a Lease.",
+		}, []string{"lease"}),
 		missed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "syncer_drift_missed_total",
-			Help: "Findings that only a full comparison made, and no watch had noticed.",
+			Name: "syncer_drift_missed_total", Help: "Findings that only a full comparison made, and no watch had noticed.",
 		}),
+	}
+	m.registry.MustRegister(m, m.reconcile, m.commitToLive, m.lastSync, m.renders, m.git, m.registries, m.api, m.leader, m.missed)
+	return m
+}
+
+// runs gives the metrics the queue of a loop.
+func (m *metrics) runs(q *queue) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = q
+}
+
+// reconciled takes in that a target had its turn.
+func (m *metrics) reconciled(w *work, result *TargetResult, took time.Duration) {
+	m.reconcile.WithLabelValues(w.environment.Name, string(result.Result)).Observe(took.Seconds())
+}
+
+// saw takes in how a target is.
+func (m *metrics) saw(target apply.Target, is measured) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if is.findings == nil { // nothing was said of them
+		is.findings = m.byTarget[target].findings
+	}
+	m.byTarget[target] = is
+}
+
+// forget drops a target that is another replica's, or no more.
+func (m *metrics) forget(target apply.Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byTarget, target)
+}
+
+// live observes a deployment that was just seen healthy for the first time.
+func (m *metrics) live(w *work, before, after v1alpha1.PipelineSyncStatus) {
+	if len(after.History) == 0 || after.History[0].HealthyAt == nil || after.History[0].Commit != w.snapshot.Commit {
+		return
+	}
+	deployed := after.History[0]
+	if len(before.History) > 0 && before.History[0].Number == deployed.Number && before.History[0].HealthyAt != nil {
+		return
+	}
+	m.commitToLive.WithLabelValues(w.environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.snapshot.Time).Seconds()))
+}
+
+// synced notes when each environment was last as git says: none of its targets failed.
+func (m *metrics) synced(environments map[string]bool) {
+	m.mu.Lock()
+	for target, is := range m.byTarget {
+		if is.state == drift.Failed {
+			environments[target.Environment] = false
+		}
+	}
+	m.mu.Unlock()
+	for environment, all := range environments {
+		if all {
+			m.lastSync.WithLabelValues(environment).Set(float64(m.now().Unix()))
+		}
 	}
 }
 
-// set replaces the findings of a target.
-func (m *driftMetrics) set(target apply.Target, findings []drift.Finding) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(findings) == 0 {
-		delete(m.byTarget, target)
-		return
+func (m *metrics) leads(lease string, leads bool) {
+	value := 0.0
+	if leads {
+		value = 1
 	}
-	m.byTarget[target] = findings
+	m.leader.WithLabelValues(lease).Set(value)
+}
+
+func (m *metrics) requested(verb string, code int) {
+	m.api.WithLabelValues(verb, strconv.Itoa(code)).Inc()
+}
+
+func (m *metrics) askedRegistry(host, outcome string) {
+	m.registries.WithLabelValues(host, outcome).Inc()
 }
 
 // Describe implements prometheus.Collector.
-func (m *driftMetrics) Describe(out chan<- *prometheus.Desc) {
-	out <- findingsDesc
-	out <- oldestDesc
-	m.missed.Describe(out)
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{queueDesc, targetsDesc, objectsDesc, heldDesc, findingsDesc, oldestDesc} {
+		out <- desc
+	}
 }
 
 // Collect implements prometheus.Collector.
-func (m *driftMetrics) Collect(out chan<- prometheus.Metric) {
-	m.missed.Collect(out)
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	if m.queue != nil {
+		gauge(queueDesc, float64(m.queue.depth()))
+	}
+	type byState struct{ environment, state string }
+	targets, objects, held := map[byState]int{}, map[byState]int{}, map[string]int{}
+	for target, is := range m.byTarget {
+		for _, state := range []drift.State{drift.Ready, drift.Progressing, drift.Waiting, drift.Failed, drift.Unknown} {
+			targets[byState{target.Environment, string(state)}] += 0 // an alert wants to see that there are none
+		}
+		targets[byState{target.Environment, string(is.state)}]++
+		held[target.Environment] += is.held
+		for state, n := range is.objects {
+			objects[byState{target.Environment, state}] += n
+		}
+		m.collectDrift(target, is.findings, gauge)
+	}
+	for l, n := range targets {
+		gauge(targetsDesc, float64(n), l.environment, l.state)
+	}
+	for l, n := range objects {
+		gauge(objectsDesc, float64(n), l.environment, l.state)
+	}
+	for environment, n := range held {
+		gauge(heldDesc, float64(n), environment)
+	}
+}
+
+func (m *metrics) collectDrift(target apply.Target, findings []drift.Finding, gauge func(*prometheus.Desc, float64, ...string)) {
 	type labels struct {
-		target   apply.Target
 		kind     drift.Kind
 		severity drift.Severity
 	}
-	counts, ages := map[labels]int{}, map[labels]time.Duration{}
-	for target, findings := range m.byTarget {
-		for _, f := range findings {
-			counts[labels{target, f.Kind, f.Severity}]++
-			at := labels{target: target, severity: f.Severity}
-			age := time.Duration(0)
-			if since := f.Since(); since != nil {
-				age = max(0, m.now().Sub(*since))
-			}
-			ages[at] = max(ages[at], age)
+	counts, ages := map[labels]int{}, map[drift.Severity]time.Duration{}
+	for _, f := range findings {
+		counts[labels{f.Kind, f.Severity}]++
+		age := time.Duration(0)
+		if since := f.Since(); since != nil {
+			age = max(0, m.now().Sub(*since))
 		}
+		ages[f.Severity] = max(ages[f.Severity], age)
 	}
 	for l, n := range counts {
-		out <- prometheus.MustNewConstMetric(findingsDesc, prometheus.GaugeValue, float64(n), l.target.Pipeline, l.target.Environment, string(l.kind), string(l.severity))
+		gauge(findingsDesc, float64(n), target.Pipeline, target.Environment, string(l.kind), string(l.severity))
 	}
-	for l, age := range ages {
-		out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age.Seconds(), l.target.Pipeline, l.target.Environment, string(l.severity))
+	for severity, age := range ages {
+		gauge(oldestDesc, age.Seconds(), target.Pipeline, target.Environment, string(severity))
 	}
+}
+
+// countObjects counts the objects of a target by how they are.
+func countObjects(objects []ObjectView) map[string]int {
+	counts := map[string]int{}
+	for _, state := range []string{string(health.Healthy), string(health.InProgress), string(health.Failed), objectMissing, objectCompleted} {
+		counts[state] = 0
+	}
+	for _, o := range objects {
+		counts[o.Health]++
+	}
+	return counts
 }

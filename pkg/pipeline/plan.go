@@ -5,19 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/render"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -29,14 +25,20 @@ type work struct {
 	record      *v1alpha1.PipelineSync // nil: never deployed
 	snapshot    source.Snapshot
 	overlay     string // "": git no longer has this target
+	folder      string // of the pipeline
 	settings    pipelineSettings
 	fields      []image.Field
 	ignore      []apply.Ignore
 	level       int // how long the chain of targets is that it depends on
 
+	rendering *rendering // of the overlay; the same one as before where nothing that it read has changed
+
 	plain manifest.Set      // what git says, tags as written
 	refs  []image.Reference // its image references
 	err   error
+	// same says that git gives the target just what it gave at the last pass of this process: the overlay reads the same
+	// files, and pipeline.yaml means the same. It says nothing of whether that pass carried it out.
+	same bool
 
 	credentials *image.Credentials // of its pull secrets, as far as they were read
 }
@@ -87,7 +89,8 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 		return nil, err
 	}
 	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
-	a.render(&r.rendered)
+	// Those that were not selected too: an object may have moved to one of them, and is then not to be pruned.
+	r.rendered.render(a.everyone(), snap.Files)
 	a.claim()
 	a.orderByDependency()
 	return a, nil
@@ -187,7 +190,7 @@ func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap sourc
 	w := &work{
 		target:      apply.Target{Pipeline: p.name, Environment: environment.Name},
 		environment: environment, snapshot: snap, overlay: p.overlays[environment.Name],
-		settings: p.settings[environment.Name],
+		settings: p.settings[environment.Name], folder: p.folders[environment.Name],
 	}
 	if w.err = w.settings.err; w.err == nil {
 		w.fields, w.err = imageFields(w.settings.Images.Fields)
@@ -258,49 +261,6 @@ func (w *work) rules() apply.Rules {
 	}
 }
 
-// renderings are the sets of one commit, by overlay, so that a daemon at rest renders nothing. Sets are never changed in
-// place.
-type renderings struct {
-	commit string
-	sets   map[string]manifest.Set
-}
-
-// render renders every target of an agenda that the last pass did not, as many at once as there are processors.
-func (a *agenda) render(last *renderings) {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, w := range a.works {
-		g.Go(func() error {
-			if last.commit == w.snapshot.Commit {
-				w.plain = last.sets[w.overlay]
-			}
-			w.render()
-			return nil
-		})
-	}
-	_ = g.Wait() // each work keeps its own error
-	for _, w := range a.works {
-		if last.commit != w.snapshot.Commit {
-			*last = renderings{commit: w.snapshot.Commit, sets: map[string]manifest.Set{}}
-		}
-		if w.plain != nil {
-			last.sets[w.overlay] = w.plain
-		}
-	}
-}
-
-func (w *work) render() {
-	if w.err != nil || w.overlay == "" {
-		return
-	}
-	if w.plain == nil {
-		w.plain, w.err = render.Build(w.snapshot.Files, w.overlay)
-	}
-	if w.err == nil {
-		w.refs, w.err = image.Find(w.plain, w.fields)
-	}
-}
-
 // claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
 func (a *agenda) claim() {
 	type place struct {
@@ -309,7 +269,7 @@ func (a *agenda) claim() {
 	}
 	claims := map[place][]*work{}
 	ids := map[manifest.Key]manifest.ID{}
-	for _, w := range a.works {
+	for _, w := range a.everyone() {
 		for _, obj := range w.plain {
 			id := manifest.IDOf(obj)
 			at := place{w.cluster.Server(), placed(id)}
@@ -348,37 +308,6 @@ func placed(id manifest.ID) manifest.Key {
 	return id.Key()
 }
 
-// waves puts an agenda in order: an environment goes before those that promote from it, a target before those that
-// depend on it, and those that bring namespaces or kinds before those that may need them.
-func (a *agenda) waves(config *v1alpha1.Config) [][]*work {
-	type place struct {
-		depth, level int
-		later        bool
-	}
-	at := func(w *work) place {
-		return place{config.PromotionDepth(w.environment.Name), w.level, !apply.BroughtBy(w.plain).Any()}
-	}
-	byPlace := map[place][]*work{}
-	for _, w := range a.works {
-		byPlace[at(w)] = append(byPlace[at(w)], w)
-	}
-	order := slices.SortedFunc(maps.Keys(byPlace), func(x, y place) int {
-		if order := cmp.Or(cmp.Compare(x.depth, y.depth), cmp.Compare(x.level, y.level)); order != 0 || x.later == y.later {
-			return order
-		}
-		if y.later {
-			return -1
-		}
-		return 1
-	})
-	waves := make([][]*work, len(order))
-	for i, p := range order {
-		waves[i] = byPlace[p]
-	}
-	return waves
-}
-
-// brings collects, for each cluster, the namespaces and kinds that its targets bring.
 // neighbours are the targets of each cluster whose sets at this commit are known.
 func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
 	out := map[*apply.Cluster]apply.Neighbours{}
@@ -393,6 +322,7 @@ func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
 	return out
 }
 
+// brings collects, for each cluster, the namespaces and kinds that its targets bring.
 func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
 	for _, w := range a.works {

@@ -127,7 +127,7 @@ func TestRefreshedCannotAddToAnAlias(t *testing.T) {
 }
 
 // git runs the real program in a repository of the test, without the user's configuration.
-func git(t *testing.T, dir, stdin string, args ...string) string {
+func git(t testing.TB, dir, stdin string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir

@@ -110,9 +110,9 @@ func refusal(format string, args ...any) error { return &refusedError{fmt.Sprint
 // are one big one.
 func (c *carrier) limitPass(a *agenda) {
 	doomed, losers := map[string]int{}, map[string][]*work{}
-	for _, w := range a.everyone() {
-		limit := w.environment.Prune.MaxPerPass
-		if limit == 0 || w.record == nil || w.err != nil || c.allowed[w.target] || w.overlay != "" && w.plain == nil {
+	for i, w := range a.everyone() {
+		limit, selected := w.environment.Prune.MaxPerPass, i < len(a.works)
+		if limit == 0 || !selected && w.overlay != "" || w.record == nil || w.err != nil || c.allowed[w.target] || w.overlay != "" && w.plain == nil {
 			continue
 		}
 		if n := apply.Doomed(w.record, w.plain); n > 0 {

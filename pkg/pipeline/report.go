@@ -12,11 +12,18 @@ import (
 )
 
 // reported is what a report says of a target beside its findings.
-func (c *carrier) reported(w *work, result TargetResult) drift.Target {
-	status := w.record.Status
+func reported(w *work, result TargetResult) drift.Target {
+	target := targetOf(w.record, result.behind)
+	target.Error = result.Error
+	return target
+}
+
+// targetOf is how a record has its target.
+func targetOf(record *v1alpha1.PipelineSync, behind int) drift.Target {
+	status := record.Status
 	target := drift.Target{
-		Pipeline: w.target.Pipeline, Environment: w.target.Environment, Error: result.Error,
-		Commit: status.LastAppliedCommit, Behind: result.behind, Images: []drift.Image{}, Deployments: []drift.Deployment{},
+		Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment,
+		Commit: status.LastAppliedCommit, Behind: behind, Images: []drift.Image{}, Deployments: []drift.Deployment{},
 	}
 	target.State, target.Message = stateOf(status)
 	for _, d := range status.History {

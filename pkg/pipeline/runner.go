@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,7 +79,14 @@ type Runner struct {
 	checks  *checks // nil in a command that runs once
 	retries retries
 	turns   turns
-	drifts  *driftMetrics
+	metrics *metrics
+
+	board *board
+	wake  chan struct{} // asks a Loop to look at the repository
+	asked chan struct{} // somebody outside asked for that
+	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
+	looks looks
+	gate  gate
 }
 
 // look is one reference of one target, whose tag is looked at now and then.
@@ -134,10 +142,6 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
 	}
-	registry, err := image.NewRegistry(registryHosts(config.Registries))
-	if err != nil {
-		return nil, err
-	}
 	severities, exemptions, err := driftRules(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -146,11 +150,18 @@ func Open(file string, options Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	now := options.Now
+	if now == nil {
+		now = time.Now
+	}
 	r := &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
-		Config: config, source: repository, registry: registry, judge: judge,
-		log: options.Log, progress: options.Progress, now: options.Now, agent: options.UserAgent, as: options.As,
+		Config: config, source: repository, judge: judge, metrics: newMetrics(now),
+		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
+	}
+	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
+		return nil, err
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -158,10 +169,8 @@ func Open(file string, options Options) (*Runner, error) {
 	if r.progress == nil {
 		r.progress = func(Progress) {}
 	}
-	if r.now == nil {
-		r.now = time.Now
-	}
-	r.drifts = newDriftMetrics(r.now)
+	r.board = newBoard(r)
+	r.rendered.count = func(result renderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
 	return r, nil
 }
 
@@ -189,8 +198,33 @@ func driftRules(config *v1alpha1.Config) (severities []drift.SeverityRule, exemp
 	return severities, exemptions, nil
 }
 
-// Metrics tells how the targets are, for Prometheus.
-func (r *Runner) Metrics() prometheus.Collector { return r.drifts }
+// Metrics are those of this process, for Prometheus.
+func (r *Runner) Metrics() prometheus.Gatherer { return r.metrics.registry }
+
+// Ready says why a Loop is not ready to do its work: it has not read the repository yet, or the records of no
+// environment. What fails later is seen in the View and in the metrics; another process would not fare better.
+func (r *Runner) Ready() error {
+	view := r.View()
+	if view.Source.Commit == "" {
+		return fmt.Errorf("the repository has not been read yet: %s", cmp.Or(view.Source.Error, "it is being fetched"))
+	}
+	return r.board.anyRead()
+}
+
+// longestRound is how long one round of a Loop may take beside its interval: a fetch of a large repository, at worst.
+const longestRound = 15 * time.Minute
+
+// Alive says why a Loop should be started again: it has not gone round for too long.
+func (r *Runner) Alive() error {
+	last := r.alive.Load()
+	if last == 0 {
+		return nil // it has not begun
+	}
+	if idle := time.Since(time.Unix(0, last)); idle > longestRound+2*r.Config.Source.Interval.Duration {
+		return fmt.Errorf("the repository was last looked at %s ago", idle.Round(time.Second))
+	}
+	return nil
+}
 
 // Close gives the repository's cache back to other processes.
 func (r *Runner) Close() error { return r.source.Close() }
@@ -241,6 +275,9 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
 		}
 	}
+	if server := config.Server; server != nil {
+		paths = append(paths, &server.WebhookSecretFile, &server.TLSCertFile, &server.TLSKeyFile, &server.AuditTokenFile)
+	}
 	for _, p := range paths {
 		if *p == "" || filepath.IsAbs(*p) {
 			continue
@@ -266,14 +303,14 @@ func isLocalPath(url string) bool {
 func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := environment.Cluster
-	key.AuditLog = "" // it makes no other cluster
+	key := clusterKey(environment)
 	if c, ok := r.clusters[key]; ok {
 		return c, nil
 	}
 	c, err := apply.Connect(apply.Options{
 		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
 		Namespace: r.Config.Namespace, UserAgent: r.agent, As: r.as, AllowExec: environment.Cluster.AllowExec, Judge: r.judge,
+		Requested: r.metrics.requested,
 	})
 	if err != nil {
 		return nil, err

@@ -33,6 +33,7 @@ type outcome struct {
 	health    targetHealth
 	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry
+	objects   map[string]int // by how they are; nil: they were not looked at
 	drift     []drift.Finding
 	corrected []drift.Finding
 	images    []v1alpha1.DeployedImage
@@ -67,9 +68,7 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		before = w.record.Status
 	}
 	status := c.status(w, before, o)
-	if o.err == nil && o.wait == nil {
-		c.measureDrift(w, o, before.Drift, status.Drift)
-	}
+	c.measure(w, o, before, status)
 	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
@@ -80,44 +79,37 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	if version == "" && w.record != nil {
 		version = w.record.ResourceVersion
 	}
-	_, err := w.cluster.SaveStatus(ctx, w.target, status, version)
+	written, err := w.cluster.SaveStatus(ctx, w.target, status, version)
 	if err == nil {
-		c.tellDrift(ctx, w, before.Drift, status.Drift)
+		c.tell(ctx, w, written, before, status)
 	}
 	return err
 }
 
-// measureDrift tells the metrics what drifted, and whether the watches had missed any of it.
-func (c *carrier) measureDrift(w *work, o outcome, before, after *v1alpha1.DriftSummary) {
-	findings := slices.Clone(o.drift)
-	if c.options.full && c.checks != nil {
-		drift.Recall(findings, before)
-		for _, f := range findings {
-			if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
-				c.drifts.missed.Inc()
-				c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
-			}
-		}
+// measure tells the metrics how a target is now, and what the watches had missed.
+func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
+	is := measured{held: len(after.Held), objects: o.objects}
+	is.state, _ = stateOf(after)
+	if o.err == nil && o.wait == nil {
+		is.findings = slices.Clone(o.drift)
+		c.countMissed(w, is.findings, before.Drift)
+		drift.Recall(is.findings, after.Drift)
+		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none
 	}
-	drift.Recall(findings, after)
-	c.drifts.set(w.target, findings)
+	c.metrics.saw(w.target, is)
+	c.metrics.live(w, before, after)
 }
 
-// tellDrift writes events about what drifted since the last check, and about what was put right.
-func (c *carrier) tellDrift(ctx context.Context, w *work, before, after *v1alpha1.DriftSummary) {
-	found, corrected := drift.News(before, after)
-	if w.record == nil || len(found)+len(corrected) == 0 {
+// countMissed counts what only a full comparison found.
+func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha1.DriftSummary) {
+	if !c.options.full || c.checks == nil {
 		return
 	}
-	for _, event := range []apply.Event{
-		{Warning: true, Reason: "Drifted", Action: "Compare", Note: shorten(found)},
-		{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + shorten(corrected)},
-	} {
-		if event.Warning && len(found) == 0 || !event.Warning && len(corrected) == 0 {
-			continue
-		}
-		if err := w.cluster.Tell(ctx, w.record, event); err != nil {
-			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+	drift.Recall(findings, before)
+	for _, f := range findings {
+		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
+			c.metrics.missed.Inc()
+			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
 		}
 	}
 }
@@ -136,7 +128,7 @@ func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Findi
 	if err != nil {
 		return err
 	}
-	c.tellDrift(ctx, w, w.record.Status.Drift, status.Drift)
+	c.tell(ctx, w, written, w.record.Status, status)
 	w.record.Status, w.record.ResourceVersion = status, written.Version
 	return nil
 }

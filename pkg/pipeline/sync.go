@@ -28,10 +28,7 @@ type SyncOptions struct {
 	// Wait for health for at most this long; 0 does not wait.
 	Wait time.Duration
 
-	due     func(apply.Target, string) bool                                         // whether a target that failed is to be tried again; nil: yes
-	full    bool                                                                    // compare every object by a dry run
-	planned func(*agenda)                                                           // told before the first target is carried out; nil: nobody asks
-	done    func(ctx context.Context, w *work, result *TargetResult, compared bool) // told of each target, in its turn; nil: nobody asks
+	full bool // compare every object by a dry run
 }
 
 // targetsAtOnce is how many targets are carried out side by side.
@@ -57,30 +54,11 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	if err != nil {
 		return nil, err
 	}
-	if options.planned != nil {
-		options.planned(agenda)
-	}
 	c := r.carrier(ctx, agenda)
 	c.options, c.deadline = options, time.Now().Add(options.Wait)
 	c.limitRemovals(agenda)
 	c.limitPass(agenda)
-	results := map[apply.Target]TargetResult{}
-	var mu sync.Mutex
-	for _, wave := range agenda.waves(r.Config) {
-		var g errgroup.Group
-		g.SetLimit(targetsAtOnce)
-		for _, w := range wave {
-			g.Go(func() error {
-				result := c.inTurn(ctx, w, turns[w.target])
-				c.note(w, result)
-				mu.Lock()
-				defer mu.Unlock()
-				results[w.target] = result
-				return nil
-			})
-		}
-		_ = g.Wait() // each target reports for itself
-	}
+	results := c.carryAll(ctx, agenda, turns)
 	agenda.lost = append(agenda.lost, c.forget(ctx, agenda))
 	pass := newPass(snap)
 	for _, w := range agenda.works {
@@ -89,11 +67,37 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	return pass, errors.Join(agenda.lost...)
 }
 
-// inTurn carries one target through when no other pass does. counted is how often the target had its turn when its
-// record was read.
+// carryAll carries the targets of an agenda through, as many side by side as may be.
+func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[apply.Target]int) map[apply.Target]TargetResult {
+	results := map[apply.Target]TargetResult{}
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(targetsAtOnce)
+	a.inOrder(ctx, a.works, c.Config, func(w *work, finished func()) {
+		g.Go(func() error {
+			defer finished()
+			result := c.inTurn(ctx, w, turns[w.target])
+			c.note(w, result)
+			mu.Lock()
+			defer mu.Unlock()
+			results[w.target] = result
+			return nil
+		})
+	})
+	_ = g.Wait() // each target reports for itself
+	for _, w := range a.works {
+		if _, ok := results[w.target]; !ok { // it was told to stop before that one's turn
+			result := newResult(w)
+			result.Result, result.Error, result.failure = Failed, context.Cause(ctx).Error(), context.Cause(ctx)
+			results[w.target] = result
+		}
+	}
+	return results
+}
+
+// inTurn carries one target through. counted is how many turns the target had when its record was read.
 func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult {
-	release := c.turns.take(w.target)
-	defer release()
+	turn := c.turns.take(w.target)
 	// A copy: the agenda's own stays what was planned, for whoever reads it beside this.
 	mine := *w
 	if w.record != nil {
@@ -101,7 +105,7 @@ func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult
 		mine.record = &record
 	}
 	w = &mine
-	if c.turns.count(w.target) != counted+1 {
+	if turn != counted+1 {
 		record, err := w.cluster.Record(ctx, w.target)
 		if err != nil {
 			w.err = errors.Join(w.err, err)
@@ -109,8 +113,8 @@ func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult
 		w.record = record
 	}
 	result := c.target(ctx, w)
-	if c.options.done != nil {
-		c.options.done(ctx, w, &result, c.options.full)
+	if c.done != nil {
+		c.done(ctx, w, &result, c.options.full)
 	}
 	return result
 }
@@ -134,6 +138,10 @@ type carrier struct {
 	lookups    *lookups
 	alone      bool // the agenda's other targets are as an earlier pass read them
 	frozen     bool // tags that are deployed are not looked at again
+	// done is told of each target in its turn; nil: nobody asks.
+	done func(ctx context.Context, w *work, result *TargetResult, compared bool)
+	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.
+	newest context.Context
 
 	mu      sync.Mutex
 	arrived map[apply.Target]reached
@@ -150,17 +158,16 @@ func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
 // target carries one target through, and says so.
 func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 	started, result := c.now(), newResult(w)
-	if c.options.due != nil && !c.options.due(w.target, w.snapshot.Commit) {
-		result.skipped = true
-		return result
-	}
 	c.progress(Progress{Target: w.target, Total: c.total})
 	err := c.reconcile(ctx, w, &result)
 	for err == nil && c.goesOn(ctx, w, &result) {
 		result = newResult(w)
 		err = c.reconcile(ctx, w, &result)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errSuperseded):
+		result.Message = err.Error()
+	case err != nil:
 		result.Result, result.Error, result.failure = Failed, err.Error(), err
 	}
 	c.progress(Progress{Target: w.target, Total: c.total, Commit: w.snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
@@ -186,6 +193,19 @@ func (c *carrier) goesOn(ctx context.Context, w *work, result *TargetResult) boo
 	return true
 }
 
+// errSuperseded ends the work on a commit in whose place a newer one has come.
+var errSuperseded = errors.New("a newer commit came; this one is not carried out any more")
+
+// whileNewest is a context for what only reads: it ends with the work, and when the commit is not the newest any more.
+func (c *carrier) whileNewest(ctx context.Context) (context.Context, context.CancelFunc) {
+	reading, cancel := context.WithCancel(ctx)
+	if c.newest == nil {
+		return reading, cancel
+	}
+	stop := context.AfterFunc(c.newest, cancel)
+	return reading, func() { stop(); cancel() }
+}
+
 func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {
 	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
 	var decided decision
@@ -194,14 +214,20 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 	if err == nil && (w.overlay == "" || overlayGone && c.allowed[w.target]) {
 		return c.remove(ctx, w, result)
 	}
+	reading, stop := c.whileNewest(ctx)
+	defer stop()
 	if err == nil {
-		decided, plan, err = c.prepare(ctx, w, result, false)
+		decided, plan, err = c.prepare(reading, w, result, false)
 	}
 	if err == nil {
 		c.leaveDrift(w, result, plan)
 		if len(plan.Pending()) > 0 {
-			err = c.awaitDependencies(ctx, w)
+			err = c.awaitDependencies(reading, w)
 		}
+	}
+	if reading.Err() != nil && ctx.Err() == nil {
+		result.skipped = true
+		return errSuperseded
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
 		return c.holdTarget(ctx, w, result, wait)
@@ -320,6 +346,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
 	o.swapped = swapped(applied.Inventory, applied.Live, w.fields)
+	o.objects = countObjects(objectsOf(w.cluster, applied.Inventory, applied.Live))
 	result.live, result.pins = applied.Live, decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)

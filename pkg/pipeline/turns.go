@@ -7,55 +7,27 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// turns keep two passes from carrying one target out at the same time. The zero value is ready.
+// turns count how often each target was carried out: who read a record before another turn began has to read it again.
+// The zero value is ready. It is safe for concurrent use.
 type turns struct {
 	mu    sync.Mutex
-	turns map[apply.Target]*turn
-	taken map[apply.Target]int // how often
+	taken map[apply.Target]int
 }
 
-type turn struct {
-	sync.Mutex
-	waiting int
-}
-
-// take waits for a target's turn; the caller releases it.
-func (t *turns) take(target apply.Target) (release func()) {
+// take begins a turn, and says the how-manieth it is.
+func (t *turns) take(target apply.Target) int {
 	t.mu.Lock()
-	if t.turns == nil {
-		t.turns, t.taken = map[apply.Target]*turn{}, map[apply.Target]int{}
+	defer t.mu.Unlock()
+	if t.taken == nil {
+		t.taken = map[apply.Target]int{}
 	}
-	mine := t.turns[target]
-	if mine == nil {
-		mine = &turn{}
-		t.turns[target] = mine
-	}
-	mine.waiting++
-	t.mu.Unlock()
-	mine.Lock()
-	t.mu.Lock()
 	t.taken[target]++
-	t.mu.Unlock()
-	return func() {
-		mine.Unlock()
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if mine.waiting--; mine.waiting == 0 {
-			delete(t.turns, target)
-		}
-	}
+	return t.taken[target]
 }
 
-// counts says how often each target had its turn: who read a record before another turn began has to read it again.
+// counts says how many turns each target has had.
 func (t *turns) counts() map[apply.Target]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return maps.Clone(t.taken)
-}
-
-// count says how often one target had its turn.
-func (t *turns) count(target apply.Target) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.taken[target]
 }

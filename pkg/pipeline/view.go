@@ -69,6 +69,9 @@ type TargetView struct {
 	drift.Target
 	// Owner is who pipeline.yaml says to call; empty: it does not say.
 	Owner string `json:"owner"`
+	// Folder is the pipeline's in the repository, which a rollback restores: pipelines/session-enrichment. Where the
+	// layout has the environment above the pipeline, it is this target's alone. Empty: not known.
+	Folder string `json:"folder"`
 	// Findings are at most those that a record keeps; Total counts the rest too.
 	Findings []drift.Finding `json:"findings"`
 	Total    int             `json:"total"`
@@ -188,10 +191,13 @@ func (v *View) Status(selection Selection) Status {
 			s.Age = duration.HumanDuration(max(0, v.At.Sub(*t.DeployedAt)))
 		}
 		for _, image := range t.Images {
-			s.Images = append(s.Images, v1alpha1.DeployedImage{Reference: image.Reference, Digest: image.Digest})
+			s.Images = append(s.Images, v1alpha1.DeployedImage{Reference: image.Reference, Tag: chosenTag(t.Pins, HistoryImage(image)), Digest: image.Digest})
 		}
 		out.Targets = append(out.Targets, s)
 	}
+	slices.SortFunc(out.Targets, func(a, b TargetStatus) int { // as the command does
+		return compareTargets(Target{Pipeline: a.Pipeline, Environment: a.Environment}, Target{Pipeline: b.Pipeline, Environment: b.Environment})
+	})
 	return out
 }
 
@@ -303,6 +309,12 @@ func (v *View) Arrivals(commit string) []ArrivalView {
 	}
 	return out
 }
+
+// States of an object beside those of its health.
+const (
+	objectMissing   = "Missing"
+	objectCompleted = "Completed"
+)
 
 // ObjectView is an object of a target as it is in the cluster.
 type ObjectView struct {

@@ -31,6 +31,8 @@ var (
 	// ErrEmpty says that an overlay renders no object. kustomize takes that for success, and a prune would take it for
 	// an order to delete everything.
 	ErrEmpty = errors.New("the overlay renders no objects")
+
+	errPanic = errors.New("panic")
 )
 
 // Build renders the overlay at a slash-separated path of files. The objects keep the order in which kustomize declares
@@ -47,7 +49,7 @@ func Build(files fs.FS, overlay string) (manifest.Set, error) {
 func build(files fs.FS, overlay string) (rendered manifest.Set, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in %s: %v", panicking(), p)
+			err = fmt.Errorf("%w in %s: %v", errPanic, panicking(), p)
 		}
 	}()
 	if !fs.ValidPath(overlay) {

@@ -29,8 +29,34 @@ type Daemon interface {
 	Metrics() prometheus.Gatherer
 }
 
-// New returns the handler of everything that a daemon serves.
+// New returns the handler of everything that a daemon shows, to whoever asks. Serve says who may.
 func New(daemon Daemon) http.Handler {
 	mux := http.NewServeMux()
-	return mux
+	mux.Handle("/api/", newAPI(daemon))
+	mux.Handle("GET /healthz", health(daemon.Alive, "alive"))
+	mux.Handle("GET /readyz", health(daemon.Ready, "ready"))
+	mux.Handle("GET /metrics", metrics(daemon))
+	pages(daemon, mux)
+	return withHeaders(mux)
+}
+
+// contentPolicy lets a page load what this server has, and nothing else. A page with a style or script in itself names
+// its hash in a policy of its own.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
+	"connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// withHeaders sets what browsers are told with every answer. A handler may say something else.
+func withHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		// What runs in a cluster is nothing for the cache of a shared computer or of a proxy.
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }

@@ -99,6 +99,21 @@ func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	return f.info(path.Base(name), e).Info()
 }
 
+// Identity names what a path leads to, by git's own hash and without reading
+// it. Links are followed. Two files have one identity if they hold the same
+// bytes, and only then. Two folders of one identity hold the same at any
+// depth; a link in them counts as the text that it is.
+func (f *files) Identity(name string) (id string, folder bool, err error) {
+	e, err := f.resolve("identity", name, true)
+	if err != nil {
+		return "", false, err
+	}
+	if e.dir != nil {
+		return e.dir.hash.String(), true, nil
+	}
+	return e.hash.String(), false, nil
+}
+
 // ReadLink returns where a link points.
 func (f *files) ReadLink(name string) (string, error) {
 	e, err := f.resolve("readlink", name, false)

@@ -123,6 +123,77 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// Paths lead to the same identity where they lead to the same content, in one commit and in another.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	type identified interface {
+		Identity(name string) (id string, folder bool, err error)
+	}
+	r := tree(t)
+	r.write("copy/app.yaml", "kind: Job\n")
+	r.write("copy/deep/er/x", "deep")
+	r.write("other/app.yaml", "kind: Job\n")
+	r.write("other/deep/er/y", "deep")
+	r.link("../../outside", "out/up")
+	r.commit("done", "1")
+	repository := open(t, source.Options{URL: r.dir})
+	before := fetch(t, repository).Files
+	r.write("a/x", "2")
+	r.commit("base/deep/er/x", "deeper")
+	after := fetch(t, repository).Files
+
+	type place struct {
+		files fs.FS
+		name  string
+	}
+	var places []place
+	held := map[place]string{} // what stands there, in words
+	for _, files := range []fs.FS{before, after} {
+		for _, name := range []string{
+			"base", "copy", "other", "a", "a-b", "base/deep", "copy/deep", "to-folder", "overlay", "overlay/base",
+			"base/app.yaml", "copy/app.yaml", "other/app.yaml", "to-file", "chain1", "to-folder/app.yaml", "overlay/base/deep/er/x",
+			"a/x", "a-b/x", "a.txt", "empty", "large", "run.sh", "base/deep/er/x", "copy/deep/er/x", "other/deep/er/y", "done",
+		} {
+			at := place{files, name}
+			places = append(places, at)
+			info, err := fs.Stat(files, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held[at] = "a folder"; !info.IsDir() {
+				data, err := fs.ReadFile(files, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held[at] = "a file of " + string(data)
+				continue
+			}
+			sub, err := fs.Sub(files, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[at] += fmt.Sprint(contents(t, sub))
+		}
+	}
+	for _, a := range places {
+		for _, b := range places {
+			idOfA, folderA, err := a.files.(identified).Identity(a.name)
+			if err != nil || folderA != strings.HasPrefix(held[a], "a folder") {
+				t.Fatalf("%s: folder: %v, %v", a.name, folderA, err)
+			}
+			idOfB, _, err := b.files.(identified).Identity(b.name)
+			if err != nil || (idOfA == idOfB) != (held[a] == held[b]) {
+				t.Errorf("%s and %s: %s and %s, %v", a.name, b.name, idOfA, idOfB, err)
+			}
+		}
+	}
+	for name, want := range map[string]error{"nothing": fs.ErrNotExist, "empty/nothing": fs.ErrNotExist, "out/up": source.ErrOutside, "/base": fs.ErrInvalid} {
+		if _, _, err := before.(identified).Identity(name); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+}
+
 // contents reads every file that can be read, by its path.
 func contents(t testing.TB, files fs.FS) map[string]string {
 	t.Helper()

@@ -111,6 +111,42 @@ func (s *store) between(excluded map[plumbing.Hash]bool, to plumbing.Hash) ([]Co
 	return list, nil
 }
 
+// log lists commits reachable from one, newest first, at most so many.
+func (s *store) log(from plumbing.Hash, limit int) ([]Commit, error) {
+	var list []Commit
+	var ready []*object.Commit // seen and not listed; the newest last
+	seen := map[plumbing.Hash]bool{}
+	see := func(hash plumbing.Hash) error {
+		if seen[hash] || !s.has(hash) {
+			return nil
+		}
+		seen[hash] = true
+		commit, err := s.commit(hash)
+		if err != nil {
+			return err
+		}
+		at, _ := slices.BinarySearchFunc(ready, commit, func(a, b *object.Commit) int {
+			return a.Committer.When.Compare(b.Committer.When)
+		})
+		ready = slices.Insert(ready, at, commit)
+		return nil
+	}
+	if err := see(from); err != nil {
+		return nil, err
+	}
+	for len(ready) > 0 && len(list) < limit {
+		commit := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		list = append(list, describe(commit))
+		for _, parent := range commit.ParentHashes {
+			if err := see(parent); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
+
 // since lists the commits up to one that are not reachable from a revision; only that one where the revision is not in
 // the store.
 func (s *store) since(from *revision, end plumbing.Hash, known refs, g goal) ([]Commit, error) {

@@ -113,6 +113,17 @@ func (l *local) since(_ context.Context, from *revision, to revision) ([]Commit,
 	return l.store.since(from, end, l.listed, l.goal)
 }
 
+func (l *local) log(_ context.Context, to revision, limit int) ([]Commit, error) {
+	if err := l.look(); err != nil {
+		return nil, err
+	}
+	end, err := l.find(to)
+	if err != nil {
+		return nil, err
+	}
+	return l.store.log(end, limit)
+}
+
 func (l *local) close() error { return nil }
 
 // look opens the repository as it is now.

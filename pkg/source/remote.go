@@ -361,6 +361,14 @@ func (r *remote) since(ctx context.Context, from *revision, to revision) ([]Comm
 	return r.cache.store.since(from, end, r.listed, r.goal)
 }
 
+func (r *remote) log(ctx context.Context, to revision, limit int) ([]Commit, error) {
+	end, err := r.find(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return r.cache.store.log(end, limit)
+}
+
 func (r *remote) close() error {
 	if r.http != nil {
 		r.http.CloseIdleConnections()

@@ -3,6 +3,7 @@ package source_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,6 +196,23 @@ func TestSince(t *testing.T) {
 			}
 			if got[0].Subject != "last" || got[0].Message != "last\n\nsyncer-allow: prune" || got[0].Author != "Ada <ada@example.com>" {
 				t.Errorf("the newest is %+v", got[0])
+			}
+		})
+		t.Run("a log lists every commit, and no more than it is asked for, "+place, func(t *testing.T) {
+			for _, limit := range []int{3, 100} {
+				got, err := r.Log(t.Context(), "HEAD", limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := strings.Fields(origin.git("rev-list", "main"))
+				if len(got) != min(limit, len(all)) || got[0].Subject != "last" {
+					t.Errorf("of %d: %d commits, want %d: %+v", limit, len(got), min(limit, len(all)), got)
+				}
+				for _, c := range got {
+					if !slices.Contains(all, c.Hash) {
+						t.Errorf("%s is not on the branch", c.Hash)
+					}
+				}
 			}
 		})
 		t.Run("an empty start gives the commit alone, "+place, func(t *testing.T) {

@@ -104,6 +104,7 @@ type origin interface {
 	fetch(ctx context.Context) (Snapshot, error)
 	at(ctx context.Context, rev revision) (Snapshot, error)
 	since(ctx context.Context, from *revision, to revision) ([]Commit, error)
+	log(ctx context.Context, to revision, limit int) ([]Commit, error)
 	close() error
 }
 
@@ -199,6 +200,25 @@ func (r *Repository) Since(ctx context.Context, from, to string) ([]Commit, erro
 	}
 	defer r.leave()
 	commits, err := r.origin.since(ctx, start, end)
+	if err != nil {
+		return nil, fmt.Errorf("listing commits of %s up to %s: %w", r.place, to, err)
+	}
+	return commits, nil
+}
+
+// Log lists at most limit commits that are reachable from a revision, with it,
+// newest first by their committers' clocks, as far back as the fetched history
+// reaches. It fetches nothing but the revision itself.
+func (r *Repository) Log(ctx context.Context, to string, limit int) ([]Commit, error) {
+	end, err := parseRevision(to)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.enter(ctx); err != nil {
+		return nil, fmt.Errorf("listing commits of %s: %w", r.place, err)
+	}
+	defer r.leave()
+	commits, err := r.origin.log(ctx, end, limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing commits of %s up to %s: %w", r.place, to, err)
 	}

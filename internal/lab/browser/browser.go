@@ -5,18 +5,14 @@ package browser
 import (
 	"context"
 	_ "embed" // the script of checks
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -53,14 +49,18 @@ type Seen struct {
 // request, and never made.
 const unreachable = "MAP * ~NOTFOUND"
 
-// Start starts Debian's chromium. dir is its home.
-func Start(ctx context.Context, dir string) (*Browser, error) {
+// Start starts Debian's chromium. dir is its home, and reach are the only hosts that it can speak to.
+func Start(ctx context.Context, dir string, reach ...string) (*Browser, error) {
+	rules := unreachable
+	for _, host := range reach {
+		rules += ", EXCLUDE " + host
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		return nil, fmt.Errorf("starting a browser: %w; `make debian` installs it", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("host-resolver-rules", unreachable), chromedp.Env("HOME="+dir))
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("host-resolver-rules", rules), chromedp.Env("HOME="+dir))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses to sandbox for root
 	}
@@ -80,52 +80,14 @@ func (b *Browser) Stop() error {
 	return chromedp.Cancel(b.ctx)
 }
 
-// Look opens a page in a tab of its own.
+// Look opens a page in a tab of its own, and closes it.
 func (b *Browser) Look(address string, view View) (Seen, error) {
-	ctx, cancel := chromedp.NewContext(b.ctx)
-	defer cancel()
-	if err := chromedp.Do(ctx); err != nil { // opens the tab
-		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
-	}
-	ctx, expire := context.WithTimeout(ctx, time.Minute)
-	defer expire()
-	var seen Seen
-	var mu sync.Mutex
-	err := chromedp.Listen(ctx, func(event any) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen.note(address, event)
-	})
+	tab, err := b.Open(address, view)
 	if err != nil {
-		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
+		return Seen{}, err
 	}
-	scheme := "light"
-	if view.Dark {
-		scheme = "dark"
-	}
-	script := func(disabled bool) chromedp.Action[chromedp.Void] {
-		return command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: disabled})
-	}
-	var barriers string
-	err = chromedp.Do(ctx,
-		command(network.Enable, network.EnableParams{}), command(log.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
-		chromedp.EmulateViewport(view.Width, view.Height),
-		command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}),
-		script(view.NoScript), chromedp.Navigate(address), script(false),
-		into(&seen.TooWide, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`)),
-		into(&seen.Text, chromedp.Evaluate[string](`document.body.innerText`)),
-		into(&barriers, chromedp.Evaluate[string](accessibility)),
-		into(&seen.Screenshot, chromedp.FullScreenshot(100)),
-	)
-	if err != nil {
-		return Seen{}, fmt.Errorf("looking at %s: %w", address, err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if err := json.Unmarshal([]byte(barriers), &seen.Barriers); err != nil {
-		return Seen{}, fmt.Errorf("checking %s: %w", address, err)
-	}
-	return seen, nil
+	defer tab.Close()
+	return tab.Look()
 }
 
 // note takes in what the browser says while it shows a page.

@@ -26,6 +26,47 @@ type Config struct {
 	// Severity rates findings; the first rule that matches one decides.
 	Severity []SeverityRule `yaml:"severity"`
 	Compare  Compare        `yaml:"compare"`
+	// Server has `syncer run` listen for HTTP; nil: it does not.
+	Server *Server `yaml:"server"`
+	// LeaderElection has `run` work only while it holds a Lease, so that replicas do not work on one target at a time.
+	// Default: true.
+	LeaderElection *bool `yaml:"leaderElection"`
+	// Shards spread the work over replicas.
+	Shards Shards `yaml:"shards"`
+}
+
+// Shards are parts of the work, each with a Lease of its own, so that replicas share them.
+type Shards struct {
+	// By is Environment or Pipeline; empty: one replica does all the work of a cluster.
+	By ShardBy `yaml:"by"`
+	// Count is into how many parts pipelines are split, by a hash of their names, where By is Pipeline.
+	Count int `yaml:"count"`
+}
+
+// ShardBy says how work is split.
+type ShardBy string
+
+const (
+	ByEnvironment ShardBy = "Environment"
+	ByPipeline    ShardBy = "Pipeline"
+)
+
+const mostShards = 64
+
+func (c *Config) validateShards(p *problems) {
+	switch {
+	case c.Shards == (Shards{}):
+		return
+	case c.Shards.By != ByEnvironment && c.Shards.By != ByPipeline:
+		p.add("shards.by", "%q is no way to split the work; use Environment or Pipeline", c.Shards.By)
+	case c.Shards.By == ByPipeline && (c.Shards.Count < 2 || c.Shards.Count > mostShards):
+		p.add("shards.count", "%d is not a number of parts; use 2 to %d", c.Shards.Count, mostShards)
+	case c.Shards.By == ByEnvironment && c.Shards.Count != 0:
+		p.add("shards.count", "it is for `by: Pipeline`; with Environment, each environment is a part")
+	}
+	if !*c.LeaderElection {
+		p.add("shards", "parts are given out by Leases; leaderElection: false leaves every replica with all of them")
+	}
 }
 
 // Compare says how environments are compared with each other.
@@ -306,6 +347,11 @@ func (c *Config) setDefaults() {
 	if c.Source.Interval.Duration == 0 {
 		c.Source.Interval.Duration = defaultInterval
 	}
+	if c.LeaderElection == nil {
+		elects := true
+		c.LeaderElection = &elects
+	}
+	c.Server.setDefaults()
 	for i := range c.Environments {
 		env := &c.Environments[i]
 		if env.Images.Policy == "" {
@@ -383,6 +429,7 @@ func (c *Config) validate(p *problems) {
 		p.add("namespace", "%q is not the name of a namespace", c.Namespace)
 	}
 	c.Source.validate(p)
+	c.validateShards(p)
 	hosts := map[string]bool{}
 	for i, registry := range c.Registries {
 		at := fmt.Sprintf("registries[%d]", i)
@@ -416,6 +463,7 @@ func (c *Config) validate(p *problems) {
 			p.add(fmt.Sprintf("severity[%d].severity", i), "%q is not a severity; use critical, warning or info", rule.Severity)
 		}
 	}
+	c.Server.validate(p)
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
 	}

@@ -18,7 +18,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enabled, percent, deployments := true, 50, 20
+	enabled, percent, deployments, elects := true, 50, 20, true
 	want := &Config{
 		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-pipelines", Namespace: "syncer-system",
 		Source: Source{
@@ -27,8 +27,20 @@ func TestDefaults(t *testing.T) {
 		Environments: []Environment{{Name: "dev", Images: ImagePolicy{
 			Policy: Pin, Interval: Duration{time.Minute}, KeepPins: KeepPins{Deployments: &deployments, For: Duration{90 * 24 * time.Hour}},
 		}, Drift: Report, Prune: Prune{Enabled: &enabled, MaxPercent: &percent, Propagation: Background}, OnRunning: Wait}},
+		LeaderElection: &elects,
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The key alone has a daemon listen, and nothing else does.
+func TestServerDefaults(t *testing.T) {
+	config, err := DecodeConfig("syncer.yaml", []byte(minimal+"server: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&Server{Listen: "127.0.0.1:8080"}, config.Server); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -62,11 +74,14 @@ environments:
   suspend: true
 kinds:
 - {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
+leaderElection: true
+shards: {by: Pipeline, count: 4}
+server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	disabled, zero := false, 0
+	disabled, zero, elects := false, 0, true
 	want := &Config{
 		APIVersion: "syncer.dev/v1alpha1", Kind: "Config", Name: "data-platform", Namespace: "gitops",
 		Source: Source{
@@ -83,7 +98,9 @@ kinds:
 			},
 			Prune: Prune{Enabled: &disabled, MaxPercent: &zero, MaxObjects: 3, MaxPerPass: 9, Propagation: Foreground}, OnRunning: Replace, Suspend: true,
 		}},
-		Kinds: []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		Kinds:          []Kind{{Group: "example.com", Kind: "Training", Running: "true", Healthy: "object.a", Failed: "false"}},
+		LeaderElection: &elects, Shards: Shards{By: ByPipeline, Count: 4},
+		Server: &Server{Listen: ":8443", WebhookSecretFile: "/hook", TLSCertFile: "/crt", TLSKeyFile: "/key", AuditTokenFile: "/audit"},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Error(diff)
@@ -140,8 +157,17 @@ func TestConfigErrors(t *testing.T) {
 		"short interval":            {source("  interval: 999ms\n"), []string{"syncer.yaml:5: source.interval: 999ms is too short; at least 1s"}},
 		"no interval at all":        {source("  interval: 0s\n"), []string{"syncer.yaml:5: source.interval: 0s is too short"}},
 		"interval below zero":       {source("  interval: -1m\n"), []string{"source.interval: -1m0s is too short"}},
+		"unknown shards":            {minimal + "shards: {by: Team}\n", []string{`syncer.yaml:5: shards.by: "Team" is no way to split the work; use Environment or Pipeline`}},
+		"one shard":                 {minimal + "shards: {by: Pipeline, count: 1}\n", []string{"syncer.yaml:5: shards.count: 1 is not a number of parts; use 2 to 64"}},
+		"a count of environments":   {minimal + "shards: {by: Environment, count: 2}\n", []string{"syncer.yaml:5: shards.count: it is for `by: Pipeline`"}},
+		"shards without Leases":     {minimal + "leaderElection: false\nshards: {by: Environment}\n", []string{"syncer.yaml:6: shards: parts are given out by Leases"}},
 		"password and token":        {source("  auth: {username: u, passwordFile: /p, tokenFile: /t}\n"), []string{"source.auth.tokenFile: passwordFile and tokenFile exclude each other"}},
 		"password of nobody":        {source("  auth: {passwordFile: /p}\n"), []string{"source.auth.username: a passwordFile needs a username"}},
+		"listening nowhere":         {minimal + "server:\n  listen: localhost\n", []string{`syncer.yaml:6: server.listen: "localhost" is not an address (write 127.0.0.1:8080, or :8080 for every address)`}},
+		"listening at a URL":        {minimal + "server: {listen: 'http://localhost:8080'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"listening at a large port": {minimal + "server: {listen: ':65536'}\n", []string{"syncer.yaml:5: server.listen:"}},
+		"a certificate alone":       {minimal + "server: {tlsCertFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
+		"a key alone":               {minimal + "server: {tlsKeyFile: a}\n", []string{"syncer.yaml:5: server.tlsCertFile: tlsCertFile and tlsKeyFile go together"}},
 		"no registry host":          {minimal + "registries:\n- {plainHTTP: true}\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a registry":      {minimal + "registries:\n- host: https://registry.example.com\n", []string{"syncer.yaml:6: registries[0].host:"}},
 		"a URL for a mirror":        {minimal + "registries:\n- {host: a.example.com, mirror: 'http://b.example.com'}\n", []string{"syncer.yaml:6: registries[0].mirror:"}},

@@ -1,0 +1,140 @@
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+const (
+	// labelReplicas is on the Leases by which the replicas of one configuration know of each other.
+	labelReplicas  = v1alpha1.Group + "/replicas-of"
+	attendInterval = 3 * time.Second
+	// goneAfter is how long a replica that says nothing leaves its Lease behind.
+	goneAfter = 10 * time.Minute
+)
+
+// Attend has the replicas of a configuration know of each other until the context ends: each keeps a Lease of its own in
+// the records' namespace, and takes it away when it ends. told is given the identities of those that live, sorted,
+// whenever they change; failed is told when the Leases cannot be kept or read, once until they can be again.
+func (c *Cluster) Attend(ctx context.Context, configuration, identity string, told func(present []string), failed func(error)) error {
+	config := rest.CopyConfig(c.Server().config)
+	config.Timeout = leaseDuration - leaseMargin
+	client, err := coordination.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
+	}
+	a := &attendance{leases: client.Leases(c.namespace), configuration: configuration, identity: identity, seen: map[string]sighting{}}
+	defer a.leave(ctx)
+	var present []string
+	failing := false
+	for ctx.Err() == nil {
+		now, err := a.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			if !failing {
+				failed(fmt.Errorf("the Leases by which replicas know of each other: %w", rights(err)))
+			}
+			failing = true
+		default:
+			failing = false
+			if !slices.Equal(now, present) {
+				present = now
+				told(present)
+			}
+		}
+		timer := time.NewTimer(attendInterval)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// attendance is one replica's part in it.
+type attendance struct {
+	leases                  coordination.LeaseInterface
+	configuration, identity string
+	seen                    map[string]sighting // by identity
+}
+
+// sighting is the last sign of life of a replica. Clocks are not compared: a time that has changed is the sign.
+type sighting struct {
+	renewed metav1.MicroTime
+	at      time.Time // by the own clock
+}
+
+func (a *attendance) name() string {
+	sum := sha256.Sum256([]byte(a.identity))
+	return "syncer-" + a.configuration + "-replica-" + hex.EncodeToString(sum[:5])
+}
+
+// round gives a sign of life, and looks for those of the others.
+func (a *attendance) round(ctx context.Context) ([]string, error) {
+	now := metav1.NewMicroTime(time.Now())
+	seconds := int32(leaseDuration / time.Second)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: a.name(), Labels: map[string]string{labelReplicas: a.configuration}},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &a.identity, RenewTime: &now, LeaseDurationSeconds: &seconds},
+	}
+	sign, err := json.Marshal(map[string]any{"spec": map[string]any{"renewTime": now}})
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.leases.Patch(ctx, lease.Name, types.MergePatchType, sign, metav1.PatchOptions{FieldManager: FieldManager})
+	if apierrors.IsNotFound(err) {
+		_, err = a.leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: FieldManager})
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.leases.List(ctx, metav1.ListOptions{LabelSelector: labelReplicas + "=" + a.configuration})
+	if err != nil {
+		return nil, err
+	}
+	present := []string{}
+	for i := range list.Items {
+		item := &list.Items[i]
+		if item.Spec.HolderIdentity == nil || item.Spec.RenewTime == nil {
+			continue
+		}
+		who := *item.Spec.HolderIdentity
+		last, known := a.seen[who]
+		if !known || !last.renewed.Equal(item.Spec.RenewTime) {
+			last = sighting{*item.Spec.RenewTime, time.Now()}
+			a.seen[who] = last
+		}
+		switch silent := time.Since(last.at); {
+		case silent < leaseDuration:
+			present = append(present, who)
+		case silent > goneAfter:
+			delete(a.seen, who)
+			_ = a.leases.Delete(ctx, item.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &item.ResourceVersion}}) // tried again by the next round
+		}
+	}
+	slices.Sort(present)
+	return present, nil
+}
+
+// leave takes the own Lease away, so that nobody waits for it to grow old.
+func (a *attendance) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attendInterval)
+	defer cancel()
+	_ = a.leases.Delete(ctx, a.name(), metav1.DeleteOptions{}) // the others see that nothing comes any more
+}

@@ -1,0 +1,182 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+// Records are the records of a namespace as a watch has them.
+type Records struct {
+	// List is sorted by name; it and its records are not to be changed. nil: none were read yet.
+	List []*v1alpha1.PipelineSync
+	// Err says why they cannot be read now; List is then as of before.
+	Err error
+}
+
+// FollowRecords watches the records of the namespace until the context ends. told is called when they can first be read,
+// at each change from then on, and when they cannot be read any more, by one goroutine at a time; it must not block.
+// Nothing is asked while nothing changes.
+func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
+	config := rest.CopyConfig(c.Server().config)
+	config.Timeout = 0 // it would end a watch
+	patient, err := dynamicClient(config)
+	if err != nil {
+		return err
+	}
+	f := &followed{told: told, byName: map[string]*v1alpha1.PipelineSync{}}
+	resource := func() (dynamic.ResourceInterface, error) {
+		mapping, err := c.kinds.resource(recordKind)
+		if meta.IsNoMatchError(err) {
+			c.kinds.forget() // it may be installed by the next try
+			return nil, ErrNotInstalled
+		}
+		if err != nil {
+			return nil, err
+		}
+		return patient.Resource(mapping.Resource).Namespace(c.namespace), nil
+	}
+	lister := &cache.ListWatch{
+		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			ctx, cancel := context.WithTimeout(ctx, listTimeout)
+			defer cancel()
+			records, err := resource()
+			if err != nil {
+				return nil, f.failed(err)
+			}
+			list, err := records.List(ctx, options)
+			if c.isUninstalled(err) {
+				err = ErrNotInstalled
+			}
+			if err != nil {
+				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err)))
+			}
+			return list, nil
+		},
+		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			records, err := resource()
+			if err != nil {
+				return nil, f.failed(err)
+			}
+			events, err := records.Watch(ctx, options)
+			if err != nil {
+				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", c.namespace, rights(err)))
+			}
+			f.works()
+			return events, nil
+		},
+	}
+	reflector := cache.NewReflectorWithOptions(lister, &unstructured.Unstructured{}, f, cache.ReflectorOptions{
+		Name: recordKind.Kind, MinWatchTimeout: watchTimeout,
+	})
+	reflector.RunWithContext(ctx)
+	return nil
+}
+
+// followed takes in what the watch says.
+type followed struct {
+	told func(Records)
+
+	mu     sync.Mutex
+	byName map[string]*v1alpha1.PipelineSync
+	read   bool
+	err    error
+}
+
+func (f *followed) Add(obj any) error    { return f.put(obj) }
+func (f *followed) Update(obj any) error { return f.put(obj) }
+func (f *followed) Resync() error        { return nil }
+
+func (f *followed) put(obj any) error {
+	record, err := asRecord(obj)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.byName[record.Name] = record
+	f.tell()
+	return nil
+}
+
+func (f *followed) Delete(obj any) error {
+	record, err := asRecord(obj)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.byName, record.Name)
+	f.tell()
+	return nil
+}
+
+// Replace begins anew, at the start and after a watch that could not be resumed.
+func (f *followed) Replace(list []any, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.byName = map[string]*v1alpha1.PipelineSync{}
+	for _, obj := range list {
+		record, err := asRecord(obj)
+		if err != nil {
+			return err
+		}
+		f.byName[record.Name] = record
+	}
+	f.read, f.err = true, nil
+	f.tell()
+	return nil
+}
+
+func asRecord(obj any) (*v1alpha1.PipelineSync, error) {
+	fields, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return nil, fmt.Errorf("a watch of records gave a %T", obj)
+	}
+	return decodeRecord(fields)
+}
+
+func (f *followed) failed(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil || f.err.Error() != err.Error() {
+		f.err = err
+		f.tell()
+	}
+	return err
+}
+
+func (f *followed) works() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		f.err = nil
+		f.tell()
+	}
+}
+
+// tell gives what is known now. The caller holds the lock.
+func (f *followed) tell() {
+	records := Records{Err: f.err}
+	if f.read {
+		records.List = make([]*v1alpha1.PipelineSync, 0, len(f.byName))
+		for _, record := range f.byName {
+			records.List = append(records.List, record)
+		}
+		slices.SortFunc(records.List, func(a, b *v1alpha1.PipelineSync) int { return strings.Compare(a.Name, b.Name) })
+	}
+	f.told(records)
+}

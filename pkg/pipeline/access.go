@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/audit"
+)
+
+// Access is something that a server lets people and programs see.
+type Access string
+
+const (
+	AccessRecords  Access = "records"  // what the records say: whoever may list them
+	AccessMetrics  Access = "metrics"  // whoever may get the path /metrics
+	AccessProfiles Access = "profiles" // of the process itself: whoever may get the path /debug/pprof
+)
+
+// Right is what somebody must be allowed to, in the words of the API server: "list pipelinesyncs.syncer.dev in the
+// namespace syncer-system".
+func (r *Runner) Right(access Access) string {
+	a := r.attributes(access)
+	if a.Path != "" {
+		return fmt.Sprintf("%s the path %s", a.Verb, a.Path)
+	}
+	return fmt.Sprintf("%s %s.%s in the namespace %s", a.Verb, a.Resource, a.Group, a.Namespace)
+}
+
+func (r *Runner) attributes(access Access) apply.Attributes {
+	switch access {
+	case AccessMetrics:
+		return apply.Attributes{Verb: "get", Path: "/metrics"}
+	case AccessProfiles:
+		return apply.Attributes{Verb: "get", Path: "/debug/pprof"}
+	}
+	return apply.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: r.Config.Namespace}
+}
+
+// Allowed asks the API server whose a token is, and whether that user may see something. An empty user: the token is
+// nobody's. It may be called by many goroutines.
+func (r *Runner) Allowed(ctx context.Context, token string, access Access) (user string, allowed bool, err error) {
+	cluster, err := r.keeper()
+	if err != nil {
+		return "", false, err
+	}
+	return cluster.Allowed(ctx, token, r.attributes(access))
+}
+
+// gate is what a server needs of a runner to let somebody in. Its zero value is ready to use.
+type gate struct {
+	mu     sync.Mutex
+	users  *apply.Cluster                  // whose users may come in; nil: not known yet
+	posted map[v1alpha1.Cluster]*audit.Log // what API servers post, by clusterKey
+}
+
+// keeper is the cluster whose users may see what a daemon serves: that of its pod, else that of the first environment.
+func (r *Runner) keeper() (*apply.Cluster, error) {
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	if r.gate.users != nil {
+		return r.gate.users, nil
+	}
+	users, err := apply.ConnectPod(apply.Options{Namespace: r.Config.Namespace, UserAgent: r.agent, Judge: r.judge})
+	if users == nil && err == nil {
+		users, err = r.cluster(&r.Config.Environments[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.gate.users = users
+	return users, nil
+}
+
+// TakeAudit takes in a batch of audit events that the API server of an environment posted. Without an environment it is
+// that of all, which must be one.
+func (r *Runner) TakeAudit(environment string, batch []byte) error {
+	log, err := r.postedLog(environment)
+	if err != nil {
+		return err
+	}
+	return log.Take(batch)
+}
+
+// ErrNoAudit says that no audit log of this kind is kept.
+var ErrNoAudit = errors.New("no such audit log")
+
+func (r *Runner) postedLog(name string) (*audit.Log, error) {
+	clusters := map[v1alpha1.Cluster]bool{}
+	var found *v1alpha1.Environment
+	for i := range r.Config.Environments {
+		environment := &r.Config.Environments[i]
+		clusters[clusterKey(environment)] = true
+		if name == "" || environment.Name == name {
+			found = environment
+		}
+	}
+	switch {
+	case found == nil:
+		return nil, fmt.Errorf("%w: there is no environment %q in the configuration", ErrNoAudit, name)
+	case name == "" && len(clusters) > 1:
+		return nil, fmt.Errorf("%w: the environments have several clusters; name one of its environments, as in /hooks/audit/%s", ErrNoAudit, found.Name)
+	case found.Cluster.AuditLog != "":
+		return nil, fmt.Errorf("%w: that of %s is read from its file", ErrNoAudit, found.Name)
+	}
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	key := clusterKey(found)
+	if r.gate.posted == nil {
+		r.gate.posted = map[v1alpha1.Cluster]*audit.Log{}
+	}
+	if r.gate.posted[key] == nil {
+		r.gate.posted[key] = audit.NewLog("")
+	}
+	return r.gate.posted[key], nil
+}
+
+// clusterKey tells clusters apart by how they are reached.
+func clusterKey(environment *v1alpha1.Environment) v1alpha1.Cluster {
+	key := environment.Cluster
+	key.AuditLog = "" // it makes no other cluster
+	return key
+}

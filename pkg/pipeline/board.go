@@ -1,0 +1,401 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+const (
+	shownCommits = 100
+	shownEvents  = 500
+	// boardCalm is the time from a change to the view that shows it: a rollout changes many records at once.
+	boardCalm = 100 * time.Millisecond
+)
+
+// board is where a daemon publishes what it knows. It follows the records of every environment by watches, also on a
+// replica that stands by, so that all of them show the same. It is safe for concurrent use.
+type board struct {
+	runner *Runner
+	wake   chan struct{} // something is to be published
+
+	mu      sync.Mutex
+	view    *View
+	changed chan struct{} // closed when there is a newer view
+
+	source  SourceView
+	commits []CommitView
+	records map[string]apply.Records // by environment
+	agenda  *agenda                  // of the newest commit; nil: not planned yet
+	replica ReplicaView
+	behinds map[apply.Target]behind
+}
+
+// behind is how far a target is behind a commit, so that it is counted once.
+type behind struct {
+	version string // of the record
+	commit  string
+	count   int
+}
+
+func newBoard(r *Runner) *board {
+	b := &board{
+		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Records{}, behinds: map[apply.Target]behind{},
+		replica: ReplicaView{Leads: []string{}},
+	}
+	s := r.Config.Source
+	b.source = SourceView{URL: publicURL(s.URL), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
+	b.view = b.assemble(r.now())
+	return b
+}
+
+// View is what a Loop knows now. It is never nil and never changed.
+func (r *Runner) View() *View {
+	r.board.mu.Lock()
+	defer r.board.mu.Unlock()
+	return r.board.view
+}
+
+// Changed is closed when there is a newer view than the one that View gave last.
+func (r *Runner) Changed() <-chan struct{} {
+	r.board.mu.Lock()
+	defer r.board.mu.Unlock()
+	return r.board.changed
+}
+
+// fetched takes in what a look at the repository gave.
+func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	b.mu.Lock()
+	known := b.source.Commit
+	b.mu.Unlock()
+	outcome := "unchanged"
+	switch {
+	case err != nil:
+		outcome = "failed"
+	case snap.Commit != known:
+		outcome = "changed"
+	}
+	b.runner.metrics.git.WithLabelValues(outcome).Inc()
+	var commits []CommitView
+	if err == nil && snap.Commit != known {
+		log, failure := b.runner.source.Log(ctx, snap.Commit, shownCommits)
+		if failure != nil {
+			b.runner.log.Warn("reading the last commits", "error", failure)
+		}
+		for _, c := range log {
+			commits = append(commits, CommitView{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	failed := b.source.Error
+	b.source.Error = ""
+	if err != nil {
+		b.source.Error = err.Error()
+	} else {
+		at := b.runner.now().UTC()
+		b.source.FetchedAt = &at
+	}
+	if err == nil && snap.Commit != known {
+		b.source.Commit, b.commits = snap.Commit, commits
+	}
+	if snap.Commit != known || failed != b.source.Error {
+		b.publishSoon()
+	}
+}
+
+// plannedFor takes in what the newest commit says of each target.
+func (b *board) plannedFor(a *agenda) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.agenda = a
+	b.publishSoon()
+}
+
+// leads takes in which Leases this replica holds.
+func (b *board) leads(leases []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.replica.Leads = leases
+	b.publishSoon()
+}
+
+// publishSoon has the next view made.
+func (b *board) publishSoon() { signal(b.wake) }
+
+// follow watches the records of the environments and publishes what changes, until the context ends.
+func (b *board) follow(ctx context.Context, d *daemon) {
+	b.mu.Lock()
+	b.replica = ReplicaView{Identity: d.tenure.identity, Version: b.runner.agent, Leads: b.replica.Leads}
+	b.mu.Unlock()
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	b.watch(ctx, d, &watches)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		}
+		b.publish(ctx)
+		if wait(ctx, boardCalm) != nil {
+			return
+		}
+	}
+}
+
+// watch follows the records of each cluster once, whatever number of environments is in it.
+func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
+	environments, err := d.environments(d.options.Environments)
+	if err != nil {
+		return // Loop has looked
+	}
+	byCluster := map[*apply.Cluster][]string{}
+	for _, environment := range environments {
+		cluster, err := d.cluster(environment)
+		if err != nil {
+			b.told([]string{environment.Name}, apply.Records{Err: err})
+			continue
+		}
+		byCluster[cluster] = append(byCluster[cluster], environment.Name)
+	}
+	for cluster, names := range byCluster {
+		watches.Go(func() {
+			if err := cluster.FollowRecords(ctx, func(r apply.Records) { b.told(names, r) }); err != nil {
+				b.told(names, apply.Records{Err: err})
+			}
+		})
+	}
+}
+
+// anyRead says why the records of no environment were read yet; nil: some were.
+func (b *board) anyRead() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := errors.New("the records of the environments are being read")
+	for _, records := range b.records {
+		if records.List != nil {
+			return nil
+		}
+		err = cmp.Or(records.Err, err)
+	}
+	return err
+}
+
+func (b *board) told(environments []string, records apply.Records) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range environments {
+		b.records[name] = records
+	}
+	b.publishSoon()
+}
+
+// publish makes a view of what is known now.
+func (b *board) publish(ctx context.Context) {
+	b.count(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.view = b.assemble(b.runner.now())
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// count counts how far targets are behind, where a record or the commit has changed since it was last counted.
+func (b *board) count(ctx context.Context) {
+	b.mu.Lock()
+	a, commit := b.agenda, b.source.Commit
+	records := map[string]apply.Records{}
+	for name, r := range b.records {
+		records[name] = r
+	}
+	b.mu.Unlock()
+	if a == nil {
+		return
+	}
+	works := map[apply.Target]*work{}
+	for _, w := range a.everyone() {
+		works[w.target] = w
+	}
+	counted := map[apply.Target]behind{}
+	for environment, r := range records {
+		for _, record := range r.List {
+			target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment}
+			w := works[target]
+			if record.Spec.Environment != environment || w == nil {
+				continue
+			}
+			now := behind{version: record.ResourceVersion, commit: w.snapshot.Commit}
+			if last := b.behinds[target]; last.version == now.version && last.commit == now.commit {
+				counted[target] = last
+				continue
+			}
+			now.count = b.runner.behindOf(ctx, w, record, commit)
+			counted[target] = now
+		}
+	}
+	b.mu.Lock()
+	b.behinds = counted
+	b.mu.Unlock()
+}
+
+// behindOf counts the commits since the one last applied, where the newest one says something else for a target; -1: not
+// known.
+func (r *Runner) behindOf(ctx context.Context, w *work, record *v1alpha1.PipelineSync, newest string) int {
+	applied := record.Status.LastAppliedCommit
+	if applied == "" || w.err != nil || w.snapshot.Commit != newest || w.overlay == "" {
+		return -1
+	}
+	if applied == newest {
+		return 0
+	}
+	set, err := w.applicable(w.recorded(record), w.cluster.Namespace())
+	if err != nil {
+		return -1
+	}
+	if same, err := w.cluster.Applied(ctx, record, set); err == nil && same {
+		return 0
+	}
+	commits, err := r.source.Since(ctx, applied, newest)
+	if err != nil {
+		return -1 // history may not have been fetched that far
+	}
+	return len(commits)
+}
+
+// assemble builds a view. The caller holds the lock.
+func (b *board) assemble(now time.Time) *View {
+	v := &View{
+		At: now.UTC(), Configuration: b.runner.Config.Name, Source: b.source, Replica: b.replica,
+		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, b.commits...), Targets: []TargetView{}, Events: []EventView{},
+	}
+	owners, folders := b.settings()
+	for i := range b.runner.Config.Environments {
+		environment := &b.runner.Config.Environments[i]
+		records := b.records[environment.Name]
+		e := EnvironmentView{Name: environment.Name, Drift: environment.Drift, PromoteFrom: environment.Images.PromoteFrom, Suspended: environment.Suspend}
+		if records.Err != nil {
+			e.Error = records.Err.Error()
+		}
+		v.Environments = append(v.Environments, e)
+		for _, record := range records.List {
+			if record.Spec.Owner != b.runner.Config.Name || record.Spec.Environment != environment.Name || record.Status.RemovedAt != nil {
+				continue
+			}
+			target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name}
+			count := -1
+			if known, ok := b.behinds[target]; ok {
+				count = known.count
+			}
+			t := viewOf(record, count)
+			t.Owner, t.Folder = owners[target], folders[target]
+			v.Targets = append(v.Targets, t)
+			v.Events = append(v.Events, eventsOf(&t)...)
+		}
+	}
+	place := map[string]int{}
+	for i, e := range v.Environments {
+		place[e.Name] = i
+	}
+	slices.SortFunc(v.Targets, func(x, y TargetView) int {
+		return cmp.Or(strings.Compare(x.Pipeline, y.Pipeline), cmp.Compare(place[x.Environment], place[y.Environment]))
+	})
+	slices.SortStableFunc(v.Events, func(x, y EventView) int { return y.Time.Compare(x.Time) })
+	v.Events = v.Events[:min(len(v.Events), shownEvents)]
+	return v
+}
+
+// settings are what pipeline.yaml and the layout say of targets. The caller holds the lock.
+func (b *board) settings() (owners, folders map[apply.Target]string) {
+	owners, folders = map[apply.Target]string{}, map[apply.Target]string{}
+	if b.agenda == nil {
+		return owners, folders
+	}
+	for _, w := range b.agenda.everyone() {
+		owners[w.target], folders[w.target] = w.settings.Owner, w.folder
+	}
+	return owners, folders
+}
+
+// viewOf is what a record says of its target.
+func viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
+	status := record.Status
+	t := TargetView{
+		Target:   targetOf(record, behind),
+		Findings: drift.Recorded(record.Spec.Pipeline, record.Spec.Environment, status.Drift), Past: drift.PastOf(record.Spec.Pipeline, record.Spec.Environment, status.Drift),
+		Held: append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),
+		History: deploymentsOf(status.History), Pins: append([]v1alpha1.PinnedImage{}, record.Spec.Images...), Objects: []manifest.ID{},
+	}
+	if t.Findings == nil {
+		t.Findings = []drift.Finding{}
+	}
+	if t.Past == nil {
+		t.Past = []drift.Past{}
+	}
+	if status.Drift != nil {
+		t.Total = status.Drift.Total
+	}
+	for _, entry := range status.Inventory {
+		t.Objects = append(t.Objects, entryID(entry))
+	}
+	return t
+}
+
+// eventsOf tells the story of a target as far as its record keeps it.
+func eventsOf(t *TargetView) []EventView {
+	var out []EventView
+	add := func(at time.Time, kind EventKind, commit string, severity drift.Severity, message string) {
+		out = append(out, EventView{Time: at.UTC(), Kind: kind, Pipeline: t.Pipeline, Environment: t.Environment, Commit: commit, Severity: severity, Message: message})
+	}
+	for i, d := range t.History {
+		switch {
+		case d.Outcome == outcomeFailed:
+			message := d.Subject
+			if i == 0 {
+				message = t.Message
+			}
+			add(d.Time, EventFailed, d.Commit, drift.Critical, message)
+		case d.Outcome == outcomeHeld:
+			add(d.Time, EventHeld, d.Commit, drift.Info, d.Subject)
+		case d.RollbackOf != nil:
+			add(d.Time, EventRolledBack, d.Commit, drift.Info, d.Subject)
+		default:
+			add(d.Time, EventDeployed, d.Commit, drift.Info, d.Subject)
+		}
+		if d.HealthyAt != nil {
+			add(*d.HealthyAt, EventHealthy, d.Commit, drift.Info, "every object is healthy")
+		}
+	}
+	for _, f := range t.Findings {
+		if at := f.Since(); at != nil && f.Kind != drift.Held {
+			add(*at, EventDrifted, "", f.Severity, f.Message)
+		}
+	}
+	for _, p := range t.Past {
+		if at := p.Since(); at != nil {
+			add(*at, EventDrifted, "", p.Severity, p.Message)
+		}
+		message := "somebody took it back, or git follows: "
+		if p.Ending == drift.Corrected {
+			message = "put right: "
+		}
+		add(p.EndedAt, EventEnded, "", drift.Info, message+p.Message)
+	}
+	for _, h := range t.Held {
+		add(h.Since.Time, EventHeld, "", drift.Info, h.Message)
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// place orders targets: an environment goes before those that promote from it, a target before those that depend on it,
+// and those that bring namespaces or kinds before those that may need them.
+type place struct {
+	depth, level int
+	needy        bool // it brings neither namespaces nor kinds
+}
+
+func placeOf(w *work, config *v1alpha1.Config) place {
+	return place{config.PromotionDepth(w.environment.Name), w.level, !apply.BroughtBy(w.plain).Any()}
+}
+
+func (p place) before(o place) bool {
+	switch {
+	case p.depth != o.depth:
+		return p.depth < o.depth
+	case p.level != o.level:
+		return p.level < o.level
+	}
+	return !p.needy && o.needy
+}
+
+// needs lists for each target those among the works that are to be carried out before it: the same pipeline in the
+// environment that it promotes from, what it depends on, and what brings namespaces or kinds to its cluster. Each of
+// them has an earlier place, so that nothing waits in a circle.
+func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work {
+	var bringers []*work
+	for _, w := range works {
+		if apply.BroughtBy(w.plain).Any() {
+			bringers = append(bringers, w)
+		}
+	}
+	byTarget := map[apply.Target]*work{}
+	for _, w := range works {
+		byTarget[w.target] = w
+	}
+	needs := map[*work][]*work{}
+	for _, w := range works {
+		at := placeOf(w, config)
+		add := func(other *work) {
+			if other != nil && !slices.Contains(needs[w], other) && placeOf(other, config).before(at) {
+				needs[w] = append(needs[w], other)
+			}
+		}
+		if from := w.environment.Images.PromoteFrom; from != "" {
+			add(byTarget[apply.Target{Pipeline: w.target.Pipeline, Environment: from}])
+		}
+		for _, name := range w.settings.DependsOn {
+			add(byTarget[apply.Target{Pipeline: name, Environment: w.environment.Name}])
+		}
+		for _, other := range bringers {
+			if w.cluster != nil && other.cluster != nil && other.cluster.Server() == w.cluster.Server() {
+				add(other)
+			}
+		}
+	}
+	return needs
+}
+
+// inOrder starts each target when all that it needs has finished, and returns when all have, or the context has ended.
+// start is called by one goroutine at a time; it has finished called once, from wherever it likes.
+func (a *agenda) inOrder(ctx context.Context, works []*work, config *v1alpha1.Config, start func(w *work, finished func())) {
+	waitsFor := map[*work]int{}
+	holdsUp := map[*work][]*work{}
+	for w, needed := range a.needs(works, config) {
+		waitsFor[w] = len(needed)
+		for _, other := range needed {
+			holdsUp[other] = append(holdsUp[other], w)
+		}
+	}
+	done := make(chan *work, len(works)) // so that nobody waits to say that it has finished
+	begin := func(w *work) { start(w, func() { done <- w }) }
+	for _, w := range works {
+		if waitsFor[w] == 0 {
+			begin(w)
+		}
+	}
+	for range works {
+		select {
+		case <-ctx.Done():
+			return
+		case w := <-done:
+			for _, next := range holdsUp[w] {
+				if waitsFor[next]--; waitsFor[next] == 0 {
+					begin(next)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// queue holds the targets that are to be looked at, and why. A target is in it once, however much happens to it, and is
+// never with two workers at a time. The zero value is not ready; use newQueue. It is safe for concurrent use.
+type queue struct {
+	mu      sync.Mutex
+	entries map[apply.Target]entry
+	busy    map[apply.Target]bool // with a worker
+	changed chan struct{}         // closed at each change
+}
+
+// entry is one target that waits for its turn.
+type entry struct {
+	at      time.Time // not before
+	reasons reasons
+}
+
+// reasons say why a target is looked at; several may come together.
+type reasons uint8
+
+// The higher the bit, the sooner a target has its turn.
+const (
+	slowCheck   reasons = 1 << iota // every object is compared, as a safety net
+	statusMoved                     // an object's status changed
+	tryAgain                        // it failed before, or could not be followed
+	waitEnded                       // what it waits for is there
+	fieldsMoved                     // somebody changed a field
+	commitMoved                     // git says something new
+
+	noReason reasons = 0
+)
+
+// patience is the wait that is worth as much as the next higher reason, so that nothing waits for ever.
+const patience = 30 * time.Second
+
+func (r reasons) has(other reasons) bool { return r&other != 0 }
+
+// priority is the place of the strongest reason.
+func (r reasons) priority() int {
+	n := 0
+	for r >>= 1; r > 0; r >>= 1 {
+		n++
+	}
+	return n
+}
+
+func newQueue() *queue {
+	return &queue{entries: map[apply.Target]entry{}, busy: map[apply.Target]bool{}, changed: make(chan struct{})}
+}
+
+// add has a target looked at, at a time or before. What comes while the target waits is looked at with it.
+func (q *queue) add(target apply.Target, when time.Time, why reasons) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if last, ok := q.entries[target]; ok {
+		why |= last.reasons
+		if last.at.Before(when) {
+			when = last.at
+		}
+	}
+	q.entries[target] = entry{at: when, reasons: why}
+	q.tell()
+}
+
+// tell wakes those who wait. The caller holds the lock.
+func (q *queue) tell() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// withdraw takes a reason back from every target that waits.
+func (q *queue) withdraw(why reasons) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for target, e := range q.entries {
+		if e.reasons &^= why; e.reasons == noReason {
+			delete(q.entries, target)
+			continue
+		}
+		q.entries[target] = e
+	}
+}
+
+// next waits for the target whose turn it is, which is the caller's until finish; false when the context has ended.
+func (q *queue) next(ctx context.Context) (apply.Target, reasons, bool) {
+	for {
+		q.mu.Lock()
+		target, e, soonest, found := q.first(time.Now())
+		if found && ctx.Err() == nil {
+			delete(q.entries, target)
+			q.busy[target] = true
+			q.mu.Unlock()
+			return target, e.reasons, true
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		timer := time.NewTimer(soonest)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return apply.Target{}, noReason, false
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// first finds the target whose turn it is; where there is none, soonest is when to look again.
+func (q *queue) first(now time.Time) (target apply.Target, e entry, soonest time.Duration, found bool) {
+	soonest = time.Hour
+	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/patience) }
+	for t, other := range q.entries {
+		switch {
+		case q.busy[t]:
+		case other.at.After(now):
+			soonest = min(soonest, other.at.Sub(now))
+		case !found || rank(other) > rank(e) || rank(other) == rank(e) && other.at.Before(e.at):
+			target, e, found = t, other, true
+		}
+	}
+	return target, e, soonest, found
+}
+
+// finish gives a target back, so that it may have another turn.
+func (q *queue) finish(target apply.Target) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.busy, target)
+	q.tell()
+}
+
+// depth counts the targets whose turn has come and that no worker has taken yet.
+func (q *queue) depth() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, now := 0, time.Now()
+	for _, e := range q.entries {
+		if !e.at.After(now) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,177 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+func named(name string) apply.Target { return apply.Target{Pipeline: name, Environment: "prod"} }
+
+func TestQueue(t *testing.T) {
+	take := func(t *testing.T, q *queue) (string, reasons) {
+		t.Helper()
+		target, why, ok := q.next(t.Context())
+		if !ok {
+			t.Fatal("the queue ended")
+		}
+		return target.Pipeline, why
+	}
+	t.Run("the strongest reason goes first, and the longest wait among equals", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, now := newQueue(), time.Now()
+			q.add(named("check"), now, slowCheck)
+			q.add(named("retry"), now, tryAgain)
+			q.add(named("drift, later"), now, fieldsMoved)
+			q.add(named("drift, first"), now.Add(-time.Second), fieldsMoved)
+			q.add(named("status"), now, statusMoved)
+			q.add(named("commit"), now, commitMoved)
+			q.add(named("end of a wait"), now, waitEnded)
+			var got []string
+			for range 7 {
+				name, _ := take(t, q)
+				got = append(got, name)
+			}
+			want := []string{"commit", "drift, first", "drift, later", "end of a wait", "retry", "status", "check"}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("the order is %q, want %q", got, want)
+			}
+		})
+	})
+	t.Run("nothing waits for ever behind what is more urgent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue()
+			q.add(named("check"), time.Now(), slowCheck)
+			time.Sleep(6 * patience)
+			q.add(named("commit"), time.Now(), commitMoved)
+			if name, _ := take(t, q); name != "check" {
+				t.Errorf("%s goes first", name)
+			}
+		})
+	})
+	t.Run("what comes while a target waits is one turn, at the earlier time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, began := newQueue(), time.Now()
+			q.add(named("a"), began.Add(time.Minute), slowCheck)
+			q.add(named("a"), began.Add(time.Second), statusMoved)
+			q.add(named("a"), began.Add(time.Hour), fieldsMoved)
+			name, why := take(t, q)
+			if name != "a" || why != slowCheck|statusMoved|fieldsMoved || time.Since(began) != time.Second {
+				t.Errorf("%s for %b after %s", name, why, time.Since(began))
+			}
+			if q.depth() != 0 {
+				t.Errorf("%d are left", q.depth())
+			}
+		})
+	})
+	t.Run("a target is with one worker at a time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, began := newQueue(), time.Now()
+			q.add(named("a"), began, fieldsMoved)
+			take(t, q)
+			q.add(named("a"), began, commitMoved)
+			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
+			if _, why := take(t, q); why != commitMoved || time.Since(began) != time.Minute {
+				t.Errorf("the second turn is for %b after %s", why, time.Since(began))
+			}
+		})
+	})
+	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {
+		q, now := newQueue(), time.Now()
+		q.add(named("commit"), now, commitMoved)
+		q.add(named("both"), now, commitMoved|fieldsMoved)
+		q.withdraw(commitMoved)
+		if name, why := take(t, q); name != "both" || why != fieldsMoved || q.depth() != 0 {
+			t.Errorf("%s for %b, and %d more", name, why, q.depth())
+		}
+	})
+	t.Run("the end of the context ends every wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue()
+			ctx, cancel := context.WithCancel(t.Context())
+			var workers sync.WaitGroup
+			for range 3 {
+				workers.Go(func() {
+					if _, _, ok := q.next(ctx); ok {
+						t.Error("a target came out of an empty queue")
+					}
+				})
+			}
+			synctest.Wait()
+			cancel()
+			workers.Wait()
+		})
+	})
+}
+
+func TestInOrder(t *testing.T) {
+	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{
+		{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}},
+	}}
+	works := func() []*work {
+		var all []*work
+		for i := range config.Environments {
+			for _, name := range []string{"a", "b", "c"} {
+				w := &work{target: apply.Target{Pipeline: name, Environment: config.Environments[i].Name}, environment: &config.Environments[i]}
+				if name == "c" {
+					w.settings.DependsOn, w.level = []string{"a"}, 1
+				}
+				all = append(all, w)
+			}
+		}
+		return all
+	}
+	t.Run("each target waits for what it needs and for nothing else", func(t *testing.T) {
+		a := &agenda{works: works()}
+		ends := map[string]func(){}
+		var mu sync.Mutex
+		synctest.Test(t, func(t *testing.T) {
+			all := make(chan struct{})
+			go func() {
+				defer close(all)
+				a.inOrder(t.Context(), a.works, config, func(w *work, finished func()) {
+					mu.Lock()
+					defer mu.Unlock()
+					ends[w.target.String()] = finished
+				})
+			}()
+			begun := func(want ...string) {
+				t.Helper()
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if len(ends) != len(want) {
+					t.Errorf("%d have begun, want %q", len(ends), want)
+				}
+				for _, name := range want {
+					if ends[name] == nil {
+						t.Errorf("%s has not begun", name)
+					}
+				}
+			}
+			begun("a@staging", "b@staging")
+			ends["b@staging"]()
+			begun("a@staging", "b@staging", "b@prod") // a hangs, and holds up nobody but those who need it
+			ends["a@staging"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging")
+			ends["c@staging"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging")
+			ends["a@prod"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging", "c@prod")
+			ends["b@prod"]()
+			ends["c@prod"]()
+			<-all
+		})
+	})
+	t.Run("it is not waited for what has begun when the context ends", func(t *testing.T) {
+		a := &agenda{works: works()}
+		ctx, cancel := context.WithCancel(t.Context())
+		a.inOrder(ctx, a.works, config, func(*work, func()) { cancel() })
+	})
+}

@@ -1,0 +1,152 @@
+package pipeline
+
+import (
+	"io/fs"
+	"maps"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
+)
+
+// renderings are what the overlays of the newest commit render to. A rendering is kept from commit to commit until a
+// commit changes something that it read, so that a commit costs what it changes. One pass uses them at a time. The zero
+// value is ready to use.
+type renderings struct {
+	byOverlay map[string]*rendering
+	last      map[apply.Target]given
+	// count is told of each overlay that a pass needs. Optional.
+	count func(renderResult)
+}
+
+// rendering is one overlay, rendered. It does not change, and neither does its set: all passes share it.
+type rendering struct {
+	overlay string
+	set     manifest.Set
+	err     error
+	reads   render.ReadSet
+}
+
+// given is what git gave a target at the last pass.
+type given struct {
+	rendering *rendering
+	settings  v1alpha1.PipelineSettings
+	refs      []image.Reference
+	err       error
+}
+
+// renderResult is what became of an overlay that a pass needs.
+type renderResult string
+
+const (
+	renderBuilt  renderResult = "built"
+	renderReused renderResult = "reused" // be it an error
+	renderFailed renderResult = "failed" // built, with an error
+)
+
+// render gives the works of a commit their sets. It builds the overlays that the files of the commit change, as many at once as
+// there are processors, and takes the others as they are.
+func (r *renderings) render(works []*work, files fs.FS) {
+	wanted := map[string]*rendering{}
+	for _, w := range works {
+		if w.renders() {
+			wanted[w.overlay] = r.byOverlay[w.overlay]
+		}
+	}
+	r.refresh(wanted, files)
+	for overlay := range r.byOverlay {
+		if _, ok := wanted[overlay]; !ok && !isFolder(files, overlay) {
+			delete(r.byOverlay, overlay) // not one that this pass merely leaves out
+		}
+	}
+	r.hand(works)
+}
+
+// refresh makes the overlays that are wanted what the files say.
+func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
+	type slot struct {
+		overlay   string
+		rendering *rendering
+		result    renderResult
+	}
+	all := make([]slot, 0, len(wanted))
+	for overlay, before := range wanted {
+		all = append(all, slot{overlay, before, renderReused})
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range all { // each overlay owns one slot
+		g.Go(func() error {
+			at := &all[i]
+			if at.rendering != nil && at.rendering.reads.Unchanged(files) {
+				return nil
+			}
+			at.rendering, at.result = newRendering(files, at.overlay), renderBuilt
+			if at.rendering.err != nil {
+				at.result = renderFailed
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each rendering keeps its own error
+	if r.byOverlay == nil {
+		r.byOverlay = map[string]*rendering{}
+	}
+	for _, at := range all {
+		r.byOverlay[at.overlay] = at.rendering
+		if r.count != nil {
+			r.count(at.result)
+		}
+	}
+}
+
+// hand gives each work its rendering, and notes whether git gives its target just what it gave at the last pass.
+func (r *renderings) hand(works []*work) {
+	if r.last == nil {
+		r.last = map[apply.Target]given{}
+	}
+	for _, w := range works {
+		if !w.renders() {
+			delete(r.last, w.target)
+			continue
+		}
+		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
+		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
+		if w.same {
+			w.plain, w.refs, w.err = before.rendering.set, before.refs, before.err
+			continue
+		}
+		w.take(now.rendering)
+		now.refs, now.err = w.refs, w.err
+		r.last[w.target] = now
+	}
+	maps.DeleteFunc(r.last, func(_ apply.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
+}
+
+func newRendering(files fs.FS, overlay string) *rendering {
+	set, reads, err := render.BuildReading(files, overlay)
+	return &rendering{overlay: overlay, set: set, err: err, reads: reads}
+}
+
+// renders reports whether git has an overlay for a target, and nothing that stops it before.
+func (w *work) renders() bool { return w.err == nil && w.overlay != "" }
+
+// render renders a target by itself.
+func (w *work) render() {
+	if w.renders() {
+		w.take(newRendering(w.snapshot.Files, w.overlay))
+	}
+}
+
+func (w *work) take(rendered *rendering) {
+	w.rendering = rendered
+	if w.plain, w.err = rendered.set, rendered.err; w.err == nil {
+		w.refs, w.err = image.Find(w.plain, w.fields)
+	}
+}

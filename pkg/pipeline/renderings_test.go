@@ -1,0 +1,317 @@
+package pipeline
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// checkout is a git repository of pipelines and what follows it.
+type checkout struct {
+	t      testing.TB
+	dir    string
+	source *source.Repository
+	runner *Runner
+	counts map[renderResult]int
+}
+
+func newCheckout(t testing.TB, environments ...string) *checkout {
+	t.Helper()
+	c := &checkout{t: t, dir: t.TempDir(), counts: map[renderResult]int{}}
+	git(t, c.dir, "", "init", "-q", "-b", "main")
+	var err error
+	if c.source, err = source.Open(source.Options{URL: c.dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.source.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	text := "apiVersion: syncer.dev/v1alpha1\nkind: Config\nsource: {url: /repo, branch: main}\nenvironments:\n"
+	for _, name := range environments {
+		text += "- name: " + name + "\n"
+	}
+	config, err := v1alpha1.DecodeConfig("syncer.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.runner = &Runner{Config: config}
+	c.runner.rendered.count = func(result renderResult) { c.counts[result]++ }
+	return c
+}
+
+// pipeline writes a pipeline whose overlays share a base and a component.
+func (c *checkout) pipeline(name string) {
+	c.write("pipelines/"+name+"/base/kustomization.yaml", "resources: [job.yaml, settings.yaml]\n")
+	c.write("pipelines/"+name+"/base/job.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: "+name+"}\nspec: {schedule: 0 1 * * *, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: job, image: 'registry.example.com/job:1'}]}}}}}\n")
+	c.write("pipelines/"+name+"/base/settings.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "+name+"}\ndata: {a: b}\n")
+	for _, environment := range c.runner.Config.Environments {
+		c.write("pipelines/"+name+"/overlays/"+environment.Name+"/kustomization.yaml", "resources: [../../base]\ncomponents: [../../../../components/team]\nnamespace: "+environment.Name+"\npatches: [{path: size.yaml}]\n")
+		c.write("pipelines/"+name+"/overlays/"+environment.Name+"/size.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: "+name+"}\nspec: {suspend: false}\n")
+	}
+	c.write("components/team/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncommonAnnotations: {team: data}\n")
+}
+
+func (c *checkout) write(name, content string) {
+	c.t.Helper()
+	file := filepath.Join(c.dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// commit commits what stands in the folder and returns the snapshot of it.
+func (c *checkout) commit() source.Snapshot {
+	c.t.Helper()
+	git(c.t, c.dir, "", "add", "-A")
+	git(c.t, c.dir, "", "commit", "-q", "--allow-empty", "-m", "a step")
+	snap, err := c.source.Fetch(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return snap
+}
+
+// works are those of a pass over the pipelines, or over some of them.
+func (c *checkout) works(snap source.Snapshot, only ...string) []*work {
+	c.t.Helper()
+	pipelines, err := c.runner.discover(snap)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var works []*work
+	for _, p := range pipelines {
+		for i := range c.runner.Config.Environments {
+			if environment := &c.runner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.name) {
+				works = append(works, c.runner.newWork(p, environment, snap))
+			}
+		}
+	}
+	return works
+}
+
+// pass commits, renders, and returns what was counted and which targets git gives something else than before.
+func (c *checkout) pass(only ...string) (byTarget map[string]*work, counts map[renderResult]int, differ []string) {
+	c.t.Helper()
+	snap := c.commit()
+	works := c.works(snap, only...)
+	clear(c.counts)
+	c.runner.rendered.render(works, snap.Files)
+	byTarget = map[string]*work{}
+	for _, w := range works {
+		byTarget[w.target.String()] = w
+		if !w.same {
+			differ = append(differ, w.target.String())
+		}
+		if fresh, err := render.Build(snap.Files, w.overlay); w.overlay != "" && w.settings.err == nil && yamlOf(c.t, fresh, err) != yamlOf(c.t, w.plain, w.err) {
+			c.t.Errorf("%s is not what the commit says:\n%s\ninstead of\n%s", w.target, yamlOf(c.t, w.plain, w.err), yamlOf(c.t, fresh, err))
+		}
+	}
+	return byTarget, maps.Clone(c.counts), differ
+}
+
+func yamlOf(t testing.TB, set interface{ YAML() ([]byte, error) }, err error) string {
+	t.Helper()
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	text, err := set.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestACommitRendersWhatItChanges(t *testing.T) {
+	c := newCheckout(t, "dev", "prod")
+	for _, name := range []string{"clicks", "orders", "stock"} {
+		c.pipeline(name)
+	}
+	const clicks, orders = "pipelines/clicks/", "pipelines/orders/"
+	broken, whole := "kind: [\n", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: orders}\n"
+	all := []string{"clicks@dev", "clicks@prod", "orders@dev", "orders@prod", "stock@dev", "stock@prod"}
+	settings := "apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\n"
+	for _, step := range []struct {
+		what   string
+		do     func()
+		only   []string
+		counts map[renderResult]int
+		differ []string
+	}{
+		{what: "the first commit", counts: map[renderResult]int{renderBuilt: 6}, differ: all},
+		{what: "an empty commit", counts: map[renderResult]int{renderReused: 6}},
+		{what: "a file nobody reads", do: func() { c.write(clicks+"README.md", "hello") }, counts: map[renderResult]int{renderReused: 6}},
+		{what: "an overlay", do: func() {
+			c.write(clicks+"overlays/prod/size.yaml", "kind: CronJob\napiVersion: batch/v1\nmetadata: {name: clicks}\nspec: {suspend: true}\n")
+		},
+			counts: map[renderResult]int{renderBuilt: 1, renderReused: 5}, differ: []string{"clicks@prod"}},
+		{what: "a base", do: func() { c.write(orders+"base/settings.yaml", whole+"data: {a: c}\n") },
+			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "a component of all", do: func() {
+			c.write("components/team/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncommonAnnotations: {team: lake}\n")
+		}, counts: map[renderResult]int{renderBuilt: 6}, differ: all},
+		{what: "a kustomization beside another", do: func() { c.write("pipelines/stock/overlays/dev/kustomization.yml", "resources: [../../base]\n") },
+			counts: map[renderResult]int{renderFailed: 1, renderReused: 5}, differ: []string{"stock@dev"}},
+		{what: "only that one", do: func() { c.remove("pipelines/stock/overlays/dev/kustomization.yaml") },
+			counts: map[renderResult]int{renderBuilt: 1, renderReused: 5}, differ: []string{"stock@dev"}},
+		{what: "a fault", do: func() { c.write(orders+"base/settings.yaml", broken) },
+			counts: map[renderResult]int{renderFailed: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "a fault that stands", do: func() { c.write(clicks+"README.md", "hello again") }, counts: map[renderResult]int{renderReused: 6}},
+		{what: "the fault mended", do: func() { c.write(orders+"base/settings.yaml", whole) },
+			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "settings of one environment", do: func() { c.write(clicks+"pipeline.yaml", settings+"environments: {prod: {suspend: true}}\n") },
+			counts: map[renderResult]int{renderReused: 6}, differ: []string{"clicks@prod"}},
+		{what: "the same settings in other words", do: func() {
+			c.write(clicks+"pipeline.yaml", settings+"environments:\n  prod:\n    # for the weekend\n    suspend: true\n")
+		}, counts: map[renderResult]int{renderReused: 6}},
+		{what: "settings that cannot be read", do: func() { c.write(clicks+"pipeline.yaml", "kind: x\n") },
+			counts: map[renderResult]int{renderReused: 4}, differ: []string{"clicks@dev", "clicks@prod"}},
+		{what: "settings that can be read again", do: func() { c.write(clicks+"pipeline.yaml", settings) },
+			counts: map[renderResult]int{renderReused: 6}, differ: []string{"clicks@dev", "clicks@prod"}},
+		{what: "a pass over one pipeline", only: []string{"stock"}, counts: map[renderResult]int{renderReused: 2}},
+		{what: "a pass over one, while another changes", do: func() { c.write(orders+"base/settings.yaml", whole+"data: {x: y}\n") },
+			only: []string{"stock"}, counts: map[renderResult]int{renderReused: 2}},
+		{what: "all again", counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "a link in place of a file", do: func() {
+			c.remove(orders + "base/settings.yaml")
+			c.write("shared/settings.yaml", whole)
+			c.link("../../../shared/settings.yaml", orders+"base/settings.yaml")
+		}, counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "what the link leads to", do: func() { c.write("shared/settings.yaml", whole+"data: {shared: 'yes'}\n") },
+			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "a link that leaves the repository", do: func() {
+			c.remove(orders + "base/settings.yaml")
+			c.link("/etc/hostname", orders+"base/settings.yaml")
+		}, counts: map[renderResult]int{renderFailed: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "still so", do: func() { c.write("README.md", "hello") }, counts: map[renderResult]int{renderReused: 6}},
+		{what: "a pipeline gone", do: func() { c.remove("pipelines/orders") }, counts: map[renderResult]int{renderReused: 4}},
+		{what: "a revert", do: func() { git(t, c.dir, "", "checkout", "-q", "HEAD~6", "--", "pipelines/orders") },
+			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+	} {
+		if step.do != nil {
+			step.do()
+		}
+		_, counts, differ := c.pass(step.only...)
+		if !reflect.DeepEqual(counts, step.counts) || !slices.Equal(differ, step.differ) {
+			t.Errorf("%s: %v, and differing %v; want %v and %v", step.what, counts, differ, step.counts, step.differ)
+		}
+	}
+}
+
+func (c *checkout) remove(name string) {
+	c.t.Helper()
+	if err := os.RemoveAll(filepath.Join(c.dir, name)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *checkout) link(target, name string) {
+	c.t.Helper()
+	if err := os.Symlink(target, filepath.Join(c.dir, name)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestOverlaysThatAreGoneAreForgotten(t *testing.T) {
+	c := newCheckout(t, "dev")
+	c.pipeline("clicks")
+	c.pipeline("orders")
+	c.pass()
+	c.remove("pipelines/orders")
+	c.pass("clicks")
+	if overlays := slices.Collect(maps.Keys(c.runner.rendered.byOverlay)); !slices.Equal(overlays, []string{"pipelines/clicks/overlays/dev"}) {
+		t.Errorf("kept: %v", overlays)
+	}
+	if len(c.runner.rendered.last) != 1 {
+		t.Errorf("kept: %v", c.runner.rendered.last)
+	}
+}
+
+// Two environments may share an overlay: it is rendered once, and each has its own settings.
+func TestASharedOverlayIsRenderedOnce(t *testing.T) {
+	c := newCheckout(t, "dev", "prod")
+	c.pipeline("clicks")
+	c.runner.Config.Source.Layout = "pipelines/{pipeline}/overlays/dev"
+	if _, counts, differ := c.pass(); !maps.Equal(counts, map[renderResult]int{renderBuilt: 1}) || len(differ) != 2 {
+		t.Errorf("%v, differing %v", counts, differ)
+	}
+	c.write("pipelines/clicks/overlays/dev/size.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: clicks}\nspec: {suspend: true}\n")
+	if _, counts, differ := c.pass(); !maps.Equal(counts, map[renderResult]int{renderBuilt: 1}) || len(differ) != 2 {
+		t.Errorf("%v, differing %v", counts, differ)
+	}
+}
+
+// A set that passes share is the same after a target was carried out by it.
+func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
+	c := newCheckout(t, "dev")
+	c.pipeline("clicks")
+	works, _, _ := c.pass()
+	w := works["clicks@dev"]
+	before := yamlOf(t, w.plain, w.err)
+	const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	set, err := w.applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
+	if text := yamlOf(t, set, err); !strings.Contains(text, digest) || text == before {
+		t.Fatalf("nothing was pinned:\n%s", text)
+	}
+	set[0].Object["spec"] = "changed"
+	later, _, _ := c.pass()
+	if after := yamlOf(t, later["clicks@dev"].plain, nil); after != before {
+		t.Errorf("changed from\n%s\nto\n%s", before, after)
+	}
+}
+
+// BenchmarkCommit compares what a commit to one pipeline of a hundred costs with rendering all of its 300 targets.
+func BenchmarkCommit(b *testing.B) {
+	const pipelines = 100
+	c := newCheckout(b, "dev", "staging", "prod")
+	for i := range pipelines {
+		c.pipeline(fmt.Sprintf("p%03d", i))
+	}
+	before := c.commit()
+	c.write("pipelines/p042/base/settings.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p042}\ndata: {a: changed}\n")
+	after := c.commit()
+	var whole, part, none time.Duration
+	for b.Loop() {
+		c.runner.rendered = renderings{count: c.runner.rendered.count}
+		clear(c.counts)
+		whole += c.timed(before)
+		part += c.timed(after)
+		none += c.timed(after)
+		if want := (map[renderResult]int{renderBuilt: 303, renderReused: 597}); !maps.Equal(c.counts, want) {
+			b.Fatalf("%v, want %v", c.counts, want)
+		}
+	}
+	b.ReportMetric(float64(whole.Milliseconds())/float64(b.N), "ms/everything")
+	b.ReportMetric(float64(part.Microseconds())/1000/float64(b.N), "ms/one-pipeline")
+	b.ReportMetric(float64(none.Microseconds())/1000/float64(b.N), "ms/nothing")
+	b.ReportMetric(float64(whole)/float64(part), "times-less")
+}
+
+func (c *checkout) timed(snap source.Snapshot) time.Duration {
+	c.t.Helper()
+	works := c.works(snap)
+	start := time.Now()
+	c.runner.rendered.render(works, snap.Files)
+	took := time.Since(start)
+	for _, w := range works {
+		if w.err != nil {
+			c.t.Fatal(w.err)
+		}
+	}
+	return took
+}

@@ -1,0 +1,124 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// rollout is one commit on its way into its targets. It ends when every target had its turn, or when a newer commit
+// takes its place.
+type rollout struct {
+	ctx     context.Context // ends with the rollout's place as the newest
+	stop    context.CancelFunc
+	carrier *carrier
+	turns   map[apply.Target]int // when the records were read
+	over    chan struct{}        // closed when it has ended
+
+	mu      sync.Mutex
+	waiting map[apply.Target]waiting
+}
+
+// waiting is a target of a rollout that is in the queue.
+type waiting struct {
+	work     *work
+	finished func()
+}
+
+// rollOut begins a rollout in the place of the one before, which ends first: work on its commit stops before the next
+// first write.
+func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
+	d.mu.Lock()
+	before := d.rollout
+	d.mu.Unlock()
+	if before != nil {
+		before.stop()
+		<-before.over
+		d.queue.withdraw(commitMoved)
+	}
+	r := &rollout{over: make(chan struct{}), waiting: map[apply.Target]waiting{}}
+	r.ctx, r.stop = context.WithCancel(ctx)
+	d.mu.Lock()
+	d.rollout = r
+	d.mu.Unlock()
+	d.others.Go(func() {
+		defer close(r.over)
+		err := d.roll(r, snap)
+		if r.ctx.Err() != nil {
+			return // what was not carried out is the next one's
+		}
+		if err != nil {
+			d.failed(ctx, err)
+		}
+		d.rolledOut(err)
+	})
+}
+
+// roll plans a commit and gives its targets to the workers, each when those before it have finished.
+func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
+	r.turns = d.turns.counts()
+	a, err := d.plan(r.ctx, snap, Selection{Environments: d.options.Environments})
+	if err != nil {
+		return err
+	}
+	c := d.carrier(r.ctx, a)
+	c.newest, c.done = r.ctx, d.done
+	c.limitRemovals(a)
+	c.limitPass(a)
+	r.carrier = c
+	d.planned(a, c.near)
+	d.board.plannedFor(a)
+	var works []*work
+	for _, w := range a.works {
+		if d.tenure.has(w) && !d.rests(w) && d.retries.due(w.target, w.snapshot.Commit) {
+			works = append(works, w)
+		}
+	}
+	a.inOrder(r.ctx, works, d.Config, func(w *work, finished func()) {
+		r.mu.Lock()
+		r.waiting[w.target] = waiting{w, finished}
+		r.mu.Unlock()
+		d.queue.add(w.target, time.Now(), commitMoved)
+	})
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	a.retired = d.tenure.own(a.retired)
+	return errors.Join(append(a.lost, c.forget(r.ctx, a))...)
+}
+
+// take gives the work on a target to a worker, who calls finished at its end; nil when the rollout does not wait for it.
+func (r *rollout) take(target apply.Target) (w *work, finished func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	mine, ok := r.waiting[target]
+	if !ok {
+		return nil, func() {}
+	}
+	delete(r.waiting, target)
+	return mine.work, mine.finished
+}
+
+func (r *rollout) ended() bool {
+	select {
+	case <-r.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
+func (d *daemon) rests(w *work) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.desks[w.target]
+	return at != nil && at.settled && at.work != nil && w.err == nil && w.overlay != "" && w.rendering != nil &&
+		w.rendering == at.work.rendering && reflect.DeepEqual(w.settings, at.work.settings) && w.level == at.work.level &&
+		d.follows(w) && d.now().Sub(at.compared) <= compareInterval
+}

@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+)
+
+// tell writes the events that a step of a record is worth: what was deployed, what waits or failed from now on, what
+// drifted and what was put right. A record that stays as it is gives none.
+func (c *carrier) tell(ctx context.Context, w *work, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
+	record := w.record
+	if record == nil {
+		record = &v1alpha1.PipelineSync{}
+		record.Name, record.Namespace = w.target.RecordName(), w.cluster.Namespace()
+	}
+	if record.UID == "" {
+		of := *record
+		of.UID = written.UID
+		record = &of
+	}
+	for _, event := range slices.Concat(deploymentNews(before, after), conditionNews(before, after), driftNews(before.Drift, after.Drift)) {
+		if err := w.cluster.Tell(ctx, record, event); err != nil {
+			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		}
+	}
+}
+
+// deploymentNews says what was deployed.
+func deploymentNews(before, after v1alpha1.PipelineSyncStatus) []apply.Event {
+	if len(after.History) == 0 || after.History[0].Outcome != outcomeApplied {
+		return nil
+	}
+	last := after.History[0]
+	if len(before.History) > 0 && before.History[0].Number == last.Number && before.History[0].Outcome == outcomeApplied {
+		return nil
+	}
+	note := fmt.Sprintf("deployment %d: commit %.8s %q by %s", last.Number, last.Commit, last.Subject, last.Author)
+	if last.RollbackOf != 0 {
+		return []apply.Event{{Reason: "RolledBack", Action: "Apply", Note: fmt.Sprintf("%s, which returns to deployment %d", note, last.RollbackOf)}}
+	}
+	return []apply.Event{{Reason: "Deployed", Action: "Apply", Note: note}}
+}
+
+// conditionNews says what waits or failed, and did not do so before for the same reason.
+func conditionNews(before, after v1alpha1.PipelineSyncStatus) []apply.Event {
+	var events []apply.Event
+	held, was := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionHeld), meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionHeld)
+	if held != nil && held.Status == "True" && (was == nil || was.Status != "True" || was.Reason != held.Reason) {
+		events = append(events, apply.Event{Reason: "Held", Action: "Apply", Note: held.Message})
+	}
+	stalled, was := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionStalled), meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionStalled)
+	if stalled != nil && stalled.Status == "True" && (was == nil || was.Status != "True" || was.Reason != stalled.Reason) {
+		events = append(events, apply.Event{Warning: true, Reason: stalled.Reason, Action: "Apply", Note: stalled.Message})
+	}
+	return events
+}
+
+// driftNews says what drifted since the last check, and what was put right.
+func driftNews(before, after *v1alpha1.DriftSummary) []apply.Event {
+	var events []apply.Event
+	found, corrected := drift.News(before, after)
+	if len(found) > 0 {
+		events = append(events, apply.Event{Warning: true, Reason: "Drifted", Action: "Compare", Note: shorten(found)})
+	}
+	if len(corrected) > 0 {
+		events = append(events, apply.Event{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + shorten(corrected)})
+	}
+	return events
+}

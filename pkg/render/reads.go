@@ -1,0 +1,188 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// ReadSet is all that one build asked of its files, with the answers: what stands at a path, be it nothing, what a file
+// holds, and what a folder lists. Files that give the same answers render to the same set, or fail with the same error.
+// It does not change. The zero value is of no build.
+type ReadSet struct {
+	sure   bool              // the answers decide what a build gives
+	probed map[string]string // by path: what stands there
+	read   map[string]string // by file: its content
+	listed map[string]string // by folder: its entries
+}
+
+// identified is what files may implement that know their content by name, as git does: no content is read to compare
+// them then. Links are followed. Two files of one identity hold the same bytes.
+type identified interface {
+	Identity(name string) (id string, folder bool, err error)
+}
+
+// BuildReading is Build, and tells what the build depended on. The read set is good for a build that failed as well.
+func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
+	r := newRecorder(files)
+	set, err := Build(r, overlay)
+	if errors.Is(err, errPanic) {
+		r.reads.sure = false // what went wrong need not be in the files
+	}
+	return set, r.reads, err
+}
+
+// Unchanged reports whether a build over other files would read the very same, so that it need not be done again.
+func (s ReadSet) Unchanged(files fs.FS) bool {
+	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed)
+}
+
+// answers reports whether files give the same answers to a question.
+func answers(files fs.FS, question func(fs.FS, string) string, want map[string]string) bool {
+	for name, answer := range want {
+		if question(files, name) != answer {
+			return false
+		}
+	}
+	return true
+}
+
+// The answers to what stands at a path. Any other answer is the text of an error.
+const (
+	isNothing = "nothing"
+	isFile    = "file"
+	isFolder  = "folder"
+)
+
+// kindOf tells what stands at a path.
+func kindOf(files fs.FS, name string) string {
+	if known, ok := files.(identified); ok {
+		_, folder, err := known.Identity(name)
+		return kind(folder, err)
+	}
+	info, err := fs.Stat(files, name)
+	return kind(err == nil && info.IsDir(), err)
+}
+
+func kind(folder bool, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return isNothing
+	case err != nil:
+		return err.Error()
+	case folder:
+		return isFolder
+	default:
+		return isFile
+	}
+}
+
+// contentOf names the content of a file, without reading it where that can be told.
+func contentOf(files fs.FS, name string) string {
+	if known, ok := files.(identified); ok {
+		id, folder, err := known.Identity(name)
+		if err != nil || folder {
+			return kind(folder, err)
+		}
+		return id
+	}
+	data, err := fs.ReadFile(files, name)
+	if err != nil {
+		return kindOf(files, name)
+	}
+	return digest(data)
+}
+
+// listingOf names the entries of a folder and their types, without what is in them.
+func listingOf(files fs.FS, name string) string {
+	entries, err := fs.ReadDir(files, name)
+	if err != nil {
+		return kind(false, err)
+	}
+	var list []byte
+	for _, entry := range entries {
+		list = append(list, entry.Name()+"/"+entry.Type().String()+"\n"...)
+	}
+	return digest(list)
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// recorder passes the questions of one build on to its files and keeps the answers. It is not safe for concurrent use.
+//
+// Whatever reads through package fs comes through here, since all that fs.Glob and fs.WalkDir do is to stat and to list.
+// Of what Stat returns a build looks only at whether it is a folder.
+type recorder struct {
+	files fs.FS
+	reads ReadSet
+}
+
+var (
+	_ fs.StatFS     = (*recorder)(nil)
+	_ fs.ReadFileFS = (*recorder)(nil)
+	_ fs.ReadDirFS  = (*recorder)(nil)
+)
+
+func newRecorder(files fs.FS) *recorder {
+	return &recorder{files: files, reads: ReadSet{
+		sure: true, probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
+	}}
+}
+
+// Open implements fs.FS. Nobody keeps count of what is asked of an open file.
+func (r *recorder) Open(name string) (fs.File, error) {
+	r.reads.sure = false
+	return r.files.Open(name)
+}
+
+// Stat implements fs.StatFS.
+func (r *recorder) Stat(name string) (fs.FileInfo, error) {
+	info, err := fs.Stat(r.files, name)
+	r.probe(name, err)
+	return info, err
+}
+
+// ReadFile implements fs.ReadFileFS.
+func (r *recorder) ReadFile(name string) ([]byte, error) {
+	data, err := fs.ReadFile(r.files, name)
+	switch _, ok := r.files.(identified); {
+	case err != nil:
+		r.probe(name, err)
+	case ok:
+		r.note(r.reads.read, name, contentOf(r.files, name))
+	default:
+		r.note(r.reads.read, name, digest(data))
+	}
+	return data, err
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (r *recorder) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(r.files, name)
+	r.note(r.reads.listed, name, listingOf(r.files, name))
+	return entries, err
+}
+
+// probe keeps what stands at a path, after something was asked about it that may have failed. A file that is there and
+// cannot be read is a fault of the disk or the cache: it may be gone at the next look although no file has changed.
+func (r *recorder) probe(name string, err error) {
+	found := kindOf(r.files, name)
+	if err != nil && found == isFile {
+		r.reads.sure = false
+	}
+	r.note(r.reads.probed, name, found)
+}
+
+// note keeps an answer. Files that answer one question in two ways change while they are read.
+func (r *recorder) note(asked map[string]string, name, answer string) {
+	if before, ok := asked[name]; ok && before != answer {
+		r.reads.sure = false
+	}
+	asked[name] = answer
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/syncerdev/syncer/internal/lab/browser"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// soon is how long a reader waits for a change that was published.
+const soon = time.Second
+
+// patience is how long a test waits for what has no such promise, on a busy machine.
+const patience = 20 * time.Second
+
+func open(t *testing.T, chromium *browser.Browser, address string, view browser.View) *browser.Tab {
+	t.Helper()
+	tab, err := chromium.Open(address, view)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tab.Close)
+	return tab
+}
+
+func until(t *testing.T, tab *browser.Tab, expression string, within time.Duration) {
+	t.Helper()
+	if err := tab.Until(expression, within); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func askPage(t *testing.T, tab *browser.Tab, expression string) string {
+	t.Helper()
+	answer, err := tab.Ask(expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+const (
+	live = `document.getElementById("connection").textContent === "Live"`
+	text = `document.getElementById("main").innerText`
+)
+
+// later is a view some seconds after another one, with one change.
+func later(view *pipeline.View, change func(*pipeline.View)) *pipeline.View {
+	next := fixture(view.At)
+	next.At = view.At.Add(3 * time.Second)
+	change(next)
+	return next
+}
+
+// Each page shows what is new within a second, and keeps what its reader did to it.
+func TestPagesStayFresh(t *testing.T) {
+	chromium := startBrowser(t)
+	const news = "the news of the day"
+	subject := func(view *pipeline.View) { view.Commits[0].Subject = news }
+	message := func(view *pipeline.View) { view.Target("orders-daily", "prod").Message = news }
+	for name, c := range map[string]struct {
+		path   string
+		change func(*pipeline.View)
+		before string // what the reader does to the page
+		after  string // what has to be as it was
+	}{
+		"matrix": {
+			"/?sort=-name", subject,
+			`const q = document.getElementById("q"); q.focus(); q.value = "";`,
+			`document.activeElement.id === "q"`,
+		},
+		"pipeline": {
+			"/pipelines/orders-daily", message,
+			`const all = document.querySelectorAll(".timeline details"); const d = all[all.length - 1]; d.open = true; d.id = ""; window.kept = d; d.querySelector("summary").focus(); d.scrollIntoView({ behavior: "instant" }); window.at = scrollY;`,
+			`window.kept.open && window.kept.isConnected && document.activeElement === window.kept.querySelector("summary") && scrollY === window.at && scrollY > 0`,
+		},
+		"commits": {
+			"/commits", subject,
+			`document.querySelector(".commits li:last-child a").focus();`,
+			`document.activeElement === document.querySelector(".commits li:last-child a")`,
+		},
+		"commit": {"/commits/" + commitHash(team[0].subject), subject, ``, `true`},
+		"events": {
+			"/events?env=prod", func(view *pipeline.View) {
+				view.Events = append([]pipeline.EventView{{Time: view.At, Kind: pipeline.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, view.Events...)
+			},
+			`document.querySelector(".timeline a.name").focus(); window.was = document.activeElement.textContent`,
+			`document.activeElement.textContent === window.was`,
+		},
+		"nowhere": {"/nowhere", func(view *pipeline.View) { view.Environments[0].Error = news }, ``, `true`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			daemon := publish(fixture(time.Now()))
+			address := servePages(t, daemon)
+			tab := open(t, chromium, address+c.path, browser.View{Width: 1280, Height: 900})
+			until(t, tab, live, patience)
+			askPage(t, tab, c.before+`; window.same = document.getElementById("main"); ""`)
+			daemon.Publish(later(daemon.View(), c.change))
+			until(t, tab, text+`.includes("`+news+`")`, soon)
+			if askPage(t, tab, `String((`+c.after+`) && window.same === document.getElementById("main"))`) != "true" {
+				t.Errorf("the page is not as its reader left it: focus on %s", askPage(t, tab, `document.activeElement.outerHTML.slice(0, 200)`))
+			}
+			seen, err := tab.Look()
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen.Requests = without(seen.Requests, address+c.path) // it asks for itself
+			judge(t, address, name == "nowhere", seen)
+		})
+	}
+}
+
+func without(list []string, gone string) []string {
+	var out []string
+	for _, text := range list {
+		if text != gone {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// A search begins while it is typed, and the address says the same; what is typed stays when the view changes.
+func TestSearchWhileTyping(t *testing.T) {
+	daemon := publish(fixture(time.Now()))
+	tab := open(t, startBrowser(t), servePages(t, daemon)+"/?sort=-name", browser.View{Width: 1280, Height: 900})
+	until(t, tab, live, patience)
+	askPage(t, tab, `document.getElementById("q").focus(); ""`)
+	if err := tab.Type("orders-daily"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, tab, text+`.includes("1 of 12 pipelines") && location.search === "?q=orders-daily&sort=-name"`, patience)
+	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Target("orders-daily", "dev").Subject = "fresh from git" }))
+	until(t, tab, text+`.includes("fresh from git")`, soon)
+	if got := askPage(t, tab, `document.activeElement.id + " " + document.activeElement.value + " " + document.activeElement.selectionStart`); got != "q orders-daily 12" {
+		t.Errorf("the search box is left as %q", got)
+	}
+	if err := tab.Type("-x"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, tab, text+`.includes("Nothing matches")`, patience)
+}
+
+// A page says that it is not live, and is again by itself.
+func TestConnectionIsTold(t *testing.T) {
+	daemon := publish(fixture(time.Now()))
+	server := newRestartable(t, New(daemon))
+	tab := open(t, startBrowser(t), server.address, browser.View{Width: 360, Height: 800})
+	until(t, tab, live, patience)
+	server.stop(t)
+	until(t, tab, `document.getElementById("connection").textContent.startsWith("Not live since ")`, patience)
+	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while it was away" }))
+	server.start(t)
+	until(t, tab, live+` && `+text+`.includes("while it was away")`, patience)
+}
+
+// Everything is there without scripts: forms and links lead to addresses that say what is shown.
+func TestPagesWithoutScripts(t *testing.T) {
+	address := servePages(t, publish(fixture(time.Now())))
+	tab := open(t, startBrowser(t), address, browser.View{Width: 1280, Height: 900, NoScript: true})
+	askPage(t, tab, `document.getElementById("q").focus(); ""`)
+	if err := tab.Type("orders-daily"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tab.Follow("\r"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1 of 12 pipelines", "Load it again to see what is new"} {
+		if got := askPage(t, tab, `document.body.innerText`); !strings.Contains(got, want) {
+			t.Errorf("it does not say %q:\n%s", want, got)
+		}
+	}
+	if got := askPage(t, tab, `location.search`); got != "?q=orders-daily&env=&state=&sort=name" {
+		t.Errorf("the address is %s", got)
+	}
+	askPage(t, tab, `document.querySelector("th a.name").focus(); ""`)
+	if err := tab.Follow("\r"); err != nil {
+		t.Fatal(err)
+	}
+	if got := askPage(t, tab, `location.pathname + " " + document.title`); got != "/pipelines/orders-daily orders-daily – data-platform – syncer" {
+		t.Errorf("the link leads to %s", got)
+	}
+	if got := askPage(t, tab, `document.getElementById("connection").textContent`); got != "" {
+		t.Errorf("without scripts it says %q", got)
+	}
+}
+
+// The first stop of the keyboard skips what all pages have, and shows itself.
+func TestKeyboardSkipsToTheContent(t *testing.T) {
+	tab := open(t, startBrowser(t), servePages(t, publish(fixture(time.Now()))), browser.View{Width: 1280, Height: 900})
+	if err := tab.Type("\t"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, tab, `document.activeElement.className === "skip" && document.activeElement.getBoundingClientRect().top >= 0`, patience)
+	if err := tab.Type("\r\t"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, tab, `document.getElementById("main").contains(document.activeElement)`, patience)
+}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// pages adds what people read: pages made here from one view, and a script that only keeps an open page fresh. All of
+// it is for reading: nothing but GET and HEAD is answered.
+func pages(daemon Daemon, mux *http.ServeMux) {
+	s := &site{daemon: daemon, now: time.Now}
+	for pattern, show := range map[string]func(*http.Request, *pipeline.View) page{
+		"/{$}":              s.matrix,
+		"/pipelines/{name}": s.pipeline,
+		"/commits":          s.commits,
+		"/commits/{hash}":   s.commit,
+		"/events":           s.events,
+		"/":                 s.nowhere,
+	} {
+		mux.Handle(pattern, s.show(show))
+	}
+	mux.Handle("/pipelines", guarded(http.RedirectHandler("/", http.StatusSeeOther)))
+	mux.Handle("/static/{file}", guarded(http.HandlerFunc(s.static)))
+	mux.Handle("/stream", guarded(newStream(daemon)))
+}
+
+// site shows what a daemon knows.
+type site struct {
+	daemon Daemon
+	now    func() time.Time
+}
+
+// page is what stands inside of the frame that all pages share.
+type page struct {
+	status   int // 0: 200
+	template string
+	title    string
+	section  string // the path of its part of the navigation; empty: it is in none
+	content  any
+}
+
+// frame is what every page is made of.
+type frame struct {
+	Now            time.Time
+	View           *pipeline.View
+	Title, Section string
+	Version        string // of the view
+	Assets         map[string]string
+	Banners        []banner
+	Content        any
+}
+
+//go:embed page
+var pageFiles embed.FS
+
+// templates are those of each page, by name.
+var templates = func() map[string]*template.Template {
+	out := map[string]*template.Template{}
+	shared := template.Must(drift.Parts().Funcs(pageFuncs).ParseFS(pageFiles, "page/frame.html", "page/parts.html"))
+	for _, name := range []string{"matrix", "pipeline", "commits", "commit", "events", "problem"} {
+		out[name] = template.Must(template.Must(shared.Clone()).ParseFS(pageFiles, "page/"+name+".html"))
+	}
+	return out
+}()
+
+var pageFuncs = template.FuncMap{
+	"total":    totals,
+	"fragment": drift.Fragment,
+	"target":   func(name string) string { return "/pipelines/" + url.PathEscape(name) },
+	"commit":   func(hash string) string { return "/commits/" + url.PathEscape(hash) },
+	"tag":      tagOf,
+	"since":    func(from, to time.Time) string { return span(to.Sub(from)) },
+}
+
+// show answers with a page.
+func (s *site) show(make func(*http.Request, *pipeline.View) page) http.Handler {
+	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		view := s.daemon.View()
+		s.write(w, view, make(r, view))
+	}))
+}
+
+// guarded answers GET and HEAD only, and tells browsers to load, run and frame nothing but what is served here.
+func guarded(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			http.Error(w, "pages are for reading: GET and HEAD only", http.StatusMethodNotAllowed)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// write makes a page as a whole before its first byte is sent, so that a page that cannot be made is an error and not a
+// half.
+func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
+	f := frame{
+		Now: s.now(), View: view, Title: p.title, Section: p.section, Version: version(view), Assets: assetPaths, Content: p.content,
+	}
+	f.Banners = banners(f.Now, view)
+	var out bytes.Buffer
+	if err := templates[p.template].ExecuteTemplate(&out, "frame", f); err != nil {
+		http.Error(w, fmt.Sprintf("making the page: %v", err), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if p.status != 0 {
+		w.WriteHeader(p.status)
+	}
+	// A client that is gone does not read the rest; there is nobody to tell.
+	_, _ = w.Write([]byte(strings.ToValidUTF8(drift.VisibleLines(out.String()), "\ufffd")))
+}
+
+// version tells views apart.
+func version(view *pipeline.View) string { return strconv.FormatInt(view.At.UnixNano(), 36) }
+
+// problemPage is why there is no page.
+type problemPage struct {
+	Heading, Text string
+	Links         []link
+}
+
+type link struct{ Text, Path string }
+
+func missing(heading, text string, links ...link) page {
+	return page{status: http.StatusNotFound, template: "problem", title: heading, content: problemPage{heading, text, links}}
+}
+
+func (s *site) nowhere(*http.Request, *pipeline.View) page {
+	return missing("There is no such page", "The address may be mistyped, or from another version of syncer.")
+}
+
+// banner is something that a reader of any page has to know first.
+type banner struct {
+	Class, Sign, Heading, Text string
+	Since                      *time.Time
+}
+
+// stale is the age at which a repository that was read without an error is said to be old: longer than most intervals.
+const stale = 15 * time.Minute
+
+func banners(now time.Time, view *pipeline.View) []banner {
+	var out []banner
+	switch source := view.Source; {
+	case source.Error != "":
+		out = append(out, banner{"critical", "✕", "The repository cannot be read", source.Error, source.FetchedAt})
+	case source.FetchedAt != nil && now.Sub(*source.FetchedAt) > stale:
+		out = append(out, banner{"warning", "◆", "This may be old", "The repository was not asked for a while; newer commits are not known here.", source.FetchedAt})
+	}
+	for _, e := range view.Environments {
+		if e.Error != "" {
+			out = append(out, banner{"critical", "✕", e.Name + " cannot be read", e.Error, nil})
+		}
+	}
+	return out
+}

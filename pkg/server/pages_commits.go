@@ -1,0 +1,111 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// commitsPage is the list of the newest commits.
+type commitsPage struct {
+	Query   query
+	Commits []commitRow
+	All     int
+}
+
+type commitRow struct {
+	pipeline.CommitView
+	Newest bool
+	Runs   []commitRuns
+}
+
+// commitRuns says in how many targets of an environment a commit is the one applied last.
+type commitRuns struct {
+	Environment string
+	Targets     int
+}
+
+func (s *site) commits(r *http.Request, view *pipeline.View) page {
+	p := commitsPage{Query: asked("/commits", r.URL.Query(), "q"), All: len(view.Commits)}
+	for i, c := range view.Commits {
+		if !finds(p.Query.Get("q"), c.Hash, c.Author, c.Subject) {
+			continue
+		}
+		row := commitRow{CommitView: c, Newest: i == 0}
+		for _, e := range view.Environments {
+			runs := commitRuns{Environment: e.Name}
+			for _, t := range view.Targets {
+				if t.Environment == e.Name && t.Commit == c.Hash {
+					runs.Targets++
+				}
+			}
+			if runs.Targets > 0 {
+				row.Runs = append(row.Runs, runs)
+			}
+		}
+		p.Commits = append(p.Commits, row)
+	}
+	return page{template: "commits", title: "Commits", section: "/commits", content: p}
+}
+
+// commitPage is where a commit has arrived.
+type commitPage struct {
+	Query  query
+	Commit *pipeline.CommitView
+	Groups []arrivalGroup
+	Listed bool // it is one of the source's newest
+}
+
+// arrivalGroup are the targets in which the same has become of a commit.
+type arrivalGroup struct {
+	Arrival     pipeline.Arrival
+	Class, Sign string
+	Text        string
+	Fold        bool   // nobody comes for these
+	Alike       string // what is to be said of all of them, where that is the same
+	Arrivals    []pipeline.ArrivalView
+}
+
+// arrivalGroups are the groups of the page, in its order: what asks for something first.
+var arrivalGroups = []arrivalGroup{
+	{Arrival: pipeline.Refused, Class: "critical", Sign: "✕", Text: "refused"},
+	{Arrival: pipeline.Awaited, Class: "warning", Sign: "‖", Text: "held"},
+	{Arrival: pipeline.Pending, Class: "info", Sign: "…", Text: "still to come"},
+	{Arrival: pipeline.Arrived, Class: "ok", Sign: "✓", Text: "arrived"},
+	{Arrival: pipeline.Replaced, Class: "info", Sign: "↷", Text: "replaced since"},
+	{Arrival: pipeline.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
+}
+
+// alike is the message that several arrivals share, where there is nothing else to say of any.
+func alike(arrivals []pipeline.ArrivalView) string {
+	for _, a := range arrivals {
+		if len(arrivals) == 1 || a.Message != arrivals[0].Message || a.Deployment != nil {
+			return ""
+		}
+	}
+	return arrivals[0].Message
+}
+
+func (s *site) commit(r *http.Request, view *pipeline.View) page {
+	prefix := strings.ToLower(r.PathValue("hash"))
+	commit := view.Commit(prefix)
+	if commit == nil {
+		return missing("There is no commit "+prefix, "None of the newest commits, and none that a record keeps, begins so; or more than one does.", link{"All commits", "/commits"})
+	}
+	p := commitPage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env"), Commit: commit}
+	p.Listed = slices.ContainsFunc(view.Commits, func(c pipeline.CommitView) bool { return c.Hash == commit.Hash })
+	for _, group := range arrivalGroups {
+		for _, a := range view.Arrivals(commit.Hash) {
+			if a.Arrival == group.Arrival {
+				group.Arrivals = append(group.Arrivals, a)
+			}
+		}
+		if len(group.Arrivals) > 0 {
+			group.Alike = alike(group.Arrivals)
+			p.Groups = append(p.Groups, group)
+		}
+	}
+	return page{template: "commit", title: "Commit " + commit.Hash[:min(len(commit.Hash), 8)], section: "/commits", content: p}
+}

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// eventsPage is the feed of what happened.
+type eventsPage struct {
+	Query        query
+	Environments []choice
+	Kinds        []choice
+	Days         []eventDay
+	All, Shown   int
+}
+
+type eventDay struct {
+	Day    string
+	Events []eventRow
+}
+
+type eventRow struct {
+	pipeline.EventView
+	Class, Sign, Text string
+}
+
+// eventLooks are how kinds of events are shown, in the order in which they are offered.
+var eventLooks = []struct {
+	kind pipeline.EventKind
+	look
+}{
+	{pipeline.EventDeployed, look{"ok", "✓", "deployed"}},
+	{pipeline.EventRolledBack, look{"info", "↶", "rolled back"}},
+	{pipeline.EventHealthy, look{"ok", "♥", "healthy"}},
+	{pipeline.EventHeld, look{"warning", "‖", "held"}},
+	{pipeline.EventFailed, look{"critical", "✕", "failed"}},
+	{pipeline.EventDrifted, look{"warning", "≠", "drifted"}},
+	{pipeline.EventEnded, look{"info", "=", "drift ended"}},
+}
+
+func (s *site) events(r *http.Request, view *pipeline.View) page {
+	p := eventsPage{Query: asked("/events", r.URL.Query(), "q", "env", "kind", "pipeline"), All: len(view.Events)}
+	for _, e := range view.Environments {
+		p.Environments = append(p.Environments, choice{Value: e.Name, Text: e.Name, Chosen: p.Query.Get("env") == e.Name})
+	}
+	for _, l := range eventLooks {
+		p.Kinds = append(p.Kinds, choice{Value: string(l.kind), Text: l.text, Chosen: p.Query.Get("kind") == string(l.kind)})
+	}
+	for _, e := range view.Events {
+		if p.has(e) {
+			p.add(e)
+		}
+	}
+	return page{template: "events", title: "Events", section: "/events", content: p}
+}
+
+// has reports whether an event is one that the address asks for.
+func (p *eventsPage) has(e pipeline.EventView) bool {
+	is := func(key, value string) bool {
+		wanted := p.Query.values[key]
+		return len(wanted) == 0 || slices.Contains(wanted, value)
+	}
+	return is("env", e.Environment) && is("kind", string(e.Kind)) && is("pipeline", e.Pipeline) &&
+		finds(p.Query.Get("q"), e.Pipeline+"@"+e.Environment, e.Commit, e.Message, string(e.Kind), string(e.Severity))
+}
+
+func (p *eventsPage) add(e pipeline.EventView) {
+	row := eventRow{EventView: e, Class: "info", Sign: "●", Text: string(e.Kind)}
+	for _, l := range eventLooks {
+		if l.kind == e.Kind {
+			row.Class, row.Sign, row.Text = l.class, l.sign, l.text
+		}
+	}
+	if e.Kind == pipeline.EventDrifted && e.Severity != "" {
+		row.Class = string(e.Severity)
+	}
+	day := e.Time.UTC().Format("Monday, 2 January 2006")
+	if n := len(p.Days); n == 0 || p.Days[n-1].Day != day {
+		p.Days = append(p.Days, eventDay{Day: day})
+	}
+	p.Days[len(p.Days)-1].Events = append(p.Days[len(p.Days)-1].Events, row)
+	p.Shown++
+}

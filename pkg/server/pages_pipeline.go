@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// pipelinePage is one pipeline in all environments, or in the one that the address asks for.
+type pipelinePage struct {
+	Query         query
+	Name, Owner   string
+	Choices       []choice // of environments
+	Targets       []*targetSection
+	Images        []imageRow
+	History       []historyDay
+	Drift, Held   int
+	Objects, Past int
+	Compared      bool // every target of the page
+}
+
+// targetSection is what the page says of one target.
+type targetSection struct {
+	*pipeline.TargetView
+	In         pipeline.EnvironmentView
+	Totals     []total
+	Differing  []drift.ObjectFindings
+	Unkept     int                    // findings that the record does not keep
+	Kept       []v1alpha1.PinnedImage // that nothing runs by
+	Health     *healthSection         // nil: it was not asked for
+	Ask, Leave string                 // the addresses that ask for health, and do not
+}
+
+// healthSection is how the objects of a target are in the cluster.
+type healthSection struct {
+	Objects []pipeline.ObjectView
+	Error   string
+	Wrong   int // objects that are not as they should be
+}
+
+// askingTakes is the longest that a page waits for a cluster.
+const askingTakes = 15 * time.Second
+
+func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
+	name := r.PathValue("name")
+	p := pipelinePage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env", "health"), Name: name, Compared: true}
+	var targets []*pipeline.TargetView
+	for i := range view.Targets {
+		if view.Targets[i].Pipeline == name {
+			targets = append(targets, &view.Targets[i])
+		}
+	}
+	if len(targets) == 0 {
+		return noPipeline(view, name)
+	}
+	p.choose(targets)
+	for _, t := range targets {
+		if p.Owner == "" {
+			p.Owner = t.Owner
+		}
+		if p.shows(t.Environment) {
+			p.Targets = append(p.Targets, p.section(r.Context(), s, view, t))
+		}
+	}
+	p.Images = imagesOf(p.Targets)
+	p.History = historyOf(p.Targets)
+	return page{template: "pipeline", title: name, section: "/", content: p}
+}
+
+func noPipeline(view *pipeline.View, name string) page {
+	const most = 10
+	var links []link
+	for _, other := range view.Pipelines() {
+		if len(links) < most && (finds(name, other) || finds(other, name)) {
+			links = append(links, link{other, pageFuncs["target"].(func(string) string)(other)})
+		}
+	}
+	text := "No record in any environment names it, and it is not in the repository."
+	if slices.ContainsFunc(view.Environments, func(e pipeline.EnvironmentView) bool { return e.Error != "" }) || view.Source.Error != "" {
+		text = "No record that could be read names it. Not all of them can be read now: see above."
+	}
+	return missing("There is no pipeline "+name, text, links...)
+}
+
+// choose offers the environments that the pipeline is in.
+func (p *pipelinePage) choose(targets []*pipeline.TargetView) {
+	wanted := p.Query.Get("env")
+	if !slices.ContainsFunc(targets, func(t *pipeline.TargetView) bool { return t.Environment == wanted }) {
+		p.Query.values.Del("env")
+		wanted = ""
+	}
+	p.Choices = append(p.Choices, choice{Text: "all", Path: p.Query.With("env", ""), Chosen: wanted == ""})
+	for _, t := range targets {
+		p.Choices = append(p.Choices, choice{Value: t.Environment, Text: t.Environment, Path: p.Query.With("env", t.Environment), Chosen: t.Environment == wanted})
+	}
+}
+
+func (p *pipelinePage) shows(environment string) bool {
+	wanted := p.Query.Get("env")
+	return wanted == "" || wanted == environment
+}
+
+func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View, t *pipeline.TargetView) *targetSection {
+	out := &targetSection{TargetView: t, Totals: totals(t.Findings), Unkept: max(0, t.Total-len(t.Findings)), Kept: pinsOf(t)}
+	for _, e := range view.Environments {
+		if e.Name == t.Environment {
+			out.In = e
+		}
+	}
+	differing := slices.DeleteFunc(slices.Clone(t.Findings), func(f drift.Finding) bool { return f.Kind == drift.Held })
+	out.Differing = drift.ByObject(s.now(), differing)
+	p.Drift += len(differing) + out.Unkept
+	p.Compared = p.Compared && t.Error == "" && t.Commit != ""
+	p.Held += len(t.Held)
+	p.Objects += len(t.Objects)
+	p.Past += len(t.Past)
+	here := "#objects-" + drift.Fragment(t.Environment)
+	out.Ask, out.Leave = p.Query.With("health", t.Environment)+here, p.Query.With("health", "")+here
+	if p.Query.Get("health") == t.Environment {
+		out.Health = s.health(ctx, t)
+	}
+	return out
+}
+
+// health asks the cluster how the objects of a target are.
+func (s *site) health(ctx context.Context, t *pipeline.TargetView) *healthSection {
+	ctx, cancel := context.WithTimeout(ctx, askingTakes)
+	defer cancel()
+	objects, err := s.daemon.Objects(ctx, pipeline.Target{Pipeline: t.Pipeline, Environment: t.Environment})
+	if err != nil {
+		return &healthSection{Error: err.Error()}
+	}
+	out := &healthSection{Objects: objects}
+	for _, o := range objects {
+		if objectLooks[o.Health].class != "ok" || o.Touched {
+			out.Wrong++
+		}
+	}
+	return out
+}
+
+// look is how a word is shown, so that colour is not all that tells.
+type look struct{ class, sign, text string }
+
+// objectLooks are those of an object's health.
+var objectLooks = map[string]look{
+	"Healthy": {"ok", "✓", "Healthy"}, "Completed": {"ok", "✓", "Completed"}, "InProgress": {"info", "…", "In progress"},
+	"Failed": {"critical", "✕", "Failed"}, "Missing": {"critical", "✕", "Missing"},
+}
+
+// waits says what a held change waits for, where the record has no sentence.
+var waits = map[string]string{
+	"Running": "the end of the run", "Dependency": "a pipeline that it depends on", "InUse": "the end of its use", "Terminating": "the deletion under way",
+}
+
+// WaitsFor is the reason of a held change in words.
+func (t *targetSection) WaitsFor(held v1alpha1.HeldChange) string {
+	if text := waits[held.Reason]; text != "" {
+		return text
+	}
+	return held.Reason
+}
+
+// LookOf is the class, the sign and the word for an object's health.
+func (h *healthSection) LookOf(health string) [3]string {
+	l, ok := objectLooks[health]
+	if !ok {
+		l = look{"info", "?", health}
+	}
+	return [3]string{l.class, l.sign, l.text}
+}
+
+// historyDay are the deployments of one day.
+type historyDay struct {
+	Day     string
+	Entries []historyEntry
+}
+
+// historyEntry is one deployment of one target.
+type historyEntry struct {
+	pipeline.HistoryDeployment
+	Environment string
+	Runs        bool // it is what runs
+	Changed     []pipeline.HistoryImage
+	Back        string // the command that returns to it; empty: there is none
+}
+
+// historyOf lists the deployments of some targets, the newest first.
+func historyOf(targets []*targetSection) []historyDay {
+	var entries []historyEntry
+	for _, t := range targets {
+		runs := slices.IndexFunc(t.History, func(d pipeline.HistoryDeployment) bool { return d.Outcome == "Applied" })
+		for i, d := range t.History {
+			e := historyEntry{HistoryDeployment: d, Environment: t.Environment, Runs: i == runs, Changed: d.Images}
+			if i+1 < len(t.History) {
+				e.Changed = newIn(d.Images, t.History[i+1].Images)
+			}
+			if d.Outcome == "Applied" && !e.Runs {
+				e.Back = rollback(t.Folder, t.Pipeline, d.Commit)
+			}
+			entries = append(entries, e)
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b historyEntry) int { return b.Time.Compare(a.Time) })
+	var days []historyDay
+	for _, e := range entries {
+		day := e.Time.UTC().Format("Monday, 2 January 2006")
+		if n := len(days); n == 0 || days[n-1].Day != day {
+			days = append(days, historyDay{Day: day})
+		}
+		days[len(days)-1].Entries = append(days[len(days)-1].Entries, e)
+	}
+	return days
+}
+
+// newIn lists the images that the deployment before did not run.
+func newIn(images, before []pipeline.HistoryImage) []pipeline.HistoryImage {
+	return slices.DeleteFunc(slices.Clone(images), func(i pipeline.HistoryImage) bool { return slices.Contains(before, i) })
+}
+
+// rollback is the command that gives a pipeline's folder the files of an earlier commit, as a commit of its own: the
+// pipelines beside it stay as they are, which a revert of all commits since would not leave them. Empty: there is none
+// that can be given with certainty.
+func rollback(folder, name, commit string) string {
+	if folder == "" || !isHash(commit) || drift.VisibleLines(folder+name) != folder+name || strings.Contains(folder+name, "\n") {
+		return ""
+	}
+	if strings.HasPrefix(folder, ":") || strings.ContainsAny(folder, `*?[\`) {
+		folder = ":(literal)" + folder // git would take it for a pattern
+	}
+	return "git restore --source=" + commit + " --staged --worktree -- " + quoted(folder) + " &&\n" +
+		"git commit -m " + quoted("Roll back "+name+" to "+commit[:min(len(commit), 8)])
+}
+
+func isHash(text string) bool {
+	return len(text) >= 40 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// quoted is a text as one word of a shell.
+func quoted(text string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@%+=,"
+	if text != "" && strings.Trim(text, plain) == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
