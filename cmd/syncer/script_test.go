@@ -53,12 +53,19 @@ type parts struct {
 	ssh      *lab.GitSSH
 	bin      string
 	audit    string // the API server's audit log
+
+	manifests string // the folder config of this repository
 }
 
 func TestCluster(t *testing.T) {
 	p := startParts(t)
-	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/cluster",
+	testscript.Run(t, p.params(t, "testdata/cluster"))
+}
+
+// params are those of scripts that need the parts.
+func (p *parts) params(t *testing.T, dir string) testscript.Params {
+	return testscript.Params{
+		Dir:   dir,
 		Setup: func(env *testscript.Env) error { return p.setup(t.Context(), env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"expand": expand,
@@ -71,17 +78,23 @@ func TestCluster(t *testing.T) {
 			"port":   port,
 			"hook":   hook,
 
+			"asked":      p.asked,
+			"clean":      clean,
+			"costs":      costs,
+			"hundred":    hundred,
+			"rests":      p.rests,
 			"sharing":    p.sharing,
 			"silence":    silence,
 			"soon":       soon,
 			"succession": p.succession,
+			"traffic":    p.traffic,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
-	})
+	}
 }
 
 // bin is the folder that `make parts` fills.
-func bin(t *testing.T) string {
+func bin(t testing.TB) string {
 	dir := os.Getenv("SYNCER_BIN")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "bin")
@@ -96,7 +109,11 @@ func bin(t *testing.T) string {
 func startParts(t *testing.T) *parts {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	p := &parts{bin: bin(t), audit: filepath.Join(dir, "audit.log")}
+	manifests, err := filepath.Abs(filepath.Join("..", "..", "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parts{bin: bin(t), audit: filepath.Join(dir, "audit.log"), manifests: manifests}
 	stop := func(part string, stop func() error) {
 		t.Cleanup(func() {
 			if err := stop(); err != nil {
@@ -104,7 +121,6 @@ func startParts(t *testing.T) *parts {
 			}
 		})
 	}
-	var err error
 	p.plane, err = lab.StartControlPlane(ctx, lab.ControlPlaneOptions{
 		Bin: filepath.Join(p.bin, "controlplane"), Dir: filepath.Join(dir, "cluster"), Controllers: true, Nodes: 1, Spark: true,
 		AuditLog: p.audit,
@@ -164,7 +180,7 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"NS": name, "REPO": name, "KUBECONFIG": p.plane.Kubeconfig, "DOCKER_CONFIG": p.registry.DockerConfig,
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
-		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"),
+		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"), "CONFIG": p.manifests,
 		"IMAGES": p.registry.Host + "/" + name,
 		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {
