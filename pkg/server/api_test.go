@@ -81,7 +81,7 @@ func fullView() *pipeline.View {
 			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digestX}},
 			Deployments: []drift.Deployment{{Number: 2, Commit: hashA, Author: "Ada", Subject: "Release", Time: at, Outcome: "Applied", RollbackOf: 1}},
 		},
-		Owner: "data team", Findings: []drift.Finding{finding}, Total: 70,
+		Owner: "data team", Folder: "pipelines/etl", Findings: []drift.Finding{finding}, Total: 70,
 		Past: []drift.Past{{Finding: finding, EndedAt: noon, Ending: drift.Corrected}},
 		Held: []v1alpha1.HeldChange{{
 			ObjectReference: v1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "data-prod", Name: "run"},
