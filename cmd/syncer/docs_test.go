@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,7 +122,10 @@ func (p *parts) newShell(t *testing.T, name string) *shell {
 		"https://git.example.com/you/pipelines.git", p.git.URL(repo),
 		"YOUR-NAME", gitUser, "YOUR-TOKEN", gitPassword,
 	)
-	credentials := strings.Replace(p.git.CloneURL(repo), "/"+repo, "", 1)
+	credentials, err := url.JoinPath(p.git.CloneURL(repo), "..") // for the whole server
+	if err != nil {
+		t.Fatal(err)
+	}
 	for file, text := range map[string]string{
 		".gitconfig":       "[user]\nname = Ada Data\nemail = ada@example.com\n[credential]\nhelper = store\n",
 		".git-credentials": credentials + "\n",
