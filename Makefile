@@ -6,7 +6,9 @@ SHELL       := bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# What `syncer install --daemon` runs where nobody says otherwise.
+IMAGE ?=
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.defaultImage=$(IMAGE)
 
 .PHONY: help
 help: ## list the targets
@@ -19,6 +21,7 @@ demo: build parts ## play syncer on real parts; SCRIPT=1 plays a story by itself
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
 	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 20m ./...
+	cd hack/alerts && go test -count=1 ./... # the test cache does not look at files of another module
 
 .PHONY: verify
 verify: tools ## gofmt, vet, staticcheck, generated files, go mod tidy, known vulnerabilities

@@ -4,7 +4,14 @@ package config
 
 import "embed"
 
-// Files is this folder.
+// Files is this folder, less what only operators apply. Cluster and Daemon name its kustomizations.
 //
-//go:embed kustomization.yaml namespace.yaml crd rbac
+//go:embed kustomization.yaml cluster daemon
 var Files embed.FS
+
+const (
+	// Cluster is what the cluster of each environment needs: namespace, CRD, and the rights of the service account.
+	Cluster = "cluster"
+	// Daemon is what the cluster needs besides that the daemon runs in.
+	Daemon = "daemon"
+)

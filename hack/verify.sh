@@ -26,14 +26,14 @@ generated() (
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 	mkdir -p "$copy/bin" && ln -s "$PWD/bin/tools" "$copy/bin/tools"
 	(cd "$copy" && hack/generate.sh)
-	for path in config/crd docs/reference; do
+	for path in config/cluster/crd docs/reference; do
 		diff -r "$path" "$copy/$path" || { echo "run make generate and commit $path" >&2; exit 1; }
 	done
 )
 
 tidy() {
 	local module
-	for module in . hack/controlplane hack/registry hack/tools; do
+	for module in . hack/alerts hack/controlplane hack/registry hack/tools; do
 		(cd "$module" && go mod tidy -diff) || return 1
 	done
 }

@@ -181,6 +181,12 @@ func fullStatus() pipeline.Status {
 	}}}
 }
 
+func fullChecks() pipeline.Checks {
+	return pipeline.Checks{Checks: []pipeline.Check{
+		{Check: "rights", Environments: []string{"prod"}, Status: pipeline.CheckFail, Message: "may not patch configmaps", Mend: "add a rule"},
+	}}
+}
+
 func fullImages() pipeline.Images {
 	return pipeline.Images{Pipelines: []pipeline.PipelineImages{{
 		Pipeline: "ingest",
@@ -254,6 +260,11 @@ func TestSchemas(t *testing.T) {
 			{Pipeline: "a", Environment: "b", Images: []v1alpha1.DeployedImage{}},
 		}}},
 		{schema: "status", name: "every field", value: fullStatus(), full: true},
+		{schema: "check", name: "nothing", value: pipeline.Checks{Checks: []pipeline.Check{}}},
+		{schema: "check", name: "all is well", value: pipeline.Checks{Checks: []pipeline.Check{
+			{Check: "git", Environments: []string{}, Status: pipeline.CheckOK, Message: "m"},
+		}}},
+		{schema: "check", name: "every field", value: fullChecks(), full: true},
 		{schema: "images", name: "nothing deployed", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{}}},
 		{schema: "images", name: "no image", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{}}}}},
 		{schema: "images", name: "no pin", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{
@@ -292,6 +303,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"history", "null for a list", pipeline.History{Pipeline: "a", Environment: "b"}},
 		{"drift", "null for a list", drift.Report{GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}}},
 		{"status", "null for a list", pipeline.Status{}},
+		{"check", "null for a list", pipeline.Checks{}},
 		{"status", "a missing key", map[string]any{}},
 	} {
 		t.Run(c.schema+"/"+c.name, func(t *testing.T) {
@@ -413,7 +425,7 @@ func TestExamplesInDocs(t *testing.T) {
 				t.Errorf("%s: %v", block.name, err)
 			}
 		}
-		for _, command := range []string{"sync", "diff", "drift", "status", "images", "history"} {
+		for _, command := range []string{"sync", "diff", "drift", "status", "images", "history", "check"} {
 			if seen[command] == 0 {
 				t.Errorf("output.md shows no JSON under %q", command)
 			}

@@ -44,6 +44,8 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 		newHistoryCommand(&shared),
 		newPinsCommand(&shared),
 		newInstallCommand(&shared),
+		newUninstallCommand(&shared),
+		newCheckCommand(&shared),
 		newVersionCommand(),
 	)
 	return root

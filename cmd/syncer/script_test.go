@@ -3,9 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,12 +53,19 @@ type parts struct {
 	ssh      *lab.GitSSH
 	bin      string
 	audit    string // the API server's audit log
+
+	manifests string // the folder config of this repository
 }
 
 func TestCluster(t *testing.T) {
 	p := startParts(t)
-	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/cluster",
+	testscript.Run(t, p.params(t, "testdata/cluster"))
+}
+
+// params are those of scripts that need the parts.
+func (p *parts) params(t *testing.T, dir string) testscript.Params {
+	return testscript.Params{
+		Dir:   dir,
 		Setup: func(env *testscript.Env) error { return p.setup(t.Context(), env) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"expand": expand,
@@ -64,18 +75,26 @@ func TestCluster(t *testing.T) {
 			"await":  await,
 			"finds":  finds,
 			"user":   p.user,
+			"port":   port,
+			"hook":   hook,
 
+			"asked":      p.asked,
+			"clean":      clean,
+			"costs":      costs,
+			"hundred":    hundred,
+			"rests":      p.rests,
 			"sharing":    p.sharing,
 			"silence":    silence,
 			"soon":       soon,
 			"succession": p.succession,
+			"traffic":    p.traffic,
 		},
 		RequireExplicitExec: true, RequireUniqueNames: true,
-	})
+	}
 }
 
 // bin is the folder that `make parts` fills.
-func bin(t *testing.T) string {
+func bin(t testing.TB) string {
 	dir := os.Getenv("SYNCER_BIN")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "bin")
@@ -90,7 +109,11 @@ func bin(t *testing.T) string {
 func startParts(t *testing.T) *parts {
 	t.Helper()
 	ctx, dir := t.Context(), t.TempDir()
-	p := &parts{bin: bin(t), audit: filepath.Join(dir, "audit.log")}
+	manifests, err := filepath.Abs(filepath.Join("..", "..", "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parts{bin: bin(t), audit: filepath.Join(dir, "audit.log"), manifests: manifests}
 	stop := func(part string, stop func() error) {
 		t.Cleanup(func() {
 			if err := stop(); err != nil {
@@ -98,7 +121,6 @@ func startParts(t *testing.T) *parts {
 			}
 		})
 	}
-	var err error
 	p.plane, err = lab.StartControlPlane(ctx, lab.ControlPlaneOptions{
 		Bin: filepath.Join(p.bin, "controlplane"), Dir: filepath.Join(dir, "cluster"), Controllers: true, Nodes: 1, Spark: true,
 		AuditLog: p.audit,
@@ -158,7 +180,7 @@ func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
 		"NS": name, "REPO": name, "KUBECONFIG": p.plane.Kubeconfig, "DOCKER_CONFIG": p.registry.DockerConfig,
 		"GIT_URL": p.git.URL(name), "GIT_CLONE_URL": p.git.CloneURL(name), "GIT_SSH_URL": p.ssh.URL(name),
 		"SSH_KEY": p.ssh.KeyFile, "SSH_KNOWN_HOSTS": p.ssh.KnownHosts,
-		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"),
+		"AUDIT_LOG": p.audit, "SYNCER_KILLS": cmp.Or(os.Getenv("SYNCER_KILLS"), "2"), "CONFIG": p.manifests,
 		"IMAGES": p.registry.Host + "/" + name,
 		"PATH":   filepath.Join(p.bin, "controlplane") + string(filepath.ListSeparator) + env.Getenv("PATH"),
 	} {
@@ -301,6 +323,38 @@ func (p *parts) user(ts *testscript.TestScript, neg bool, args []string) {
 	kubeconfig, err := p.plane.AddUser(ts.Getenv("NS") + "-" + args[0])
 	ts.Check(err)
 	ts.Setenv(args[1], kubeconfig)
+}
+
+// port VARIABLE stores a port of the loopback address that nobody listens at.
+func port(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: port VARIABLE")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, number, err := net.SplitHostPort(listener.Addr().String())
+	ts.Check(err)
+	ts.Check(listener.Close())
+	ts.Setenv(args[0], number)
+}
+
+// hook URL SECRET posts a webhook as GitHub does. With ! it must be refused.
+func hook(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: hook URL SECRET")
+	}
+	const body = `{"ref":"refs/heads/main"}`
+	mac := hmac.New(sha256.New, []byte(args[1]))
+	mac.Write([]byte(body))
+	request, err := http.NewRequest(http.MethodPost, args[0], strings.NewReader(body))
+	ts.Check(err)
+	request.Header.Set("X-Hub-Signature-256", fmt.Sprintf("sha256=%x", mac.Sum(nil)))
+	answer, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	ts.Check(answer.Body.Close())
+	if want := map[bool]int{false: http.StatusAccepted, true: http.StatusForbidden}[neg]; answer.StatusCode != want {
+		ts.Fatalf("it answers %s", answer.Status)
+	}
 }
 
 // awaitTimeout bounds what a script waits for; a busy machine needs some seconds.

@@ -164,7 +164,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 			return nil, err
 		}
 		if err := settle(ctx, resource, id, s.rendered); err != nil {
-			return nil, explain(s.rendered, id, "trying", err)
+			return nil, explain(s.rendered, id, "trying", err, live)
 		}
 		if live != nil && s.adopts == nil {
 			return a.again(ctx, resource, id, s) // it could not be judged before, and may run
@@ -189,7 +189,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 	if s.guarded && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
 		return a.again(ctx, resource, id, s)
 	}
-	return applied, explain(s.rendered, id, "applying", err)
+	return applied, explain(s.rendered, id, "applying", err, s.change.Live)
 }
 
 // changedTries bounds how often an object is judged anew that somebody writes all the time.
@@ -224,7 +224,7 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 		}
 		applied, err := write(ctx, resource, id, sent)
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return applied, explain(s.rendered, id, "applying", err)
+			return applied, explain(s.rendered, id, "applying", err, s.change.Live)
 		}
 	}
 	return nil, fmt.Errorf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)

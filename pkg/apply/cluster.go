@@ -36,6 +36,8 @@ type Options struct {
 	UserAgent string
 	// AllowExec lets the kubeconfig run a program for its credentials.
 	AllowExec bool
+	// As is the user to act as; empty: the one of the kubeconfig.
+	As string
 	// Requested is told of each request: its verb, as RBAC names it, and the HTTP status, 0 where no answer came. Optional.
 	Requested func(verb string, code int)
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
@@ -90,6 +92,9 @@ func configured(config *rest.Config, options Options) *rest.Config {
 	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
 	config.Timeout = requestTimeout
 	config.UserAgent = options.UserAgent
+	if options.As != "" {
+		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
+	}
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	if options.Requested != nil {
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, options.Requested} })

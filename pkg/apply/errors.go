@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -56,8 +57,9 @@ func (e *PruneRefusedError) Error() string {
 }
 
 // explain says which object a request was about, what went wrong, and what to do. The API server's text is kept, less
-// the values of Secrets.
-func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err error) error {
+// the values that may not be shown: those of the object, and those of its live state where that is known, which an
+// admission policy may quote as well.
+func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err error, live ...*unstructured.Unstructured) error {
 	switch {
 	case err == nil:
 		return nil
@@ -72,10 +74,21 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	case isImmutable(err):
 		err = fmt.Errorf("%w (a live object cannot change this field: %s)", err, wayOut(id))
 	}
-	if text := quotable(obj, err.Error()); text != err.Error() {
-		err = errors.New(text) // the error itself would give what was cut away to whoever unwraps it
+	if text := quotable(obj, err.Error(), live...); text != err.Error() {
+		err = reworded(err, text)
 	}
 	return fmt.Errorf("%s: %s: %w", id, doing, err)
+}
+
+// reworded is an error with another text. The first one is not wrapped: it would give what was cut away to whoever
+// unwraps it. Of an answer of the API server it keeps what kind of answer it was.
+func reworded(err error, text string) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		was := status.Status()
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: was.Status, Reason: was.Reason, Code: was.Code, Message: text}}
+	}
+	return errors.New(text)
 }
 
 // got begins what the API server says about a value of a wrong type: the value follows, in Go's notation.
@@ -92,11 +105,16 @@ func wayOut(id manifest.ID) string {
 	return fmt.Sprintf("give the object a new name, or annotate it with %s: %s to have it deleted and created again", annotationForce, enabled)
 }
 
-// quotable cuts the values of a Secret out of the API server's text, and whole objects, which it prints when it refuses
-// a change of one: a Job's template is two thousand characters and may hold passwords as well.
-func quotable(obj *unstructured.Unstructured, text string) string {
+// quotable cuts what may not be shown of an object out of the API server's text, and whole objects, which it prints when
+// it refuses a change of one: a Job's template is two thousand characters and may hold passwords as well.
+func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured.Unstructured) string {
 	if manifest.IsSecret(obj) {
-		text = manifest.Redact(obj, got.ReplaceAllString(text, ""))
+		text = got.ReplaceAllString(text, "")
+	}
+	for _, state := range append([]*unstructured.Unstructured{obj}, live...) {
+		if state != nil {
+			text = manifest.Redact(state, text)
+		}
 	}
 	text = unstructuredValue.ReplaceAllString(text, "got $1")
 	const invalid = "Invalid value: "

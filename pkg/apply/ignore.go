@@ -83,6 +83,41 @@ func (r Rules) yield(s *step) {
 	}
 }
 
+// disputed reports whether a field that git sets and that was left to somebody by design has another owner now. Whoever
+// writes such a field takes nothing from syncer, so that syncer's own fields do not tell.
+func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
+	for _, rule := range designed {
+		for _, pattern := range rule.patterns {
+			for _, field := range manifest.Find(obj.Object, pattern) {
+				if !rule.yields(field, live) && !manifest.Owns(live, field.Path, FieldManager) {
+					return true
+				}
+			}
+		}
+	}
+	id := manifest.IDOf(obj)
+	for _, rule := range r.Ignore {
+		if len(rule.Managers) == 0 || !rule.matches(id) {
+			continue
+		}
+		for _, field := range manifest.Leaves(obj.Object) {
+			if !r.ignores(id, field.Path, live) && !manifest.Owns(live, field.Path, FieldManager) {
+				return true
+			}
+		}
+		return false // it has looked at every field by every rule
+	}
+	return false
+}
+
+// ignores reports whether a rule leaves a field to whoever has it.
+func (r Rules) ignores(id manifest.ID, path manifest.Path, live *unstructured.Unstructured) bool {
+	owner, owned := manifest.ManagerOf(live, path, FieldManager)
+	return slices.ContainsFunc(r.Ignore, func(rule Ignore) bool {
+		return rule.Covers(id, path) || owned && rule.matches(id) && slices.Contains(rule.Managers, owner.Name)
+	})
+}
+
 // ownedBy lists the fields of an object that one of the managers owns in the cluster.
 func ownedBy(obj, live *unstructured.Unstructured, managers []string) []manifest.Field {
 	if len(managers) == 0 {

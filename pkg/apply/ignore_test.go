@@ -62,6 +62,14 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 			if got := actions(b.plan(set, with).Changes); got != "" {
 				t.Errorf("a second pass: %s", got)
 			}
+			b.by("kubectl", `{"spec":{"replicas":6}}`, "scale")
+			want := ""
+			if len(rule.Managers) > 0 {
+				want = "Update Deployment/web (drifted)" // of another manager
+			}
+			if got := actions(b.plan(set, with).Changes); got != want {
+				t.Errorf("scaled by hand: %q", got)
+			}
 			// Without the rule it is drift again.
 			if got := actions(b.plan(set, full).Changes); got != "Update Deployment/web (drifted)" {
 				t.Errorf("without the rule: %s", got)

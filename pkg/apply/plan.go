@@ -277,7 +277,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 		change.Action, change.Want = manifest.Replace, obj
 		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj), p.salt())
 	default:
-		return explain(obj, id, "trying", err)
+		return explain(obj, id, "trying", err, change.Live)
 	}
 	return p.respect(s, entry)
 }
@@ -315,7 +315,7 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
 	default:
 		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.judge.Run(live), entry)
-		return applied && !p.plan.request.Full && untouched(live, entry) && live.GetDeletionTimestamp() == nil && !rerun
+		return applied && !p.plan.request.Full && untouched(live, entry) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
 	}
 	return true
 }
@@ -339,7 +339,7 @@ func (p *planner) judge(change *manifest.Change) {
 // untouched reports whether a live object still has every field that syncer applied: a write by another manager takes
 // the field out of syncer's managed fields.
 func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields
+	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields && !manifest.WrittenUnseen(live, FieldManager)
 }
 
 // taken lists the fields of a change that another manager owns.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -30,7 +31,7 @@ var designed = []struct {
 		patterns: patterns("spec.replicas"),
 		yields: func(field manifest.Field, live *unstructured.Unstructured) bool {
 			owner, ok := manifest.ManagerOf(live, field.Path, FieldManager)
-			return ok && owner.Name == "kube-controller-manager" && owner.Subresource == "scale" && !manifest.Owns(live, field.Path, FieldManager)
+			return ok && slices.Contains(autoscalers, owner.Name) && owner.Subresource == "scale" && !manifest.Owns(live, field.Path, FieldManager)
 		},
 	},
 	{
@@ -42,6 +43,10 @@ var designed = []struct {
 		},
 	},
 }
+
+// autoscalers are the controllers that scale by a rule. Theirs is the subresource, so that a person's `kubectl scale` is
+// told from them by its name alone.
+var autoscalers = []string{"kube-controller-manager", "keda", "cluster-proportional-autoscaler"}
 
 // added are rules for fields that git does not set.
 var added = []struct {
@@ -62,6 +67,13 @@ var added = []struct {
 				"deployment.kubernetes.io", "batch.kubernetes.io", "autoscaling.alpha.kubernetes.io", "service.kubernetes.io", "endpoints.kubernetes.io",
 				"pv.kubernetes.io", "volume.kubernetes.io", "volume.beta.kubernetes.io", "storage.kubernetes.io",
 			}, noteDomain(path, value))
+		},
+	},
+	{
+		"leader election", "the copies of a program agree there on their leader",
+		func(id manifest.ID, path manifest.Path, value any, _ manifest.Manager) bool {
+			isLease := id.GroupKind() == schema.GroupKind{Group: "coordination.k8s.io", Kind: "Lease"}
+			return isLease && path[0].Name == "spec" || noteDomain(path, value) == "control-plane.alpha.kubernetes.io"
 		},
 	},
 	{

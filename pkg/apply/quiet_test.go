@@ -13,6 +13,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
+var leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+
 var mutatingWebhooks = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
 
 // additions lists what a plan says that others added.
@@ -121,8 +123,31 @@ func TestControllersAreQuiet(t *testing.T) {
 	}
 	// By hand is another matter.
 	b.by("kubectl", `{"spec":{"replicas":7}}`, "scale")
-	if got := actions(b.plan(b.set(strings.Replace(doc, "web:1", "web:2", 1)), full).Changes); got != "Update Deployment/web (drifted)" {
+	newer := b.set(strings.Replace(doc, "web:1", "web:2", 1))
+	for _, how := range []func(*apply.Request){full, func(*apply.Request) {}} {
+		if got := actions(b.plan(newer, how).Changes); got != "Update Deployment/web (drifted)" {
+			t.Errorf("an apply would do %q", got)
+		}
+	}
+	// A scale to nothing leaves nobody as the owner.
+	b.by("keda", `{"spec":{"replicas":4}}`, "scale")
+	if got := actions(b.plan(newer).Changes); got != "" {
 		t.Errorf("an apply would do %q", got)
+	}
+	b.by("kubectl", `{"spec":{"replicas":0}}`, "scale")
+	if got := actions(b.plan(newer).Changes); got != "Update Deployment/web (drifted)" {
+		t.Errorf("an apply would do %q", got)
+	}
+}
+
+func TestLocksOfLeadersAreQuiet(t *testing.T) {
+	b := newBench(t)
+	set := b.set(join(settings("lock", "1"), "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: lock, namespace: $NS}\nspec: {leaseDurationSeconds: 15}\n"))
+	b.sync(set)
+	b.edit(configMaps, "lock", `{"metadata":{"annotations":{"control-plane.alpha.kubernetes.io/leader":"{}","note":"x"}}}`)
+	b.edit(leases, "lock", `{"spec":{"holderIdentity":"web-0"},"metadata":{"annotations":{"note":"x"}}}`)
+	if got := additions(b.plan(set)); got != "lock metadata.annotations.note by kubectl-edit, lock metadata.annotations.note by kubectl-edit" {
+		t.Errorf("found %s", got)
 	}
 }
 

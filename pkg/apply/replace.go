@@ -71,7 +71,7 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 		}
 		err := deleteExactly(ctx, resource, live, propagation)
 		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, explain(s.rendered, id, "deleting, to create it again", err)
+			return nil, explain(s.rendered, id, "deleting, to create it again", err, live)
 		}
 	}
 	if err := awaitGone(ctx, resource, live); err != nil {

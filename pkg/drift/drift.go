@@ -18,9 +18,8 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 		base := Finding{Pipeline: pipeline, Environment: environment, Object: change.ID}
 		switch {
 		case change.Action == manifest.Hold && !change.Drifted:
-			base.Kind, base.Severity = Held, Info
-			base.Message = fmt.Sprintf("%s waits for its change: %s", change.ID, change.Held.Message)
-			findings = append(findings, base)
+			findings = append(findings, HeldOf(pipeline, environment, change.ID, change.Held.Message))
+			findings = append(findings, heldEdits(base, change, self)...)
 		case change.Action == manifest.Prune:
 			base.Kind, base.Severity = Orphaned, Warning
 			base.Message = fmt.Sprintf("%s is no longer in git; the next sync deletes it", change.ID)
@@ -36,6 +35,44 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 		}
 	}
 	Sort(findings)
+	return findings
+}
+
+// HeldOf is the finding for a change that git made and that waits.
+func HeldOf(pipeline, environment string, id manifest.ID, why string) Finding {
+	return Finding{
+		Pipeline: pipeline, Environment: environment, Kind: Held, Severity: Info, Object: id,
+		Message: fmt.Sprintf("%s waits for its change: %s", id, why),
+	}
+}
+
+// HeldEdits are the fields that others took from syncer in objects whose change waits, in a stable order. The rest of
+// such a change is what git says anew, and no drift.
+func HeldEdits(pipeline, environment string, changes []manifest.Change, self string) []Finding {
+	var findings []Finding
+	for _, change := range changes {
+		if change.Action == manifest.Hold && !change.Drifted {
+			findings = append(findings, heldEdits(Finding{Pipeline: pipeline, Environment: environment, Object: change.ID}, change, self)...)
+		}
+	}
+	Sort(findings)
+	return findings
+}
+
+func heldEdits(base Finding, change manifest.Change, self string) []Finding {
+	if manifest.OwnedFields(change.Live, self) == "" {
+		return nil // it is taken over from somebody, whose fields these are
+	}
+	var findings []Finding
+	for _, field := range change.Fields {
+		path, err := manifest.ParsePath(field.Path)
+		if err != nil || field.From == nil || manifest.Owns(change.Live, path, self) {
+			continue
+		}
+		if _, taken := manifest.ManagerOf(change.Live, path, self); taken {
+			findings = append(findings, modified(base, change, field, self))
+		}
+	}
 	return findings
 }
 

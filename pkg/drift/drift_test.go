@@ -135,6 +135,26 @@ func TestEveryDifferenceIsFound(t *testing.T) {
 	}
 }
 
+// What somebody took in the meantime is drift; what only git changed waits.
+func TestAHeldChangeIsNoDrift(t *testing.T) {
+	held := changed(edited+"spec: {replicas: 7, paused: true}", original)
+	held.Drifted = false
+	held.Hold(manifest.HeldRunning, "it runs", held.ID)
+	var got []string
+	for _, f := range Compare("p", "e", []manifest.Change{held}, "syncer") {
+		got = append(got, string(f.Kind)+" "+f.Path+" "+f.Manager)
+	}
+	if want := "Held  , Modified metadata.labels.team kubectl-edit, Modified spec.replicas kubectl-edit"; strings.Join(got, ", ") != want {
+		t.Errorf("got %s", strings.Join(got, ", "))
+	}
+	if edits := HeldEdits("p", "e", []manifest.Change{held}, "syncer"); len(edits) != 2 {
+		t.Errorf("got %v", edits)
+	}
+	if edits := HeldEdits("p", "e", []manifest.Change{held}, "newcomer"); len(edits) != 0 {
+		t.Errorf("what another tool applied is drift: %v", edits)
+	}
+}
+
 func TestSecretsStayMasked(t *testing.T) {
 	const canary = "canary-3c"
 	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: "

@@ -42,6 +42,27 @@ func CompareEnvironments(pipeline string, a, b Side, expected []ExpectedRule) []
 	return c.found
 }
 
+// OnlyIn lists the objects of a pipeline that one of two environments has and the other one has not: as git says, or,
+// where git has the pipeline there as well, because it has not been deployed yet. first says that the environment that
+// has them is the first of the two.
+func OnlyIn(pipeline string, side Side, other string, first, inGit bool) []Skew {
+	side.Findings = nil
+	a, b := side, Side{Environment: other}
+	if !first {
+		a, b = b, a
+	}
+	found := CompareEnvironments(pipeline, a, b, nil)
+	for i := range found {
+		s := &found[i]
+		s.Message = fmt.Sprintf("%s is only in %s: %s has no overlay of %s", s.Object, side.Environment, other, pipeline)
+		if inGit {
+			s.Declared, s.Expected = false, true
+			s.Message = fmt.Sprintf("%s is only in %s: %s has not been deployed to %s yet", s.Object, side.Environment, pipeline, other)
+		}
+	}
+	return found
+}
+
 type comparison struct {
 	pipeline string
 	a, b     *side

@@ -25,7 +25,7 @@ type Addition struct {
 // counts that as an Update by the same manager.
 func Additions(obj *unstructured.Unstructured, self string, salt []byte) []Addition {
 	own := map[string]any{}
-	entries := managedFields(obj)
+	entries := ownerships(obj)
 	for _, entry := range entries {
 		if entry.Manager == self {
 			own = union(own, entry.FieldsV1)

@@ -88,3 +88,19 @@ func TestAdditionsAreMasked(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// Who applies a Secret's stringData owns it by that name, and the values are those of data.
+func TestStringDataIsData(t *testing.T) {
+	secret := obj(t, `{apiVersion: v1, kind: Secret, data: {a: canary, b: canary}, metadata: {managedFields: [
+		{manager: syncer, operation: Apply, fieldsV1: {f:data: {f:a: {}}}},
+		{manager: hand, operation: Apply, fieldsV1: {f:stringData: {f:a: {}, f:b: {}}}}]}}`)
+	if got := Additions(secret, "syncer", nil); len(got) != 1 || got[0].Path != "data.b" || got[0].Manager.Name != "hand" {
+		t.Errorf("added: %v", got)
+	}
+	if manager, ok := ManagerOf(secret, Path{{Name: "data"}, {Name: "a"}}, "syncer"); !ok || manager.Name != "hand" {
+		t.Errorf("written by %v, %t", manager, ok)
+	}
+	if !WrittenUnseen(secret, "syncer") || WrittenUnseen(secret, "hand") {
+		t.Error("it is not told that the write took nothing from syncer")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -24,7 +25,7 @@ type Manager struct {
 func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager, bool) {
 	var last Manager
 	found := false
-	for _, entry := range managedFields(obj) {
+	for _, entry := range ownerships(obj) {
 		if entry.Manager == self || !holds(entry.FieldsV1, obj.Object, path) {
 			continue
 		}
@@ -81,6 +82,28 @@ func managedFields(obj *unstructured.Unstructured) []managedFieldsEntry {
 		entries = append(entries, entry)
 	}
 	return entries
+}
+
+// ownerships are the managed fields by where the values stand. Who applies a Secret's stringData owns it under that name,
+// and the API server moves the values to data.
+func ownerships(obj *unstructured.Unstructured) []managedFieldsEntry {
+	entries := managedFields(obj)
+	for i := range entries {
+		if plain, ok := entries[i].FieldsV1["f:stringData"].(map[string]any); ok && IsSecret(obj) {
+			fields := union(entries[i].FieldsV1, map[string]any{"f:data": plain})
+			delete(fields, "f:stringData")
+			entries[i].FieldsV1 = fields
+		}
+	}
+	return entries
+}
+
+// WrittenUnseen reports whether another manager than self applied a Secret's stringData. Such a write takes no field from
+// whoever owns data, so that only a comparison of the values tells whether it changed one.
+func WrittenUnseen(obj *unstructured.Unstructured, self string) bool {
+	return IsSecret(obj) && slices.ContainsFunc(managedFields(obj), func(entry managedFieldsEntry) bool {
+		return entry.Manager != self && entry.FieldsV1["f:stringData"] != nil
+	})
 }
 
 // holds reports whether a set of managed fields has a field, or a field around or below it: the owner of an atomic

@@ -99,6 +99,9 @@ var (
 		`|(?i:passw(or)?d|passphrase|secret|token|(api|access|private|auth|account|shared)[-_.]?key)(?:[-_.]?(?:key|value))?["']?\s*[=:]\s*["']?[^\s"'$<{]{3,}`)
 )
 
+// passwordInURL is what an error may quote of a longer text.
+var passwordInURL = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`)
+
 // isCredential reports whether a text looks like a credential, by the name of its field, by the name of the list item
 // whose value it is (an environment variable, a parameter), or by itself.
 func isCredential(at Path, text string) bool {
@@ -106,6 +109,9 @@ func isCredential(at Path, text string) bool {
 		return false
 	}
 	named := len(at) - 1
+	for named > 0 && at[named].Name == "" && len(at[named].Keys) == 0 {
+		named-- // an item of a list of texts goes by the list's name
+	}
 	if named > 0 && at[named].Name == "value" && len(at[named-1].Keys) > 0 {
 		named--
 	}
@@ -127,13 +133,13 @@ func isCredential(at Path, text string) bool {
 func Redact(obj *unstructured.Unstructured, text string) string {
 	values := secretValues(obj)
 	for _, field := range Leaves(obj.Object) {
-		if value, ok := field.Value.(string); ok && len(value) >= shortestSecret && isCredential(field.Path, value) {
-			values = append(values, value)
+		if value, ok := field.Value.(string); ok && len(strings.TrimSpace(value)) >= shortestSecret && isCredential(field.Path, value) {
+			values = append(values, value, strings.TrimSpace(value), quoted(value))
 		}
 	}
 	slices.SortFunc(values, longestFirst)
 	for _, value := range values {
 		text = strings.ReplaceAll(text, value, masked)
 	}
-	return text
+	return passwordInURL.ReplaceAllString(text, "$1"+masked+"@")
 }

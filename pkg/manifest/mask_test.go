@@ -23,6 +23,7 @@ func TestCredentialsAreMaskedWhereverTheyStand(t *testing.T) {
 		"a template's last applied": "spec: {template: {metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: " + canary + "}}}}",
 		"a private key":             "kind: ConfigMap\ndata: {ca.pem: \"-----BEGIN RSA PRIVATE KEY-----\\n" + canary + "\"}",
 		"a field of a custom kind":  "spec: {credentials: {password: " + canary + "}}",
+		"a list of tokens":          "spec: {tokens: [" + canary + "]}",
 		"a workflow's parameter":    "spec: {arguments: {parameters: [{name: db-password, value: " + canary + "}]}}",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,5 +78,12 @@ func TestOneSecretInTwoFieldsDoesNotShowAsOne(t *testing.T) {
 	}
 	if other := Diff(obj(t, "kind: ConfigMap\ndata: {}"), full, []byte("another")); other[0].To == changes[0].To {
 		t.Errorf("the salt makes no difference: %v", changes[0].To)
+	}
+}
+
+func TestAnErrorShowsNoPasswordOfALongerText(t *testing.T) {
+	const quoted = `bad value "--from https://etl:canary-51c7@example.com/x"; see https://example.com/help`
+	if got, want := Redact(obj(t, "kind: ConfigMap"), quoted), `bad value "--from https://etl:(masked)@example.com/x"; see https://example.com/help`; got != want {
+		t.Errorf("got %s", got)
 	}
 }

@@ -41,6 +41,12 @@ const shortestSecret = 4
 // longestFirst orders values so that none is left half replaced by a shorter one.
 func longestFirst(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }
 
+// quoted is a text as errors print it, less the quotation marks.
+func quoted(text string) string {
+	text = strconv.Quote(text)
+	return text[1 : len(text)-1]
+}
+
 // secretValues lists the values of a Secret in every form in which an error could quote them.
 func secretValues(obj *unstructured.Unstructured) []string {
 	if !IsSecret(obj) {
@@ -55,8 +61,7 @@ func secretValues(obj *unstructured.Unstructured) []string {
 	addForms := func(text string) {
 		add(text)
 		add(strings.TrimSpace(text))
-		quoted := strconv.Quote(text)
-		add(quoted[1 : len(quoted)-1])
+		add(quoted(text))
 	}
 	for _, field := range []string{"data", "stringData"} {
 		// Not NestedStringMap: a value of a wrong type is just what an error would quote.

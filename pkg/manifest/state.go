@@ -29,11 +29,11 @@ func State(obj *unstructured.Unstructured, self string, quiet []string) uint64 {
 		if entry.Subresource == "status" || slices.Contains(quiet, entry.Manager) {
 			continue
 		}
-		fields := entry.FieldsV1
-		_, writesStatus := fields["f:status"]
-		if writesStatus {
-			fields = maps.Clone(fields)
-			delete(fields, "f:status")
+		fields, writesAlways := entry.FieldsV1, false
+		for _, path := range restless {
+			if has(fields, path) {
+				fields, writesAlways = without(fields, path), true
+			}
 		}
 		if len(fields) == 0 {
 			continue
@@ -43,11 +43,41 @@ func State(obj *unstructured.Unstructured, self string, quiet []string) uint64 {
 			continue // what came as JSON goes as JSON
 		}
 		write(entry.Manager, entry.Operation, entry.Subresource, string(doc))
-		// A manager that owns a field already and sets another value moves nothing but its time. Where it writes the
-		// status beside, as controllers of kinds without that subresource do, its time says nothing of the rest.
-		if entry.Manager != self && !writesStatus {
+		// A manager that owns a field already and sets another value moves nothing but its time. Where it writes a
+		// restless field beside, its time says nothing of the rest.
+		if entry.Manager != self && !writesAlways {
 			write(entry.Time.UTC().String())
 		}
 	}
 	return hash.Sum64()
+}
+
+// restless are fields that their managers write all the time and that nobody else decides: the status of a kind without
+// that subresource, and the lock of a leader, in an annotation or in a Lease.
+var restless = [][]string{
+	{"f:status"},
+	{"f:metadata", "f:annotations", "f:control-plane.alpha.kubernetes.io/leader"},
+	{"f:spec", "f:renewTime"},
+}
+
+// has reports whether a set of managed fields holds one.
+func has(fields map[string]any, path []string) bool {
+	below, ok := fields[path[0]]
+	if len(path) == 1 || !ok {
+		return ok
+	}
+	inner, _ := below.(map[string]any)
+	return has(inner, path[1:])
+}
+
+// without is a set of managed fields less one that it has.
+func without(fields map[string]any, path []string) map[string]any {
+	fields = maps.Clone(fields)
+	if len(path) == 1 {
+		delete(fields, path[0])
+		return fields
+	}
+	inner, _ := fields[path[0]].(map[string]any)
+	fields[path[0]] = without(inner, path[1:])
+	return fields
 }

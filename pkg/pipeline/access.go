@@ -64,7 +64,7 @@ func (r *Runner) keeper() (*apply.Cluster, error) {
 	if r.gate.users != nil {
 		return r.gate.users, nil
 	}
-	users, err := apply.ConnectPod(apply.Options{Namespace: r.Config.Namespace, UserAgent: r.agent, Judge: r.judge})
+	users, err := apply.ConnectPod(apply.Options{Namespace: r.Config.Namespace, UserAgent: r.agent, Judge: r.judge, Requested: r.metrics.requested})
 	if users == nil && err == nil {
 		users, err = r.cluster(&r.Config.Environments[0])
 	}

@@ -51,7 +51,7 @@ type behind struct {
 func newBoard(r *Runner) *board {
 	b := &board{
 		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Records{}, behinds: map[apply.Target]behind{},
-		replica: ReplicaView{Leads: []string{}},
+		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
 	b.source = SourceView{URL: publicURL(s.URL), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
@@ -139,7 +139,7 @@ func (b *board) publishSoon() { signal(b.wake) }
 // follow watches the records of the environments and publishes what changes, until the context ends.
 func (b *board) follow(ctx context.Context, d *daemon) {
 	b.mu.Lock()
-	b.replica = ReplicaView{Identity: d.tenure.identity, Version: b.runner.agent, Leads: b.replica.Leads}
+	b.replica.Identity = d.tenure.identity
 	b.mu.Unlock()
 	var watches sync.WaitGroup
 	defer watches.Wait()

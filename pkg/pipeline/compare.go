@@ -43,23 +43,45 @@ func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, 
 	return out, nil
 }
 
-// compare lists how the environments of each pipeline differ, as far as both could be read.
-func (r *Runner) compare(works []*work, couples []couple, sides map[apply.Target]drift.Side) []drift.Skew {
+// compare lists how the environments of each pipeline differ, as far as both could be read. Of a pipeline that only one
+// of them has it lists the objects; git says whether the other one is to have it.
+func (r *Runner) compare(works []*work, couples []couple, sides map[apply.Target]drift.Side, inGit []*found) []drift.Skew {
 	var pipelines []string
+	deployed := map[apply.Target]bool{}
 	for _, w := range works { // sorted
 		pipelines = append(pipelines, w.target.Pipeline)
+		deployed[w.target] = true
 	}
 	var out []drift.Skew
 	for _, name := range slices.Compact(pipelines) {
 		for _, c := range couples {
-			a, inA := sides[apply.Target{Pipeline: name, Environment: c.a}]
-			b, inB := sides[apply.Target{Pipeline: name, Environment: c.b}]
-			if inA && inB {
+			of := func(environment string) (drift.Side, bool) {
+				target := apply.Target{Pipeline: name, Environment: environment}
+				side, ok := sides[target]
+				if !ok {
+					side.Environment = environment
+				}
+				return side, ok || !deployed[target] // else it could not be read
+			}
+			a, knownA := of(c.a)
+			b, knownB := of(c.b)
+			switch {
+			case !knownA || !knownB || a.Rendered == nil && b.Rendered == nil:
+			case b.Rendered == nil:
+				out = append(out, drift.OnlyIn(name, a, c.b, true, isIn(inGit, name, c.b))...)
+			case a.Rendered == nil:
+				out = append(out, drift.OnlyIn(name, b, c.a, false, isIn(inGit, name, c.a))...)
+			default:
 				out = append(out, drift.CompareEnvironments(name, a, b, r.expected)...)
 			}
 		}
 	}
 	return out
+}
+
+// isIn reports whether a pipeline has an overlay for an environment.
+func isIn(pipelines []*found, name, environment string) bool {
+	return slices.ContainsFunc(pipelines, func(p *found) bool { return p.name == name && p.overlays[environment] != "" })
 }
 
 func expectedRules(rules []v1alpha1.FieldRule) ([]drift.ExpectedRule, error) {

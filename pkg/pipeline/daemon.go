@@ -173,6 +173,13 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 	}
 	d.retries.note(w.target, w.snapshot.Commit, result.failure, d.Config.Source.Interval.Duration)
 	d.alarms.set(ctx, w.target, result.until)
+	if w.record == nil && result.live != nil {
+		record, err := w.cluster.Record(ctx, w.target) // that this turn made
+		if err != nil {
+			d.failed(ctx, err) // the next poll looks again
+		}
+		w.record = record
+	}
 	var watches *apply.Watches
 	d.mu.Lock()
 	at := d.desks[w.target]
@@ -355,6 +362,7 @@ func (d *daemon) reconciled(w *work, why reasons, result *TargetResult, took tim
 		return
 	}
 	d.metrics.reconciled(w, result, took)
+	d.log.Debug("turn", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "reasons", why.String(), "result", result.Result)
 }
 
 // revisit carries one target out by itself, because something happened to it.

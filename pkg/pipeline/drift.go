@@ -69,7 +69,13 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		}
 	}
 	report.Quiet = append(report.Quiet, counted(quiet)...)
-	report.Skew = append(report.Skew, r.compare(works, couples, sides)...)
+	if lost == nil && len(couples) > 0 {
+		inGit, err := r.discover(snap)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		report.Skew = append(report.Skew, r.compare(works, couples, sides, inGit)...)
+	}
 	r.orderTargets(report.Targets)
 	report.Finish()
 	return report, errors.Join(errs...)
@@ -135,7 +141,8 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if err != nil {
 		return err
 	}
-	result.Drift = c.findings(w, plan.Changes, plan.Changes)
+	result.Drift = c.findings(w, released(w.record.Status.Held, plan.Changes), plan.Changes)
+	result.Drift = append(result.Drift, c.rated(stillHeld(w, result.Drift))...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	images := c.checkImages(ctx, at, w.record.Spec.Images)
 	for i := range images {
@@ -156,6 +163,41 @@ func (c *carrier) findings(w *work, changes, objects []manifest.Change) []drift.
 	found = append(found, drift.Additions(pipeline, environment, objects)...)
 	drift.Sort(found)
 	return c.rated(found)
+}
+
+// released are changes among which those wait that the record says are held, also where what they wait for is over: until
+// the next pass carries them out they are no drift.
+func released(held []v1alpha1.HeldChange, changes []manifest.Change) []manifest.Change {
+	out := slices.Clone(changes)
+	for i := range out {
+		change := &out[i]
+		switch {
+		case change.Drifted, !isHeld(held, change.ID):
+		case change.Action == manifest.Create, change.Action == manifest.Update, change.Action == manifest.Replace:
+			change.Hold(manifest.HeldRunning, "nothing holds it any more, and the next pass carries it out", change.ID)
+		}
+	}
+	return out
+}
+
+func isHeld(held []v1alpha1.HeldChange, id manifest.ID) bool {
+	return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == objectReference(id) })
+}
+
+// stillHeld are the changes that wait by a target's record and that no finding speaks of: a comparison with the commit
+// before them does not see them.
+func stillHeld(w *work, findings []drift.Finding) []drift.Finding {
+	var out []drift.Finding
+	for _, h := range w.record.Status.Held {
+		known := slices.ContainsFunc(findings, func(f drift.Finding) bool {
+			return (f.Kind == drift.Held || f.Kind == drift.Orphaned) && objectReference(f.Object) == h.ObjectReference
+		})
+		if !known {
+			id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+			out = append(out, drift.HeldOf(w.target.Pipeline, w.target.Environment, id, h.Message))
+		}
+	}
+	return out
 }
 
 // locate says where git sets what findings are about, or declares the object.

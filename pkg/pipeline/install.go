@@ -16,7 +16,12 @@ import (
 
 // InstallManifests are the namespace, the CRD and the RBAC that syncer needs in a cluster.
 func InstallManifests(namespace string) (manifest.Set, error) {
-	set, err := render.Build(config.Files, ".")
+	return manifestsOf(config.Cluster, namespace)
+}
+
+// manifestsOf renders a folder of config for a namespace.
+func manifestsOf(folder, namespace string) (manifest.Set, error) {
+	set, err := render.Build(config.Files, folder)
 	if err != nil {
 		return nil, err
 	}

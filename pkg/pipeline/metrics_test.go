@@ -24,7 +24,7 @@ func TestDriftMetrics(t *testing.T) {
 	hour, minute := noon.Add(-time.Hour), noon.Add(-time.Minute)
 	prod, dev := apply.Target{Pipeline: "etl", Environment: "prod"}, apply.Target{Pipeline: "etl", Environment: "dev"}
 	m.saw(prod, measured{state: drift.Ready, findings: []drift.Finding{
-		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute},
+		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute, Path: "data.password", Desired: "canary", Live: "canary", Message: "canary"},
 		{Kind: drift.Modified, Severity: drift.Warning, FirstSeen: &hour},
 		{Kind: drift.Missing, Severity: drift.Critical},
 	}})

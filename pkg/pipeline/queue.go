@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,19 @@ const (
 const patience = 30 * time.Second
 
 func (r reasons) has(other reasons) bool { return r&other != 0 }
+
+var reasonNames = []string{"slow check", "status", "try again", "wait ended", "fields", "commit"}
+
+// String names the reasons, the weakest first.
+func (r reasons) String() string {
+	var names []string
+	for i, name := range reasonNames {
+		if r.has(1 << i) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
 
 // priority is the place of the strongest reason.
 func (r reasons) priority() int {

@@ -119,7 +119,7 @@ func (r *renderings) hand(works []*work) {
 		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
 		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
 		if w.same {
-			w.plain, w.refs, w.err = before.rendering.set, before.refs, before.err
+			w.rendering, w.plain, w.refs, w.err = before.rendering, before.rendering.set, before.refs, before.err
 			continue
 		}
 		w.take(now.rendering)

@@ -35,7 +35,9 @@ type Options struct {
 	CacheDir string
 	// UserAgent names this build to the API servers.
 	UserAgent string
-	Log       *slog.Logger
+	// As is the user to act as in every cluster; empty: the one of the kubeconfig.
+	As  string
+	Log *slog.Logger
 	// Progress is told of each target's start and end. It may be called by many goroutines. Optional.
 	Progress func(Progress)
 	// Now is the clock; time.Now when nil.
@@ -62,6 +64,7 @@ type Runner struct {
 	progress func(Progress)
 	now      func() time.Time
 	agent    string
+	as       string
 	rendered renderings
 
 	mu       sync.Mutex
@@ -154,7 +157,7 @@ func Open(file string, options Options) (*Runner, error) {
 	r := &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, judge: judge, metrics: newMetrics(now),
-		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
@@ -306,7 +309,7 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 	}
 	c, err := apply.Connect(apply.Options{
 		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
-		Namespace: r.Config.Namespace, UserAgent: r.agent, AllowExec: environment.Cluster.AllowExec, Judge: r.judge,
+		Namespace: r.Config.Namespace, UserAgent: r.agent, As: r.as, AllowExec: environment.Cluster.AllowExec, Judge: r.judge,
 		Requested: r.metrics.requested,
 	})
 	if err != nil {

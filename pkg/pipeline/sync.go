@@ -260,7 +260,7 @@ func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 		// A replacement is all or nothing.
 		return change.Action == manifest.Replace && slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return spared(change, f) })
 	})
-	result.Drift = c.findings(w, left, plan.Changes)
+	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.target.Pipeline, w.target.Environment, plan.Held(), apply.FieldManager))...)
 	result.corrects = drifted(plan.Pending())
 }
 

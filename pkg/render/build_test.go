@@ -153,6 +153,8 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 		"nameless":      "patchesStrategicMerge: ['stringData: {a: " + canary + "}']\n",
 		"backtick":      "resources: [a.yaml]\npatches: [{patch: '`" + canary + "`: `: ['}]\n",
 		"strategic":     "resources: [a.yaml]\npatchesStrategicMerge: ['stringData: {a: " + canary + "']\n",
+		"replacement":   "resources: [a.yaml]\nreplacements: [{source: {kind: Secret, fieldPath: stringData.a}, targets: [{select: {kind: Secret}, fieldPaths: [stringData.a.x]}]}]\n",
+		"a part of it":  "resources: [a.yaml]\nreplacements: [{source: {kind: Secret, fieldPath: stringData.a, options: {delimiter: '-', index: 9}}, targets: [{select: {kind: Secret}, fieldPaths: [stringData.a]}]}]\n",
 		"replace of op": "resources: [a.yaml]\npatches: [{target: {kind: Secret}, patch: '[{\"op\": \"test\", \"path\": \"/stringData/a\", \"value\": \"" + canary + "\"}]'}]\n",
 	} {
 		t.Run(name, func(t *testing.T) {

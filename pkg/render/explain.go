@@ -29,6 +29,8 @@ var quoted = []struct {
 	{regexp.MustCompile(`invalid literal source .*, expected`), "a literal is not"},
 	{regexp.MustCompile(`literal sources \[.*\]: `), "literal sources: "},
 	{regexp.MustCompile(`invalid utf8 bytes : .*`), "invalid utf8 bytes"},
+	{regexp.MustCompile(`: node contents: .*?(': must build at directory: .*|$)`), "$1"},
+	{regexp.MustCompile(`(options\.index \S+ is out of bounds) for value .*?(': must build at directory: .*|$)`), "$1$2"},
 }
 
 // explain reduces an error of kustomize to the file or folder it happened in, and the cause.

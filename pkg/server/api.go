@@ -47,20 +47,21 @@ type route struct {
 	path       string
 	parameters []string
 	answer     func(*api, *question) (any, error)
+	early      bool // it can be answered before anything was read
 }
 
 // routes are the whole API; docs/reference/openapi.yaml describes them.
 var routes = []route{
-	{"/api/v1/status", []string{"pipeline", "environment"}, (*api).status},
-	{"/api/v1/drift", []string{"pipeline", "environment", "since"}, (*api).drift},
-	{"/api/v1/images", []string{"pipeline", "environment"}, (*api).images},
-	{"/api/v1/history/{pipeline}/{environment}", []string{"limit"}, (*api).history},
-	{"/api/v1/targets", []string{"pipeline", "environment"}, (*api).targets},
-	{"/api/v1/targets/{pipeline}/{environment}", nil, (*api).target},
-	{"/api/v1/commits", []string{"since", "limit"}, (*api).commits},
-	{"/api/v1/commits/{hash}", nil, (*api).commit},
-	{"/api/v1/events", []string{"pipeline", "environment", "since", "limit"}, (*api).events},
-	{"/api/v1/daemon", nil, (*api).about},
+	{path: "/api/v1/status", parameters: []string{"pipeline", "environment"}, answer: (*api).status},
+	{path: "/api/v1/drift", parameters: []string{"pipeline", "environment", "since"}, answer: (*api).drift},
+	{path: "/api/v1/images", parameters: []string{"pipeline", "environment"}, answer: (*api).images},
+	{path: "/api/v1/history/{pipeline}/{environment}", parameters: []string{"limit"}, answer: (*api).history},
+	{path: "/api/v1/targets", parameters: []string{"pipeline", "environment"}, answer: (*api).targets},
+	{path: "/api/v1/targets/{pipeline}/{environment}", answer: (*api).target},
+	{path: "/api/v1/commits", parameters: []string{"since", "limit"}, answer: (*api).commits},
+	{path: "/api/v1/commits/{hash}", answer: (*api).commit},
+	{path: "/api/v1/events", parameters: []string{"pipeline", "environment", "since", "limit"}, answer: (*api).events},
+	{path: "/api/v1/daemon", answer: (*api).about, early: true},
 }
 
 // failure is an error with its status.
@@ -102,6 +103,12 @@ func (a *api) serve(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		q := &question{Request: request, view: a.daemon.View(), header: w.Header()}
 		answer, err := any(nil), q.read(r.parameters)
+		if err == nil && !r.early {
+			err = a.blind(q)
+		}
+		if err == nil {
+			err = q.check()
+		}
 		if err == nil {
 			answer, err = r.answer(a, q)
 		}
@@ -142,12 +149,8 @@ func (q *question) read(known []string) error {
 			return fail(http.StatusBadRequest, "limit: %q is not a number of at least 1", text)
 		}
 	}
-	if q.view.At.IsZero() {
-		q.header.Set("Retry-After", "1")
-		return fail(http.StatusServiceUnavailable, "the daemon has just started and has read no records yet; try again")
-	}
 	q.selection = pipeline.Selection{Pipelines: values["pipeline"], Environments: values["environment"]}
-	return q.check()
+	return nil
 }
 
 // check refuses what is not there, in the words of the commands: nothing said of a misspelt name would be good news.
@@ -173,6 +176,18 @@ func (q *question) check() error {
 		if !there && !blind {
 			return fail(http.StatusNotFound, "no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(names, ", "), q.view.Configuration)
 		}
+	}
+	return nil
+}
+
+// blind says that nothing was read yet: an empty list would say that nothing was ever deployed.
+func (a *api) blind(q *question) error {
+	if len(q.view.Targets) > 0 {
+		return nil
+	}
+	if err := a.daemon.Ready(); err != nil {
+		q.header.Set("Retry-After", "1")
+		return fail(http.StatusServiceUnavailable, "the daemon knows of nothing yet: %s", err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func fullView() *pipeline.View {
 			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digestX}},
 			Deployments: []drift.Deployment{{Number: 2, Commit: hashA, Author: "Ada", Subject: "Release", Time: at, Outcome: "Applied", RollbackOf: 1}},
 		},
-		Owner: "data team", Folder: "pipelines/etl", Findings: []drift.Finding{finding}, Total: 70,
+		Owner: "data team", Folder: "pipelines/ingest", Findings: []drift.Finding{finding}, Total: 70,
 		Past: []drift.Past{{Finding: finding, EndedAt: noon, Ending: drift.Corrected}},
 		Held: []v1alpha1.HeldChange{{
 			ObjectReference: v1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "data-prod", Name: "run"},
@@ -430,9 +430,26 @@ func TestWhatIsRefused(t *testing.T) {
 
 // Before the records were read, an empty list would say that nothing was ever deployed.
 func TestNothingIsKnownYet(t *testing.T) {
-	answer := ask(t, New(&shown{view: &pipeline.View{}}), "/api/v1/status")
-	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+	daemon := fullDaemon()
+	daemon.view.Targets, daemon.ready = nil, errors.New("the records are being read")
+	handler := New(daemon)
+	answer := ask(t, handler, "/api/v1/status")
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || !strings.Contains(answer.Body.String(), "the daemon knows of nothing yet: the records are being read") {
 		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+	for _, path := range []string{"/api/v1/daemon", "/api/v1/openapi.yaml"} {
+		if answer := ask(t, handler, path); answer.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, answer.Code, answer.Body)
+		}
+	}
+	daemon.ready = nil
+	if answer := ask(t, handler, "/api/v1/status"); answer.Code != http.StatusOK {
+		t.Errorf("nothing was deployed: %d %s", answer.Code, answer.Body)
+	}
+	// What cannot be read any more is shown as it was read last.
+	daemon.view, daemon.ready = fullView(), errors.New("the repository has not been read yet")
+	if answer := ask(t, handler, "/api/v1/status"); answer.Code != http.StatusOK {
+		t.Errorf("there is something to be shown: %d %s", answer.Code, answer.Body)
 	}
 }
 

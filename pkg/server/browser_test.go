@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,10 +27,10 @@ func startBrowser(t *testing.T) *browser.Browser {
 	return chromium
 }
 
-// servePages serves what a daemon knows, over HTTP.
+// servePages serves pages over HTTP.
 func servePages(t *testing.T, daemon Daemon) string {
 	t.Helper()
-	server := httptest.NewServer(New(daemon))
+	server := httptest.NewServer(readers(daemon))
 	t.Cleanup(server.Close)
 	return server.URL
 }
@@ -48,7 +49,7 @@ func TestPagesInABrowser(t *testing.T) {
 	if keep := os.Getenv("SYNCER_SCREENSHOTS"); keep != "" {
 		folder = keep
 	}
-	now := time.Now()
+	now := morning
 	full := publish(fixture(now))
 	full.objects = fixtureObjects
 	blind := publish(fixture(now))
@@ -57,29 +58,39 @@ func TestPagesInABrowser(t *testing.T) {
 	blind.view.Environments[2].Error = "reading the records: Get \"https://10.0.0.1:6443/apis/syncer.dev/v1alpha1/pipelinesyncs\": net/http: TLS handshake timeout"
 	blind.view.Environments[1].Suspended = true
 	empty := publish(&pipeline.View{At: now, Configuration: "data-platform", Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main"}, Environments: fixture(now).Environments})
+	evil := publish(hostile(fixture(now), hostileText))
+	evilName := "/pipelines/" + url.PathEscape("orders-daily"+hostileText)
 	for name, c := range map[string]struct {
 		daemon *publisher
 		path   string
 		says   []string
+		twice  bool // narrow and wide, light and dark, and no more: it is made of what other pages show
 	}{
-		"matrix":    {full, "/", []string{"12 pipelines in 3 environments", "one tag, different bytes", "could not be compared", "2 more images"}},
-		"found":     {full, "/?q=orders&state=drifted&env=prod&sort=-name", []string{"1 of 12 pipelines", "Clear all"}},
-		"none":      {full, "/?q=zebra", []string{"Nothing matches"}},
-		"blind":     {blind, "/", []string{"The repository cannot be read", "last read 42m ago", "connection refused", "prod cannot be read", "as last read", "suspended"}},
-		"empty":     {empty, "/", []string{"Nothing is deployed yet"}},
-		"pipeline":  {full, "/pipelines/orders-daily?health=prod", []string{"kubectl-edit (Update), 38m ago", "of grace@example.com", "pipelines/orders-daily/base/cronjob.yaml:14", "rolled back to #6", "CrashLoopBackOff", "7 more findings"}},
-		"held":      {full, "/pipelines/session-enrichment?env=prod", []string{"the end of the run", "Changes that wait"}},
-		"long":      {full, "/pipelines/customer-lifetime-value-and-churn-prediction-with-explanations", []string{"No drift"}},
-		"sick":      {blind, "/pipelines/warehouse-export?health=dev", []string{"Their health cannot be read now", "no object was asked for"}},
-		"new":       {full, "/pipelines/feature-store?env=dev", []string{"never applied", "Nothing was deployed yet"}},
-		"commits":   {full, "/commits", []string{"newest", team[2].subject}},
-		"commit":    {full, "/commits/" + commitHash(team[0].subject), []string{"Where it is held, and why", "Where it has arrived"}},
-		"events":    {full, "/events", []string{"rolled back", "drift ended"}},
-		"no-events": {empty, "/events", []string{"Nothing happened yet"}},
-		"nowhere":   {full, "/pipelines/orders", []string{"There is no pipeline orders", "orders-daily"}},
+		"matrix":        {full, "/", []string{"12 pipelines in 3 environments", "one tag, different bytes", "could not be compared", "2 more images"}, false},
+		"found":         {full, "/?q=orders&state=drifted&env=prod&sort=-name", []string{"1 of 12 pipelines", "Clear all"}, true},
+		"none":          {full, "/?q=zebra", []string{"Nothing matches"}, true},
+		"blind":         {blind, "/", []string{"The repository cannot be read", "last read 42m ago", "connection refused", "prod cannot be read", "as last read", "suspended"}, false},
+		"empty":         {empty, "/", []string{"Nothing is deployed yet"}, false},
+		"pipeline":      {full, "/pipelines/orders-daily?health=prod", []string{"kubectl-edit (Update), 38m ago", "of grace@example.com", "pipelines/orders-daily/base/cronjob.yaml:14", "rolled back to #6", "CrashLoopBackOff", "7 more findings"}, false},
+		"held":          {full, "/pipelines/session-enrichment?env=prod", []string{"the end of the run", "Changes that wait"}, false},
+		"long":          {full, "/pipelines/customer-lifetime-value-and-churn-prediction-with-explanations", []string{"No drift"}, true},
+		"sick":          {blind, "/pipelines/warehouse-export?health=dev", []string{"Their health cannot be read now", "no object was asked for"}, true},
+		"new":           {full, "/pipelines/feature-store?env=dev", []string{"never applied", "Nothing was deployed yet"}, true},
+		"commits":       {full, "/commits", []string{"newest", team[2].subject}, false},
+		"commit":        {full, "/commits/" + commitHash(team[0].subject), []string{"Where it is held, and why", "Where it has arrived"}, false},
+		"events":        {full, "/events", []string{"rolled back", "drift ended"}, false},
+		"no-events":     {empty, "/events", []string{"Nothing happened yet"}, true},
+		"evil":          {evil, "/?q=" + url.QueryEscape(hostileText), []string{"<script>alert(1)</script>", "All 12 pipelines"}, true},
+		"evil-pipeline": {evil, evilName, []string{"<script>alert(1)</script>", `\u202e`}, true},
+		"evil-commit":   {evil, "/commits/" + commitHash(team[0].subject), []string{"<script>alert(1)</script>"}, true},
+		"evil-events":   {evil, "/events", []string{"<script>alert(1)</script>"}, true},
+		"nowhere":       {full, "/pipelines/orders", []string{"There is no pipeline orders", "orders-daily"}, true},
 	} {
 		address := servePages(t, c.daemon)
 		for look, view := range looks {
+			if c.twice && (look == "phone" || look == "desktop") {
+				continue
+			}
 			t.Run(name+"/"+look, func(t *testing.T) {
 				seen, err := chromium.Look(address+c.path, view)
 				if err != nil {

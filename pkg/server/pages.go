@@ -19,6 +19,16 @@ import (
 // it is for reading: nothing but GET and HEAD is answered.
 func pages(daemon Daemon, mux *http.ServeMux) {
 	s := &site{daemon: daemon, now: time.Now}
+	s.mount(mux)
+}
+
+// site shows what a daemon knows.
+type site struct {
+	daemon Daemon
+	now    func() time.Time
+}
+
+func (s *site) mount(mux *http.ServeMux) {
 	for pattern, show := range map[string]func(*http.Request, *pipeline.View) page{
 		"/{$}":              s.matrix,
 		"/pipelines/{name}": s.pipeline,
@@ -31,13 +41,7 @@ func pages(daemon Daemon, mux *http.ServeMux) {
 	}
 	mux.Handle("/pipelines", guarded(http.RedirectHandler("/", http.StatusSeeOther)))
 	mux.Handle("/static/{file}", guarded(http.HandlerFunc(s.static)))
-	mux.Handle("/stream", guarded(newStream(daemon)))
-}
-
-// site shows what a daemon knows.
-type site struct {
-	daemon Daemon
-	now    func() time.Time
+	mux.Handle("/stream", guarded(newStream(s.daemon)))
 }
 
 // page is what stands inside of the frame that all pages share.
@@ -76,11 +80,13 @@ var templates = func() map[string]*template.Template {
 var pageFuncs = template.FuncMap{
 	"total":    totals,
 	"fragment": drift.Fragment,
-	"target":   func(name string) string { return "/pipelines/" + url.PathEscape(name) },
+	"target":   pipelinePath,
 	"commit":   func(hash string) string { return "/commits/" + url.PathEscape(hash) },
 	"tag":      tagOf,
 	"since":    func(from, to time.Time) string { return span(to.Sub(from)) },
 }
+
+func pipelinePath(name string) string { return "/pipelines/" + url.PathEscape(name) }
 
 // show answers with a page.
 func (s *site) show(make func(*http.Request, *pipeline.View) page) http.Handler {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,6 +79,17 @@ var arrivalGroups = []arrivalGroup{
 	{Arrival: pipeline.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
 }
 
+// appliedAs finds a commit that targets have applied last by its whole hash: one that changed nothing there is in no
+// history, and may be older than what was fetched of the source.
+func appliedAs(view *pipeline.View, hash string) *pipeline.CommitView {
+	for _, t := range view.Targets {
+		if t.Commit == hash && hash != "" {
+			return &pipeline.CommitView{Hash: hash, Author: t.Author, Subject: t.Subject}
+		}
+	}
+	return nil
+}
+
 // alike is the message that several arrivals share, where there is nothing else to say of any.
 func alike(arrivals []pipeline.ArrivalView) string {
 	for _, a := range arrivals {
@@ -90,7 +102,7 @@ func alike(arrivals []pipeline.ArrivalView) string {
 
 func (s *site) commit(r *http.Request, view *pipeline.View) page {
 	prefix := strings.ToLower(r.PathValue("hash"))
-	commit := view.Commit(prefix)
+	commit := cmp.Or(view.Commit(prefix), appliedAs(view, prefix))
 	if commit == nil {
 		return missing("There is no commit "+prefix, "None of the newest commits, and none that a record keeps, begins so; or more than one does.", link{"All commits", "/commits"})
 	}

@@ -28,7 +28,7 @@ type imageDigest struct {
 }
 
 // imagesOf lists what runs by which digests in some targets of one pipeline, sorted by reference.
-func imagesOf(targets []*targetSection) []imageRow {
+func imagesOf(targets []*pipeline.TargetView) []imageRow {
 	byReference := map[string]*imageRow{}
 	for at, t := range targets {
 		for _, image := range t.Images {
@@ -42,7 +42,7 @@ func imagesOf(targets []*targetSection) []imageRow {
 			}
 			cell := &row.Cells[at]
 			if !slices.ContainsFunc(cell.Digests, func(d imageDigest) bool { return d.Digest == image.Digest }) {
-				cell.Digests = append(cell.Digests, imageDigest{Digest: image.Digest, Pin: pinOf(t.TargetView, image.Reference, image.Digest)})
+				cell.Digests = append(cell.Digests, imageDigest{Digest: image.Digest, Pin: pinOf(t, image.Reference, image.Digest)})
 			}
 		}
 	}

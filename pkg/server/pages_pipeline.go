@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -18,6 +17,7 @@ type pipelinePage struct {
 	Name, Owner   string
 	Choices       []choice // of environments
 	Targets       []*targetSection
+	In            []string // the environments that the pipeline is in
 	Images        []imageRow
 	History       []historyDay
 	Drift, Held   int
@@ -64,11 +64,12 @@ func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 		if p.Owner == "" {
 			p.Owner = t.Owner
 		}
+		p.In = append(p.In, t.Environment)
 		if p.shows(t.Environment) {
 			p.Targets = append(p.Targets, p.section(r.Context(), s, view, t))
 		}
 	}
-	p.Images = imagesOf(p.Targets)
+	p.Images = imagesOf(targets) // of all environments: a digest is odd beside others
 	p.History = historyOf(p.Targets)
 	return page{template: "pipeline", title: name, section: "/", content: p}
 }
@@ -78,7 +79,7 @@ func noPipeline(view *pipeline.View, name string) page {
 	var links []link
 	for _, other := range view.Pipelines() {
 		if len(links) < most && (finds(name, other) || finds(other, name)) {
-			links = append(links, link{other, pageFuncs["target"].(func(string) string)(other)})
+			links = append(links, link{other, pipelinePath(other)})
 		}
 	}
 	text := "No record in any environment names it, and it is not in the repository."
@@ -114,6 +115,7 @@ func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View
 		}
 	}
 	differing := slices.DeleteFunc(slices.Clone(t.Findings), func(f drift.Finding) bool { return f.Kind == drift.Held })
+	drift.Sort(differing)
 	out.Differing = drift.ByObject(s.now(), differing)
 	p.Drift += len(differing) + out.Unkept
 	p.Compared = p.Compared && t.Error == "" && t.Commit != ""
@@ -174,79 +176,4 @@ func (h *healthSection) LookOf(health string) [3]string {
 		l = look{"info", "?", health}
 	}
 	return [3]string{l.class, l.sign, l.text}
-}
-
-// historyDay are the deployments of one day.
-type historyDay struct {
-	Day     string
-	Entries []historyEntry
-}
-
-// historyEntry is one deployment of one target.
-type historyEntry struct {
-	pipeline.HistoryDeployment
-	Environment string
-	Runs        bool // it is what runs
-	Changed     []pipeline.HistoryImage
-	Back        string // the command that returns to it; empty: there is none
-}
-
-// historyOf lists the deployments of some targets, the newest first.
-func historyOf(targets []*targetSection) []historyDay {
-	var entries []historyEntry
-	for _, t := range targets {
-		runs := slices.IndexFunc(t.History, func(d pipeline.HistoryDeployment) bool { return d.Outcome == "Applied" })
-		for i, d := range t.History {
-			e := historyEntry{HistoryDeployment: d, Environment: t.Environment, Runs: i == runs, Changed: d.Images}
-			if i+1 < len(t.History) {
-				e.Changed = newIn(d.Images, t.History[i+1].Images)
-			}
-			if d.Outcome == "Applied" && !e.Runs {
-				e.Back = rollback(t.Folder, t.Pipeline, d.Commit)
-			}
-			entries = append(entries, e)
-		}
-	}
-	slices.SortStableFunc(entries, func(a, b historyEntry) int { return b.Time.Compare(a.Time) })
-	var days []historyDay
-	for _, e := range entries {
-		day := e.Time.UTC().Format("Monday, 2 January 2006")
-		if n := len(days); n == 0 || days[n-1].Day != day {
-			days = append(days, historyDay{Day: day})
-		}
-		days[len(days)-1].Entries = append(days[len(days)-1].Entries, e)
-	}
-	return days
-}
-
-// newIn lists the images that the deployment before did not run.
-func newIn(images, before []pipeline.HistoryImage) []pipeline.HistoryImage {
-	return slices.DeleteFunc(slices.Clone(images), func(i pipeline.HistoryImage) bool { return slices.Contains(before, i) })
-}
-
-// rollback is the command that gives a pipeline's folder the files of an earlier commit, as a commit of its own: the
-// pipelines beside it stay as they are, which a revert of all commits since would not leave them. Empty: there is none
-// that can be given with certainty.
-func rollback(folder, name, commit string) string {
-	if folder == "" || !isHash(commit) || drift.VisibleLines(folder+name) != folder+name || strings.Contains(folder+name, "\n") {
-		return ""
-	}
-	if strings.HasPrefix(folder, ":") || strings.ContainsAny(folder, `*?[\`) {
-		folder = ":(literal)" + folder // git would take it for a pattern
-	}
-	return "git restore --source=" + commit + " --staged --worktree -- " + quoted(folder) + " &&\n" +
-		"git commit -m " + quoted("Roll back "+name+" to "+commit[:min(len(commit), 8)])
-}
-
-func isHash(text string) bool {
-	return len(text) >= 40 && strings.Trim(text, "0123456789abcdef") == ""
-}
-
-// quoted is a text as one word of a shell.
-func quoted(text string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@%+=,"
-	if text != "" && strings.Trim(text, plain) == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

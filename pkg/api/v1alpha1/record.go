@@ -29,6 +29,8 @@ const (
 // +kubebuilder:resource:path=pipelinesyncs,singular=pipelinesync,shortName=psync,categories=all
 // +kubebuilder:subresource:status
 // +kubebuilder:metadata:labels="applyset.kubernetes.io/is-parent-type=true"
+// +kubebuilder:metadata:labels="app.kubernetes.io/name=syncer"
+// +kubebuilder:metadata:labels="app.kubernetes.io/part-of=syncer"
 // +kubebuilder:printcolumn:name="Pipeline",type=string,priority=1,JSONPath=`.spec.pipeline`
 // +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.environment`
 // +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.lastAppliedCommit`

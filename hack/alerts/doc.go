@@ -1,0 +1,2 @@
+// Package alerts holds tests alone; see alerts_test.go.
+package alerts

@@ -1,0 +1,165 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Find reads an object of what syncer itself consists of; nil where it is not there.
+func (c *Cluster) Find(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
+	obj, err := c.Server().read(ctx, id)
+	return obj, rights(err)
+}
+
+// stopTimeout is how long the pods of the daemon may take to finish what is under way, and some time to spare.
+const stopTimeout = 2 * time.Minute
+
+// Delete deletes an object, and not another one that has its name by now. With await it returns when the object and what
+// it owns are gone.
+func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, await bool) error {
+	resource, id, err := c.Server().resourceFor(manifest.IDOf(obj))
+	if err != nil {
+		return fmt.Errorf("deleting %s: %w", id, err)
+	}
+	uid, propagation := obj.GetUID(), metav1.DeletePropagationBackground
+	if await {
+		propagation = metav1.DeletePropagationForeground
+	}
+	if manifest.IDOf(obj).GroupKind() == recordKind.GroupKind() {
+		// A record owns nothing, but whoever names one as the owner of an object does not lose the object by it.
+		propagation = metav1.DeletePropagationOrphan
+	}
+	_, err = request(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, resource.Delete(ctx, obj.GetName(), metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &propagation,
+		})
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s: %w", id, rights(err))
+	}
+	if !await {
+		return nil
+	}
+	err = wait.PollUntilContextTimeout(ctx, gonePoll, stopTimeout, true, func(ctx context.Context) (bool, error) {
+		live, err := get(ctx, resource, id)
+		return err == nil && (live == nil || live.GetUID() != uid), err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting until %s is gone: %w", id, err)
+	}
+	return nil
+}
+
+// RoleUsers lists the bindings of each ClusterRole.
+func (c *Cluster) RoleUsers(ctx context.Context) (map[string][]manifest.ID, error) {
+	users := map[string][]manifest.ID{}
+	for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
+		gvk := schema.GroupVersionKind{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: kind}
+		bindings, err := c.Server().list(ctx, gvk, metav1.NamespaceAll, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("looking who uses the roles of syncer: %w", err)
+		}
+		for i := range bindings {
+			if role, _, _ := unstructured.NestedString(bindings[i].Object, "roleRef", "kind"); role == "ClusterRole" {
+				name, _, _ := unstructured.NestedString(bindings[i].Object, "roleRef", "name")
+				users[name] = append(users[name], manifest.IDOf(&bindings[i]))
+			}
+		}
+	}
+	return users, nil
+}
+
+// AllRecords lists the records of every namespace.
+func (c *Cluster) AllRecords(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	records, err := c.Server().list(ctx, recordKind, metav1.NamespaceAll, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the records of all namespaces: %w", err)
+	}
+	out := make([]*unstructured.Unstructured, len(records))
+	for i := range records {
+		out[i] = &records[i]
+	}
+	return out, nil
+}
+
+// OwnObjects are what syncer itself keeps in its namespace beside the records.
+func (c *Cluster) OwnObjects() []manifest.ID {
+	return []manifest.ID{{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace, Name: inventoryKeyName}}
+}
+
+// RecordID names a record.
+func (c *Cluster) RecordID(record *v1alpha1.PipelineSync) manifest.ID {
+	return manifest.ID{APIVersion: v1alpha1.APIVersion, Kind: recordKind.Kind, Namespace: record.Namespace, Name: record.Name}
+}
+
+// Inhabitants lists the objects of a namespace, of all kinds that the API server can list, less what Kubernetes itself
+// puts into every namespace and what is on its way out. It fails where one kind cannot be looked at.
+func (c *Cluster) Inhabitants(ctx context.Context, namespace string) ([]manifest.ID, error) {
+	server := c.Server()
+	lists, err := server.kinds.client.ServerPreferredResources()
+	if err != nil {
+		return nil, fmt.Errorf("asking the API server for its kinds: %w", err)
+	}
+	var kinds []schema.GroupVersionKind
+	for _, list := range lists {
+		for _, resource := range list.APIResources {
+			kind := schema.FromAPIVersionAndKind(list.GroupVersion, resource.Kind)
+			if resource.Namespaced && slices.Contains(resource.Verbs, "list") && slices.Contains(resource.Verbs, "delete") && kind.Kind != "Event" {
+				kinds = append(kinds, kind)
+			}
+		}
+	}
+	found := make([][]unstructured.Unstructured, len(kinds)) // each worker owns one slot
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(fanOut)
+	for i, kind := range kinds {
+		g.Go(func() (err error) {
+			if found[i], err = server.list(gctx, kind, namespace, metav1.ListOptions{}); err != nil {
+				return fmt.Errorf("looking for %s objects in namespace %s: %w", kind.Kind, namespace, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var out []manifest.ID
+	for _, list := range found {
+		for i := range list {
+			if !comesWithNamespace(&list[i]) {
+				out = append(out, manifest.IDOf(&list[i]))
+			}
+		}
+	}
+	slices.SortFunc(out, manifest.ID.Compare)
+	return out, nil
+}
+
+// comesWithNamespace reports whether Kubernetes made an object by itself, for the namespace or for an object in it.
+func comesWithNamespace(obj *unstructured.Unstructured) bool {
+	id := manifest.IDOf(obj)
+	switch {
+	case id.Kind == "ConfigMap" && id.Name == "kube-root-ca.crt", id.Kind == "ServiceAccount" && id.Name == "default":
+		return true
+	case id.Kind == "Lease" && strings.HasPrefix(id.Name, "syncer"):
+		return true // who of the daemons led
+	case id.Kind == "Endpoints":
+		return true // of a Service, with its name, and without a trace of it
+	case obj.GetDeletionTimestamp() != nil:
+		return true // it is on its way out
+	}
+	return len(obj.GetOwnerReferences()) > 0 // it goes with its owner, which is looked at itself
+}

@@ -1,0 +1,175 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/image"
+)
+
+// setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
+func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+	reason, message := "NothingHeld", ""
+	switch {
+	case o.err != nil:
+		o.held = status.Held // what waited goes on waiting
+	case o.wait == nil:
+		status.Held = o.held
+	}
+	switch {
+	case o.wait != nil:
+		reason, message = o.wait.reason, o.wait.message
+		if status.LastAppliedCommit == "" {
+			setCondition(status, v1alpha1.ConditionReady, false, reason, message)
+		}
+	case len(o.held) > 0:
+		reason, message = heldReason(o.held), heldMessage(o.held)
+	}
+	setCondition(status, v1alpha1.ConditionHeld, message != "", reason, message)
+	if w.environment.Images.PromoteFrom != "" {
+		promotion := o.wait != nil && reason == v1alpha1.ConditionPromotionPending
+		if !promotion {
+			reason, message = "NothingHeld", ""
+		}
+		setCondition(status, v1alpha1.ConditionPromotionPending, promotion, reason, message)
+	}
+}
+
+// markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
+func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
+	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
+		return
+	}
+	last, now := status.History[0], metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	healthy := o.health.status == health.Healthy
+	switch {
+	case healthy && !o.health.unseen && len(o.swapped) == 0 && last.HealthyAt == nil:
+		last.HealthyAt = &now
+	case healthy && last.UnhealthyAt != nil:
+		last.UnhealthyAt = nil
+	case !healthy && last.HealthyAt != nil && last.UnhealthyAt == nil:
+		last.UnhealthyAt = &now
+	default:
+		return
+	}
+	status.History = slices.Clone(status.History) // the record's own is compared with it
+	status.History[0] = last
+}
+
+// defaultHealthTimeout is how long a deployment may take to become healthy where pipeline.yaml says nothing.
+const defaultHealthTimeout = 10 * time.Minute
+
+// setHealth says how the target is, by the rules of kstatus.
+func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+	timeout := cmp.Or(w.settings.HealthTimeout.Duration, defaultHealthTimeout)
+	rivals := contestMessage(o.contested, c.now())
+	switch {
+	case o.err != nil && passes(o.err):
+		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
+		setCondition(status, v1alpha1.ConditionReconciling, true, "Retrying", "syncer tries again at the next pass")
+		setCondition(status, v1alpha1.ConditionStalled, false, "Retrying", "")
+	case o.err != nil:
+		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
+		setCondition(status, v1alpha1.ConditionReconciling, false, reasonOf(o.err), "")
+		setCondition(status, v1alpha1.ConditionStalled, true, reasonOf(o.err), o.err.Error())
+	case rivals != "":
+		setCondition(status, v1alpha1.ConditionReady, false, "Contested", rivals)
+		setCondition(status, v1alpha1.ConditionReconciling, false, "Contested", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
+	case o.health.status == health.Healthy:
+		message := "every object is as git says and healthy"
+		if len(o.held) > 0 {
+			message = "every object is healthy; " + plural(len(o.held), "change") + " held"
+		}
+		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(append([]string{message}, o.terminating...)))
+		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
+		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
+	case o.health.status == health.InProgress && len(status.History) > 0 && c.now().Sub(status.History[0].Time.Time) > timeout:
+		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.message)
+		setCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
+		setCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "HealthTimeout", message)
+	case o.health.status == health.InProgress:
+		setCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.message)
+		setCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.message)
+		setCondition(status, v1alpha1.ConditionStalled, false, "Progressing", "")
+	default:
+		setCondition(status, v1alpha1.ConditionReady, false, "Unhealthy", o.health.message)
+		setCondition(status, v1alpha1.ConditionReconciling, false, "Unhealthy", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.message)
+	}
+}
+
+// maxMessage is the limit of metav1.Condition.
+const maxMessage = 32768
+
+func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, reason, message string) {
+	value := metav1.ConditionFalse
+	if is {
+		value = metav1.ConditionTrue
+	}
+	if len(message) > maxMessage {
+		message = message[:maxMessage-3] + "..."
+	}
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: value, Reason: reason, Message: message})
+}
+
+func setDrifted(status *v1alpha1.PipelineSyncStatus) {
+	if status.Drift == nil || status.Drift.Total == 0 {
+		setCondition(status, v1alpha1.ConditionDrifted, false, "InSync", "")
+		return
+	}
+	messages := make([]string, len(status.Drift.Findings))
+	for i, f := range status.Drift.Findings {
+		messages[i] = f.Message
+	}
+	setCondition(status, v1alpha1.ConditionDrifted, true, "Drifted", shorten(messages))
+}
+
+// reasonOf names a failure in one word for a condition.
+func reasonOf(err error) string {
+	if _, ok := errors.AsType[*apply.PruneRefusedError](err); ok {
+		return "PruneRefused"
+	}
+	if _, ok := errors.AsType[*refusedError](err); ok {
+		return "PruneRefused"
+	}
+	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
+		return "OwnedByAnother"
+	}
+	if _, ok := errors.AsType[*apply.AdoptionError](err); ok {
+		return "AdoptionNeeded"
+	}
+	if _, ok := errors.AsType[*missingOverlayError](err); ok {
+		return "OverlayMissing"
+	}
+	if _, ok := errors.AsType[*image.RefusedError](err); ok {
+		return "ImageRefused"
+	}
+	switch {
+	case errors.Is(err, image.ErrUnsigned):
+		return "ImageUnsigned"
+	case errors.Is(err, image.ErrNotFound):
+		return "ImageNotFound"
+	case errors.Is(err, image.ErrDenied):
+		return "RegistryDenied"
+	case errors.Is(err, image.ErrUnavailable):
+		return "RegistryUnavailable"
+	}
+	return "Failed"
+}
+
+// passes reports whether a failure may end by itself.
+func passes(err error) bool {
+	return apply.IsPassing(err) || errors.Is(err, image.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}

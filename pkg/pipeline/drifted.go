@@ -1,0 +1,89 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+)
+
+// measure tells the metrics how a target is now, and what the watches had missed.
+func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
+	is := measured{held: len(after.Held), objects: o.objects}
+	is.state, _ = stateOf(after)
+	if o.err == nil && o.wait == nil {
+		is.findings = slices.Clone(o.drift)
+		c.countMissed(w, is.findings, before.Drift)
+		drift.Recall(is.findings, after.Drift)
+		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none
+	}
+	c.metrics.saw(w.target, is)
+	c.metrics.live(w, before, after)
+}
+
+// countMissed counts what only a full comparison found.
+func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha1.DriftSummary) {
+	if !c.options.full || c.checks == nil {
+		return
+	}
+	drift.Recall(findings, before)
+	for _, f := range findings {
+		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
+			c.metrics.missed.Inc()
+			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
+		}
+	}
+}
+
+// noteDrift writes findings into a record before they are put right.
+func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Finding) error {
+	status := w.record.Status
+	status.Conditions = slices.Clone(status.Conditions)
+	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.now())
+	status.Drift = keepImageFindings(status.Drift, w.record.Status.Drift)
+	setDrifted(&status)
+	if equality.Semantic.DeepEqual(w.record.Status, status) {
+		return nil
+	}
+	written, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	c.tell(ctx, w, written, w.record.Status, status)
+	w.record.Status, w.record.ResourceVersion = status, written.Version
+	return nil
+}
+
+// keepImageFindings takes over what a daemon heard from registries, which a pass that did not ask cannot say.
+func keepImageFindings(summary, before *v1alpha1.DriftSummary) *v1alpha1.DriftSummary {
+	if before == nil {
+		return summary
+	}
+	for _, f := range before.Findings {
+		if isImageFinding(f) {
+			if summary == nil {
+				summary = &v1alpha1.DriftSummary{}
+			}
+			summary.Findings = append(summary.Findings, f)
+			summary.Total++
+		}
+	}
+	return summary
+}
+
+// withoutImages leaves out the findings that a pass says nothing of.
+func withoutImages(summary *v1alpha1.DriftSummary, unchecked bool) *v1alpha1.DriftSummary {
+	if summary == nil || !unchecked {
+		return summary
+	}
+	out := *summary
+	out.Findings = slices.DeleteFunc(slices.Clone(summary.Findings), isImageFinding)
+	return &out
+}
+
+func isImageFinding(f v1alpha1.Finding) bool {
+	return f.Kind == string(drift.TagMoved) || f.Kind == string(drift.ImageMissing)
+}
