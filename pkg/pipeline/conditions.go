@@ -88,8 +88,11 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		setCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
 	case o.health.status == health.Healthy:
 		message := "every object is as git says and healthy"
-		if len(o.held) > 0 {
+		switch {
+		case len(o.held) > 0:
 			message = "every object is healthy; " + plural(len(o.held), "change") + " held"
+		case status.Drift != nil && status.Drift.Total > 0:
+			message = "every object is healthy; " + plural(status.Drift.Total, "difference") + " from git"
 		}
 		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(append([]string{message}, o.terminating...)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
