@@ -170,7 +170,13 @@ func RightsOf(role *unstructured.Unstructured, namespace string) []Right {
 
 // global tells the resources of the shipped roles that have no namespace.
 func global(group, resource string) bool {
-	return group == "" && resource == "namespaces" || group == "apiextensions.k8s.io"
+	switch group {
+	case "":
+		return resource == "namespaces"
+	case "apiextensions.k8s.io", "authentication.k8s.io", "authorization.k8s.io":
+		return true
+	}
+	return false
 }
 
 // Impersonation is the right to act as a service account, NAMESPACE/NAME.

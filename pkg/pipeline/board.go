@@ -117,6 +117,13 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	}
 }
 
+// knows reports whether a commit is among the last ones of the source.
+func (b *board) knows(commit string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.commits, func(c CommitView) bool { return c.Hash == commit })
+}
+
 // plannedFor takes in what the newest commit says of each target.
 func (b *board) plannedFor(a *agenda) {
 	b.mu.Lock()
@@ -287,8 +294,11 @@ func (b *board) assemble(now time.Time) *View {
 		environment := &b.runner.Config.Environments[i]
 		records := b.records[environment.Name]
 		e := EnvironmentView{Name: environment.Name, Drift: environment.Drift, PromoteFrom: environment.Images.PromoteFrom, Suspended: environment.Suspend}
-		if records.Err != nil {
+		switch {
+		case records.Err != nil:
 			e.Error = records.Err.Error()
+		case records.List == nil:
+			e.Error = "its records are being read"
 		}
 		v.Environments = append(v.Environments, e)
 		for _, record := range records.List {

@@ -59,6 +59,7 @@ const (
 	checkKey           = "inventory-key"
 	checkRecords       = "records"
 	checkRights        = "rights"
+	checkServer        = "server"
 	checkRegistry      = "registry"
 )
 
@@ -191,6 +192,7 @@ func (k *checking) cluster(ctx context.Context, g *group) {
 	k.key(ctx, g)
 	k.bookkeeping(ctx, g)
 	k.deploying(ctx, g)
+	k.serving(ctx, g)
 }
 
 // oldestMinor is the first Kubernetes 1 in which CRDs may have validation rules for good: syncer knows by the messages of

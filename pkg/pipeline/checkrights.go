@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
+	"github.com/syncerdev/syncer/config"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -34,6 +36,42 @@ func (k *checking) bookkeeping(ctx context.Context, g *group) {
 	if len(missing) == 0 {
 		k.ok(checkRecords, g.environments, "the account may keep the records in namespace %s", k.Config.Namespace)
 	}
+}
+
+// serving checks the rights to ask who reads the pages, where the daemon listens for more than its own machine.
+func (k *checking) serving(ctx context.Context, g *group) {
+	if k.Config.Server == nil || isLoopback(k.Config.Server.Listen) || !slices.Contains(g.environments, k.Config.Environments[0].Name) {
+		return
+	}
+	const role = "syncer-access-review"
+	set, err := manifestsOf(config.Daemon, k.Config.Namespace)
+	if err != nil {
+		k.fail(checkServer, nil, "", "%v", err)
+		return
+	}
+	var wanted []apply.Right
+	for _, obj := range set {
+		if obj.GetKind() == "ClusterRole" && obj.GetName() == role {
+			wanted = append(wanted, apply.RightsOf(obj, "")...)
+		}
+	}
+	missing, err := g.cluster.Missing(ctx, wanted)
+	if err != nil {
+		k.fail(checkServer, nil, "", "%v", err)
+		return
+	}
+	for _, line := range byResource(missing) {
+		k.fail(checkServer, nil, fmt.Sprintf("add %s to the ClusterRole %s, which `syncer install --daemon` writes", line.Rule(line.verbs), role), "%s, so that nobody is let in", line)
+	}
+	if len(missing) == 0 {
+		k.ok(checkServer, nil, "the account may ask who reads what is served at %s", k.Config.Server.Listen)
+	}
+}
+
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // deploying checks the rights to what the repository deploys, and then those that the shipped roles give besides.

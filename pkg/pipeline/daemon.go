@@ -31,10 +31,12 @@ type daemon struct {
 	latest  *agenda  // of the newest commit, once it is planned
 	near    map[*apply.Cluster]apply.Neighbours
 	whole   time.Time
-	lost    bool // the last rollout could not see every environment
-	desks   map[apply.Target]*desk
-	watches map[*apply.Cluster]*apply.Watches
-	watch   func(*apply.Cluster) *apply.Watches
+	// lookedAt is when the repository was last asked with success.
+	lookedAt time.Time
+	lost     bool // the last rollout could not see every environment
+	desks    map[apply.Target]*desk
+	watches  map[*apply.Cluster]*apply.Watches
+	watch    func(*apply.Cluster) *apply.Watches
 }
 
 // desk is what is known of one target.
@@ -398,6 +400,11 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 		d.failed(ctx, err)
 		return
 	}
+	if d.overtaken(record, r) {
+		d.queue.add(target, time.Now().Add(2*wakeInterval), why)
+		d.lookSoon()
+		return
+	}
 	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
@@ -408,6 +415,26 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	// The limits of a pass were judged with the commit: what they refused has its error.
 	result := c.inTurn(ctx, w, turn)
 	d.reconciled(w, why, &result, time.Since(began))
+}
+
+// overtaken reports whether somebody has carried out a commit that this process may not have heard of yet, as `syncer sync`
+// beside a daemon does: what the newest known commit says is not to be put back before the repository was asked.
+func (d *daemon) overtaken(record *v1alpha1.PipelineSync, r *rollout) bool {
+	if record == nil || d.board.knows(record.Spec.Source.Commit) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r.strange == nil {
+		r.strange = map[string]time.Time{}
+	}
+	seen, known := r.strange[record.Spec.Source.Commit]
+	if !known {
+		r.strange[record.Spec.Source.Commit] = time.Now()
+		return true
+	}
+	// The repository was asked since, and has no newer one: the commit is old, or was rewritten away.
+	return d.lookedAt.Before(seen)
 }
 
 // unsettle has the next poll look at a target.

@@ -91,8 +91,14 @@ func (d *daemon) passOn(ctx context.Context) {
 
 // look reads the repository, and has done what follows from it.
 func (d *daemon) look(ctx context.Context) {
+	asked := time.Now()
 	snap, err := d.source.Fetch(ctx)
 	d.board.fetched(ctx, snap, err)
+	if err == nil {
+		d.mu.Lock()
+		d.lookedAt = asked
+		d.mu.Unlock()
+	}
 	if err != nil {
 		d.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
 		snap = d.last

@@ -22,6 +22,8 @@ type rollout struct {
 
 	mu      sync.Mutex
 	waiting map[apply.Target]waiting
+
+	strange map[string]time.Time // commits of records that the source does not list, by when they were seen; the daemon's lock guards it
 }
 
 // waiting is a target of a rollout that is in the queue.

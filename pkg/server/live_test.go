@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,27 @@ func TestConnectionIsTold(t *testing.T) {
 	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while it was away" }))
 	server.start(t)
 	until(t, tab, live+` && `+text+`.includes("while it was away")`, patience)
+}
+
+// A tab in the background holds no connection, of which a browser has few, and catches up when it is looked at.
+func TestHiddenPagesHoldNoConnection(t *testing.T) {
+	daemon, ended := publish(fixture(morning)), make(chan struct{}, 10)
+	handler := readers(daemon)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+		if r.URL.Path == "/stream" {
+			ended <- struct{}{}
+		}
+	}))
+	t.Cleanup(server.Close)
+	tab := open(t, startBrowser(t), server.URL, browser.View{Width: 1280, Height: 900})
+	until(t, tab, live, patience)
+	const turn = `Object.defineProperty(document, "hidden", { value: %t, configurable: true }); document.dispatchEvent(new Event("visibilitychange")); ""`
+	askPage(t, tab, fmt.Sprintf(turn, true))
+	<-ended
+	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while nobody looked" }))
+	askPage(t, tab, fmt.Sprintf(turn, false))
+	until(t, tab, text+`.includes("while nobody looked")`, patience)
 }
 
 // Everything is there without scripts: forms and links lead to addresses that say what is shown.

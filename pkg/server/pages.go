@@ -121,7 +121,7 @@ func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
 	f := frame{
 		Now: s.now(), View: view, Title: p.title, Section: p.section, Version: version(view), Assets: assetPaths, Content: p.content,
 	}
-	f.Banners = banners(f.Now, view)
+	f.Banners = banners(view)
 	var out bytes.Buffer
 	if err := templates[p.template].ExecuteTemplate(&out, "frame", f); err != nil {
 		http.Error(w, fmt.Sprintf("making the page: %v", err), http.StatusInternalServerError)
@@ -160,16 +160,12 @@ type banner struct {
 	Since                      *time.Time
 }
 
-// stale is the age at which a repository that was read without an error is said to be old: longer than most intervals.
-const stale = 15 * time.Minute
-
-func banners(now time.Time, view *pipeline.View) []banner {
+// banners say what is not as it is now. The age of a repository that can be read tells nothing: a daemon publishes no view
+// for the news that there are none.
+func banners(view *pipeline.View) []banner {
 	var out []banner
-	switch source := view.Source; {
-	case source.Error != "":
-		out = append(out, banner{"critical", "✕", "The repository cannot be read", source.Error, source.FetchedAt})
-	case source.FetchedAt != nil && now.Sub(*source.FetchedAt) > stale:
-		out = append(out, banner{"warning", "◆", "This may be old", "The repository was not asked for a while; newer commits are not known here.", source.FetchedAt})
+	if view.Source.Error != "" {
+		out = append(out, banner{"critical", "✕", "The repository cannot be read", view.Source.Error, view.Source.FetchedAt})
 	}
 	for _, e := range view.Environments {
 		if e.Error != "" {

@@ -53,7 +53,6 @@ func (s *site) commits(r *http.Request, view *pipeline.View) page {
 
 // commitPage is where a commit has arrived.
 type commitPage struct {
-	Query  query
 	Commit *pipeline.CommitView
 	Groups []arrivalGroup
 	Listed bool // it is one of the source's newest
@@ -106,10 +105,11 @@ func (s *site) commit(r *http.Request, view *pipeline.View) page {
 	if commit == nil {
 		return missing("There is no commit "+prefix, "None of the newest commits, and none that a record keeps, begins so; or more than one does.", link{"All commits", "/commits"})
 	}
-	p := commitPage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env"), Commit: commit}
+	p := commitPage{Commit: commit}
 	p.Listed = slices.ContainsFunc(view.Commits, func(c pipeline.CommitView) bool { return c.Hash == commit.Hash })
+	arrivals := view.Arrivals(commit.Hash)
 	for _, group := range arrivalGroups {
-		for _, a := range view.Arrivals(commit.Hash) {
+		for _, a := range arrivals {
 			if a.Arrival == group.Arrival {
 				group.Arrivals = append(group.Arrivals, a)
 			}

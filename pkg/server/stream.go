@@ -100,6 +100,8 @@ type client struct {
 func (c client) follow(ctx context.Context, daemon Daemon, seen string, ending <-chan struct{}) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
+	// Another answer on this connection has a deadline of its own, or none.
+	defer func() { _ = c.control.SetWriteDeadline(time.Time{}) }()
 	// The first bytes tell the browser that the stream is open.
 	if c.send(": syncer\n\n") != nil {
 		return
