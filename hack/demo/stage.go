@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ type stage struct {
 	git      *lab.GitHTTP
 	syncer   *exec.Cmd
 	ended    chan error // of syncer run
+	page     string     // HOST:PORT of its pages
 }
 
 // setUp starts every part. The stage is to be closed also when there is an error.
@@ -168,6 +170,14 @@ func (s *stage) runGit(ctx context.Context, args ...string) (string, error) {
 func (s *stage) config() string { return filepath.Join(s.dir, "syncer.yaml") }
 
 func (s *stage) writeConfig() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("finding a port for the page: %w", err)
+	}
+	s.page = listener.Addr().String()
+	if err := listener.Close(); err != nil { // syncer takes it
+		return err
+	}
 	passwordFile := filepath.Join(s.dir, "git-password")
 	if err := os.WriteFile(passwordFile, []byte(password), 0o600); err != nil {
 		return err
@@ -193,8 +203,9 @@ environments:
   cluster: {kubeconfig: %[8]s}
 - name: prod
   cluster: {kubeconfig: %[8]s}
+server: {listen: %[9]q}
 `, s.git.URL(repository), user, passwordFile, registryHost, registryHost, s.registry.Host,
-		filepath.Join(s.registry.DockerConfig, "config.json"), s.plane.Kubeconfig)
+		filepath.Join(s.registry.DockerConfig, "config.json"), s.plane.Kubeconfig, s.page)
 	return os.WriteFile(s.config(), []byte(text), 0o644)
 }
 
@@ -271,7 +282,11 @@ func (s *stage) close() error {
 // wait tells a person what to try, and waits until they end it.
 func (s *stage) wait(ctx context.Context) error {
 	fmt.Printf(`
-syncer follows the example pipelines now. In another terminal:
+syncer follows the example pipelines now, and shows them at
+
+  http://%[6]s
+
+In another terminal:
 
   export KUBECONFIG=%[1]s
   export PATH=%[2]s:%[2]s/controlplane:$PATH
@@ -305,7 +320,7 @@ Roll back, to the very digests that ran before:
 
 syncer's log: %[5]s
 End with Ctrl-C.
-`, s.plane.Kubeconfig, s.bin, s.work(), s.config(), filepath.Join(s.dir, "syncer.log"))
+`, s.plane.Kubeconfig, s.bin, s.work(), s.config(), filepath.Join(s.dir, "syncer.log"), s.page)
 	if _, err := s.push(ctx, newImage, newImage); err != nil {
 		return err
 	}

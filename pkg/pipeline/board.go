@@ -114,7 +114,11 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	}
 	if snap.Commit != known || failed != b.source.Error {
 		b.publishSoon()
+		return
 	}
+	view := *b.view // who looks sees when the repository was read; nobody is woken for it
+	view.Source = b.source
+	b.view = &view
 }
 
 // knows reports whether a commit is among the last ones of the source.

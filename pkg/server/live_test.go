@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,6 +192,37 @@ func TestHiddenPagesHoldNoConnection(t *testing.T) {
 	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while nobody looked" }))
 	askPage(t, tab, fmt.Sprintf(turn, false))
 	until(t, tab, text+`.includes("while nobody looked")`, patience)
+}
+
+// A page whose reader has to sign in again leads there.
+func TestSignedOutPagesLeadToTheSignIn(t *testing.T) {
+	daemon := publish(fixture(morning))
+	handler := readers(daemon)
+	var out atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/sign-in":
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<title>Sign in</title><main>Who are you?</main>")) // the browser's loss
+		case out.Load() && r.URL.Path != "/stream":
+			http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+		default:
+			handler.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	tab := open(t, startBrowser(t), server.URL, browser.View{Width: 1280, Height: 900})
+	until(t, tab, live, patience)
+	out.Store(true)
+	daemon.Publish(later(daemon.View(), func(*pipeline.View) {}))
+	deadline, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for deadline.Err() == nil { // asking fails while one page takes the place of the other
+		if title, err := tab.Ask(`document.title`); err == nil && title == "Sign in" {
+			return
+		}
+	}
+	t.Error("it stays where it was")
 }
 
 // Everything is there without scripts: forms and links lead to addresses that say what is shown.

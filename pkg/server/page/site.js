@@ -92,8 +92,11 @@
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(longest) });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      // A page to sign in, or of a proxy, is none of ours.
-      if (!fresh.getElementById("main")?.dataset.version) throw new Error(String(answer.status));
+      if (!fresh.getElementById("main")?.dataset.version) {
+        // It leads elsewhere now, to where one signs in again. An answer in its place that is no page of ours may pass.
+        if (answer.redirected) return location.reload();
+        throw new Error(String(answer.status));
+      }
       if (address === location.href) show(fresh);
       else again = true;
     } catch {
