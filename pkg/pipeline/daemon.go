@@ -59,8 +59,9 @@ const (
 
 func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d := &daemon{
-		Runner: r, options: options, queue: newQueue(), desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
+		Runner: r, options: options, desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
 	}
+	d.queue = newQueue(targetsAtOnce, d.lane)
 	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) })
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {
 		return cluster.NewWatches(ctx, d.notice, func(kind string, err error) {
@@ -77,9 +78,23 @@ func (d *daemon) begin(ctx context.Context) {
 	d.tenure.begin(ctx)
 	d.others.Go(func() { d.board.follow(ctx, d) })
 	d.others.Go(func() { d.passOn(ctx) })
-	for range targetsAtOnce {
+	lanes := map[string]bool{}
+	for i := range d.Config.Environments {
+		lanes[d.lane(apply.Target{Environment: d.Config.Environments[i].Name})] = true
+	}
+	for range targetsAtOnce * len(lanes) {
 		d.workers.Go(func() { d.serve(ctx) })
 	}
+}
+
+// lane names the cluster of a target, as the configuration has it.
+func (d *daemon) lane(target apply.Target) string {
+	for i := range d.Config.Environments {
+		if e := &d.Config.Environments[i]; e.Name == target.Environment {
+			return e.Cluster.Kubeconfig + "\n" + e.Cluster.Context
+		}
+	}
+	return ""
 }
 
 // end waits for what is being written, after the context has ended; what takes too long is broken off, and the next pass

@@ -35,7 +35,7 @@ func TestDriftMetrics(t *testing.T) {
 	m.forget(apply.Target{Pipeline: "gone", Environment: "dev"})
 	m.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false})
-	q := newQueue()
+	q := newQueue(100, oneLane)
 	q.add(prod, time.Now().Add(-time.Second), fieldsMoved)
 	q.add(dev, time.Now().Add(time.Hour), slowCheck)
 	m.runs(q)

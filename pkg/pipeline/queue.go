@@ -10,9 +10,14 @@ import (
 )
 
 // queue holds the targets that are to be looked at, and why. A target is in it once, however much happens to it, and is
-// never with two workers at a time. The zero value is not ready; use newQueue. It is safe for concurrent use.
+// never with two workers at a time. Each lane has so many workers at most, so that a cluster that hangs takes no other
+// one with it. The zero value is not ready; use newQueue. It is safe for concurrent use.
 type queue struct {
+	lane func(apply.Target) string // which targets share their workers
+	wide int                       // how many of a lane are with workers at most
+
 	mu      sync.Mutex
+	lanes   map[string]int // how many of each are
 	entries map[apply.Target]entry
 	busy    map[apply.Target]bool // with a worker
 	changed chan struct{}         // closed at each change
@@ -66,8 +71,10 @@ func (r reasons) priority() int {
 	return n
 }
 
-func newQueue() *queue {
-	return &queue{entries: map[apply.Target]entry{}, busy: map[apply.Target]bool{}, changed: make(chan struct{})}
+func newQueue(wide int, lane func(apply.Target) string) *queue {
+	return &queue{
+		wide: wide, lane: lane, lanes: map[string]int{}, entries: map[apply.Target]entry{}, busy: map[apply.Target]bool{}, changed: make(chan struct{}),
+	}
 }
 
 // add has a target looked at, at a time or before. What comes while the target waits is looked at with it.
@@ -111,6 +118,7 @@ func (q *queue) next(ctx context.Context) (apply.Target, reasons, bool) {
 		if found && ctx.Err() == nil {
 			delete(q.entries, target)
 			q.busy[target] = true
+			q.lanes[q.lane(target)]++
 			q.mu.Unlock()
 			return target, e.reasons, true
 		}
@@ -134,7 +142,7 @@ func (q *queue) first(now time.Time) (target apply.Target, e entry, soonest time
 	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/patience) }
 	for t, other := range q.entries {
 		switch {
-		case q.busy[t]:
+		case q.busy[t] || q.lanes[q.lane(t)] >= q.wide:
 		case other.at.After(now):
 			soonest = min(soonest, other.at.Sub(now))
 		case !found || rank(other) > rank(e) || rank(other) == rank(e) && other.at.Before(e.at):
@@ -149,6 +157,7 @@ func (q *queue) finish(target apply.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, target)
+	q.lanes[q.lane(target)]--
 	q.tell()
 }
 

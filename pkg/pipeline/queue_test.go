@@ -14,6 +14,8 @@ import (
 
 func named(name string) apply.Target { return apply.Target{Pipeline: name, Environment: "prod"} }
 
+func oneLane(apply.Target) string { return "" }
+
 func TestQueue(t *testing.T) {
 	take := func(t *testing.T, q *queue) (string, reasons) {
 		t.Helper()
@@ -25,7 +27,7 @@ func TestQueue(t *testing.T) {
 	}
 	t.Run("the strongest reason goes first, and the longest wait among equals", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, now := newQueue(), time.Now()
+			q, now := newQueue(100, oneLane), time.Now()
 			q.add(named("check"), now, slowCheck)
 			q.add(named("retry"), now, tryAgain)
 			q.add(named("drift, later"), now, fieldsMoved)
@@ -46,7 +48,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("nothing waits for ever behind what is more urgent", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue()
+			q := newQueue(100, oneLane)
 			q.add(named("check"), time.Now(), slowCheck)
 			time.Sleep(6 * patience)
 			q.add(named("commit"), time.Now(), commitMoved)
@@ -57,7 +59,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("what comes while a target waits is one turn, at the earlier time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, began := newQueue(), time.Now()
+			q, began := newQueue(100, oneLane), time.Now()
 			q.add(named("a"), began.Add(time.Minute), slowCheck)
 			q.add(named("a"), began.Add(time.Second), statusMoved)
 			q.add(named("a"), began.Add(time.Hour), fieldsMoved)
@@ -72,7 +74,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("a target is with one worker at a time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, began := newQueue(), time.Now()
+			q, began := newQueue(100, oneLane), time.Now()
 			q.add(named("a"), began, fieldsMoved)
 			take(t, q)
 			q.add(named("a"), began, commitMoved)
@@ -82,8 +84,27 @@ func TestQueue(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a lane that is full holds up no other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, now := newQueue(2, func(target apply.Target) string { return target.Environment }), time.Now()
+			for i, name := range []string{"a", "b", "c"} {
+				q.add(named(name), now.Add(time.Duration(i-3)*time.Second), commitMoved)
+			}
+			take(t, q) // a
+			take(t, q) // b
+			elsewhere := apply.Target{Pipeline: "d", Environment: "dev"}
+			q.add(elsewhere, now.Add(time.Second), slowCheck)
+			if name, _ := take(t, q); name != "d" {
+				t.Errorf("%s has its turn, and d of the other lane does not", name)
+			}
+			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
+			if name, _ := take(t, q); name != "c" || time.Since(now) != time.Minute+time.Second {
+				t.Errorf("%s has its turn after %s", name, time.Since(now))
+			}
+		})
+	})
 	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {
-		q, now := newQueue(), time.Now()
+		q, now := newQueue(100, oneLane), time.Now()
 		q.add(named("commit"), now, commitMoved)
 		q.add(named("both"), now, commitMoved|fieldsMoved)
 		q.withdraw(commitMoved)
@@ -93,7 +114,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("the end of the context ends every wait", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue()
+			q := newQueue(100, oneLane)
 			ctx, cancel := context.WithCancel(t.Context())
 			var workers sync.WaitGroup
 			for range 3 {
