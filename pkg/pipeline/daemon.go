@@ -365,6 +365,9 @@ func (d *daemon) attend(target apply.Target, why reasons) {
 		began := time.Now()
 		result := r.carrier.inTurn(writing, w, r.turns[target])
 		r.carrier.note(w, result)
+		if r.rewound != "" && !result.skipped {
+			d.tellRewound(writing, w, r.rewound)
+		}
 		d.reconciled(w, why, &result, time.Since(began))
 	}
 }

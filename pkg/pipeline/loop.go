@@ -111,7 +111,7 @@ func (d *daemon) look(ctx context.Context) {
 		d.last.Rewound = ""
 		d.rollOut(ctx, snap)
 	case d.wantsAll():
-		d.rollOut(ctx, snap)
+		d.rollOut(ctx, d.last)
 	default:
 		d.poll(ctx)
 		if err == nil {

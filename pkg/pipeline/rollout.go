@@ -19,6 +19,7 @@ type rollout struct {
 	carrier *carrier
 	turns   map[apply.Target]int // when the records were read
 	over    chan struct{}        // closed when it has ended
+	rewound string               // where the branch stood before a force push; empty: there was none
 
 	mu      sync.Mutex
 	waiting map[apply.Target]waiting
@@ -43,7 +44,7 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 		<-before.over
 		d.queue.withdraw(commitMoved)
 	}
-	r := &rollout{over: make(chan struct{}), waiting: map[apply.Target]waiting{}}
+	r := &rollout{over: make(chan struct{}), rewound: snap.Rewound, waiting: map[apply.Target]waiting{}}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	d.mu.Lock()
 	d.rollout = r

@@ -32,6 +32,18 @@ func (c *carrier) tell(ctx context.Context, w *work, written apply.Written, befo
 	}
 }
 
+// tellRewound says that a target follows a history that was rewritten, which is one way to roll back and may be a mistake.
+func (r *Runner) tellRewound(ctx context.Context, w *work, before string) {
+	if w.record == nil {
+		return // it was never deployed, so that nothing was taken back
+	}
+	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, w.snapshot.Commit)
+	err := w.cluster.Tell(ctx, w.record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
+	if err != nil {
+		r.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+	}
+}
+
 // deploymentNews says what was deployed.
 func deploymentNews(before, after v1alpha1.PipelineSyncStatus) []apply.Event {
 	if len(after.History) == 0 || after.History[0].Outcome != outcomeApplied {

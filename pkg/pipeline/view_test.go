@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+)
+
+const (
+	newest = "cccc000000000000000000000000000000000000"
+	middle = "bbbb000000000000000000000000000000000000"
+	oldest = "aaaa000000000000000000000000000000000000"
+	gone   = "aaad000000000000000000000000000000000000" // rewritten away
+)
+
+func TestArrivals(t *testing.T) {
+	target := func(name, commit string, behind int, state drift.State, history ...HistoryDeployment) TargetView {
+		return TargetView{Target: drift.Target{Pipeline: name, Environment: "prod", Commit: commit, Behind: behind, State: state, Message: "why " + name}, History: history}
+	}
+	deployed := func(number int64, commit, outcome string) HistoryDeployment {
+		return HistoryDeployment{Number: number, Commit: commit, Outcome: outcome}
+	}
+	v := &View{Commits: []CommitView{{Hash: newest}, {Hash: middle}, {Hash: oldest}}, Targets: []TargetView{
+		target("runs it", middle, 0, drift.Ready, deployed(2, middle, outcomeApplied), deployed(1, oldest, outcomeApplied)),
+		target("ran it", newest, 0, drift.Ready, deployed(3, newest, outcomeApplied), deployed(2, middle, outcomeApplied)),
+		target("never needed it", oldest, 0, drift.Ready, deployed(1, oldest, outcomeApplied)),
+		target("took a newer one", newest, 0, drift.Ready, deployed(3, newest, outcomeApplied)),
+		target("holds a part", oldest, 2, drift.Waiting, deployed(2, middle, outcomeHeld), deployed(1, oldest, outcomeApplied)),
+		target("waits as a whole", oldest, 2, drift.Waiting, deployed(1, oldest, outcomeApplied)),
+		target("refused it", oldest, 2, drift.Failed, deployed(2, middle, outcomeFailed), deployed(1, oldest, outcomeApplied)),
+		target("has not come so far", oldest, 2, drift.Ready, deployed(1, oldest, outcomeApplied)),
+	}}
+	want := map[string]Arrival{
+		"runs it": Arrived, "ran it": Replaced, "never needed it": Untouched, "took a newer one": Untouched,
+		"holds a part": Awaited, "waits as a whole": Awaited, "refused it": Refused, "has not come so far": Pending,
+	}
+	got := v.Arrivals(middle)
+	if len(got) != len(want) {
+		t.Fatalf("%d targets, want %d", len(got), len(want))
+	}
+	for _, a := range got {
+		if a.Arrival != want[a.Pipeline] || a.Message == "" && a.Arrival != Arrived {
+			t.Errorf("a target that %s: %s (%q), want %s", a.Pipeline, a.Arrival, a.Message, want[a.Pipeline])
+		}
+	}
+}
+
+func TestCommitsAreFoundByTheirBeginning(t *testing.T) {
+	v := &View{
+		Commits: []CommitView{{Hash: newest, Subject: "newest"}, {Hash: oldest}},
+		Targets: []TargetView{{History: []HistoryDeployment{{Commit: gone, Subject: "gone"}, {Commit: newest}}}},
+	}
+	for prefix, want := range map[string]string{"cccc0": "newest", newest: "newest", "aaad": "gone", "aaa": "", "ffff": "", "": ""} {
+		got := ""
+		if c := v.Commit(prefix); c != nil {
+			got = c.Subject
+		}
+		if got != want {
+			t.Errorf("%q finds %q, want %q", prefix, got, want)
+		}
+	}
+	v.Commits[1].Hash = "aaad111111111111111111111111111111111111"
+	if c := v.Commit("aaad"); c != nil {
+		t.Errorf("what begins two commits finds %s", c.Hash)
+	}
+}
+
+// A record tells its story as a view, whichever replica reads it.
+func TestViewOfARecord(t *testing.T) {
+	at := func(minute int) metav1.Time { return metav1.NewTime(noon.Add(time.Duration(minute) * time.Minute)) }
+	healthy, seen := at(2), at(7)
+	record := &v1alpha1.PipelineSync{
+		Spec: v1alpha1.PipelineSyncSpec{Pipeline: "etl", Environment: "prod"},
+		Status: v1alpha1.PipelineSyncStatus{
+			LastAppliedCommit: oldest,
+			History: []v1alpha1.Deployment{
+				{Number: 4, Commit: newest, Subject: "waits", Outcome: outcomeHeld, Time: at(6)},
+				{Number: 3, Commit: oldest, Subject: "back", Outcome: outcomeApplied, Time: at(5), RollbackOf: 1},
+				{Number: 2, Commit: middle, Subject: "bad", Outcome: outcomeFailed, Time: at(4)},
+				{Number: 1, Commit: oldest, Subject: "first", Outcome: outcomeApplied, Time: at(1), HealthyAt: &healthy},
+			},
+			Held: []v1alpha1.HeldChange{{Message: "it runs", Since: at(6)}},
+			Drift: &v1alpha1.DriftSummary{
+				Total:    3,
+				Findings: []v1alpha1.Finding{{Kind: "Modified", Severity: "warning", FirstSeen: &seen, Message: "changed"}, {Kind: "Held", Severity: "info", FirstSeen: &seen, Message: "held"}},
+				Past:     []v1alpha1.PastFinding{{Finding: v1alpha1.Finding{Kind: "Missing", FirstSeen: &healthy, Message: "deleted"}, EndedAt: at(3), Ending: "Corrected"}},
+			},
+			Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: "settings"}},
+		},
+	}
+	view := viewOf(record, 2)
+	if view.Subject != "back" || view.Total != 3 || view.Drift(drift.Warning) != 1 || view.Drift(drift.Info) != 0 || len(view.Objects) != 1 || view.Behind != 2 {
+		t.Errorf("the view is %+v", view)
+	}
+	var got strings.Builder
+	for _, e := range eventsOf(&view) {
+		fmt.Fprintln(&got, int(e.Time.Sub(noon).Minutes()), e.Kind, e.Message)
+	}
+	want := `6 Held waits
+5 RolledBack back
+4 Failed bad
+1 Deployed first
+2 Healthy every object is healthy
+7 Drifted changed
+2 Drifted deleted
+3 Ended put right: deleted
+6 Held it runs
+`
+	if got.String() != want {
+		t.Errorf("the events are\n%s, want\n%s", got.String(), want)
+	}
+}
