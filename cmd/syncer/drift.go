@@ -91,10 +91,10 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 	environmentFlag(cmd, &options.Environments)
 	outputFlag(cmd, &output, "yaml", "markdown", "html", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
-	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other, as in staging,prod")
-	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on: info, warning or critical")
-	cmd.Flags().IntVar(&limit, "limit", markdownLimit, "the most bytes that -o markdown prints; 0 is no limit")
-	cmd.Flags().BoolVar(&explain, "explain", false, "count what was left out because somebody decides it by design")
+	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other,\nas in staging,prod")
+	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on:\ninfo, warning or critical")
+	cmd.Flags().IntVar(&limit, "limit", markdownLimit, "the most bytes that -o markdown prints;\n0 is no limit")
+	cmd.Flags().BoolVar(&explain, "explain", false, "count what was left out because somebody decides\nit by design")
 	return cmd
 }
 

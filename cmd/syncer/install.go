@@ -62,7 +62,7 @@ Exit status: 0 done, 2 failed.`,
 	cmd.Flags().BoolVar(&flags.onlyPrint, "print", false, "print the manifests and apply nothing")
 	cmd.Flags().BoolVar(&flags.daemon, "daemon", false, "install the daemon as well, in one cluster")
 	cmd.Flags().StringVar(&flags.image, "image", defaultImage, "image of the daemon")
-	cmd.Flags().IntVar(&flags.replicas, "replicas", 2, "pods of the daemon, of which one works at a time")
+	cmd.Flags().IntVar(&flags.replicas, "replicas", 2, "pods of the daemon, of which one works at a\ntime")
 	return cmd
 }
 

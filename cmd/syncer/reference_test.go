@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -49,6 +50,24 @@ func TestReference(t *testing.T) {
 	}
 	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s is stale; run `go test ./cmd/syncer -run TestReference -update` (-want +got):\n%s", file, diff)
+	}
+}
+
+// Help is read in terminals of 80 columns. What cobra writes itself is left out of account.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	var differs bool
+	root := newRootCommand(&differs)
+	commands := pages(root)
+	if len(commands) < 10 {
+		t.Fatalf("%d commands", len(commands))
+	}
+	for _, command := range commands {
+		help := command.Long + "\n" + command.UsageString()
+		for line := range strings.Lines(help) {
+			if line = strings.TrimRight(line, "\n"); utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%s --help: %d columns: %s", command.CommandPath(), utf8.RuneCountInString(line), line)
+			}
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ func remoteFlags(cmd *cobra.Command, r *remote) {
 	cmd.Flags().StringVar(&r.caFile, "server-ca", "", "PEM certificates to trust for --server besides the\nsystem's")
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if r.url == "" && cmd.Flags().Changed("server") {
+			return errors.New("--server names no daemon; write https://syncer.example.com, or leave it out")
+		}
 		if r.url == "" && r.tokenFile+r.caFile != "" {
 			return errors.New("--token-file and --server-ca are for --server; give that as well")
 		}
@@ -166,7 +169,7 @@ func (r *remote) client() (*daemonClient, error) {
 
 // printable is an address without what may be a password.
 func printable(parsed *url.URL, text string) string {
-	if parsed == nil || parsed.User != nil {
+	if strings.Contains(text, "@") || parsed != nil && parsed.User != nil {
 		return "(masked)"
 	}
 	return text

@@ -79,7 +79,11 @@ func (f *sharedFlags) with(options pipeline.Options, work func(*pipeline.Runner)
 func outputFlag(cmd *cobra.Command, output *string, more ...string) {
 	formats := append([]string{"text", "json"}, more...)
 	all := strings.Join(formats[:len(formats)-1], ", ") + " or " + formats[len(formats)-1]
-	cmd.Flags().StringVarP(output, "output", "o", "text", all)
+	usage := all
+	if len(more) > 0 { // too long for a line of help
+		usage = strings.Replace(all, more[0]+", ", more[0]+",\n", 1)
+	}
+	cmd.Flags().StringVarP(output, "output", "o", "text", usage)
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(formats, *output) {

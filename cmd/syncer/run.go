@@ -45,11 +45,11 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 		},
 	}
 	environmentFlag(cmd, &options.Environments)
-	cmd.Flags().DurationVar(&options.Drain, "drain-timeout", 30*time.Second, "how long targets may take to end after a signal")
+	cmd.Flags().DurationVar(&options.Drain, "drain-timeout", 30*time.Second, "how long targets may take to end after a\nsignal")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	cmd.Flags().BoolVar(&serving.Insecure, "insecure", false, "show everything to everybody, at an address that is not\nloopback as well")
-	cmd.Flags().BoolVar(&serving.Pprof, "pprof", false, "serve profiles of the process below /debug/pprof/")
+	cmd.Flags().BoolVar(&serving.Insecure, "insecure", false, "show everything to everybody, at an address\nthat is not loopback as well")
+	cmd.Flags().BoolVar(&serving.Pprof, "pprof", false, "serve profiles of the process below\n/debug/pprof/")
 	return cmd
 }
 

@@ -13,7 +13,7 @@ func newUninstallCommand(shared *sharedFlags) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Remove the daemon and its rights, and leave what it deployed running",
+		Short: "Remove the daemon and its rights, and leave what it deployed",
 		Long: `uninstall deletes the daemon and the rights that install gave it, in the cluster
 of each environment. What was deployed goes on running. The records stay too,
 with the pins and the history that the next install goes on from; --records

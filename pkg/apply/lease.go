@@ -72,7 +72,11 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 		if err != nil {
 			return fmt.Errorf("the election for %s: %w", lock.lease, err)
 		}
-		elector.Run(ctx) // returns when the Lease is lost
+		term, end := context.WithCancel(ctx)
+		lock.begin(end)
+		elector.Run(term) // returns when the Lease is lost
+		lock.finish()
+		end()
 	}
 	return nil
 }
@@ -105,8 +109,10 @@ const courtesy = 8 * time.Second
 // errYielded leaves a free Lease to another candidate.
 var errYielded = errors.New("another candidate is to have the Lease")
 
-// toldLock tells of failures, which the elector only logs, and leaves a free Lease to whom it is meant for. The elector
-// makes one request at a time.
+var errTaken = errors.New("another candidate has the Lease")
+
+// toldLock tells of failures, which the elector only logs, leaves a free Lease to whom it is meant for, and ends a term
+// as soon as the Lease has run out or another candidate is seen to have it. The elector makes one request at a time.
 type toldLock struct {
 	resourcelock.Interface
 
@@ -117,6 +123,28 @@ type toldLock struct {
 	free    time.Time // since when the Lease has no holder; zero: it has one
 	nudged  func()
 	holds   bool
+	taken   bool        // another candidate held the Lease when it was read last
+	end     func()      // ends the term
+	lapse   *time.Timer // ends it when the Lease was not renewed in time; nil: the candidate did not hold it yet
+}
+
+// begin is called before a term, with what ends it. The elector gives a renewal all of its time again when the process
+// was frozen between two, and goes on as the leader that another candidate is by then: the lock ends that.
+func (l *toldLock) begin(end func()) { l.holds, l.end, l.lapse = false, end, nil }
+
+func (l *toldLock) finish() {
+	if l.lapse != nil {
+		l.lapse.Stop()
+	}
+}
+
+// renewed puts off the end of the term.
+func (l *toldLock) renewed() {
+	if l.lapse == nil {
+		l.lapse = time.AfterFunc(leaseDuration-leaseMargin, l.end)
+		return
+	}
+	l.lapse.Reset(leaseDuration - leaseMargin)
 }
 
 // offered notes whether the Lease is free.
@@ -138,6 +166,10 @@ func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 	l.note(ctx, err)
 	if err == nil || apierrors.IsNotFound(err) {
 		l.offered(err != nil || record.HolderIdentity == "")
+	}
+	l.taken = err == nil && record.HolderIdentity != "" && record.HolderIdentity != l.Identity()
+	if l.holds && l.taken {
+		l.end()
 	}
 	return record, raw, err
 }
@@ -161,7 +193,9 @@ func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionR
 	switch {
 	case err == nil:
 		l.offered(false)
-		l.holds = record.HolderIdentity == l.Identity()
+		if l.holds = record.HolderIdentity == l.Identity(); l.holds {
+			l.renewed()
+		}
 	case l.holds && apierrors.IsConflict(err) && l.nudged != nil:
 		l.nudged() // the elector reads the Lease anew and goes on
 	}
@@ -170,6 +204,9 @@ func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionR
 func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if record.HolderIdentity != "" && l.yielding() { // an empty one gives it back
 		return errYielded
+	}
+	if record.HolderIdentity == "" && l.taken {
+		return errTaken // it is not the elector's to give back any more, though it has not heard of that yet
 	}
 	err := l.Interface.Update(ctx, record)
 	l.took(ctx, record, err)

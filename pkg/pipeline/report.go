@@ -34,12 +34,24 @@ func targetOf(record *v1alpha1.PipelineSync, behind int) drift.Target {
 	if len(status.History) > 0 {
 		runs := running(status.History)
 		at := runs.Time.UTC()
-		target.DeployedAt, target.Author, target.Subject = &at, runs.Author, runs.Subject
+		carried := carrying(status.History, target.Commit)
+		target.DeployedAt, target.Author, target.Subject = &at, carried.Author, carried.Subject
 		for _, image := range runs.Images {
 			target.Images = append(target.Images, drift.Image{Reference: image.Reference, Digest: image.Digest})
 		}
 	}
 	return target
+}
+
+// carrying is the deployment of the commit last applied: it may be one that is held in part, while what runs is of an
+// earlier one. Where no deployment is of that commit it changed nothing, and the one that runs is meant.
+func carrying(history []v1alpha1.Deployment, commit string) v1alpha1.Deployment {
+	for _, d := range history {
+		if d.Commit == commit {
+			return d
+		}
+	}
+	return running(history)
 }
 
 // orderTargets sorts targets by pipeline, and by environment as the configuration has them.

@@ -105,6 +105,29 @@ func (t *TargetView) Drift(severity drift.Severity) int {
 	return n
 }
 
+// news is what Runner.Status says of a target: nothing where it is ready and nobody changed it.
+func (t *TargetView) news() string {
+	var parts, touched []string
+	if t.State != drift.Ready && t.Message != "" {
+		parts = append(parts, t.Message)
+	}
+	for _, f := range t.Findings {
+		switch f.Kind {
+		case drift.Held: // the message of the state has it
+		case drift.Modified:
+			if object := f.Object.String(); !slices.Contains(touched, object) {
+				touched = append(touched, object)
+			}
+		default:
+			parts = append(parts, f.Message)
+		}
+	}
+	if len(touched) > 0 {
+		parts = append(parts, "changed by hand: "+shorten(touched))
+	}
+	return strings.Join(parts, "; ")
+}
+
 // EventKind says what happened.
 type EventKind string
 
@@ -184,7 +207,7 @@ func (v *View) Status(selection Selection) Status {
 		}
 		s := TargetStatus{
 			Pipeline: t.Pipeline, Environment: t.Environment, Commit: t.Commit, Ready: t.State == drift.Ready, Held: t.State == drift.Waiting,
-			Message: t.Message, Images: []v1alpha1.DeployedImage{}, DeployedAt: t.DeployedAt,
+			Message: t.news(), Images: []v1alpha1.DeployedImage{}, DeployedAt: t.DeployedAt,
 			Drifted: t.Drift(drift.Critical)+t.Drift(drift.Warning)+t.Drift(drift.Info) > 0,
 		}
 		if t.DeployedAt != nil {

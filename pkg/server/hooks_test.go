@@ -116,6 +116,21 @@ func TestHooks(t *testing.T) {
 	}
 }
 
+// A body that is left unread makes HTTP/2 reset the stream, which looks like a failure to some git hosts.
+func TestHooksReadTheBody(t *testing.T) {
+	handler, wakes := newTestHooks(secretFile(t, hookSecret))
+	text := `{"ref":"refs/heads/main"}`
+	for name, head := range map[string]func(*http.Request){
+		"gitlab":  header("X-Gitlab-Token", hookSecret),
+		"generic": header("X-Hub-Signature-256", "sha256="+signature(hookSecret, []byte(text))),
+	} {
+		body := strings.NewReader(text)
+		if answer, woke := hook(handler, wakes, name, body, head); answer.Code != 202 || !woke || body.Len() != 0 {
+			t.Errorf("%s: status %d, woke %t, %d bytes of the body unread", name, answer.Code, woke, body.Len())
+		}
+	}
+}
+
 func TestHooksFollowTheSecret(t *testing.T) {
 	body := []byte("{}")
 	signed := func(secret string) func(*http.Request) {
