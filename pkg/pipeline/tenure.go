@@ -223,11 +223,15 @@ func (t *tenure) tell(s *seat) {
 // take begins the work on a part: everything is looked at, since nobody knows what happened before.
 func (t *tenure) take(s *seat, ctx context.Context) {
 	t.mu.Lock()
+	if ctx.Err() != nil { // it is lost already, and lose may have been told of that before
+		t.mu.Unlock()
+		return
+	}
 	s.leads = ctx
-	t.mu.Unlock()
-	t.tell(s)
 	t.daemon.metrics.leads(s.part.lease, true)
 	t.daemon.board.leads(t.held())
+	t.mu.Unlock()
+	t.tell(s)
 	t.daemon.renew()
 	t.share()
 }
@@ -237,13 +241,15 @@ func (t *tenure) lose(s *seat) {
 	t.mu.Lock()
 	led := s.leads != nil
 	s.leads = nil
+	if led {
+		t.daemon.metrics.leads(s.part.lease, false)
+		t.daemon.board.leads(t.held())
+	}
 	t.mu.Unlock()
 	if !led {
 		return
 	}
 	t.daemon.log.Info("not leading any more", "lease", s.part.lease, "identity", t.identity)
-	t.daemon.metrics.leads(s.part.lease, false)
-	t.daemon.board.leads(t.held())
 	t.daemon.leaveUnled()
 }
 
@@ -309,13 +315,11 @@ func (t *tenure) nudge(ctx context.Context) {
 	}
 }
 
-// held lists the Leases that this process holds, sorted.
+// held lists the Leases that this process holds, sorted. The caller holds the lock.
 func (t *tenure) held() []string {
 	if !t.elects {
 		return []string{"all"}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	out := []string{}
 	for p, s := range t.seats {
 		if s.leads != nil {
