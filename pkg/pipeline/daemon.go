@@ -251,7 +251,7 @@ func (d *daemon) complete() map[string]bool {
 	out := map[string]bool{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
+	if d.latest == nil || d.rollout != nil && (!d.rollout.ended() || d.rollout.ctx.Err() != nil) {
 		return out
 	}
 	for _, w := range d.latest.works {
@@ -419,8 +419,7 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
-	c := d.carrier(ctx, a)
-	c.near = near
+	c := d.carrierAmong(ctx, a, near)
 	c.deadline, c.alone, c.done = time.Now(), true, d.done
 	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
 		c.newest = r.ctx
