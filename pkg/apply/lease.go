@@ -72,11 +72,7 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 		if err != nil {
 			return fmt.Errorf("the election for %s: %w", lock.lease, err)
 		}
-		term, end := context.WithCancel(ctx)
-		lock.begin(end)
-		elector.Run(term) // returns when the Lease is lost
-		lock.finish()
-		end()
+		lock.stand(ctx, elector.Run) // returns when the Lease is lost
 	}
 	return nil
 }
@@ -106,13 +102,14 @@ func (c *Cluster) Nudge(ctx context.Context, lease string) error {
 // courtesy is how long a free Lease is left to the candidate that is to have it.
 const courtesy = 8 * time.Second
 
-// errYielded leaves a free Lease to another candidate.
-var errYielded = errors.New("another candidate is to have the Lease")
+// errYielded leaves a free Lease to another candidate, errTaken one that it has.
+var (
+	errYielded = errors.New("another candidate is to have the Lease")
+	errTaken   = errors.New("another candidate has the Lease")
+)
 
-var errTaken = errors.New("another candidate has the Lease")
-
-// toldLock tells of failures, which the elector only logs, leaves a free Lease to whom it is meant for, and ends a term
-// as soon as the Lease has run out or another candidate is seen to have it. The elector makes one request at a time.
+// toldLock tells of failures, which the elector only logs, and leaves a free Lease to whom it is meant for. The elector
+// makes one request at a time.
 type toldLock struct {
 	resourcelock.Interface
 
@@ -123,28 +120,32 @@ type toldLock struct {
 	free    time.Time // since when the Lease has no holder; zero: it has one
 	nudged  func()
 	holds   bool
-	taken   bool        // another candidate held the Lease when it was read last
-	end     func()      // ends the term
-	lapse   *time.Timer // ends it when the Lease was not renewed in time; nil: the candidate did not hold it yet
+	taken   bool // by another candidate, as it was last read
+
+	runs  context.CancelFunc // ends the elector's run, and the context of whoever leads with it
+	until *time.Timer        // does so in time; nil: the Lease was not held yet
 }
 
-// begin is called before a term, with what ends it. The elector gives a renewal all of its time again when the process
-// was frozen between two, and goes on as the leader that another candidate is by then: the lock ends that.
-func (l *toldLock) begin(end func()) { l.holds, l.end, l.lapse = false, end, nil }
-
-func (l *toldLock) finish() {
-	if l.lapse != nil {
-		l.lapse.Stop()
+// stand runs an elector. What it does when a Lease cannot be renewed comes too late: it ends the context of whoever leads
+// only when it has tried to give the Lease back, which an API server that hangs makes last.
+func (l *toldLock) stand(ctx context.Context, run func(context.Context)) {
+	ctx, l.runs = context.WithCancel(ctx)
+	defer l.runs()
+	l.holds, l.until = false, nil
+	run(ctx)
+	if l.until != nil {
+		l.until.Stop()
 	}
 }
 
-// renewed puts off the end of the term.
-func (l *toldLock) renewed() {
-	if l.lapse == nil {
-		l.lapse = time.AfterFunc(leaseDuration-leaseMargin, l.end)
+// held notes that the Lease was held when a request for it was sent.
+func (l *toldLock) held(sent time.Time) {
+	left := time.Until(sent.Add(leaseDuration - leaseMargin))
+	if l.until == nil {
+		l.until = time.AfterFunc(left, l.runs)
 		return
 	}
-	l.lapse.Reset(leaseDuration - leaseMargin)
+	l.until.Reset(left)
 }
 
 // offered notes whether the Lease is free.
@@ -167,9 +168,12 @@ func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 	if err == nil || apierrors.IsNotFound(err) {
 		l.offered(err != nil || record.HolderIdentity == "")
 	}
-	l.taken = err == nil && record.HolderIdentity != "" && record.HolderIdentity != l.Identity()
-	if l.holds && l.taken {
-		l.end()
+	if err == nil {
+		l.taken = record.HolderIdentity != "" && record.HolderIdentity != l.Identity()
+	}
+	if l.holds && l.taken { // this process slept, or somebody took the Lease by hand
+		l.holds = false
+		l.runs()
 	}
 	return record, raw, err
 }
@@ -178,23 +182,24 @@ func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 	if l.yielding() {
 		return errYielded
 	}
+	sent := time.Now()
 	err := l.Interface.Create(ctx, record)
 	if apierrors.IsNotFound(err) { // of all that a create needs, the namespace
 		l.tell(fmt.Errorf("%w; run `syncer install` first", err))
 		return err
 	}
-	l.took(ctx, record, err)
+	l.took(ctx, record, sent, err)
 	return err
 }
 
 // took notes how a write of the Lease went.
-func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, err error) {
+func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, sent time.Time, err error) {
 	l.note(ctx, err)
 	switch {
 	case err == nil:
 		l.offered(false)
 		if l.holds = record.HolderIdentity == l.Identity(); l.holds {
-			l.renewed()
+			l.held(sent)
 		}
 	case l.holds && apierrors.IsConflict(err) && l.nudged != nil:
 		l.nudged() // the elector reads the Lease anew and goes on
@@ -206,10 +211,11 @@ func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectio
 		return errYielded
 	}
 	if record.HolderIdentity == "" && l.taken {
-		return errTaken // it is not the elector's to give back any more, though it has not heard of that yet
+		return errTaken // the elector gives back what it believes to hold, and reads the Lease before
 	}
+	sent := time.Now()
 	err := l.Interface.Update(ctx, record)
-	l.took(ctx, record, err)
+	l.took(ctx, record, sent, err)
 	return err
 }
 

@@ -1,78 +1,107 @@
-package apply
+package apply_test
 
 import (
 	"context"
-	"errors"
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// oneLease keeps a Lease in memory, as the API server keeps it for a lock.
-type oneLease struct {
-	resourcelock.Interface
-	record resourcelock.LeaderElectionRecord
-}
-
-func (l *oneLease) Identity() string { return "this" }
-
-func (l *oneLease) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record := l.record
-	return &record, nil, nil
-}
-
-func (l *oneLease) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
-	l.record = record
-	return nil
-}
-
-// held is a lock whose candidate has just taken the Lease, and the context of its term.
-func held(t *testing.T) (*toldLock, *oneLease, context.Context) {
-	t.Helper()
-	lease := &oneLease{}
-	lock := &toldLock{Interface: lease, failed: func(err error) { t.Error(err) }}
-	term, end := context.WithCancel(t.Context())
-	lock.begin(end)
-	if err := lock.Update(term, resourcelock.LeaderElectionRecord{HolderIdentity: "this"}); err != nil {
-		t.Fatal(err)
-	}
-	return lock, lease, term
-}
-
-// A process that was frozen between two renewals must not write for as long as a renewal may take: another one leads.
-func TestTermEndsWhenTheLeaseIsNotRenewed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lock, _, term := held(t)
-		defer lock.finish()
-		for range 3 {
-			time.Sleep(leaseDuration - leaseMargin - time.Millisecond)
-			if err := lock.Update(term, resourcelock.LeaderElectionRecord{HolderIdentity: "this"}); err != nil || term.Err() != nil {
-				t.Fatalf("the term has ended while the Lease was renewed: %v", err)
-			}
-		}
-		time.Sleep(leaseDuration - leaseMargin)
-		synctest.Wait()
-		if term.Err() == nil {
-			t.Error("the term goes on, and another candidate may have the Lease soon")
+// elected has a candidate lead, and gives the context of what it does then.
+func (b *bench) elected() context.Context {
+	b.t.Helper()
+	ctx, end := context.WithCancel(b.ctx)
+	leads := make(chan context.Context, 16)
+	var standing sync.WaitGroup
+	standing.Go(func() {
+		if err := b.cluster.Elect(ctx, "writer", apply.Candidate{
+			Identity: "a", Leads: func(ctx context.Context) { leads <- ctx }, Leader: func(string) {}, Lost: func() {}, Failed: func(error) {},
+		}); err != nil {
+			b.t.Error(err)
 		}
 	})
+	b.t.Cleanup(func() {
+		end()
+		standing.Wait()
+	})
+	select {
+	case leading := <-leads:
+		return leading
+	case <-b.ctx.Done():
+		b.t.Fatal("nobody leads")
+		return nil
+	}
 }
 
-// On a machine that was suspended no time has passed for its processes: the Lease itself tells.
-func TestTermEndsWhenAnotherHasTheLease(t *testing.T) {
-	lock, lease, term := held(t)
-	defer lock.finish()
-	if _, _, err := lock.Get(term); err != nil || term.Err() != nil {
-		t.Fatalf("the term has ended by a look at its own Lease: %v", err)
+// Whoever cannot renew a Lease stops before another one may begin, also where the API server does not even refuse.
+func TestLeaseEndsInTimeWhenTheServerHangs(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	var sent time.Time // the last write that was answered
+	hangs := false
+	b.cluster = b.connectBy(func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				mu.Lock()
+				hung := hangs
+				if !hung && req.Method != http.MethodGet {
+					sent = time.Now()
+				}
+				mu.Unlock()
+				if hung {
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}
+				return inner.RoundTrip(req)
+			})
+		})
+	})
+	leading := b.elected()
+	mu.Lock()
+	hangs = true
+	mu.Unlock()
+	select {
+	case <-leading.Done():
+	case <-b.ctx.Done():
+		t.Fatal("it leads without end")
 	}
-	lease.record.HolderIdentity = "another"
-	if _, _, err := lock.Get(term); err != nil || term.Err() == nil {
-		t.Errorf("the term goes on though another candidate has the Lease: %v", err)
+	mu.Lock()
+	defer mu.Unlock()
+	if late := time.Since(sent); late > 8*time.Second {
+		t.Errorf("it ended %s after the Lease was last renewed, which another one may take after 10 s", late)
 	}
-	// The elector gives back what it thinks it holds.
-	if err := lock.Update(t.Context(), resourcelock.LeaderElectionRecord{}); !errors.Is(err, errTaken) || lease.record.HolderIdentity != "another" {
-		t.Errorf("the Lease of another candidate was given back: %v, %+v", err, lease.record)
+}
+
+// A process that slept finds that another one has the Lease: it stops at once, and does not take it from that one.
+func TestLeaseThatAnotherOneHasIsLeftToIt(t *testing.T) {
+	b := newBench(t)
+	leading := b.elected()
+	began := time.Now()
+	if _, err := b.admin.Resource(leases).Namespace(b.records).Patch(b.ctx, "writer", "application/merge-patch+json",
+		[]byte(`{"spec":{"holderIdentity":"b"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-leading.Done():
+	case <-b.ctx.Done():
+		t.Fatal("it leads without end")
+	}
+	if late := time.Since(began); late > 5*time.Second {
+		t.Errorf("it ended after %s", late)
+	}
+	lease, err := b.admin.Resource(leases).Namespace(b.records).Get(b.ctx, "writer", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity"); !strings.HasPrefix(holder, "b") {
+		t.Errorf("the Lease is %q's", holder)
 	}
 }

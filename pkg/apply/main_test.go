@@ -81,7 +81,7 @@ func startPlane() (*lab.ControlPlane, error) {
 
 // installCRD installs the record's kind as `syncer install` does.
 func installCRD(ctx context.Context, p *lab.ControlPlane) error {
-	content, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "syncer.dev_pipelinesyncs.yaml"))
+	content, err := os.ReadFile(filepath.Join("..", "..", "config", "cluster", "crd", "syncer.dev_pipelinesyncs.yaml"))
 	if err != nil {
 		return err
 	}

@@ -72,8 +72,10 @@ type stream struct {
 
 type streaming struct {
 	cancel  context.CancelFunc
-	synced  bool
+	listed  bool // everything was there at least once
+	synced  bool // nothing is missed from then on
 	failing bool
+	ended   bool // it could not even begin; the next one who follows starts it anew
 }
 
 // member is an object that carries a target's label.
@@ -225,11 +227,12 @@ func (w *Watches) follow() {
 		}
 	}
 	for s, cluster := range wanted {
-		if w.streams[s] != nil {
+		last := w.streams[s]
+		if last != nil && !last.ended {
 			continue
 		}
 		ctx, cancel := context.WithCancel(w.ctx)
-		w.streams[s] = &streaming{cancel: cancel}
+		w.streams[s] = &streaming{cancel: cancel, failing: last != nil && last.failing}
 		w.running.Go(func() { w.stream(ctx, cluster, s) })
 	}
 }
@@ -245,6 +248,12 @@ func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
 	lister, err := w.lister(ctx, cluster, s)
 	if err != nil {
 		w.fails(ctx, s, err)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if running := w.streams[s]; running != nil && ctx.Err() == nil {
+			running.cancel()
+			running.ended = true
+		}
 		return
 	}
 	store := &memberStore{watches: w, stream: s}
@@ -286,6 +295,9 @@ func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache
 			options.LabelSelector = selector
 			events, err := resource.Watch(ctx, options)
 			w.fails(ctx, s, err)
+			if err == nil {
+				w.resumed(s)
+			}
 			return events, err
 		},
 	}, nil
@@ -314,6 +326,15 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 	if !running.failing {
 		running.failing = true
 		go w.failed(s.kind.String(), err) // the caller of this may hold locks of its own
+	}
+}
+
+// resumed takes in that a watch goes on. After a connection that was refused it does so where it ended, and lists nothing.
+func (w *Watches) resumed(s stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if running := w.streams[s]; running != nil {
+		running.synced = running.listed
 	}
 }
 
@@ -352,7 +373,7 @@ func (m *memberStore) Replace(list []any, _ string) error {
 		}
 	}
 	if running := m.watches.streams[m.stream]; running != nil {
-		running.synced = true
+		running.listed, running.synced = true, true
 	}
 	m.watches.mu.Unlock()
 	for _, key := range gone {

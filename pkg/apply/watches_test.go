@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,30 +164,51 @@ func TestWatchAsksNothingWhileNothingChanges(t *testing.T) {
 type severing struct {
 	mu   sync.Mutex
 	open []io.Closer
-	down bool
+	down error // of every request; nil: it is up
 }
 
 func (s *severing) through(inner http.RoundTripper, req *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	down := s.down
 	s.mu.Unlock()
-	if down {
-		return nil, io.ErrUnexpectedEOF
+	if down != nil {
+		return nil, down
 	}
 	response, err := inner.RoundTrip(req)
 	if err == nil && req.URL.Query().Get("watch") != "" {
 		s.mu.Lock()
-		s.open = append(s.open, response.Body)
+		body := &endingBody{ReadCloser: response.Body}
+		response.Body = body
+		s.open = append(s.open, body)
 		s.mu.Unlock()
 	}
 	return response, err
+}
+
+// endingBody ends as that of a server that is stopped does, when it is closed.
+type endingBody struct {
+	io.ReadCloser
+	closed atomic.Bool
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && b.closed.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (b *endingBody) Close() error {
+	b.closed.Store(true)
+	return b.ReadCloser.Close()
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-func (s *severing) cut(down bool) {
+func (s *severing) cut(down error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, body := range s.open {
@@ -194,24 +217,48 @@ func (s *severing) cut(down bool) {
 	s.open, s.down = nil, down
 }
 
-func TestWatchResumesAndTellsWhatItMissed(t *testing.T) {
-	b := newBench(t)
-	set := b.set(join(settings("a", "1"), settings("b", "1")))
-	b.sync(set)
+// severed has the cluster go by a line that can be cut.
+func (b *bench) severed() *severing {
 	line := &severing{}
 	b.cluster = b.connectBy(func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
 			return roundTripper(func(req *http.Request) (*http.Response, error) { return line.through(inner, req) })
 		})
 	})
+	return line
+}
+
+func TestWatchResumesAndTellsWhatItMissed(t *testing.T) {
+	b := newBench(t)
+	set := b.set(join(settings("a", "1"), settings("b", "1")))
+	b.sync(set)
+	line := b.severed()
 	w := b.watch()
 	w.judged()
-	line.cut(true)
+	line.cut(io.ErrUnexpectedEOF)
 	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
 	b.delete(configMaps, b.namespace, "b")
-	line.cut(false)
+	line.cut(nil)
 	w.eventually("both are noticed", func() bool { fields, _ := w.told(); return fields == 2 })
 	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
+}
+
+// An API server that is started again refuses connections for a while. The watches then go on where they ended, without a
+// list, and follow as before.
+func TestWatchFollowsAgainAfterRefusedConnections(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("a", "1")))
+	line := b.severed()
+	w := b.watch()
+	w.judged()
+	b.edit(configMaps, "a", `{"data":{"key":"3"}}`)
+	w.noticed("that the watch is in use") // one that said nothing yet would begin anew
+	line.cut(syscall.ECONNREFUSED)
+	w.eventually("it notices", func() bool { return !w.watches.Follows(w.target) })
+	line.cut(nil)
+	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
+	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
+	w.eventually("a notice of a change", func() bool { fields, _ := w.told(); return fields > 1 })
 }
 
 // Who may not watch a kind in the whole cluster watches it in the namespaces that matter.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -98,8 +99,9 @@ func (d *daemon) lane(target apply.Target) string {
 }
 
 // end waits for what is being written, after the context has ended; what takes too long is broken off, and the next pass
-// finds what it left. The Leases are given back when nothing is written any more.
+// finds what it left. Each Lease is given back when nothing is written under it any more.
 func (d *daemon) end(ctx context.Context) {
+	d.tenure.retire()
 	drain := cmp.Or(d.options.Drain, defaultDrain)
 	cut := time.AfterFunc(drain, func() {
 		d.log.Warn("targets are still being written; they are broken off", "after", drain)
@@ -152,10 +154,13 @@ func (d *daemon) leave(gone func(apply.Target) bool) {
 	}
 }
 
-// rolledOut takes in that every target of a commit had its turn.
-func (d *daemon) rolledOut(err error) {
+// rolledOut takes in that every target of a commit had its turn. A rollout that was stopped says nothing of that.
+func (d *daemon) rolledOut(r *rollout, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return
+	}
 	d.whole, d.lost = d.now(), err != nil
 }
 
@@ -163,7 +168,7 @@ func (d *daemon) rolledOut(err error) {
 func (d *daemon) wantsAll() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.rollout != nil && !d.rollout.ended() {
+	if d.rollout != nil && !d.rollout.ended() && d.rollout.ctx.Err() == nil {
 		return false // it is on its way
 	}
 	return d.lost || d.now().Sub(d.whole) > compareInterval
@@ -199,6 +204,10 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 	}
 	var watches *apply.Watches
 	d.mu.Lock()
+	if ctx.Err() != nil { // leaveUnled, which comes after that, is not to be undone
+		d.mu.Unlock()
+		return
+	}
 	at := d.desks[w.target]
 	if at == nil {
 		at = &desk{compared: d.now()}
@@ -245,7 +254,8 @@ func (d *daemon) poll(ctx context.Context) {
 			at.compared = d.now() // asked for
 			d.queue.add(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
 		case d.imagesDue(w):
-			d.others.Go(func() { d.lookAtImages(ctx, at.work, at.pins) })
+			carried, pins := at.work, at.pins // a turn may replace them meanwhile
+			d.others.Go(func() { d.lookAtImages(ctx, carried, pins) })
 		}
 	}
 }
@@ -256,7 +266,7 @@ func (d *daemon) complete() map[string]bool {
 	out := map[string]bool{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
+	if d.latest == nil || d.rollout != nil && (!d.rollout.ended() || d.rollout.ctx.Err() != nil) {
 		return out
 	}
 	for _, w := range d.latest.works {
@@ -415,7 +425,8 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	record, err := w.cluster.Record(ctx, target)
 	if err != nil {
 		d.unsettle(target)
-		d.failed(ctx, err)
+		d.retries.note(target, w.snapshot.Commit, err, d.Config.Source.Interval.Duration)
+		d.failed(ctx, fmt.Errorf("%s: %w", target, err))
 		return
 	}
 	if d.overtaken(record, r) {
@@ -426,9 +437,11 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
-	c := d.carrier(ctx, a)
-	c.near = near
-	c.deadline, c.alone, c.newest, c.done = time.Now(), true, r.ctx, d.done
+	c := d.carrierAmong(ctx, a, near)
+	c.deadline, c.alone, c.done = time.Now(), true, d.done
+	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
+		c.newest = r.ctx
+	}
 	c.options.full = why.has(slowCheck)
 	// The limits of a pass were judged with the commit: what they refused has its error.
 	result := c.inTurn(ctx, w, turn)

@@ -110,12 +110,14 @@ func (d *daemon) look(ctx context.Context) {
 		d.last = snap
 		d.last.Rewound = ""
 		d.rollOut(ctx, snap)
-	case d.wantsAll():
-		d.rollOut(ctx, d.last)
 	default:
-		d.poll(ctx)
+		all := d.wantsAll()
+		d.poll(ctx) // also before a rollout that is due to a cluster that is away: the others go on as ever
 		if err == nil {
 			d.metrics.synced(d.complete())
+		}
+		if all {
+			d.rollOut(ctx, d.last)
 		}
 	}
 }

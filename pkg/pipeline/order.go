@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -34,20 +33,19 @@ func (p place) before(o place) bool {
 // them has an earlier place, so that nothing waits in a circle.
 func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work {
 	var bringers []*work
+	byTarget, places := map[apply.Target]*work{}, map[*work]place{}
 	for _, w := range works {
-		if apply.BroughtBy(w.plain).Any() {
+		byTarget[w.target], places[w] = w, placeOf(w, config)
+		if !places[w].needy {
 			bringers = append(bringers, w)
 		}
 	}
-	byTarget := map[apply.Target]*work{}
-	for _, w := range works {
-		byTarget[w.target] = w
-	}
 	needs := map[*work][]*work{}
 	for _, w := range works {
-		at := placeOf(w, config)
+		at, listed := places[w], map[*work]bool{}
 		add := func(other *work) {
-			if other != nil && !slices.Contains(needs[w], other) && placeOf(other, config).before(at) {
+			if other != nil && !listed[other] && places[other].before(at) {
+				listed[other] = true
 				needs[w] = append(needs[w], other)
 			}
 		}

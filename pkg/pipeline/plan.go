@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -64,12 +65,12 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	}
 	a := &agenda{deployed: map[string]int{}}
 	known := map[string]bool{}
-	for _, environment := range environments {
-		works, err := r.targetsOf(ctx, environment, pipelines, snap)
-		if err != nil {
+	reads := r.read(ctx, environments, pipelines, snap)
+	for i, environment := range environments {
+		if err := reads[i].err; err != nil {
 			a.lost = append(a.lost, fmt.Errorf("environment %s: %w", environment.Name, err))
 		}
-		for _, w := range works {
+		for _, w := range reads[i].works {
 			if w.overlay == "" && w.record.Status.RemovedAt != nil {
 				a.retired = append(a.retired, w)
 				continue
@@ -124,6 +125,27 @@ func checkSelection(selection Selection, pipelines []*found, known map[string]bo
 		}
 	}
 	return nil
+}
+
+// environmentRead is what is known of the targets of an environment.
+type environmentRead struct {
+	works []*work
+	err   error
+}
+
+// read joins what git has with the records of each environment. They are read side by side: a cluster that does not answer
+// is waited for once, and not once for each of its environments.
+func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*found, snap source.Snapshot) []environmentRead {
+	reads := make([]environmentRead, len(environments))
+	var g errgroup.Group
+	for i, environment := range environments {
+		g.Go(func() error {
+			reads[i].works, reads[i].err = r.targetsOf(ctx, environment, pipelines, snap)
+			return nil
+		})
+	}
+	_ = g.Wait() // each keeps its own error
+	return reads
 }
 
 // targetsOf joins what git has for an environment with what its records say was deployed there. Without a readable

@@ -161,6 +161,13 @@ func (q *queue) finish(target apply.Target) {
 	q.tell()
 }
 
+// taken reports whether a target is with a worker.
+func (q *queue) taken(target apply.Target) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.busy[target]
+}
+
 // depth counts the targets whose turn has come and that no worker has taken yet.
 func (q *queue) depth() int {
 	q.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
@@ -103,6 +105,22 @@ func TestQueue(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a target is taken from the beginning of its turn to the end", func(t *testing.T) {
+		q := newQueue(100, oneLane)
+		q.add(named("a"), time.Now(), commitMoved)
+		if q.taken(named("a")) {
+			t.Error("it is taken while it waits")
+		}
+		take(t, q)
+		q.add(named("a"), time.Now(), fieldsMoved)
+		if !q.taken(named("a")) {
+			t.Error("it is not taken in its turn")
+		}
+		q.finish(named("a"))
+		if q.taken(named("a")) {
+			t.Error("it is taken after its turn")
+		}
+	})
 	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {
 		q, now := newQueue(100, oneLane), time.Now()
 		q.add(named("commit"), now, commitMoved)
@@ -129,6 +147,29 @@ func TestQueue(t *testing.T) {
 			workers.Wait()
 		})
 	})
+}
+
+// Where every target brings a namespace, nothing of that is looked through for each pair of them.
+func BenchmarkNeeds(b *testing.B) {
+	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}}}}
+	a := &agenda{}
+	server := &apply.Cluster{}
+	for i := range 1000 {
+		w := &work{target: named(fmt.Sprintf("pipeline-%d", i)), environment: &config.Environments[i%2], cluster: server}
+		for n := range 10 {
+			kind := "ConfigMap"
+			if n == 9 {
+				kind = "Namespace"
+			}
+			w.plain = append(w.plain, &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": fmt.Sprintf("object-%d-%d", i, n)},
+			}})
+		}
+		a.works = append(a.works, w)
+	}
+	for b.Loop() {
+		a.needs(a.works, config)
+	}
 }
 
 func TestInOrder(t *testing.T) {

@@ -58,7 +58,7 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 		if err != nil {
 			d.failed(ctx, err)
 		}
-		d.rolledOut(err)
+		d.rolledOut(r, err)
 	})
 }
 
@@ -117,7 +117,11 @@ func (r *rollout) ended() bool {
 }
 
 // rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
+// What is with a worker does not rest: its turn may be writing what another commit says.
 func (d *daemon) rests(w *work) bool {
+	if d.queue.taken(w.target) {
+		return false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := d.desks[w.target]

@@ -148,8 +148,13 @@ type carrier struct {
 }
 
 func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
+	return r.carrierAmong(ctx, a, a.neighbours())
+}
+
+// carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
+func (r *Runner) carrierAmong(ctx context.Context, a *agenda, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.brings(), near: a.neighbours(), total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
+		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
 	}
 	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c

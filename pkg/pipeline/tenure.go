@@ -29,7 +29,7 @@ type tenure struct {
 
 	mu       sync.Mutex
 	seats    map[part]*seat
-	ended    bool
+	ended    bool // it takes part in no election any more
 	attended map[*apply.Cluster]bool
 	present  map[*apply.Cluster][]string // the replicas that live, as a cluster has them; nil: not known
 }
@@ -66,6 +66,7 @@ func newTenure(d *daemon) *tenure {
 func (t *tenure) begin(ctx context.Context) {
 	t.ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if !t.elects {
+		t.daemon.board.leads(t.held())
 		return
 	}
 	environments, err := t.daemon.environments(t.daemon.options.Environments)
@@ -197,15 +198,24 @@ func (t *tenure) stand(s *seat) {
 		Nudged: t.daemon.lookSoon,
 		Failed: failed,
 	}
-	for t.ctx.Err() == nil {
+	for {
 		ctx, giveUp := context.WithCancel(t.ctx)
 		t.mu.Lock()
-		s.giveUp, s.leaving = giveUp, false
-		t.mu.Unlock()
-		if err := s.part.server.Elect(ctx, s.part.lease, candidate); err != nil {
-			failed(err)
+		ended := t.ended
+		if !ended {
+			s.giveUp, s.leaving = giveUp, false
 		}
+		t.mu.Unlock()
+		if ended {
+			giveUp()
+			return
+		}
+		err := s.part.server.Elect(ctx, s.part.lease, candidate)
 		giveUp()
+		if err != nil { // it could not even begin, and will not fare better
+			failed(err)
+			return
+		}
 	}
 }
 
@@ -223,11 +233,15 @@ func (t *tenure) tell(s *seat) {
 // take begins the work on a part: everything is looked at, since nobody knows what happened before.
 func (t *tenure) take(s *seat, ctx context.Context) {
 	t.mu.Lock()
+	if ctx.Err() != nil { // it is lost already, and lose may have been told of that before
+		t.mu.Unlock()
+		return
+	}
 	s.leads = ctx
-	t.mu.Unlock()
-	t.tell(s)
 	t.daemon.metrics.leads(s.part.lease, true)
 	t.daemon.board.leads(t.held())
+	t.mu.Unlock()
+	t.tell(s)
 	t.daemon.renew()
 	t.share()
 }
@@ -237,13 +251,15 @@ func (t *tenure) lose(s *seat) {
 	t.mu.Lock()
 	led := s.leads != nil
 	s.leads = nil
+	if led {
+		t.daemon.metrics.leads(s.part.lease, false)
+		t.daemon.board.leads(t.held())
+	}
 	t.mu.Unlock()
 	if !led {
 		return
 	}
 	t.daemon.log.Info("not leading any more", "lease", s.part.lease, "identity", t.identity)
-	t.daemon.metrics.leads(s.part.lease, false)
-	t.daemon.board.leads(t.held())
 	t.daemon.leaveUnled()
 }
 
@@ -283,12 +299,30 @@ func (t *tenure) share() {
 			continue
 		}
 		t.daemon.log.Info("giving the Lease to another replica", "lease", p.lease)
-		s.leaving = true
-		giveUp := s.giveUp
-		t.running.Go(func() {
-			s.writing.Wait()
-			giveUp()
-		})
+		t.leave(s)
+	}
+}
+
+// leave gives a seat up when what is being written there is written. The caller holds the lock.
+func (t *tenure) leave(s *seat) {
+	s.leaving = true
+	giveUp := s.giveUp
+	t.running.Go(func() {
+		s.writing.Wait()
+		giveUp()
+	})
+}
+
+// retire takes no Lease any more, since nobody would do the work, and gives back each that is held as soon as nothing is
+// written under it: one cluster does not wait for another.
+func (t *tenure) retire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	for _, s := range t.seats {
+		if !s.leaving && s.giveUp != nil { // without, it has not stood yet, and does not any more
+			t.leave(s)
+		}
 	}
 }
 
@@ -309,13 +343,11 @@ func (t *tenure) nudge(ctx context.Context) {
 	}
 }
 
-// held lists the Leases that this process holds, sorted.
+// held lists the Leases that this process holds, sorted. The caller holds the lock.
 func (t *tenure) held() []string {
 	if !t.elects {
 		return []string{"all"}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	out := []string{}
 	for p, s := range t.seats {
 		if s.leads != nil {
@@ -329,11 +361,8 @@ func (t *tenure) held() []string {
 // cut breaks off what is being written.
 func (t *tenure) cut() { t.stop() }
 
-// end gives the Leases back.
+// end waits until the Leases are given back.
 func (t *tenure) end() {
 	t.stop()
-	t.mu.Lock()
-	t.ended = true
-	t.mu.Unlock()
 	t.running.Wait()
 }
