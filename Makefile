@@ -20,7 +20,7 @@ demo: build parts ## play syncer on real parts; SCRIPT=1 plays a story by itself
 
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
-	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 20m ./...
+	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 30m ./...
 	cd hack/alerts && go test -count=1 ./... # the test cache does not look at files of another module
 
 .PHONY: verify

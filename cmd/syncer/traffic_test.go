@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/syncerdev/syncer/internal/lab"
@@ -155,8 +156,10 @@ func (p *place) patch(objects dynamic.ResourceInterface, name, patch string, sub
 
 func (p *place) patchAs(form types.PatchType, objects dynamic.ResourceInterface, name, patch string, subresource ...string) error {
 	p.writes.Add(1)
-	_, err := objects.Patch(p.ctx, name, form, []byte(patch), metav1.PatchOptions{FieldManager: p.manager}, subresource...)
-	return err
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the real controllers write beside this one
+		_, err := objects.Patch(p.ctx, name, form, []byte(patch), metav1.PatchOptions{FieldManager: p.manager}, subresource...)
+		return err
+	})
 }
 
 // create makes an object that the one named as its owner controls.

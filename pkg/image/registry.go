@@ -300,7 +300,8 @@ type counted struct {
 
 func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.next.RoundTrip(req)
-	if c.tell != nil {
+	// A host that speaks plain http is asked by https first.
+	if c.tell != nil && !errors.Is(err, http.ErrSchemeMismatch) {
 		c.tell(req.URL.Host, outcomeOf(resp, err))
 	}
 	return resp, err

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
@@ -392,6 +394,10 @@ func eventsOf(t *TargetView) []EventView {
 		if d.HealthyAt != nil {
 			add(*d.HealthyAt, EventHealthy, d.Commit, drift.Info, "every object is healthy")
 		}
+	}
+	ready := meta.FindStatusCondition(t.Conditions, v1alpha1.ConditionReady)
+	if told := len(t.History) > 0 && t.History[0].Outcome == outcomeFailed; ready != nil && t.State == drift.Failed && !told {
+		add(ready.LastTransitionTime.Time, EventFailed, "", drift.Critical, ready.Message)
 	}
 	for _, f := range t.Findings {
 		if at := f.Since(); at != nil && f.Kind != drift.Held {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -52,6 +51,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 		d.look(ctx)
 		d.pause(ctx)
 	}
+	d.log.Info("told to stop; what is being written is written to its end")
 	d.end(ctx)
 	return nil
 }
@@ -94,13 +94,18 @@ func (d *daemon) look(ctx context.Context) {
 	asked := time.Now()
 	snap, err := d.source.Fetch(ctx)
 	d.board.fetched(ctx, snap, err)
-	if err == nil {
+	switch {
+	case err == nil:
 		d.mu.Lock()
 		d.lookedAt = asked
 		d.mu.Unlock()
-	}
-	if err != nil {
-		d.failed(ctx, fmt.Errorf("fetching, the last commit stays in force: %w", err))
+		if d.heard.news("repository", "") {
+			d.log.Info("the repository can be read again", "commit", snap.Commit)
+		}
+	case ctx.Err() == nil:
+		if d.heard.news("repository", err.Error()) {
+			d.log.Error("the repository cannot be read; the last commit stays in force", "error", err)
+		}
 		snap = d.last
 	}
 	switch {
@@ -144,27 +149,33 @@ func (d *daemon) pause(ctx context.Context) {
 	}
 }
 
-// logTarget writes the one line of a finished target. A target at rest is silent.
+// logTarget writes the one line of a finished target. A target at rest is silent, and so is one that waits or fails as it
+// did before.
 func (r *Runner) logTarget(p Progress) {
 	if p.Result == nil {
 		return
 	}
 	log := r.log.With("pipeline", p.Target.Pipeline, "environment", p.Target.Environment, "commit", p.Commit, "took", p.Took.Round(time.Millisecond))
-	switch p.Result.Result {
-	case Failed:
+	state := ""
+	if p.Result.Result == Failed || p.Result.Result == Held {
+		state = string(p.Result.Result) + p.Result.Error + p.Result.Message
+	}
+	news := r.heard.news(p.Target.String(), state)
+	switch {
+	case p.Result.Result == Failed && news:
 		log.Error("target failed", "error", p.Result.Error, "owner", p.Result.Owner)
-	case Applied:
+	case p.Result.Result == Applied:
 		log.Info("target applied", "changes", len(p.Result.Changes), "message", p.Result.Message)
-	case Held:
+	case p.Result.Result == Held && news:
 		log.Info("target held", "message", p.Result.Message)
 	default:
-		log.Debug("target unchanged", "message", p.Result.Message)
+		log.Debug("target looked at", "result", p.Result.Result, "message", p.Result.Message, "error", p.Result.Error)
 	}
 }
 
-// failed logs a failure, but not the one that follows from being told to stop.
+// failed logs a failure, but not the one that follows from being told to stop, and not the same again.
 func (r *Runner) failed(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !r.heard.news("", err.Error()) {
 		return
 	}
 	r.log.Error("pass failed", "error", err)

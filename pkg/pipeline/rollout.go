@@ -55,6 +55,9 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 		if r.ctx.Err() != nil {
 			return // what was not carried out is the next one's
 		}
+		if err == nil {
+			d.heard.news("", "") // whatever failed before
+		}
 		if err != nil {
 			d.failed(ctx, err)
 		}

@@ -86,6 +86,7 @@ type Runner struct {
 	asked chan struct{} // somebody outside asked for that
 	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
 	looks looks
+	heard heard // what a Loop has logged
 	gate  gate
 }
 
