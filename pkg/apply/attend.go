@@ -82,7 +82,7 @@ type sighting struct {
 
 func (a *attendance) name() string {
 	sum := sha256.Sum256([]byte(a.identity))
-	return "syncer-" + a.configuration + "-replica-" + hex.EncodeToString(sum[:5])
+	return "syncer-" + a.configuration + ".replica-" + hex.EncodeToString(sum[:5])
 }
 
 // round gives a sign of life, and looks for those of the others.

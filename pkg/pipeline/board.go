@@ -20,6 +20,7 @@ import (
 
 const (
 	shownCommits = 100
+	knownCommits = 2000 // by which a commit that nobody here has heard of is told from an old one
 	shownEvents  = 500
 	// boardCalm is the time from a change to the view that shows it: a rollout changes many records at once.
 	boardCalm = 100 * time.Millisecond
@@ -93,7 +94,7 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	b.runner.metrics.git.WithLabelValues(outcome).Inc()
 	var commits []CommitView
 	if err == nil && snap.Commit != known {
-		log, failure := b.runner.source.Log(ctx, snap.Commit, shownCommits)
+		log, failure := b.runner.source.Log(ctx, snap.Commit, knownCommits)
 		if failure != nil {
 			b.runner.log.Warn("reading the last commits", "error", failure)
 		}
@@ -293,7 +294,7 @@ func (r *Runner) behindOf(ctx context.Context, w *work, record *v1alpha1.Pipelin
 func (b *board) assemble(now time.Time) *View {
 	v := &View{
 		At: now.UTC(), Configuration: b.runner.Config.Name, Source: b.source, Replica: b.replica,
-		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, b.commits...), Targets: []TargetView{}, Events: []EventView{},
+		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, b.commits[:min(len(b.commits), shownCommits)]...), Targets: []TargetView{}, Events: []EventView{},
 	}
 	owners, folders := b.settings()
 	for i := range b.runner.Config.Environments {
