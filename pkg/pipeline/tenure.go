@@ -49,8 +49,6 @@ type seat struct {
 	writing sync.WaitGroup  // turns that are under way
 	giveUp  context.CancelFunc
 	leaving bool // no turn begins any more, because another replica is to have the Lease
-	// yielded are the replicas that lived when the Lease was left to another one of them; nil: it was not.
-	yielded []string
 }
 
 // leaseNews is how long the first look at the repository waits to know who leads; later is as good, and twice the work.
@@ -192,14 +190,11 @@ func (t *tenure) stand(s *seat) {
 		Leader: func(identity string) {
 			if identity != t.identity { // take says so of this one, when the context is there
 				log.Info("another replica leads; standing by", "leader", identity)
-				t.mu.Lock()
-				s.yielded = nil
-				t.mu.Unlock()
 				t.tell(s)
 			}
 		},
 		Lost:   func() { t.lose(s) },
-		Yields: func() bool { return t.yields(s) },
+		Yields: func() bool { return !t.meantFor(s.part) },
 		Nudged: t.daemon.lookSoon,
 		Failed: failed,
 	}
@@ -282,31 +277,25 @@ func (t *tenure) attend(server *apply.Cluster) {
 	}
 }
 
-// yields is whether a free Lease is left to the replica that it is meant for.
-func (t *tenure) yields(s *seat) bool {
+// meantFor reports whether a part is for this process, as far as it knows of other replicas.
+func (t *tenure) meantFor(p part) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.meant(s.part) {
-		return false
-	}
-	s.yielded = t.present[s.part.server]
-	return true
+	return t.meant(p)
 }
 
-// meant reports whether a part is for this process, as far as it knows of other replicas: shards go round among them in the
-// order of their names. The caller holds the lock.
+// meant is meantFor under the lock. Shards go round among the replicas in the order of their names.
 func (t *tenure) meant(p part) bool {
 	present := t.present[p.server]
 	return t.shards.By == "" || len(present) == 0 || present[p.index%len(present)] == t.identity
 }
 
-// share gives away the Leases that are meant for other replicas: what is being written is written first. One that was
-// left to its replica before, and that this one did not take, as where it works on other environments, is kept.
+// share gives away the Leases that are meant for other replicas: what is being written is written first.
 func (t *tenure) share() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p, s := range t.seats {
-		if t.ended || s.leads == nil || s.leaving || t.meant(p) || s.yielded != nil && slices.Equal(s.yielded, t.present[p.server]) {
+		if t.ended || s.leads == nil || s.leaving || t.meant(p) {
 			continue
 		}
 		t.daemon.log.Info("giving the Lease to another replica", "lease", p.lease)

@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -48,7 +46,7 @@ func TestShardsGoRoundAmongReplicas(t *testing.T) {
 		tn := &tenure{identity: identity, shards: v1alpha1.Shards{By: v1alpha1.ByPipeline, Count: 4}, present: map[*apply.Cluster][]string{server: present}}
 		n := 0
 		for i := range 4 {
-			if tn.meant(part{server: server, index: i}) {
+			if tn.meantFor(part{server: server, index: i}) {
 				n++
 			}
 		}
@@ -70,32 +68,5 @@ func TestShardsGoRoundAmongReplicas(t *testing.T) {
 		if got := count(c.identity, c.present...); got != c.want {
 			t.Errorf("%s among %v has %d of 4 shards, want %d", c.identity, c.present, got, c.want)
 		}
-	}
-}
-
-// A Lease that the replica does not take for which it is meant is kept by the one that does, until the replicas change.
-func TestShareKeepsWhatNobodyElseTakes(t *testing.T) {
-	server := &apply.Cluster{}
-	tn := &tenure{
-		daemon: &daemon{Runner: &Runner{log: slog.New(slog.DiscardHandler)}}, identity: "b", shards: v1alpha1.Shards{By: v1alpha1.ByEnvironment},
-		present: map[*apply.Cluster][]string{server: {"a", "b"}},
-	}
-	given := false
-	leads, giveUp := context.WithCancel(t.Context())
-	s := &seat{part: part{server: server, lease: "syncer-data.dev"}, leads: leads, giveUp: func() { given = true; giveUp() }}
-	tn.seats = map[part]*seat{s.part: s}
-	if !tn.yields(s) {
-		t.Fatal("it does not leave the Lease to a first")
-	}
-	tn.share()
-	tn.running.Wait()
-	if given || !s.holds() {
-		t.Error("it gives away what nobody else takes")
-	}
-	tn.present[server] = []string{"a", "b", "c"}
-	tn.share()
-	tn.running.Wait()
-	if !given || s.holds() {
-		t.Error("it keeps the Lease although the replicas have changed")
 	}
 }
