@@ -276,7 +276,7 @@ func (d *daemon) complete() map[string]bool {
 		if _, known := out[w.environment.Name]; !known {
 			out[w.environment.Name] = true
 		}
-		if d.desks[w.target] == nil {
+		if d.desks[w.target] == nil || d.retries.has(w.target) {
 			out[w.environment.Name] = false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -148,6 +149,9 @@ func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment,
 	return reads
 }
 
+// recordsTimeout bounds how long an API server that hangs keeps a commit from every other cluster.
+const recordsTimeout = 20 * time.Second
+
 // targetsOf joins what git has for an environment with what its records say was deployed there. Without a readable
 // cluster there is no work for it.
 func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*found, snap source.Snapshot) ([]*work, error) {
@@ -155,7 +159,9 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 	if err != nil {
 		return nil, err
 	}
-	records, err := cluster.Records(ctx)
+	reading, enough := context.WithTimeout(ctx, recordsTimeout)
+	defer enough()
+	records, err := cluster.Records(reading)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,14 @@ func (r *retries) due(target apply.Target, commit string) bool {
 	return !ok || last.commit != commit || !time.Now().Before(last.due)
 }
 
+// has reports whether a target failed when it was carried out last.
+func (r *retries) has(target apply.Target) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, failed := r.byTarget[target]
+	return failed
+}
+
 // note remembers how a target fared; a nil failure forgets it.
 func (r *retries) note(target apply.Target, commit string, failure error, interval time.Duration) {
 	r.mu.Lock()
