@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +30,10 @@ import (
 // The scripts below testdata run the real command: those in offline without any server, those in cluster against a real
 // API server, registry and git server, all with passwords.
 func TestMain(m *testing.M) {
+	// Scripts wait more than they work. -parallel on the command line has the last word.
+	if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
+		panic(err) // the flag is go's own
+	}
 	testscript.Main(m, map[string]func(){"syncer": main})
 }
 
