@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,8 +23,9 @@ type certificate struct {
 
 // stamp tells one content of a file from the next without reading it.
 type stamp struct {
-	at   time.Time
-	size int64
+	at    time.Time
+	size  int64
+	inode uint64 // a mount that is swapped may have files of the same moment
 }
 
 // lookInterval is the least time between two looks at the files.
@@ -80,7 +82,15 @@ func (c *certificate) stamps() (written [2]stamp, err error) {
 		if err != nil {
 			return [2]stamp{}, err
 		}
-		written[i] = stamp{info.ModTime(), info.Size()}
+		written[i] = stamp{info.ModTime(), info.Size(), inodeOf(info)}
 	}
 	return written, nil
+}
+
+// inodeOf tells files apart that stand at one path after another; 0 where the system does not say.
+func inodeOf(info os.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Ino
+	}
+	return 0
 }

@@ -96,23 +96,16 @@ func (s *site) show(make func(*http.Request, *pipeline.View) page) http.Handler 
 	}))
 }
 
-// guarded answers GET and HEAD only, and tells browsers to load, run and frame nothing but what is served here.
+// guarded answers GET and HEAD only, with the headers of everything that is served here.
 func guarded(handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Referrer-Policy", "same-origin")
-		header.Set("Cross-Origin-Opener-Policy", "same-origin")
-		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		header.Set("Cache-Control", "no-store")
+	return withHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			header.Set("Allow", "GET, HEAD")
+			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "pages are for reading: GET and HEAD only", http.StatusMethodNotAllowed)
 			return
 		}
 		handler.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // write makes a page as a whole before its first byte is sent, so that a page that cannot be made is an error and not a
