@@ -20,11 +20,11 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 		case change.Action == manifest.Hold && !change.Drifted:
 			findings = append(findings, HeldOf(pipeline, environment, change.ID, change.Held.Message))
 			findings = append(findings, heldEdits(base, change, self)...)
-		case change.Action == manifest.Prune:
+		case change.Meant() == manifest.Prune:
 			base.Kind, base.Severity = Orphaned, Warning
 			base.Message = fmt.Sprintf("%s is no longer in git; the next sync deletes it", change.ID)
 			findings = append(findings, base)
-		case change.Action == manifest.Create:
+		case change.Meant() == manifest.Create:
 			base.Kind, base.Severity = Missing, Critical
 			base.Message = fmt.Sprintf("%s is in git and not in the cluster; `syncer sync --correct` creates it again", change.ID)
 			findings = append(findings, base)
@@ -61,7 +61,7 @@ func HeldEdits(pipeline, environment string, changes []manifest.Change, self str
 
 func heldEdits(base Finding, change manifest.Change, self string) []Finding {
 	if manifest.OwnedFields(change.Live, self) == "" {
-		return nil // it is taken over from somebody, whose fields these are
+		return nil // it is not in the cluster yet, or is taken over from somebody, whose fields these are
 	}
 	var findings []Finding
 	for _, field := range change.Fields {

@@ -21,7 +21,8 @@ type Manager struct {
 }
 
 // ManagerOf returns the manager other than self that wrote a field last, according to the object's managed fields
-// (KEP-555). A field that was removed has no entry, and so no known manager.
+// (KEP-555). A field that was removed has no entry, and so no known manager. Nobody manages an object that is nil: it is
+// not in the cluster.
 func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager, bool) {
 	var last Manager
 	found := false
@@ -38,7 +39,8 @@ func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager,
 }
 
 // OwnedFields is a hash of the fields that a manager owns by server-side apply. Another manager's write to one of them
-// takes it out of the set and so changes the hash: a comparison of two hashes notices drift without a request.
+// takes it out of the set and so changes the hash: a comparison of two hashes notices drift without a request. It is
+// empty where the manager owns nothing, and for an object that is nil.
 func OwnedFields(obj *unstructured.Unstructured, manager string) string {
 	for _, entry := range managedFields(obj) {
 		if entry.Manager != manager || entry.Operation != "Apply" || entry.Subresource != "" {
@@ -62,7 +64,11 @@ type managedFieldsEntry struct {
 	FieldsV1    map[string]any `json:"fieldsV1"`
 }
 
+// managedFields are those of an object; an object that is not in the cluster, nil, has none.
 func managedFields(obj *unstructured.Unstructured) []managedFieldsEntry {
+	if obj == nil {
+		return nil
+	}
 	list, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "managedFields")
 	items, _ := list.([]any)
 	entries := make([]managedFieldsEntry, 0, len(items))

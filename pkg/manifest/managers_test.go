@@ -166,3 +166,20 @@ func TestOwnedFields(t *testing.T) {
 		}
 	}
 }
+
+// An object that is not in the cluster has no managers.
+func TestNobodyManagesAnObjectThatIsNotThere(t *testing.T) {
+	path, err := ParsePath("spec.replicas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, managed := ManagerOf(nil, path, "syncer"); managed {
+		t.Error("somebody manages a field of no object")
+	}
+	if Owns(nil, path, "syncer") || OwnedFields(nil, "syncer") != "" || WrittenUnseen(nil, "syncer") {
+		t.Error("syncer owns fields of no object")
+	}
+	if _, written := LastWrite(nil, "syncer"); written {
+		t.Error("syncer wrote no object")
+	}
+}

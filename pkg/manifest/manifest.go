@@ -218,6 +218,14 @@ func (c *Change) Hold(reason HoldReason, message string, on ...ID) {
 	c.Action = Hold
 }
 
+// Meant is what is done to the object: now, or later where the change waits.
+func (c Change) Meant() Action {
+	if c.Action == Hold && c.Held != nil {
+		return c.Held.Action
+	}
+	return c.Action
+}
+
 // HoldReason says in one word why a change waits.
 type HoldReason string
 

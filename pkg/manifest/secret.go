@@ -12,7 +12,7 @@ import (
 
 // IsSecret reports whether an object is a core Secret, whose values appear nowhere.
 func IsSecret(obj *unstructured.Unstructured) bool {
-	return obj.GetKind() == "Secret" && obj.GetAPIVersion() == "v1"
+	return obj != nil && obj.GetKind() == "Secret" && obj.GetAPIVersion() == "v1"
 }
 
 // encodeStringData moves a Secret's stringData to data, as the API server does when it stores one. Applied as
