@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 // found is a pipeline as the repository has it.
@@ -112,6 +113,9 @@ func (p *found) read(files fs.FS, file, environment string) pipelineSettings {
 		}
 		if err != nil {
 			return pipelineSettings{err: err}
+		}
+		if render.IsPointer(data) {
+			return pipelineSettings{err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
 		}
 		if decoded, err = v1alpha1.DecodePipeline(file, data); err != nil {
 			return pipelineSettings{err: err}

@@ -166,6 +166,9 @@ func objects(resources resmap.ResMap) (manifest.Set, error) {
 		if err := checkMetadata(obj); err != nil {
 			return nil, err
 		}
+		if err := checkPointers(obj); err != nil {
+			return nil, err
+		}
 		stableManager(obj)
 		set = append(set, obj)
 	}

@@ -31,7 +31,7 @@ func declaredIn(files fs.FS, overlay, note, kind, name string) Origin {
 	if origin.ConfiguredIn != "" {
 		file, kind = origin.ConfiguredIn, origin.ConfiguredBy.Kind
 	}
-	file = local(path.Join("/", overlay, file))
+	file = local(path.Join("/", realFolder(files, overlay), file))
 	data, err := fs.ReadFile(files, file)
 	if err != nil {
 		return Origin{}

@@ -49,6 +49,7 @@ func (r *repository) explain(overlay string, err error) error {
 	}
 	text = folderAsFile.ReplaceAllString(text, "")
 	text = pointer.ReplaceAllString(text, "")
+	overlay = realFolder(r.files, overlay)
 	folder := overlay
 	for m := inFolder.FindStringSubmatch(text); m != nil; m = inFolder.FindStringSubmatch(text) {
 		text = text[len(m[0]):]

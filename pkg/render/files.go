@@ -62,7 +62,7 @@ func (r *repository) ReadFile(name string) ([]byte, error) {
 	} else if info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder", name)
 	}
-	data, err := fs.ReadFile(r.files, name)
+	data, err := readWhole(r.files, name)
 	if err != nil {
 		return nil, r.note(err)
 	}
@@ -86,15 +86,20 @@ func (r *repository) IsDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// CleanedAbs implements filesys.FileSystem.
+// CleanedAbs implements filesys.FileSystem. As on a disk, the result has no symbolic link in it: kustomize takes the
+// paths of a kustomization from there.
 func (r *repository) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	info, err := r.stat(name)
 	if err != nil {
 		return "", "", err
 	}
-	full := "/" + strings.TrimPrefix(local(name), ".")
+	real, err := realPath(r.files, local(name))
+	if err != nil {
+		return "", "", r.note(err)
+	}
+	full := path.Join("/", real)
 	if info.IsDir() {
-		return filesys.ConfirmedDir(path.Clean(full)), "", nil
+		return filesys.ConfirmedDir(full), "", nil
 	}
 	return filesys.ConfirmedDir(path.Dir(full)), path.Base(full), nil
 }

@@ -52,6 +52,9 @@ func (r rewritten) ReadFile(name string) ([]byte, error) {
 // Stat implements fs.StatFS.
 func (r rewritten) Stat(name string) (fs.FileInfo, error) { return fs.Stat(r.FS, name) }
 
+// RealPath implements linked.
+func (r rewritten) RealPath(name string) (string, error) { return realPath(r.FS, name) }
+
 // ReadDir implements fs.ReadDirFS.
 func (r rewritten) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(r.FS, name) }
 
@@ -97,6 +100,7 @@ func (m *marker) docs(file string) []*yaml.Node {
 
 // folder marks the kustomization in a folder and what it names; first is the first mark of what it is applied to.
 func (m *marker) folder(folder string, first int, outermost bool) string {
+	folder = realFolder(m.files, folder)
 	file, _, err := (&repository{files: m.files}).kustomizationOf(folder)
 	if err != nil || m.marked[file] != nil {
 		return file

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"io/fs"
 	"maps"
 	"path"
@@ -32,11 +33,16 @@ const deepestPlugins = 16 // folders in folders; more is a loop
 // pluginFiles checks the plugin file at a path, or those of the folder there. A kustomization may compute paths that
 // nobody could inspect here, so that of such a folder may only list files.
 func (k *kustomization) pluginFiles(key, value, name string, depth int) {
-	data, err := fs.ReadFile(k.repo.files, name)
+	data, err := readWhole(k.repo.files, name)
+	if errors.Is(err, ErrPointer) {
+		k.refuse(key, value, "%w", err)
+		return
+	}
 	if err == nil {
 		k.plugins(key, value, name, data)
 		return
 	}
+	name = realFolder(k.repo.files, name)
 	file, _, kerr := k.repo.kustomizationOf(name)
 	if kerr != nil {
 		k.refuse(key, value, "%w", kerr)

@@ -10,13 +10,14 @@ import (
 )
 
 // ReadSet is all that one build asked of its files, with the answers: what stands at a path, be it nothing, what a file
-// holds, and what a folder lists. Files that give the same answers render to the same set, or fail with the same error.
+// holds, what a folder lists, and where links lead. Files that give the same answers render to the same set, or fail with the same error.
 // It does not change. The zero value is of no build.
 type ReadSet struct {
 	sure   bool              // the answers decide what a build gives
 	probed map[string]string // by path: what stands there
 	read   map[string]string // by file: its content
 	listed map[string]string // by folder: its entries
+	real   map[string]string // by path: where its symbolic links lead
 }
 
 // identified is what files may implement that know their content by name, as git does: no content is read to compare
@@ -37,7 +38,7 @@ func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 
 // Unchanged reports whether a build over other files would read the very same, so that it need not be done again.
 func (s ReadSet) Unchanged(files fs.FS) bool {
-	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed)
+	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed) && answers(files, realOf, s.real)
 }
 
 // answers reports whether files give the same answers to a question.
@@ -127,11 +128,12 @@ var (
 	_ fs.StatFS     = (*recorder)(nil)
 	_ fs.ReadFileFS = (*recorder)(nil)
 	_ fs.ReadDirFS  = (*recorder)(nil)
+	_ linked        = (*recorder)(nil)
 )
 
 func newRecorder(files fs.FS) *recorder {
 	return &recorder{files: files, reads: ReadSet{
-		sure: true, probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{},
+		sure: true, probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{}, real: map[string]string{},
 	}}
 }
 
@@ -167,6 +169,13 @@ func (r *recorder) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(r.files, name)
 	r.note(r.reads.listed, name, listingOf(r.files, name))
 	return entries, err
+}
+
+// RealPath implements linked.
+func (r *recorder) RealPath(name string) (string, error) {
+	real, err := realPath(r.files, name)
+	r.note(r.reads.real, name, realOf(r.files, name))
+	return real, err
 }
 
 // probe keeps what stands at a path, after something was asked about it that may have failed. A file that is there and

@@ -42,7 +42,7 @@ func (r *repository) overlayRoot(overlay string) error {
 func (r *repository) kustomizationOf(folder string) (file, kind string, err error) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		file := path.Join(folder, name)
-		data, err := fs.ReadFile(r.files, file)
+		data, err := readWhole(r.files, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

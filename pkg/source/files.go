@@ -114,6 +114,18 @@ func (f *files) Identity(name string) (id string, folder bool, err error) {
 	return e.hash.String(), false, nil
 }
 
+// RealPath is the path of what a path leads to, without a symbolic link in it.
+func (f *files) RealPath(name string) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", &fs.PathError{Op: "realpath", Path: name, Err: fs.ErrInvalid}
+	}
+	_, names, err := f.walk(name, true)
+	if err != nil {
+		return "", &fs.PathError{Op: "realpath", Path: name, Err: err}
+	}
+	return path.Join(append([]string{"."}, names...)...), nil
+}
+
 // ReadLink returns where a link points.
 func (f *files) ReadLink(name string) (string, error) {
 	e, err := f.resolve("readlink", name, false)
@@ -136,59 +148,59 @@ func (f *files) resolve(op, name string, follow bool) (entry, error) {
 	if !fs.ValidPath(name) {
 		return entry{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	e, err := f.walk(name, follow)
+	e, _, err := f.walk(name, follow)
 	if err != nil {
 		return entry{}, &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	return e, nil
 }
 
-func (f *files) walk(name string, follow bool) (entry, error) {
+// walk also returns the names on the way from the root, without links.
+func (f *files) walk(name string, follow bool) (at entry, names []string, err error) {
 	stack := []entry{{mode: filemode.Dir, dir: f.root}} // the folders walked through, then the current thing
-	var names []string                                  // how the walk got to the end of the stack
 	todo := steps(name, "")
 	for links := 0; len(todo) > 0; {
 		next := todo[0]
 		todo = todo[1:]
 		here := stack[len(stack)-1]
 		if here.mode == filemode.Submodule {
-			return entry{}, fmt.Errorf("%s %w", strings.Join(names, "/"), ErrSubmodule)
+			return entry{}, nil, fmt.Errorf("%s %w", strings.Join(names, "/"), ErrSubmodule)
 		}
 		if here.dir == nil { // a file in the middle of a path
-			return entry{}, fs.ErrNotExist
+			return entry{}, nil, fs.ErrNotExist
 		}
 		switch next.name {
 		case "", ".":
 			continue
 		case "..":
 			if len(names) == 0 {
-				return entry{}, fmt.Errorf("%w: %s", ErrOutside, next.link)
+				return entry{}, nil, fmt.Errorf("%w: %s", ErrOutside, next.link)
 			}
 			stack, names = stack[:len(stack)-1], names[:len(names)-1]
 			continue
 		}
 		e, ok := here.dir.find(next.name)
 		if !ok {
-			return entry{}, fs.ErrNotExist
+			return entry{}, nil, fs.ErrNotExist
 		}
 		if e.mode != filemode.Symlink || (len(todo) == 0 && !follow) {
 			stack, names = append(stack, e), append(names, next.name)
 			continue
 		}
 		if links++; links > maxLinks {
-			return entry{}, errLinkLoop
+			return entry{}, nil, errLinkLoop
 		}
 		target, err := f.store.blob(e.hash)
 		if err != nil {
-			return entry{}, err
+			return entry{}, nil, err
 		}
 		link := fmt.Sprintf("%s points to %s", path.Join(append(names[:len(names):len(names)], next.name)...), target)
 		if bytes.HasPrefix(target, []byte("/")) {
-			return entry{}, fmt.Errorf("%w: %s", ErrOutside, link)
+			return entry{}, nil, fmt.Errorf("%w: %s", ErrOutside, link)
 		}
 		todo = append(steps(string(target), link), todo...)
 	}
-	return stack[len(stack)-1], nil
+	return stack[len(stack)-1], names, nil
 }
 
 // step is one name on a path, with the link whose target it comes from.

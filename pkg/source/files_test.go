@@ -218,6 +218,34 @@ func contents(t testing.TB, files fs.FS) map[string]string {
 	return all
 }
 
+// realPather is what pkg/render asks of files.
+type realPather interface {
+	RealPath(name string) (string, error)
+}
+
+func TestRealPath(t *testing.T) {
+	t.Parallel()
+	r := tree(t)
+	r.write(".hidden/.file", "1")
+	r.link("../.hidden", "a/to-hidden")
+	r.commit("done", "1")
+	files := fetch(t, open(t, source.Options{URL: r.dir})).Files.(realPather)
+	for name, want := range map[string]string{
+		".": ".", "base": "base", "base/app.yaml": "base/app.yaml", "to-file": "base/app.yaml", "to-folder": "base", "chain1": "base/app.yaml",
+		"through-folder": "base/app.yaml", "overlay/base/deep": "base/deep", "self-folder": ".", "self-folder/self-folder/a/x": "a/x",
+		".hidden": ".hidden", "a/to-hidden/.file": ".hidden/.file",
+	} {
+		if got, err := files.RealPath(name); err != nil || got != want {
+			t.Errorf("%s leads to %q, %v; want %s", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"none", "base/none", "base/app.yaml/x", "../base", ""} {
+		if got, err := files.RealPath(name); err == nil {
+			t.Errorf("%q leads to %q, want an error", name, got)
+		}
+	}
+}
+
 func TestLinksThatLeadNowhere(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)
@@ -256,7 +284,8 @@ func TestLinksThatLeadNowhere(t *testing.T) {
 			_, read := fs.ReadFile(files, name)
 			_, stat := fs.Stat(files, name)
 			_, list := fs.ReadDir(files, name)
-			for _, err := range []error{open, read, stat, list} {
+			_, real := files.(realPather).RealPath(name)
+			for _, err := range []error{open, read, stat, list, real} {
 				var inPath *fs.PathError
 				if !errors.As(err, &inPath) || inPath.Path != name || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("error %v, want one about %s that says %q", err, name, c.says)
