@@ -49,15 +49,16 @@ var home = map[string]string{
 // meets lists what each room may import of this module. Rooms never import each other: they meet in pkg/pipeline.
 var meets = map[string][]string{
 	"pkg/api/v1alpha1": {},
+	"pkg/clock":        {},
 	"pkg/manifest":     {},
 	"pkg/source":       {},
 	"pkg/render":       {"pkg/manifest", "pkg/api/v1alpha1"},
 	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/apply":        {"pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health", "pkg/apply/audit"},
+	"pkg/apply":        {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health", "pkg/apply/audit"},
 	"pkg/apply/audit":  {},
 	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/pipeline":     {"pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "config"},
+	"pkg/pipeline":     {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "config"},
 	"pkg/server":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"},
 	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }

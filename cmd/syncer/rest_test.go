@@ -90,11 +90,7 @@ func deploy(tb testing.TB, targets, each int) *deployment {
 			tb.Errorf("stopping the control plane: %v", err)
 		}
 	})
-	config := plane.Config()
-	config.QPS, config.UserAgent = -1, "somebody"
-	if d.client, err = dynamic.NewForConfig(config); err != nil {
-		tb.Fatal(err)
-	}
+	d.client = connect(tb, plane)
 	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": restNamespace}}}
 	if _, err := d.client.Resource(resource("", "v1", "namespaces")).Create(tb.Context(), namespace, metav1.CreateOptions{}); err != nil {
 		tb.Fatal(err)
@@ -127,6 +123,18 @@ environments:
 	d.settle(tb)
 	d.heap = heap() - before
 	return d
+}
+
+// connect is somebody's connection to a cluster.
+func connect(tb testing.TB, plane *lab.ControlPlane) dynamic.Interface {
+	tb.Helper()
+	config := plane.Config()
+	config.QPS, config.UserAgent = -1, "somebody"
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return client
 }
 
 // follow runs the daemon until the test has ended.

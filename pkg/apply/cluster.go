@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -53,6 +54,7 @@ type Cluster struct {
 	kinds     *kinds
 	hashKey   *hashKey
 	judge     *health.Judge
+	dates     *clock.Clock // of the API server; nil: server has it
 
 	server  *Cluster // whose account this one acts as; nil: it acts as syncer itself
 	account string
@@ -103,6 +105,8 @@ func configured(config *rest.Config, options Options) *rest.Config {
 }
 
 func connect(config *rest.Config, options Options) (*Cluster, error) {
+	dates := clock.New(nil)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return dated{next, dates} })
 	client, err := dynamicClient(config)
 	if err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func connect(config *rest.Config, options Options) (*Cluster, error) {
 	}
 	return &Cluster{
 		namespace: options.Namespace, config: config, own: client, client: client, kinds: &kinds{client: discover},
-		hashKey: &hashKey{}, judge: options.Judge, acting: map[string]*Cluster{}, asked: map[types.UID]int{},
+		hashKey: &hashKey{}, judge: options.Judge, dates: dates, acting: map[string]*Cluster{}, asked: map[types.UID]int{},
 	}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,7 +41,7 @@ func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event
 		"apiVersion": "events.k8s.io/v1", "kind": "Event",
 		"metadata": map[string]any{"generateName": record.Name + "-", "namespace": c.namespace},
 		"type":     kind, "reason": event.Reason, "action": event.Action, "note": note,
-		"eventTime":           time.Now().UTC().Format(metav1.RFC3339Micro),
+		"eventTime":           c.now().UTC().Format(metav1.RFC3339Micro),
 		"reportingController": v1alpha1.Group + "/" + FieldManager, "reportingInstance": FieldManager,
 		"regarding": map[string]any{
 			"apiVersion": recordKind.GroupVersion().String(), "kind": recordKind.Kind,

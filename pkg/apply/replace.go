@@ -74,7 +74,7 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 			return nil, explain(s.rendered, id, "deleting, to create it again", err, live)
 		}
 	}
-	if err := awaitGone(ctx, resource, live); err != nil {
+	if err := a.cluster.awaitGone(ctx, resource, live); err != nil {
 		return nil, err
 	}
 	applied, err := write(ctx, resource, id, s.rendered)
@@ -83,14 +83,14 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 
 // awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
 // already is not waited for again.
-func awaitGone(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+func (c *Cluster) awaitGone(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
 	id, last := manifest.IDOf(live), live
 	timeout := goneTimeout
 	if slices.ContainsFunc(live.GetFinalizers(), func(f string) bool { return !slices.Contains(ownFinalizers, f) }) {
 		timeout = finalizerTimeout
 	}
 	if deleted := live.GetDeletionTimestamp(); deleted != nil {
-		timeout -= time.Since(deleted.Time)
+		timeout -= c.since(deleted.Time)
 	}
 	err := wait.PollUntilContextTimeout(ctx, gonePoll, max(timeout, gonePoll), true, func(ctx context.Context) (bool, error) {
 		now, err := get(ctx, resource, id)

@@ -99,7 +99,7 @@ func (p *Plan) NotRerun() []manifest.ID {
 			continue
 		}
 		written, _ := manifest.LastWrite(live, FieldManager)
-		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && time.Since(written) > operatorsTime {
+		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.since(written) > operatorsTime {
 			out = append(out, s.change.ID)
 		}
 	}

@@ -58,7 +58,7 @@ func newBoard(r *Runner) *board {
 	}
 	s := r.Config.Source
 	b.source = SourceView{URL: publicURL(s.URL), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
-	b.view = b.assemble(r.now())
+	b.view = b.assemble(r.date())
 	return b
 }
 
@@ -109,7 +109,7 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	if err != nil {
 		b.source.Error = err.Error()
 	} else {
-		at := b.runner.now().UTC()
+		at := b.runner.date().UTC()
 		b.source.FetchedAt = &at
 	}
 	if err == nil && snap.Commit != known {
@@ -223,7 +223,7 @@ func (b *board) publish(ctx context.Context) {
 	b.count(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.view = b.assemble(b.runner.now())
+	b.view = b.assemble(b.runner.date())
 	close(b.changed)
 	b.changed = make(chan struct{})
 }

@@ -46,11 +46,11 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 }
 
 // markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
-func (c *carrier) markHealthy(status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) markHealthy(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
 		return
 	}
-	last, now := status.History[0], metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	last, now := status.History[0], c.stamp(w)
 	healthy := o.health.status == health.Healthy
 	switch {
 	case healthy && !o.health.unseen && len(o.swapped) == 0 && last.HealthyAt == nil:
@@ -72,7 +72,8 @@ const defaultHealthTimeout = 10 * time.Minute
 // setHealth says how the target is, by the rules of kstatus.
 func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	timeout := cmp.Or(w.settings.HealthTimeout.Duration, defaultHealthTimeout)
-	rivals := contestMessage(o.contested, c.now())
+	now := c.dateIn(w.cluster)
+	rivals := contestMessage(o.contested, now)
 	switch {
 	case o.err != nil && passes(o.err):
 		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
@@ -97,7 +98,7 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(append([]string{message}, o.terminating...)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
-	case o.health.status == health.InProgress && len(status.History) > 0 && c.now().Sub(status.History[0].Time.Time) > timeout:
+	case o.health.status == health.InProgress && len(status.History) > 0 && now.Sub(status.History[0].Time.Time) > timeout:
 		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.message)
 		setCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
 		setCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")

@@ -5,9 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
@@ -30,7 +27,7 @@ const (
 func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
 	entry := v1alpha1.Deployment{
 		Number: 1, Commit: w.snapshot.Commit, Author: w.snapshot.Author, Subject: w.snapshot.Subject,
-		Time: metav1.NewTime(c.now().UTC().Truncate(time.Second)), Outcome: outcomeApplied, Images: o.images,
+		Time: c.stamp(w), Outcome: outcomeApplied, Images: o.images,
 		AllowedBy: o.allowedBy,
 	}
 	switch {

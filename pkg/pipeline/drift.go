@@ -39,7 +39,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		return drift.Report{}, err
 	}
 	report := drift.Report{
-		GeneratedAt: r.now().UTC(),
+		GeneratedAt: r.date().UTC(),
 		Source:      drift.Source{URL: publicURL(r.Config.Source.URL), Branch: r.Config.Source.Branch, Commit: snap.Commit},
 		Findings:    []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}

@@ -42,9 +42,10 @@ func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha
 func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Finding) error {
 	status := w.record.Status
 	status.Conditions = slices.Clone(status.Conditions)
-	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.now())
+	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.dateIn(w.cluster))
 	status.Drift = keepImageFindings(status.Drift, w.record.Status.Drift)
 	setDrifted(&status)
+	stampConditions(&status, w.record.Status.Conditions, c.stamp(w))
 	if equality.Semantic.DeepEqual(w.record.Status, status) {
 		return nil
 	}

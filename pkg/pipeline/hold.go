@@ -91,8 +91,7 @@ func alarmFor(w *work, held []manifest.Change) *alarm {
 }
 
 // heldChanges is what a record says of the changes that wait. A change that was held before keeps the time since when.
-func (c *carrier) heldChanges(before []v1alpha1.HeldChange, held []manifest.Change) []v1alpha1.HeldChange {
-	now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
+func heldChanges(before []v1alpha1.HeldChange, held []manifest.Change, now metav1.Time) []v1alpha1.HeldChange {
 	var out []v1alpha1.HeldChange
 	for _, change := range held {
 		h := v1alpha1.HeldChange{

@@ -42,7 +42,7 @@ func (c *carrier) imageFindings(ctx context.Context, w *work, pins []v1alpha1.Pi
 	}
 	findings := c.checkImages(ctx, w, pins)
 	for i := range findings {
-		findings[i].Time = since(last.findings, w.record, findings[i], c.now().UTC().Truncate(time.Second))
+		findings[i].Time = since(last.findings, w.record, findings[i], c.stamp(w).Time)
 	}
 	c.checks.mu.Lock()
 	c.checks.byTarget[w.target] = check{at: c.now(), findings: findings}

@@ -136,7 +136,8 @@ func (d *daemon) announce(snap source.Snapshot) {
 
 // pause waits for the time of the next look.
 func (d *daemon) pause(ctx context.Context) {
-	d.alive.Store(time.Now().UnixNano())
+	now := time.Now()
+	d.alive.Store(&now)
 	if wait(ctx, wakeInterval) != nil {
 		return
 	}

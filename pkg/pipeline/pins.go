@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -209,7 +207,7 @@ func (d *decider) pin(key pinKey, resolved image.Resolved) v1alpha1.PinnedImage 
 	return v1alpha1.PinnedImage{
 		Reference: key.reference, Refresh: key.refresh, Semver: key.semver,
 		Tag: resolved.Tag, Digest: resolved.Digest,
-		ResolvedAt: metav1.NewTime(d.now().UTC().Truncate(time.Second)), Commit: d.work.snapshot.Commit,
+		ResolvedAt: d.stamp(d.work), Commit: d.work.snapshot.Commit,
 	}
 }
 
@@ -311,7 +309,7 @@ func (d *decider) decision() decision {
 		if inUse[key] {
 			pin.UnusedSince, pin.LastDeployment = nil, number
 		} else if pin.UnusedSince == nil {
-			now := metav1.NewTime(d.now().UTC().Truncate(time.Second))
+			now := d.stamp(d.work)
 			pin.UnusedSince = &now
 		}
 		if inUse[key] || d.keeps(pin, number) {
@@ -348,7 +346,7 @@ func withinRecord(pins []v1alpha1.PinnedImage) []v1alpha1.PinnedImage {
 // keeps reports whether an unused pin is within one of the limits up to which a revert is exact.
 func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
 	limits := d.work.environment.Images.KeepPins
-	return number-pin.LastDeployment <= int64(*limits.Deployments) || d.now().Sub(pin.UnusedSince.Time) <= limits.For.Duration
+	return number-pin.LastDeployment <= int64(*limits.Deployments) || !d.isPast(d.work, pin.UnusedSince.Time, limits.For.Duration)
 }
 
 // samePins reports whether a record need not be written for its pins alone.

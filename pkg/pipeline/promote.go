@@ -48,7 +48,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 	if policy.PromoteFrom == "" {
 		return nil, nil
 	}
-	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration, now: c.now()}
+	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
 	fields := w.fields
 	if c.agenda != nil {
 		if source := c.agenda.find(apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
@@ -64,6 +64,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		return nil, err
 	}
 	record, err := cluster.Record(ctx, apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom})
+	p.now = c.dateIn(cluster) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
 	}

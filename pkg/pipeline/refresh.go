@@ -67,7 +67,7 @@ func (r *Runner) Refresh(ctx context.Context, target apply.Target, reference str
 		return Refresh{}, err
 	}
 	out.Before = string(before)
-	out.After, err = refreshed(before, target.Environment, reference, newText(r.now(), w.settings.Images.Refresh[reference]))
+	out.After, err = refreshed(before, target.Environment, reference, newText(r.date(), w.settings.Images.Refresh[reference]))
 	return out, err
 }
 

@@ -7,9 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -169,7 +166,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *work, result *TargetResult, applied apply.Applied) error {
-	o := outcome{inventory: applied.Inventory, held: c.heldChanges(w.record.Status.Held, applied.Held)}
+	o := outcome{inventory: applied.Inventory, held: heldChanges(w.record.Status.Held, applied.Held, c.stamp(w))}
 	o.health = healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, alarmFor(w, applied.Held)
 	result.Message = "it is no longer in git: " + heldMessage(o.held)
@@ -189,12 +186,13 @@ func (c *carrier) retire(ctx context.Context, w *work) error {
 	if len(w.record.Spec.Images) == 0 {
 		return w.cluster.DeleteRecord(ctx, w.target)
 	}
-	now := metav1.NewTime(c.now().UTC().Truncate(time.Second))
+	now := c.stamp(w)
 	status := v1alpha1.PipelineSyncStatus{
 		ObservedGeneration: w.record.Generation, LastAttemptedCommit: w.snapshot.Commit, RemovedAt: &now,
 		History: w.record.Status.History,
 	}
 	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
+	stampConditions(&status, w.record.Status.Conditions, now)
 	_, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
 	return err
 }
@@ -203,7 +201,7 @@ func (c *carrier) retire(ctx context.Context, w *work) error {
 func (c *carrier) forget(ctx context.Context, a *agenda) error {
 	var errs []error
 	for _, w := range a.retired {
-		if c.now().Sub(w.record.Status.RemovedAt.Time) > w.environment.Images.KeepPins.For.Duration {
+		if c.isPast(w, w.record.Status.RemovedAt.Time, w.environment.Images.KeepPins.For.Duration) {
 			errs = append(errs, w.cluster.DeleteRecord(ctx, w.target))
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/audit"
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -62,7 +63,8 @@ type Runner struct {
 	judge    *health.Judge
 	log      *slog.Logger
 	progress func(Progress)
-	now      func() time.Time
+	now      func() time.Time // for durations
+	wall     func() time.Time // for dates; nil: now
 	agent    string
 	as       string
 	rendered renderings
@@ -82,9 +84,9 @@ type Runner struct {
 	metrics *metrics
 
 	board *board
-	wake  chan struct{} // asks a Loop to look at the repository
-	asked chan struct{} // somebody outside asked for that
-	alive atomic.Int64  // when the Loop last went round, in nanoseconds of Unix time; 0: none runs
+	wake  chan struct{}             // asks a Loop to look at the repository
+	asked chan struct{}             // somebody outside asked for that
+	alive atomic.Pointer[time.Time] // when the Loop last went round, by the monotonic clock; nil: none runs
 	looks looks
 	heard heard // what a Loop has logged
 	gate  gate
@@ -155,10 +157,11 @@ func Open(file string, options Options) (*Runner, error) {
 	if now == nil {
 		now = time.Now
 	}
+	wall := clock.Wall(now)
 	r := &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
-		Config: config, source: repository, judge: judge, metrics: newMetrics(now),
-		log: options.Log, progress: options.Progress, now: now, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		Config: config, source: repository, judge: judge, metrics: newMetrics(wall),
+		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
@@ -218,10 +221,10 @@ const longestRound = 15 * time.Minute
 // Alive says why a Loop should be started again: it has not gone round for too long.
 func (r *Runner) Alive() error {
 	last := r.alive.Load()
-	if last == 0 {
+	if last == nil {
 		return nil // it has not begun
 	}
-	if idle := time.Since(time.Unix(0, last)); idle > longestRound+2*r.Config.Source.Interval.Duration {
+	if idle := time.Since(*last); idle > longestRound+2*r.Config.Source.Interval.Duration {
 		return fmt.Errorf("the repository was last looked at %s ago", idle.Round(time.Second))
 	}
 	return nil

@@ -47,6 +47,7 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 		before = w.record.Status
 	}
 	status := c.status(w, before, o)
+	stampConditions(&status, before.Conditions, c.stamp(w))
 	c.measure(w, o, before, status)
 	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
@@ -87,7 +88,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	c.setHeld(w, &status, o)
 	if o.wait != nil {
 		if status.LastAppliedCommit != "" {
-			c.markHealthy(&status, o)
+			c.markHealthy(w, &status, o)
 			c.setHealth(w, &status, o)
 		}
 		return status
@@ -96,7 +97,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if o.attempted {
 		status.History = c.history(w, before.History, o)
 	}
-	c.markHealthy(&status, o)
+	c.markHealthy(w, &status, o)
 	// A commit that leaves the target as it is does not move its record, unless a trailer spoke of the target: what it
 	// allowed ends with this pass.
 	if o.err == nil && (o.attempted || o.allowed) {
@@ -104,7 +105,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	}
 	if o.err == nil {
 		unchecked := !o.checked && len(o.changes) == 0
-		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.now())
+		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dateIn(w.cluster))
 		if unchecked {
 			status.Drift = keepImageFindings(status.Drift, before.Drift)
 		}

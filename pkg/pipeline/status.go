@@ -71,7 +71,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	}
 	if len(recorded.History) > 0 {
 		at := recorded.History[0].Time.UTC()
-		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.now().Sub(at)))
+		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dateIn(w.cluster).Sub(at)))
 		s.Images = append(s.Images, running(recorded.History).Images...)
 	}
 	live, err := w.cluster.Members(ctx, w.target, w.record)

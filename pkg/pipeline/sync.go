@@ -253,7 +253,7 @@ func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 		contests = w.record.Status.Contested
 	}
 	spared := func(change manifest.Change, field manifest.FieldChange) bool {
-		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.now())
+		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dateIn(w.cluster))
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {
@@ -340,11 +340,11 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	if w.record != nil {
 		before = w.record.Status
 	}
-	held := c.heldChanges(before.Held, applied.Held)
+	held := heldChanges(before.Held, applied.Held, c.stamp(w))
 	w.cluster.Fates(ctx, applied.Inventory, applied.Live)
 	o := outcome{
 		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.now()), released: releases(before.Held, applied.Changes, applied.Inventory),
+		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
 		inventory: applied.Inventory, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 	}
