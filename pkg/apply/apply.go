@@ -163,10 +163,11 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 		if err := a.plan.planner.claim(ctx, s, live); err != nil {
 			return nil, err
 		}
-		if err := settle(ctx, resource, id, s.rendered); err != nil {
+		judgedAgain := live != nil && s.adopts == nil
+		if err := settle(ctx, resource, id, s.rendered); err != nil && !(judgedAgain && isRefusal(err)) {
 			return nil, explain(s.rendered, id, "trying", err, live)
 		}
-		if live != nil && s.adopts == nil {
+		if judgedAgain {
 			return a.again(ctx, resource, id, s) // it could not be judged before, and may run
 		}
 	}

@@ -71,8 +71,8 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 		return fmt.Errorf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace)
 	case apierrors.IsForbidden(err):
 		err = rights(err)
-	case isImmutable(err):
-		err = fmt.Errorf("%w (a live object cannot change this field: %s)", err, wayOut(id))
+	case isImmutable(err) && !isAdvised(err):
+		err = &advised{err, "a live object cannot change this field: " + wayOut(id)}
 	}
 	if text := quotable(obj, err.Error(), live...); text != err.Error() {
 		err = reworded(err, text)
@@ -116,7 +116,7 @@ func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured
 			text = manifest.Redact(state, text)
 		}
 	}
-	text = unstructuredValue.ReplaceAllString(text, "got $1")
+	text = withoutDiff(unstructuredValue.ReplaceAllString(text, "got $1"))
 	const invalid = "Invalid value: "
 	var out strings.Builder
 	for {
@@ -133,6 +133,12 @@ func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured
 		text = rest
 	}
 }
+
+// diffLines are those of the comparison that the API server adds when it refuses a change of a Pod or of a volume: they
+// show whole specs, passwords of env included.
+var diffLines = regexp.MustCompile(`(?m)\n(?:[ \t\x{a0}+\-}@…].*)?$`)
+
+func withoutDiff(text string) string { return diffLines.ReplaceAllString(text, "") }
 
 // unauthorized is how the API server says that RBAC forbids a request: the verb, the resource and its group. Admission
 // answers Forbidden too, with its own words.
@@ -170,11 +176,23 @@ func isEndingNamespace(err error) bool {
 	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
-// immutable are the API server's own words for a field that no update may change (k8s.io/apimachinery
-// api/validation.FieldImmutableErrorMsg, and those of Secrets, ConfigMaps, StatefulSets and CEL rules).
-var immutable = regexp.MustCompile(`field is immutable|may not change once set|updates to statefulset spec for fields other than|field can not be changed|is immutable after creation`)
+// immutable are the API server's own words for a field that no update may change: those of declarative validation
+// (k8s.io/apimachinery/pkg/api/validate), of the validation of single kinds (k8s.io/kubernetes/pkg/apis), this and older
+// releases, and of a CEL rule without a message.
+var immutable = regexp.MustCompile(strings.Join([]string{
+	`field is immutable`, `is immutable after creation`, `may not change once set`, `field can not be changed`,
+	`field cannot be (?:set once created|cleared once set|modified once set)`,
+	`updates to statefulset spec for fields other than`, `updates to .+ are forbidden`,
+	`pod updates may not change fields other than`, `pod updates may not add or remove containers`,
+	`cannot change roleRef`, `may not be changed in an update`, `failed rule: .*\boldSelf\b`,
+}, "|"))
 
 func isImmutable(err error) bool { return immutable.MatchString(err.Error()) }
+
+func isAdvised(err error) bool {
+	_, is := errors.AsType[*advised](err)
+	return is
+}
 
 // passingError is a refusal that ends by itself.
 type passingError struct{ text string }

@@ -55,6 +55,7 @@ type step struct {
 	rendered *unstructured.Unstructured // as git says; nil for a prune
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
+	settled  bool                       // what the object needs is there: a refusal is final
 	guarded  bool                       // the write asks for the very state that was judged
 	spared   []manifest.Path            // drifted fields that stay as they are
 	quiet    []Quiet
@@ -202,7 +203,7 @@ func (p *planner) mayPass(id manifest.ID, err error) bool {
 func (p *planner) rejudge(ctx context.Context, resource dynamic.ResourceInterface, s *step, live *unstructured.Unstructured) error {
 	change := s.change
 	*change = manifest.Change{ID: change.ID, Action: manifest.Create, Live: live, Want: s.rendered, Drifted: change.Drifted}
-	*s = step{change: change, rendered: s.rendered, sent: s.rendered, spared: s.spared, at: s.at, after: s.after}
+	*s = step{change: change, rendered: s.rendered, sent: s.rendered, spared: s.spared, settled: true, at: s.at, after: s.after}
 	return p.compare(ctx, resource, s, p.recorded[change.ID.Key()])
 }
 
@@ -270,14 +271,17 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	switch {
 	case err == nil:
 		p.judge(change)
-	case p.mayPass(id, err):
+	case !s.settled && p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
 		return nil
-	case change.Live != nil && isImmutableOnly(err) && mayReplace(obj):
+	case change.Live == nil:
+		return explain(obj, id, "trying", err)
+	default:
+		if err := p.refused(ctx, resource, s, err); err != nil {
+			return err
+		}
 		change.Action, change.Want = manifest.Replace, obj
 		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj), p.salt())
-	default:
-		return explain(obj, id, "trying", err, change.Live)
 	}
 	return p.respect(s, entry)
 }

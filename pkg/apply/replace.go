@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,18 +35,14 @@ func mayReplace(obj *unstructured.Unstructured) bool {
 	return kind == jobKind || obj.GetAnnotations()[annotationForce] == enabled
 }
 
-// isImmutableOnly reports whether the API server refuses a change for nothing but fields that no update may change. An
-// object that is wrong in another way as well would not come back after its deletion.
+// isImmutableOnly reports whether the API server refuses a change in its own words for fields that no update may change,
+// and for nothing else.
 func isImmutableOnly(err error) bool {
-	var status apierrors.APIStatus
-	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) || !errors.As(err, &status) {
+	causes := causesOf(err)
+	if len(causes) == 0 || !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 		return false
 	}
-	details := status.Status().Details
-	if details == nil || len(details.Causes) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(details.Causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
+	return !slices.ContainsFunc(causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
 }
 
 // How long a deleted object is waited for. Pods have half a minute to stop; somebody's finalizer has all the time it wants.

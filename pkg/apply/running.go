@@ -19,6 +19,9 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 		return nil
 	}
 	run := p.cluster.judge.Run(change.Live)
+	if change.Action == manifest.Replace && run.State == health.NotARun {
+		run = podRun(change.Live)
+	}
 	if run.State == health.NotARun {
 		return nil
 	}
@@ -49,6 +52,16 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 		change.Action, s.left, s.skipped = manifest.None, true, true
 	}
 	return nil
+}
+
+// podRun is the run of a Pod that is not restarted when it ends. Its replacement throws the work away; other changes of
+// a Pod do not.
+func podRun(pod *unstructured.Unstructured) health.Run {
+	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
+	if manifest.IDOf(pod).GroupKind() != podKind || phase != "Running" || !runsToCompletion(pod) {
+		return health.Run{}
+	}
+	return health.Run{State: health.Running, ID: string(pod.GetUID()), Message: "the pod is running"}
 }
 
 // disturbs reports whether a change touches a field that the run under way does not survive.

@@ -1,0 +1,347 @@
+package apply_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// fixedFields are objects with a field that the API server does not change, and what changes it. $NS makes names unique.
+var fixedFields = map[string]struct{ doc, from, to string }{
+	"RoleBinding": {
+		doc:  "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: it, namespace: $NS, annotations: {}}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\nsubjects: [{kind: ServiceAccount, name: it, namespace: $NS}]\n",
+		from: "name: view", to: "name: edit",
+	},
+	"ClusterRoleBinding": {
+		doc:  "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: $NS-it, annotations: {}}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\nsubjects: [{kind: ServiceAccount, name: it, namespace: $NS}]\n",
+		from: "name: view", to: "name: edit",
+	},
+	"PriorityClass": {
+		doc:  "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: $NS-it, annotations: {}}\nvalue: 1000\n",
+		from: "1000", to: "2000",
+	},
+	"StorageClass parameters": {
+		doc:  "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: $NS-it, annotations: {}}\nprovisioner: example.com/disk\nparameters: {tier: slow}\n",
+		from: "slow", to: "fast",
+	},
+	"StorageClass provisioner": {
+		doc:  "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: $NS-it, annotations: {}}\nprovisioner: example.com/disk\n",
+		from: "example.com/disk", to: "example.com/other",
+	},
+	"Secret type": {
+		doc:  "apiVersion: v1\nkind: Secret\nmetadata: {name: it, namespace: $NS, annotations: {}}\ntype: example.com/one\nstringData: {password: canary}\n",
+		from: "example.com/one", to: "example.com/two",
+	},
+	"immutable Secret": {
+		doc:  "apiVersion: v1\nkind: Secret\nmetadata: {name: it, namespace: $NS, annotations: {}}\nimmutable: true\nstringData: {password: canary-one}\n",
+		from: "canary-one", to: "canary-two",
+	},
+	"key of an immutable ConfigMap": {
+		doc:  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: it, namespace: $NS, annotations: {}}\nimmutable: true\ndata: {key: one, other: two}\n",
+		from: ", other: two", to: "",
+	},
+	"immutable taken back": {
+		doc:  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: it, namespace: $NS, annotations: {}}\nimmutable: true\ndata: {key: one}\n",
+		from: "immutable: true", to: "immutable: false",
+	},
+	"Pod arguments": {
+		doc:  "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {containers: [{name: main, image: \"web:1\", env: [{name: PASSWORD, value: canary}], args: [one]}]}\n",
+		from: "args: [one]", to: "args: [two]",
+	},
+	"Pod with another container": {
+		doc:  "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {containers: [{name: main, image: \"web:1\"}]}\n",
+		from: "image: \"web:1\"}", to: "image: \"web:1\"}, {name: more, image: \"web:1\"}",
+	},
+	"Service address": {
+		doc:  "apiVersion: v1\nkind: Service\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {ports: [{port: 80}]}\n",
+		from: "spec: {", to: "spec: {clusterIP: None, ",
+	},
+	"Service class beside a fixed port": {
+		doc:  "apiVersion: v1\nkind: Service\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {type: LoadBalancer, loadBalancerClass: example.com/one, ports: [{port: 80, nodePort: 31999}]}\n",
+		from: "example.com/one", to: "example.com/two",
+	},
+	"Job template": {
+		doc:  "apiVersion: batch/v1\nkind: Job\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {suspend: true, template: {spec: {restartPolicy: Never, containers: [{name: main, image: \"web:1\"}]}}}\n",
+		from: "web:1", to: "web:2",
+	},
+	"Job completions": {
+		doc:  "apiVersion: batch/v1\nkind: Job\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {suspend: true, completions: 1, template: {spec: {restartPolicy: Never, containers: [{name: main, image: \"web:1\"}]}}}\n",
+		from: "completions: 1", to: "completions: 2",
+	},
+	"StatefulSet": {
+		doc:  "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {replicas: 0, serviceName: it, selector: {matchLabels: {app: it}}, template: {metadata: {labels: {app: it}}, spec: {containers: [{name: main, image: \"web:1\"}]}}}\n",
+		from: "serviceName: it", to: "serviceName: other",
+	},
+	"DaemonSet selector": {
+		doc:  "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: it, namespace: $NS, annotations: {}}\nspec: {selector: {matchLabels: {app: it}}, template: {metadata: {labels: {app: it, more: x}}, spec: {nodeSelector: {none: x}, containers: [{name: main, image: \"web:1\"}]}}}\n",
+		from: "{matchLabels: {app: it}}", to: "{matchLabels: {more: x}}",
+	},
+	"IngressClass controller": {
+		doc:  "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: $NS-it, annotations: {}}\nspec: {controller: example.com/one}\n",
+		from: "example.com/one", to: "example.com/two",
+	},
+	"RuntimeClass handler": {
+		doc:  "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: $NS-it, annotations: {}}\nhandler: one\n",
+		from: "handler: one", to: "handler: two",
+	},
+}
+
+// queues defines a kind with transition rules, written in several ways.
+const queues = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: queues.$NS.example.com}
+spec:
+  group: $NS.example.com
+  scope: Namespaced
+  names: {kind: Queue, listKind: QueueList, plural: queues, singular: queue}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        x-kubernetes-validations:
+        - {rule: "!has(oldSelf.spec.root) || self.spec.root == oldSelf.spec.root", message: the root stands}
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations:
+            - {rule: "!has(oldSelf.kept) || has(self.kept)", message: kept cannot be taken away}
+            - {rule: "!has(self.low) || !has(self.high) || self.low <= self.high", message: low is above high}
+            properties:
+              plain: {type: string, x-kubernetes-validations: [{rule: self == oldSelf}]}
+              worded: {type: string, x-kubernetes-validations: [{rule: self == oldSelf, message: the queue stays where it is}]}
+              root: {type: string}
+              kept: {type: string}
+              free: {type: string}
+              low: {type: integer}
+              high: {type: integer}
+              even: {type: integer, x-kubernetes-validations: [{rule: self % 2 == 0, message: it is odd}]}
+              parts:
+                type: array
+                maxItems: 5
+                x-kubernetes-list-type: map
+                x-kubernetes-list-map-keys: [name]
+                items:
+                  type: object
+                  required: [name]
+                  properties:
+                    name: {type: string, maxLength: 20}
+                    size: {type: integer, x-kubernetes-validations: [{rule: self == oldSelf, message: size stays}]}
+`
+
+// defineQueues serves the kind Queue in the bench's group.
+func (b *bench) defineQueues() {
+	b.t.Helper()
+	definition := b.create(crds, queues)
+	b.eventually("queues are served", func() bool {
+		crd := b.get(crds, "", definition.GetName())
+		return (*health.Judge)(nil).Health(crd).Status == health.Healthy
+	})
+	b.restart() // with the new kind
+	b.eventually("queues can be listed", func() bool {
+		_, err := b.admin.Resource(b.queues()).Namespace(b.namespace).List(b.ctx, metav1.ListOptions{})
+		return err == nil
+	})
+}
+
+func (b *bench) queues() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: b.group(), Version: "v1", Resource: "queues"}
+}
+
+// only reads the one object of a set from the cluster.
+func (b *bench) only(set manifest.Set) *unstructured.Unstructured {
+	b.t.Helper()
+	resource, _ := meta.UnsafeGuessKindToResource(manifest.IDOf(set[0]).GroupVersionKind())
+	return b.get(resource, set[0].GetNamespace(), set[0].GetName())
+}
+
+func TestForceReplacesWhatCannotBeChanged(t *testing.T) {
+	for name, c := range fixedFields {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			first := b.set(c.doc)
+			b.sync(first)
+			before := b.only(first)
+			if !strings.Contains(c.doc, c.from) {
+				t.Fatal("the case changes nothing")
+			}
+			changed := strings.Replace(c.doc, c.from, c.to, 1)
+			if !strings.Contains(c.doc, "kind: Job") {
+				_, err := b.tryPlan(b.set(changed))
+				wantError(t, err, before.GetKind()+"/", "it: trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
+				if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "\n") {
+					t.Errorf("the error shows too much: %v", err)
+				}
+			}
+
+			allowed := b.set(strings.Replace(changed, "annotations: {}", forced, 1))
+			if got := b.plan(allowed).Changes; len(got) != 1 || got[0].Action != manifest.Replace {
+				t.Fatalf("the plan: %s", actions(got))
+			}
+			b.sync(allowed)
+			if after := b.only(allowed); after == nil || after.GetUID() == before.GetUID() {
+				t.Error("it is not another object")
+			}
+			b.sync(allowed)
+			b.nothingToDo(allowed)
+		})
+	}
+}
+
+// ruledFields are what a CEL rule of the definition lets nobody change.
+var ruledFields = map[string]struct{ name, from, to string }{
+	"rule without a message":        {name: "plain", from: "plain: one", to: "plain: two"},
+	"rule with a message":           {name: "worded", from: "worded: one", to: "worded: two"},
+	"rule with a message in a list": {name: "parts", from: "parts: [{name: a, size: 1}]", to: "parts: [{name: a, size: 2}]"},
+	"rule of the whole object":      {name: "root", from: "root: one", to: "root: two"},
+	"field that may not leave":      {name: "kept", from: "kept: one, free: one", to: "free: one"},
+}
+
+// The plan tells by a dry run; where the definition changes in the same commit, only the apply can.
+func TestForceReplacesWhatARuleFixes(t *testing.T) {
+	b := newBench(t)
+	queue := "apiVersion: $NS.example.com/v1\nkind: Queue\nmetadata: {name: %s, namespace: $NS, %s}\nspec: {%s}\n"
+	docs, changed := []string{queues}, []string{strings.Replace(queues, "free: {type: string}", "free: {type: string, maxLength: 9}", 1)}
+	for _, c := range ruledFields {
+		docs = append(docs, fmt.Sprintf(queue, c.name, "annotations: {}", c.from))
+		changed = append(changed, fmt.Sprintf(queue, c.name, forced, c.to))
+	}
+	b.sync(b.set(join(docs...)))
+	before := map[string]types.UID{}
+	for name, c := range ruledFields {
+		t.Run(name, func(t *testing.T) {
+			before[c.name] = b.get(b.queues(), b.namespace, c.name).GetUID()
+			_, err := b.tryPlan(b.set(fmt.Sprintf(queue, c.name, "annotations: {}", c.to)))
+			wantError(t, err, "Queue/"+b.namespace+"/"+c.name+": trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
+		})
+	}
+	if got := actions(b.plan(b.set(join(append(docs[:1:1], changed[1:]...)...))).Changes); strings.Count(got, "Replace Queue/") != len(ruledFields) {
+		t.Errorf("the plan: %s", got)
+	}
+	set := b.set(join(changed...))
+	b.sync(set)
+	for name, uid := range before {
+		if after := b.get(b.queues(), b.namespace, name); after == nil || after.GetUID() == uid {
+			t.Errorf("%s is not another object", name)
+		}
+	}
+	b.nothingToDo(set)
+}
+
+// What is wrong in itself, or only together with what somebody else set, does not get better by a deletion.
+func TestForceDeletesNothingThatStaysRefused(t *testing.T) {
+	queue := "apiVersion: $NS.example.com/v1\nkind: Queue\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {worded: one, high: 5, even: 2}\n"
+	for name, c := range map[string]struct{ from, to, edit, want string }{
+		"rule of a value":         {from: "even: 2", to: "even: 3", want: "it is odd"},
+		"fixed and wrong":         {from: "worded: one, high: 5, even: 2", to: "worded: two, high: 5, even: 3", want: "it is odd"},
+		"against another's":       {from: "high: 5", to: "high: 3", edit: `{"spec":{"low":4}}`, want: "low is above high"},
+		"type":                    {from: "high: 5", to: "high: many", want: "spec.high"},
+		"field that is not there": {from: "high: 5", to: "height: 5", want: "spec.height"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.defineQueues()
+			b.sync(b.set(queue))
+			before := b.get(b.queues(), b.namespace, "it").GetUID()
+			if c.edit != "" {
+				b.edit(b.queues(), "it", c.edit)
+			}
+			applied, err := b.trySync(b.set(strings.Replace(queue, c.from, c.to, 1)))
+			wantError(t, err, "Queue/"+b.namespace+"/it: ", c.want)
+			if strings.Contains(err.Error(), "delete it") {
+				t.Error("the error advises to delete it")
+			}
+			if after := b.get(b.queues(), b.namespace, "it"); after == nil || after.GetUID() != before {
+				t.Errorf("it was deleted: %s", actions(applied.Changes))
+			}
+		})
+	}
+}
+
+// policy refuses what an expression does not hold for, in one namespace.
+func (b *bench) policy(expression string) {
+	b.t.Helper()
+	group := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
+	b.create(group.WithResource("validatingadmissionpolicies"), fmt.Sprintf(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: $NS}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]}
+  validations: [{expression: %q, message: the policy of $NS}]
+`, expression))
+	b.create(group.WithResource("validatingadmissionpolicybindings"), `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: $NS}
+spec: {policyName: $NS, validationActions: [Deny], matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}}}
+`)
+}
+
+// A policy names no field: whether the object would be accepted as it is asked for tomorrow is nobody's to guess.
+func TestForceIsNotEnoughForWhatAPolicyRefuses(t *testing.T) {
+	b := newBench(t)
+	b.policy("oldObject == null || !has(object.data) || object.data == oldObject.data")
+	for _, annotations := range []string{"annotations: {}", forced} {
+		name := map[bool]string{true: "free", false: "forced"}[annotations != forced]
+		doc := strings.Replace(settings(name, "one"), "namespace: $NS", "namespace: $NS, "+annotations, 1)
+		b.sync(b.set(doc))
+		before := b.get(configMaps, b.namespace, name).GetUID()
+		changed := b.set(strings.Replace(doc, "one", "two", 1))
+		var err error
+		b.eventually("the policy is in force", func() bool { _, err = b.tryPlan(changed); return err != nil })
+		wantError(t, err, "ConfigMap/"+b.namespace+"/"+name+": trying: ", "the policy of "+b.namespace,
+			"if a live object cannot change in this way, give it a new name, or delete it and syncer creates it again", "syncer.dev/force: enabled")
+		if after := b.get(configMaps, b.namespace, name); after == nil || after.GetUID() != before {
+			t.Errorf("%s is not the same object", name)
+		}
+		b.target.Pipeline += "-next"
+	}
+}
+
+// The immutable field is refused before any policy is asked, which refuses the new object.
+func TestForceDeletesNothingThatAPolicyRefusesAsNew(t *testing.T) {
+	b := newBench(t)
+	doc := strings.Replace(immutableKinds["ConfigMap"].doc, "annotations: {}", forced, 1)
+	b.sync(b.set(doc))
+	before := b.get(configMaps, b.namespace, "it").GetUID()
+	b.policy("!has(object.data) || !has(object.data.key) || object.data.key != 'two'")
+	b.eventually("the policy is in force", func() bool {
+		obj := b.object(settings("probe", "two"))
+		_, err := b.admin.Resource(configMaps).Namespace(b.namespace).Create(b.ctx, obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil
+	})
+	_, err := b.tryPlan(b.set(strings.Replace(doc, "key: one", "key: two", 1)))
+	wantError(t, err, "field is immutable", "it would be refused as a new one", "the policy of "+b.namespace)
+	if after := b.get(configMaps, b.namespace, "it"); after == nil || after.GetUID() != before {
+		t.Error("it was deleted")
+	}
+}
+
+// A bare Pod that runs to its end is a run.
+func TestForceWaitsForAPodThatRunsToItsEnd(t *testing.T) {
+	b := newBench(t)
+	doc := "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {restartPolicy: Never, nodeName: nowhere, containers: [{name: main, image: \"web:1\", args: [one]}]}\n"
+	b.sync(b.set(doc))
+	b.status(pods, "it", `{"status":{"phase":"Running"}}`)
+	changed := b.set(strings.Replace(doc, "args: [one]", "args: [two]", 1))
+	if got := held(b.sync(changed)); got != "Running Pod/it" {
+		t.Fatalf("held are %q", got)
+	}
+	b.status(pods, "it", `{"status":{"phase":"Succeeded"}}`)
+	if got := actions(b.plan(changed).Changes); got != "Replace Pod/it" {
+		t.Errorf("after its end: %q", got)
+	}
+}
