@@ -42,10 +42,12 @@ func printDiff(w io.Writer, pass *pipeline.Pass) error {
 	out := &text{w: w}
 	changed := 0
 	for _, target := range pass.Targets {
-		if len(target.Changes) == 0 && target.Error == "" && target.Message == "" {
+		if len(target.Changes) == 0 && target.Error == "" && target.Message == "" && len(target.Warnings) == 0 {
 			continue
 		}
-		changed++
+		if len(target.Changes) > 0 || target.Error != "" || target.Message != "" {
+			changed++
+		}
 		out.line("%s%s", target.Target(), prefixed("  ", target.Message))
 		for _, change := range target.Changes {
 			out.line("  %-7s %s", change.Action, change.Object)
@@ -58,6 +60,7 @@ func printDiff(w io.Writer, pass *pipeline.Pass) error {
 				out.value("            + ", field.To)
 			}
 		}
+		out.warnings(target)
 		out.problem(target)
 	}
 	if changed == 0 && len(pass.Targets) > 0 {

@@ -30,6 +30,9 @@ Exit status: 0 done, 2 failed.`,
 				if rendered.Note != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", rendered.Note)
 				}
+				for _, warning := range rendered.Warnings {
+					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: warning: %s\n", warning)
+				}
 				doc, err := rendered.Set.YAML()
 				if err != nil {
 					return err

@@ -78,6 +78,7 @@ func printSync(w io.Writer, pass *pipeline.Pass) error {
 			out.held(change)
 			out.taken(change)
 		}
+		out.warnings(target)
 		out.problem(target)
 	}
 	return out.err

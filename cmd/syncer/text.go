@@ -43,6 +43,13 @@ func (t *text) taken(change pipeline.ChangeResult) {
 	}
 }
 
+// warnings prints what arrives otherwise than git has it.
+func (t *text) warnings(target pipeline.TargetResult) {
+	for _, warning := range target.Warnings {
+		t.line("           warning: %s", warning)
+	}
+}
+
 // problem prints why a target failed, and whom its pipeline.yaml names.
 func (t *text) problem(target pipeline.TargetResult) {
 	for _, line := range strings.Split(target.Error, "\n") {

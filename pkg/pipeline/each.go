@@ -25,6 +25,6 @@ func (c *carrier) each(works []*work, step func(*work, *TargetResult) error) []T
 func newResult(w *work) TargetResult {
 	return TargetResult{
 		Pipeline: w.target.Pipeline, Environment: w.target.Environment, Owner: w.settings.Owner,
-		Result: Unchanged, Changes: []ChangeResult{}, Images: []ImageResult{},
+		Result: Unchanged, Changes: []ChangeResult{}, Images: []ImageResult{}, Warnings: append([]string{}, w.warnings()...),
 	}
 }

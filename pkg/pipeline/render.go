@@ -20,8 +20,10 @@ type RenderOptions struct {
 
 // Rendered is a set and what a user should know about it.
 type Rendered struct {
-	Set  manifest.Set
-	Note string // why the digests may differ from those of a sync; "" when they do not
+	Set manifest.Set
+	// Warnings name what arrives otherwise than git has it, a line for each object.
+	Warnings []string
+	Note     string // why the digests may differ from those of a sync; "" when they do not
 }
 
 // Render gives what sync would apply to one target, byte for byte. Digests come from the target's record where there
@@ -50,7 +52,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	w := r.newWork(pipelines[i], environment, snap)
 	w.render()
 	if options.Tags || w.err != nil {
-		return Rendered{Set: w.plain}, w.err
+		return Rendered{Set: w.plain, Warnings: w.warnings()}, w.err
 	}
 	var note string
 	if err := r.readRecord(ctx, w); err != nil {
@@ -62,7 +64,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 		return Rendered{}, err
 	}
 	set, err := w.applicable(decided.resolved, r.Config.Namespace)
-	return Rendered{Set: set, Note: note}, err
+	return Rendered{Set: set, Warnings: w.warnings(), Note: note}, err
 }
 
 // readRecord reads a target's record, if its cluster has one.

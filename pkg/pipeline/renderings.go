@@ -31,6 +31,8 @@ type rendering struct {
 	set     manifest.Set
 	err     error
 	reads   render.ReadSet
+	// warnings name what arrives otherwise than git has it, a line for each object.
+	warnings []string
 }
 
 // given is what git gave a target at the last pass.
@@ -131,7 +133,11 @@ func (r *renderings) hand(works []*work) {
 
 func newRendering(files fs.FS, overlay string) *rendering {
 	set, reads, err := render.BuildReading(files, overlay)
-	return &rendering{overlay: overlay, set: set, err: err, reads: reads}
+	rendered := &rendering{overlay: overlay, set: set, err: err, reads: reads}
+	if err == nil {
+		rendered.warnings = render.Warnings(files, overlay, set, reads)
+	}
+	return rendered
 }
 
 // renders reports whether git has an overlay for a target, and nothing that stops it before.
@@ -142,6 +148,14 @@ func (w *work) render() {
 	if w.renders() {
 		w.take(newRendering(w.snapshot.Files, w.overlay))
 	}
+}
+
+// warnings are those of the target's overlay.
+func (w *work) warnings() []string {
+	if w.rendering == nil {
+		return nil
+	}
+	return w.rendering.warnings
 }
 
 func (w *work) take(rendered *rendering) {

@@ -37,6 +37,8 @@ type TargetResult struct {
 	Images      []ImageResult  `json:"images"`
 	Error       string         `json:"error"`
 	Message     string         `json:"message"`
+	// Warnings name what arrives otherwise than git has it, a line for each object.
+	Warnings []string `json:"warnings"`
 
 	failure error         // behind Error
 	settled bool          // nothing is left to do before git, the cluster or a registry changes

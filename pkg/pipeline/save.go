@@ -49,6 +49,9 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	status := c.status(w, before, o)
 	stampConditions(&status, before.Conditions, c.stamp(w))
 	c.measure(w, o, before, status)
+	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {
+		c.log.Info("git has what arrives otherwise than it reads", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "commit", w.snapshot.Commit, "warnings", added)
+	}
 	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
@@ -81,6 +84,9 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	}
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
+	}
+	if w.rendering == nil || w.rendering.err == nil { // of what cannot be rendered nothing new is known
+		status.Warnings = recordedWarnings(w.warnings())
 	}
 	if o.attempted || o.err != nil || o.wait != nil {
 		status.LastAttemptedCommit = w.snapshot.Commit

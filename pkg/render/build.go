@@ -156,6 +156,9 @@ func objects(resources resmap.ResMap) (manifest.Set, error) {
 	set := make(manifest.Set, 0, resources.Size())
 	for _, resource := range resources.Resources() {
 		doc, err := resource.MarshalJSON()
+		if err != nil && strings.Contains(err.Error(), "map[interface {}]interface {}") {
+			return nil, fmt.Errorf("%s: a map has a key that YAML takes for a number, a date or a truth value; put the key in quotes", resource.CurId())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", resource.CurId(), err)
 		}

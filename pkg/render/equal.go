@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -49,6 +50,11 @@ func equalScalar(node *yaml.Node, rendered any) bool {
 		return true
 	}
 	if text, ok := rendered.(string); ok {
+		var at time.Time
+		if node.ShortTag() == "!!timestamp" && node.Decode(&at) == nil {
+			full, ok := asRendered(at)
+			return ok && full == text
+		}
 		decoded, err := base64.StdEncoding.DecodeString(node.Value)
 		return node.ShortTag() == "!!binary" && err == nil && string(decoded) == text
 	}

@@ -139,6 +139,11 @@ type PipelineSyncStatus struct {
 	Contested []Contest `json:"contested,omitempty"`
 	// +optional
 	Drift *DriftSummary `json:"drift,omitempty"`
+	// Warnings says what git has that arrives otherwise than it reads, a line for each object.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=21
+	Warnings []string `json:"warnings,omitempty"`
 	// History lists the last deployments, the newest first.
 	// +optional
 	// +listType=atomic
