@@ -159,7 +159,7 @@ func fullPass(fields []manifest.FieldChange) pipeline.Pass {
 				Held: &pipeline.HeldResult{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
 			}},
 			Images: []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
-			Drift:  []drift.Finding{fullFinding()},
+			Drift:  []drift.Finding{fullFinding()}, Warnings: []string{"a warning"},
 		}},
 	}
 }
@@ -231,7 +231,7 @@ func fullHistory() pipeline.History {
 func oneTarget(result pipeline.Result, changes ...pipeline.ChangeResult) pipeline.Pass {
 	return pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{{
 		Pipeline: "a", Environment: "b", Result: result, Changes: append([]pipeline.ChangeResult{}, changes...),
-		Images: []pipeline.ImageResult{},
+		Images: []pipeline.ImageResult{}, Warnings: []string{},
 	}}}
 }
 
