@@ -94,7 +94,8 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, held manifest.Held)
 		case manifest.HeldRerun:
 			return gone || c.judge.Run(obj).ID != held.Hash, nil
 		}
-		return !gone && c.unready(obj) == "", nil
+		// What is gone now may have ended well.
+		return gone || c.unready(obj) == "", nil
 	})
 	return err
 }

@@ -162,7 +162,13 @@ func (p *planner) lookOutside(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
 			}
-			if message := p.cluster.unready(live); message != "" {
+			message := p.cluster.unready(live)
+			if live == nil {
+				if message, err = p.absent(ctx, id); err != nil {
+					return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
+				}
+			}
+			if message != "" {
 				s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s %s", id, message), id)
 				break
 			}
@@ -177,11 +183,14 @@ func (c *Cluster) unready(live *unstructured.Unstructured) string {
 	if live == nil {
 		return "is not in the cluster"
 	}
-	verdict := c.judge.Health(live)
+	verdict, run := c.judge.Health(live), c.judge.Run(live)
+	if run.State == health.Ended && !run.Failed && live.GetDeletionTimestamp() != nil {
+		return "" // it ended well, and is on its way out, as by its TTL
+	}
 	if verdict.Status != health.Healthy {
 		return "is not healthy: " + verdict.Message
 	}
-	if run := c.judge.Run(live); run.State == health.Running && !endless(live) {
+	if run.State == health.Running && !endless(live) {
 		return "runs (" + run.Message + ")"
 	}
 	return ""
@@ -195,6 +204,7 @@ func endless(obj *unstructured.Unstructured) bool {
 // holdBack makes steps wait whose predecessors are not in the cluster and healthy. Those still to be applied are taken
 // for ready while planned is true: what becomes of them shows at the apply.
 func (p *Plan) holdBack(c *Cluster, steps []step, live Members, planned bool) {
+	recorded := inventory(p.request.Record)
 	for _, s := range steps {
 		if s.rendered == nil || s.change.Action == manifest.None || s.change.Action == manifest.Hold {
 			continue
@@ -213,10 +223,14 @@ func (p *Plan) holdBack(c *Cluster, steps []step, live Members, planned bool) {
 				}
 				fallthrough
 			default:
-				if other.gone {
-					continue
+				message := ""
+				switch {
+				case !other.gone:
+					message = c.unready(live[id.Key()])
+				case recorded[id.Key()].Failed:
+					message = "failed before it removed itself"
 				}
-				if message := c.unready(live[id.Key()]); message != "" {
+				if message != "" {
 					s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s %s", id, message), id)
 				}
 			}

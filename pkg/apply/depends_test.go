@@ -5,7 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -90,6 +95,122 @@ func TestDependencyOutsideTheSet(t *testing.T) {
 	}
 	if got := actions(b.sync(set).Changes); got != "Create ConfigMap/app" {
 		t.Errorf("when it is there: %s", got)
+	}
+}
+
+// A run that removes itself is asked of the record of the target that it belongs to: the cluster knows nothing of it.
+func TestDependencyOnARunThatRemovedItself(t *testing.T) {
+	failing := strings.Replace(backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), "annotations: {", "annotations: {lab.syncer.dev/outcome: failed, ", 1)
+	for name, c := range map[string]struct {
+		job   string
+		after func(b, schema *bench, job *unstructured.Unstructured)
+		held  string
+	}{
+		"well, by its events": {job: backfill("migrate", 1, "ttlSecondsAfterFinished: 0")},
+		"well, by the record": {job: backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), after: func(b, schema *bench, job *unstructured.Unstructured) {
+			schema.noteFates()
+			b.forgetEvents(job)
+		}},
+		"events forgotten": {job: backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), after: func(b, _ *bench, job *unstructured.Unstructured) {
+			b.forgetEvents(job)
+		}},
+		"failed, by its events": {job: failing, held: "failed before it removed itself, by the record of schema@prod"},
+		"failed, by the record": {job: failing, held: "failed before it removed itself, by the record of schema@prod", after: func(b, schema *bench, job *unstructured.Unstructured) {
+			schema.noteFates()
+			b.forgetEvents(job)
+		}},
+		"deleted while it ran": {job: backfill("migrate", 600, "ttlSecondsAfterFinished: 0"), held: "was deleted before it ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			schema := b.other("schema")
+			user := func(value string) manifest.Set {
+				return b.set(annotated(settings("user", value), dependsOn("batch/namespaces/"+b.namespace+"/Job/migrate")))
+			}
+			if got := b.sync(user("1")).Held; len(got) != 1 || !strings.Contains(got[0].Held.Message, "is not in the cluster") {
+				t.Fatalf("before the run: %v", got)
+			}
+			schema.sync(schema.set(c.job))
+			var job *unstructured.Unstructured
+			b.eventually("the job is seen", func() bool { job = b.get(jobs, b.namespace, "migrate"); return job != nil })
+			if c.held == "was deleted before it ended" {
+				b.awaitRun(jobs, "migrate", health.Running)
+				if got := b.sync(user("1")).Held; len(got) != 1 || !strings.Contains(got[0].Held.Message, "runs (") {
+					t.Fatalf("during the run: %v", got)
+				}
+				b.delete(jobs, b.namespace, "migrate")
+			}
+			b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "migrate") == nil })
+			if c.after != nil {
+				c.after(b, schema, job)
+			}
+			applied := b.sync(user("1"))
+			if c.held == "" {
+				if got := actions(applied.Changes); got != "Create ConfigMap/user" {
+					t.Errorf("applied: %s, held: %+v", got, applied.Held)
+				}
+				if got := actions(b.sync(user("2")).Changes); got != "Update ConfigMap/user" {
+					t.Errorf("a change: %s", got)
+				}
+				return
+			}
+			if len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "Job/"+b.namespace+"/migrate "+c.held) {
+				t.Errorf("applied: %s, held: %+v", actions(applied.Changes), applied.Held)
+			}
+		})
+	}
+}
+
+// noteFates records how the runs of a target ended that are gone, as each of its passes does.
+func (b *bench) noteFates() {
+	b.t.Helper()
+	b.eventually("the events tell how it ended", func() bool {
+		entries := b.record().Status.Inventory
+		b.cluster.Fates(b.ctx, entries, apply.Members{})
+		b.save(entries)
+		return entries[0].Completed
+	})
+}
+
+// forgetEvents deletes the events of an object, as the API server does after an hour.
+func (b *bench) forgetEvents(of *unstructured.Unstructured) {
+	b.t.Helper()
+	events := schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	err := b.admin.Resource(events).Namespace(b.namespace).DeleteCollection(b.ctx, metav1.DeleteOptions{},
+		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(of.GetUID())})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// What waits for a run of its own set goes on waiting when that has failed and removed itself.
+func TestDependencyOnAnOwnRunThatFailedAndRemovedItself(t *testing.T) {
+	b := newBench(t)
+	failing := strings.Replace(backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), "annotations: {", "annotations: {lab.syncer.dev/outcome: failed, ", 1)
+	set := b.set(join(failing, annotated(settings("app", "1"), dependsOn("batch/namespaces/"+b.namespace+"/Job/migrate"))))
+	b.sync(set)
+	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "migrate") == nil })
+	b.noteFates()
+	applied := b.sync(set)
+	if len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, "migrate failed before it removed itself") {
+		t.Errorf("applied: %s, held: %+v", actions(applied.Changes), applied.Held)
+	}
+}
+
+// The wait for an object ends when it is gone: it may have ended well, and its record knows.
+func TestWaitForADependencyEndsWithIt(t *testing.T) {
+	b := newBench(t)
+	schema := b.other("schema")
+	schema.sync(schema.set(backfill("migrate", 2, "ttlSecondsAfterFinished: 0")))
+	b.awaitRun(jobs, "migrate", health.Running)
+	set := b.set(annotated(settings("user", "1"), dependsOn("batch/namespaces/"+b.namespace+"/Job/migrate")))
+	for applied := b.sync(set); len(applied.Held) > 0; applied = b.sync(set) {
+		if err := b.cluster.AwaitChange(b.ctx, applied.Held); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.get(configMaps, b.namespace, "user") == nil {
+		t.Error("it was not applied")
 	}
 }
 

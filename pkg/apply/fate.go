@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,12 +14,12 @@ import (
 )
 
 // Events by which controllers say how a run ended: the Job controller with the reason of the condition, the Spark operator
-// with reasons of its own.
+// and Argo Workflows with reasons of their own.
 var (
-	endedWell = []string{"Completed", "SparkApplicationCompleted"}
+	endedWell = []string{"Completed", "SparkApplicationCompleted", "WorkflowSucceeded"}
 	endedBad  = []string{
 		"BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes", "MaxFailedIndexesExceeded",
-		"SparkApplicationFailed",
+		"SparkApplicationFailed", "WorkflowFailed", "WorkflowTimedOut",
 	}
 )
 
@@ -32,20 +33,39 @@ func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry
 		if entry.Completed || !entry.Ephemeral || live[id.Key()] != nil || !c.asksFor(entry.UID) {
 			continue
 		}
-		events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
-			metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(entry.UID)})
-		if err != nil {
-			continue // it stays unknown
-		}
-		says := func(reasons []string) bool {
-			return slices.ContainsFunc(events, func(event unstructured.Unstructured) bool {
-				reason, _, _ := unstructured.NestedString(event.Object, "reason")
-				return slices.Contains(reasons, reason)
-			})
-		}
-		entry.Failed = says(endedBad)
-		entry.Completed = entry.Failed || says(endedWell)
+		ended := c.fateOf(ctx, *entry)
+		entry.Completed, entry.Failed = ended.Completed, ended.Failed
 	}
+}
+
+// fate is how an object ended that is gone, as far as its events tell.
+type fate struct {
+	Completed bool
+	Failed    bool      // with Completed
+	Traces    bool      // there are events of it
+	Last      time.Time // the newest of them, by the API server's clock
+}
+
+// fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
+func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
+	if entry.UID == "" {
+		return fate{}
+	}
+	events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, entry.Namespace,
+		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(entry.UID)})
+	if err != nil {
+		return fate{} // it stays unknown
+	}
+	ended := fate{Traces: len(events) > 0}
+	for _, event := range events {
+		reason, _, _ := unstructured.NestedString(event.Object, "reason")
+		ended.Failed = ended.Failed || slices.Contains(endedBad, reason)
+		ended.Completed = ended.Completed || ended.Failed || slices.Contains(endedWell, reason)
+		if at := event.GetCreationTimestamp().Time; at.After(ended.Last) {
+			ended.Last = at
+		}
+	}
+	return ended
 }
 
 // fateTries is how many passes ask for the events of an object that is gone.

@@ -1,0 +1,76 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// absent says why what depends on an object that is not in the cluster has to wait; "" when it need not: the object is
+// another target's, and that target's record says that it has run and removed itself. How it ended is asked of its events
+// where the record does not know yet.
+func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
+	target, entry, err := p.recordedElsewhere(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if !entry.MayBeGone() {
+		return "is not in the cluster", nil
+	}
+	ended := fate{Completed: entry.Completed, Failed: entry.Failed}
+	if !entry.Completed {
+		ended = p.cluster.awaitFate(ctx, entry)
+	}
+	switch {
+	case ended.Failed:
+		return fmt.Sprintf("failed before it removed itself, by the record of %s", target), nil
+	case !ended.Completed && ended.Traces:
+		return fmt.Sprintf("was deleted before it ended; it is an object of %s", target), nil
+	}
+	return "", nil
+}
+
+// recordedElsewhere finds an object in the inventory of another target: of the one that names it in the commit, else of
+// any whose record is beside this one's.
+func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (Target, v1alpha1.InventoryEntry, error) {
+	if _, full, err := p.cluster.resourceFor(id); err == nil {
+		id = full
+	}
+	own := p.plan.request.Target
+	if target, named := p.plan.request.Neighbours.Named[id.Key()]; named && target != own {
+		record, err := p.cluster.Record(ctx, target)
+		return target, inventory(record)[id.Key()], err
+	}
+	records, err := p.cluster.Records(ctx)
+	for _, record := range records {
+		target := Target{record.Spec.Pipeline, record.Spec.Environment}
+		if entry, found := inventory(record)[id.Key()]; found && target != own {
+			return target, entry, nil
+		}
+	}
+	return Target{}, v1alpha1.InventoryEntry{}, err
+}
+
+const (
+	// lateEvents is how long the event of a run's end may come after the object is gone.
+	lateEvents    = 2 * time.Second
+	lateEventPoll = 200 * time.Millisecond
+	// freshEvents is how old the last event may be where a further one is still expected.
+	freshEvents = time.Minute
+)
+
+// awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
+// ago, the event of its end is waited for.
+func (c *Cluster) awaitFate(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
+	var ended fate
+	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(ctx context.Context) (bool, error) {
+		ended = c.fateOf(ctx, entry)
+		return ended.Completed || !ended.Traces || time.Since(ended.Last) > freshEvents, nil
+	}) // at its end, the last answer stands
+	return ended
+}
