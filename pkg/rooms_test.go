@@ -42,7 +42,7 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/pipeline pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/source pkg/apply pkg/server cmd/syncer",
+	"net/http":                                "pkg/image pkg/source pkg/apply pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
@@ -51,10 +51,11 @@ var meets = map[string][]string{
 	"pkg/api/v1alpha1": {},
 	"pkg/clock":        {},
 	"pkg/manifest":     {},
-	"pkg/source":       {},
+	"pkg/silence":      {},
+	"pkg/source":       {"pkg/silence"},
 	"pkg/render":       {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/apply":        {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health", "pkg/apply/audit"},
+	"pkg/image":        {"pkg/manifest", "pkg/api/v1alpha1", "pkg/silence"},
+	"pkg/apply":        {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/apply/health", "pkg/apply/audit", "pkg/silence"},
 	"pkg/apply/audit":  {},
 	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},

@@ -18,12 +18,13 @@ import (
 // daemon is what a Loop knows between two looks at the repository.
 type daemon struct {
 	*Runner
-	options LoopOptions
-	alarms  *alarms
-	queue   *queue
-	tenure  *tenure
-	workers sync.WaitGroup // carry targets out
-	others  sync.WaitGroup // everything else that runs beside the loop
+	options  LoopOptions
+	alarms   *alarms
+	queue    *queue
+	tenure   *tenure
+	fetching *fetching
+	workers  sync.WaitGroup // carry targets out
+	others   sync.WaitGroup // everything else that runs beside the loop
 
 	last source.Snapshot // the loop's own: the newest commit that was read
 
@@ -62,6 +63,7 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d := &daemon{
 		Runner: r, options: options, desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
 	}
+	d.fetching = newFetching(r.source.Fetch, &d.others)
 	d.queue = newQueue(targetsAtOnce, d.lane)
 	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) })
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {

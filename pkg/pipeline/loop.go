@@ -89,41 +89,69 @@ func (d *daemon) passOn(ctx context.Context) {
 	}
 }
 
-// look reads the repository, and has done what follows from it.
+// look asks the repository, and has done what follows from its answer. Where that stays out, the loop goes on with the
+// commit in force, and takes the answer in when it comes.
 func (d *daemon) look(ctx context.Context) {
-	asked := time.Now()
-	snap, err := d.source.Fetch(ctx)
-	d.board.fetched(ctx, snap, err)
+	patience := time.Duration(0) // a question that was under way before has had its time
+	if d.fetching.begin(ctx) {
+		patience = fetchPatience
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case answer := <-d.fetching.answers:
+		if d.answered(ctx, answer) {
+			d.lookSoon()
+		}
+	case <-timer.C:
+		d.goOn(ctx)
+	}
+}
+
+// answered takes in what the repository said, and reports whether it is to be asked again at once.
+func (d *daemon) answered(ctx context.Context, a fetched) (again bool) {
+	again = d.fetching.ended()
+	d.board.fetched(ctx, a.snap, a.err)
 	switch {
-	case err == nil:
+	case a.err == nil:
 		d.mu.Lock()
-		d.lookedAt = asked
+		d.lookedAt = a.asked
 		d.mu.Unlock()
+		d.heard.news("repository, a try", "")
 		if d.heard.news("repository", "") {
-			d.log.Info("the repository can be read again", "commit", snap.Commit)
+			d.log.Info("the repository can be read again", "commit", a.snap.Commit)
 		}
 	case ctx.Err() == nil:
-		if d.heard.news("repository", err.Error()) {
-			d.log.Error("the repository cannot be read; the last commit stays in force", "error", err)
+		if d.heard.news("repository", a.err.Error()) {
+			d.log.Error("the repository cannot be read; the last commit stays in force", "error", a.err)
 		}
-		snap = d.last
 	}
 	switch {
-	case snap.Commit == "" || ctx.Err() != nil:
-	case snap.Commit != d.last.Commit:
-		d.announce(snap)
-		d.last = snap
+	case ctx.Err() != nil:
+	case a.err == nil && a.snap.Commit != d.last.Commit:
+		d.announce(a.snap)
+		d.last = a.snap
 		d.last.Rewound = ""
-		d.rollOut(ctx, snap)
+		d.rollOut(ctx, a.snap)
 	default:
-		all := d.wantsAll()
-		d.poll(ctx) // also before a rollout that is due to a cluster that is away: the others go on as ever
-		if err == nil {
+		if a.err == nil {
 			d.metrics.synced(d.complete())
 		}
-		if all {
-			d.rollOut(ctx, d.last)
-		}
+		d.goOn(ctx)
+	}
+	return again
+}
+
+// goOn has done what is due although git says nothing new.
+func (d *daemon) goOn(ctx context.Context) {
+	if d.last.Commit == "" {
+		return
+	}
+	all := d.wantsAll()
+	d.poll(ctx) // also before a rollout that is due to a cluster that is away: the others go on as ever
+	if all {
+		d.rollOut(ctx, d.last)
 	}
 }
 
@@ -143,10 +171,19 @@ func (d *daemon) pause(ctx context.Context) {
 	}
 	timer := time.NewTimer(max(0, jittered(d.Config.Source.Interval.Duration)-wakeInterval))
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-d.wake:
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-d.wake:
+			return
+		case answer := <-d.fetching.answers:
+			if d.answered(ctx, answer) {
+				return
+			}
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func newMetrics(now func() time.Time) *metrics {
 			Name: "syncer_renders_total", Help: "Overlays that were rendered: built, failed, or reused because nothing that they read has changed.",
 		}, []string{"result"}),
 		git: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "syncer_git_requests_total", Help: "Looks at the repository: changed, unchanged or failed.",
+			Name: "syncer_git_requests_total", Help: "Looks at the repository: changed, unchanged or failed, each try by itself.",
 		}, []string{"outcome"}),
 		registries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "syncer_registry_requests_total", Help: "Requests to image registries and what they refer to: ok, notFound, challenged (which is how a look-up with credentials begins), denied, limited or failed.",

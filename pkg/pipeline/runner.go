@@ -137,7 +137,8 @@ func Open(file string, options Options) (*Runner, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	resolvePaths(config, folder)
-	repository, err := openSource(config.Source, options.CacheDir)
+	var r *Runner
+	repository, err := openSource(config.Source, options.CacheDir, func(err error) { r.fetchFails(err) })
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func Open(file string, options Options) (*Runner, error) {
 		now = time.Now
 	}
 	wall := clock.Wall(now)
-	r := &Runner{
+	r = &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, judge: judge, metrics: newMetrics(wall),
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
@@ -215,7 +216,8 @@ func (r *Runner) Ready() error {
 	return r.board.anyRead()
 }
 
-// longestRound is how long one round of a Loop may take beside its interval: a fetch of a large repository, at worst.
+// longestRound is how long one round of a Loop may take beside its interval: it waits for the turns of a commit that
+// a newer one takes the place of, and not for the repository.
 const longestRound = 15 * time.Minute
 
 // Alive says why a Loop should be started again: it has not gone round for too long.
@@ -233,7 +235,7 @@ func (r *Runner) Alive() error {
 // Close gives the repository's cache back to other processes.
 func (r *Runner) Close() error { return r.source.Close() }
 
-func openSource(s v1alpha1.Source, cacheDir string) (*source.Repository, error) {
+func openSource(s v1alpha1.Source, cacheDir string, failed func(error)) (*source.Repository, error) {
 	return source.Open(source.Options{
 		URL: s.URL, Branch: s.Branch, Tag: s.Tag, Semver: s.Semver, Commit: s.Commit,
 		RequireFastForward: s.RequireFastForward,
@@ -242,6 +244,7 @@ func openSource(s v1alpha1.Source, cacheDir string) (*source.Repository, error) 
 			SSHKeyFile: s.Auth.SSHKeyFile, KnownHostsFile: s.Auth.KnownHostsFile, CAFile: s.Auth.CAFile,
 		},
 		CacheDir: cacheDir,
+		Failed:   failed,
 	})
 }
 

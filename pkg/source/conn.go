@@ -14,12 +14,15 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/sethvargo/go-retry"
+
+	"github.com/syncerdev/syncer/pkg/silence"
 )
 
 // limits bound the calls to a remote and the growth of its cache.
 type limits struct {
 	list    time.Duration // to connect and hear the refs
 	fetch   time.Duration // to receive objects
+	silence time.Duration // between two bytes of either
 	retries uint64
 	backoff time.Duration // before the first retry, doubled each time
 	longest time.Duration // between two tries
@@ -30,7 +33,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	list: time.Minute, fetch: 15 * time.Minute,
+	list: time.Minute, fetch: 15 * time.Minute, silence: silence.Limit,
 	retries: 3, backoff: 250 * time.Millisecond, longest: 2 * time.Second,
 	packs: 64,
 }
@@ -57,6 +60,7 @@ func (r *remote) call(ctx context.Context, work func(context.Context, *conn) err
 	b = retry.WithCappedDuration(r.limits.longest, b)
 	b = retry.WithJitterPercent(25, b)
 	b = retry.WithMaxRetries(r.limits.retries, b)
+	left := r.limits.retries
 	return retry.Do(ctx, b, func(ctx context.Context) error {
 		err := r.once(ctx, work)
 		if ctx.Err() != nil {
@@ -64,6 +68,10 @@ func (r *remote) call(ctx context.Context, work func(context.Context, *conn) err
 		}
 		var passing transientError
 		if errors.As(err, &passing) {
+			if left > 0 {
+				left--
+				r.failed(err)
+			}
 			return retry.RetryableError(err)
 		}
 		return err
@@ -97,7 +105,7 @@ func (r *remote) connect(ctx context.Context) (*conn, error) {
 
 func (r *remote) dial(ctx context.Context) (session, error) {
 	if r.place.kind == overSSH {
-		return dialSSH(ctx, r.place, r.auth)
+		return dialSSH(ctx, r.place, r.auth, r.limits.silence)
 	}
 	return r.dialHTTP()
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/syncerdev/syncer/pkg/silence"
 )
 
 // What can be wrong, for callers that branch on it with errors.Is.
@@ -68,10 +70,13 @@ func explain(err error) error {
 		inURL      *url.Error
 		line       *pktline.ErrorLine
 		garbage    *packp.ErrUnexpectedData
+		silent     *silence.Error
 	)
 	switch {
 	case err == nil || isExplained(err):
 		return err
+	case errors.As(err, &silent):
+		return unreachable(silent)
 	case errors.As(err, &status):
 		return explainStatus(status.StatusCode())
 	case errors.As(err, &unexpected): // has no Unwrap

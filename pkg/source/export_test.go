@@ -7,3 +7,6 @@ func LimitPacks(r *Repository, n int) { r.origin.(*remote).limits.packs = n }
 
 // LimitListing sets how long a server may take to tell its refs.
 func LimitListing(r *Repository, d time.Duration) { r.origin.(*remote).limits.list = d }
+
+// LimitSilence sets how long a server may send nothing.
+func LimitSilence(r *Repository, d time.Duration) { r.origin.(*remote).limits.silence = d }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/syncerdev/syncer/pkg/silence"
 )
 
 func (r *remote) dialHTTP() (session, error) {
@@ -24,7 +26,8 @@ func (r *remote) dialHTTP() (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := githttp.NewClient(&http.Client{Transport: r.http})
+	limit := func(*http.Request) time.Duration { return r.limits.silence }
+	client := githttp.NewClient(&http.Client{Transport: &silence.Transport{Next: r.http, Limit: limit}})
 	return client.NewUploadPackSession(r.place.endpoint(), auth)
 }
 
@@ -62,6 +65,7 @@ func (r *remote) trust() error {
 		TLSHandshakeTimeout: 15 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit},
 	}
 	return nil
 }

@@ -32,6 +32,9 @@ type local struct {
 	last   Snapshot
 }
 
+// held is nothing: reading a repository on this machine waits for nobody.
+func (l *local) held() *held { return nil }
+
 func (l *local) fetch(context.Context) (Snapshot, error) {
 	if err := l.look(); err != nil {
 		return Snapshot{}, err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -30,6 +31,7 @@ type remote struct {
 	goal   goal
 	auth   Auth
 	limits limits
+	failed func(error) // told of each try that is made again
 	shelf  *shelf
 	cache  *cache // nil before its first use
 
@@ -42,9 +44,21 @@ type remote struct {
 	good   bool
 	target target
 	last   Snapshot
+
+	shown atomic.Pointer[held] // as of the end of the latest fetch; nil: there was none, or it is closed
 }
 
+func (r *remote) held() *held { return r.shown.Load() }
+
 func (r *remote) fetch(ctx context.Context) (Snapshot, error) {
+	snap, err := r.newest(ctx)
+	if err == nil {
+		r.shown.Store(r.holding())
+	}
+	return snap, err
+}
+
+func (r *remote) newest(ctx context.Context) (Snapshot, error) {
 	if err := r.prepare(); err != nil {
 		return Snapshot{}, err
 	}
@@ -288,29 +302,11 @@ func (r *remote) find(ctx context.Context, rev revision) (plumbing.Hash, error) 
 }
 
 // findHere resolves what does not move: hashes, and HEAD as it was fetched.
-func (r *remote) findHere(rev revision) (plumbing.Hash, bool) {
-	store := r.cache.store
-	if store.spoiled() {
-		return plumbing.ZeroHash, false
-	}
-	start := plumbing.NewHash(rev.base)
-	switch {
-	case rev.isHash():
-	case rev.base == "HEAD" && r.good:
-		start = r.target.tip
-	case abbreviation.MatchString(rev.base):
-		if _, isRef := r.listed.lookup(rev.base); isRef {
-			return plumbing.ZeroHash, false
-		}
-		var err error
-		if start, err = store.abbreviated(rev.base); err != nil {
-			return plumbing.ZeroHash, false
-		}
-	default:
-		return plumbing.ZeroHash, false
-	}
-	hash, err := store.locate(start, rev)
-	return hash, err == nil
+func (r *remote) findHere(rev revision) (plumbing.Hash, bool) { return r.holding().find(rev) }
+
+// holding is what is here now.
+func (r *remote) holding() *held {
+	return &held{store: r.cache.store, listed: r.listed, goal: r.goal, good: r.good, tip: r.target.tip, last: r.last}
 }
 
 // findThere resolves a revision with the help of the server.
@@ -370,6 +366,7 @@ func (r *remote) log(ctx context.Context, to revision, limit int) ([]Commit, err
 }
 
 func (r *remote) close() error {
+	r.shown.Store(nil)
 	if r.http != nil {
 		r.http.CloseIdleConnections()
 	}

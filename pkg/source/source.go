@@ -42,6 +42,11 @@ type Options struct {
 	// empty, cannot be written or is in use by another process, objects are
 	// kept in memory.
 	CacheDir string
+
+	// Failed is told of each try to reach the remote that failed and is made
+	// again; the error of the last one is returned. It must not call the
+	// Repository. Optional.
+	Failed func(error)
 }
 
 // Auth names the files that hold the credentials. They are read again at each
@@ -91,7 +96,8 @@ type Snapshot struct {
 }
 
 // Repository is one git repository under one set of options. Its methods may
-// be called by many goroutines and run one at a time.
+// be called by many goroutines. Those that ask the remote run one at a time;
+// what the latest Fetch brought is read beside them.
 type Repository struct {
 	place  location
 	origin origin
@@ -101,6 +107,7 @@ type Repository struct {
 
 // origin is a repository reached over the network, or one on this machine.
 type origin interface {
+	held() *held // what can be read beside a fetch; nil: nothing
 	fetch(ctx context.Context) (Snapshot, error)
 	at(ctx context.Context, rev revision) (Snapshot, error)
 	since(ctx context.Context, from *revision, to revision) ([]Commit, error)
@@ -132,11 +139,16 @@ func Open(opts Options) (*Repository, error) {
 		r.origin = &local{path: place.path, goal: follow}
 		return r, nil
 	}
+	failed := opts.Failed
+	if failed == nil {
+		failed = func(error) {}
+	}
 	r.origin = &remote{
 		place:  place,
 		goal:   follow,
 		auth:   opts.Auth,
 		limits: defaultLimits,
+		failed: failed,
 		shelf:  newShelf(opts.CacheDir, place),
 	}
 	return r, nil
@@ -167,6 +179,11 @@ func (r *Repository) At(ctx context.Context, rev string) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
+	if held := r.origin.held(); held != nil {
+		if snap, ok := held.at(parsed); ok {
+			return snap, nil
+		}
+	}
 	if err := r.enter(ctx); err != nil {
 		return Snapshot{}, fmt.Errorf("reading %s of %s: %w", rev, r.place, err)
 	}
@@ -195,6 +212,11 @@ func (r *Repository) Since(ctx context.Context, from, to string) ([]Commit, erro
 		}
 		start = &parsed
 	}
+	if held := r.origin.held(); held != nil {
+		if commits, ok := held.since(start, end); ok {
+			return commits, nil
+		}
+	}
 	if err := r.enter(ctx); err != nil {
 		return nil, fmt.Errorf("listing commits of %s: %w", r.place, err)
 	}
@@ -213,6 +235,11 @@ func (r *Repository) Log(ctx context.Context, to string, limit int) ([]Commit, e
 	end, err := parseRevision(to)
 	if err != nil {
 		return nil, err
+	}
+	if held := r.origin.held(); held != nil {
+		if commits, ok := held.log(end, limit); ok {
+			return commits, nil
+		}
 	}
 	if err := r.enter(ctx); err != nil {
 		return nil, fmt.Errorf("listing commits of %s: %w", r.place, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -18,6 +19,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/syncerdev/syncer/pkg/silence"
 )
 
 // sshSession runs git-upload-pack on a server. go-git has such a session too,
@@ -29,10 +32,19 @@ type sshSession struct {
 	stdin   io.WriteCloser
 	stdout  io.Reader
 	stderr  *tail
+	limit   time.Duration // of silence
 }
 
-// dialSSH connects and starts git-upload-pack. Cancelling ctx ends it.
-func dialSSH(ctx context.Context, place location, auth Auth) (*sshSession, error) {
+// dialSSH connects and starts git-upload-pack, which takes a few short messages
+// each way. Cancelling ctx ends it.
+func dialSSH(ctx context.Context, place location, auth Auth, limit time.Duration) (_ *sshSession, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &silence.Error{Limit: limit})
+	defer cancel()
+	defer func() {
+		if silent, ok := errors.AsType[*silence.Error](context.Cause(ctx)); err != nil && ok {
+			err = silent
+		}
+	}()
 	var refused error // why the host key was not accepted: the handshake's error loses it
 	config, agentConn, err := sshConfig(ctx, place, auth, &refused)
 	if err != nil {
@@ -40,6 +52,7 @@ func dialSSH(ctx context.Context, place location, auth Auth) (*sshSession, error
 	}
 	if agentConn != nil {
 		defer agentConn.Close() // only signs during the handshake
+		defer context.AfterFunc(ctx, func() { _ = agentConn.Close() })()
 	}
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", place.address())
 	if err != nil {
@@ -57,7 +70,7 @@ func dialSSH(ctx context.Context, place location, auth Auth) (*sshSession, error
 		}
 		return nil, err
 	}
-	s := &sshSession{client: ssh.NewClient(conn, channels, requests), stderr: &tail{}}
+	s := &sshSession{client: ssh.NewClient(conn, channels, requests), stderr: &tail{}, limit: limit}
 	if err := s.start(place.path); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -71,9 +84,11 @@ func (s *sshSession) start(path string) (err error) {
 	if s.stdin, err = s.session.StdinPipe(); err != nil {
 		return err
 	}
-	if s.stdout, err = s.session.StdoutPipe(); err != nil {
+	stdout, err := s.session.StdoutPipe()
+	if err != nil {
 		return err
 	}
+	s.stdout = silence.Reader(stdout, s.limit, s.abort)
 	s.session.Stderr = s.stderr
 	return s.session.Start(transport.UploadPackServiceName + " " + quote(path))
 }
@@ -179,6 +194,8 @@ func (s *sshSession) lastWords(err error) error {
 // and the session ends with it.
 func (s *sshSession) UploadPack(ctx context.Context, request *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
 	context.AfterFunc(ctx, s.abort) // also when all is read: the command ends with the answer
+	sent := time.AfterFunc(s.limit, s.abort)
+	defer sent.Stop()
 	if err := request.UploadRequest.Encode(s.stdin); err != nil {
 		return nil, err
 	}
@@ -188,6 +205,7 @@ func (s *sshSession) UploadPack(ctx context.Context, request *packp.UploadPackRe
 	if err := pktline.NewEncoder(s.stdin).EncodeString("done\n"); err != nil {
 		return nil, err
 	}
+	sent.Stop()
 	answer := packp.NewUploadPackResponse(request)
 	return answer, answer.Decode(io.NopCloser(s.stdout))
 }

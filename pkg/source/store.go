@@ -34,6 +34,7 @@ type store struct {
 
 	// trees are those of the newest snapshot. An unchanged folder of the next
 	// one is taken from here, together with the knowledge that it is complete.
+	// The map is replaced and never changed.
 	trees map[plumbing.Hash]*dir
 }
 
@@ -192,13 +193,18 @@ func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	seen := make(map[plumbing.Hash]*dir, len(s.trees))
-	root, err := s.tree(commit.TreeHash, seen)
+	s.mu.Lock()
+	before := s.trees
+	s.mu.Unlock()
+	seen := make(map[plumbing.Hash]*dir, len(before))
+	root, err := s.tree(commit.TreeHash, before, seen)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("commit %s: %w", hash, err)
 	}
 	if newest {
+		s.mu.Lock()
 		s.trees = seen
+		s.mu.Unlock()
 	}
 	c := describe(commit)
 	return Snapshot{
@@ -207,11 +213,13 @@ func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 	}, nil
 }
 
-func (s *store) tree(hash plumbing.Hash, seen map[plumbing.Hash]*dir) (*dir, error) {
+// tree reads a folder with all below it; before holds those of an earlier
+// snapshot.
+func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir) (*dir, error) {
 	if d, ok := seen[hash]; ok {
 		return d, nil
 	}
-	if d, ok := s.trees[hash]; ok {
+	if d, ok := before[hash]; ok {
 		keep(d, seen)
 		return d, nil
 	}
@@ -231,7 +239,7 @@ func (s *store) tree(hash plumbing.Hash, seen map[plumbing.Hash]*dir) (*dir, err
 		item := entry{name: e.Name, mode: e.Mode, hash: e.Hash}
 		switch {
 		case e.Mode == filemode.Dir:
-			if item.dir, err = s.tree(e.Hash, seen); err != nil {
+			if item.dir, err = s.tree(e.Hash, before, seen); err != nil {
 				return nil, err
 			}
 		case e.Mode == filemode.Submodule:

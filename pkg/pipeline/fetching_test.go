@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// A git server that hangs keeps no target from being tried again, is asked one question at a time, and once more at once
+// where somebody asked for a look meanwhile.
+func TestFetchThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		leads := false
+		r := &Runner{
+			Config: &v1alpha1.Config{LeaderElection: &leads}, metrics: newMetrics(time.Now), log: slog.New(slog.NewTextHandler(&said, nil)),
+			now: time.Now, wake: make(chan struct{}, 1), checks: &checks{byTarget: map[apply.Target]check{}},
+		}
+		r.Config.Source.Interval.Duration = 10 * time.Second
+		r.board = newBoard(r)
+		target := apply.Target{Pipeline: "report", Environment: "dev"}
+		d := &daemon{
+			Runner: r, desks: map[apply.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
+			latest: &agenda{works: []*work{{target: target, overlay: "overlays/dev"}}},
+			queue:  newQueue(1, func(apply.Target) string { return "" }),
+		}
+		d.tenure = newTenure(d)
+		var questions atomic.Int32
+		release := make(chan error)
+		d.fetching = newFetching(func(context.Context) (source.Snapshot, error) {
+			questions.Add(1)
+			return source.Snapshot{}, <-release
+		}, &d.others)
+		tried := func(after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			d.look(t.Context())
+			if took := time.Since(began); took != after {
+				t.Errorf("a look took %s, want %s", took, after)
+			}
+			if _, ok := d.queue.entries[target]; !ok {
+				t.Error("a target that is due is not looked at while the git server hangs")
+			}
+			clear(d.queue.entries)
+		}
+		tried(fetchPatience)
+		d.pause(t.Context())
+		tried(0)
+		if n := questions.Load(); n != 1 {
+			t.Errorf("%d questions at once, want one", n)
+		}
+		began := time.Now()
+		go func() {
+			time.Sleep(3 * time.Second)
+			release <- errors.New("no answer")
+		}()
+		d.pause(t.Context())
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("the next look, for which was asked meanwhile, came after %s", took)
+		}
+		if view := r.board.source.Error; view != "no answer" || !strings.Contains(said.String(), "no answer") {
+			t.Errorf("the failure is shown as %q and logged as %s", view, said.String())
+		}
+		r.fetchFails(errors.New("the server sent nothing"))
+		if view := r.board.source.Error; view != "the server sent nothing" || !strings.Contains(said.String(), "the server sent nothing") {
+			t.Errorf("a try that fails is shown as %q and logged as %s", view, said.String())
+		}
+		d.fetching.begin(t.Context())
+		release <- nil
+		<-d.fetching.answers
+	})
+}

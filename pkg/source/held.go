@@ -1,0 +1,75 @@
+package source
+
+import (
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// held is what was fetched of a remote, as of the end of the latest fetch. It
+// answers without the remote, also while a fetch is under way: a server that is
+// slow keeps nobody from reading the history that is here. It does not change.
+type held struct {
+	store  *store
+	listed refs
+	goal   goal
+
+	good bool // last is there
+	tip  plumbing.Hash
+	last Snapshot
+}
+
+// find resolves what does not move: hashes, and HEAD as it was fetched.
+func (h *held) find(rev revision) (plumbing.Hash, bool) {
+	if h.store.spoiled() {
+		return plumbing.ZeroHash, false
+	}
+	start := plumbing.NewHash(rev.base)
+	switch {
+	case rev.isHash():
+	case rev.base == "HEAD" && h.good:
+		start = h.tip
+	case abbreviation.MatchString(rev.base):
+		if _, isRef := h.listed.lookup(rev.base); isRef {
+			return plumbing.ZeroHash, false
+		}
+		var err error
+		if start, err = h.store.abbreviated(rev.base); err != nil {
+			return plumbing.ZeroHash, false
+		}
+	default:
+		return plumbing.ZeroHash, false
+	}
+	hash, err := h.store.locate(start, rev)
+	return hash, err == nil
+}
+
+// at reads a revision; false: the remote has to be asked.
+func (h *held) at(rev revision) (Snapshot, bool) {
+	hash, ok := h.find(rev)
+	if !ok {
+		return Snapshot{}, false
+	}
+	if h.good && hash.String() == h.last.Commit {
+		return h.last, true
+	}
+	snap, err := h.store.snapshot(hash, false)
+	return snap, err == nil
+}
+
+// since and log list commits; false: the remote has to be asked.
+func (h *held) since(from *revision, to revision) ([]Commit, bool) {
+	end, ok := h.find(to)
+	if !ok {
+		return nil, false
+	}
+	commits, err := h.store.since(from, end, h.listed, h.goal)
+	return commits, err == nil
+}
+
+func (h *held) log(to revision, limit int) ([]Commit, bool) {
+	end, ok := h.find(to)
+	if !ok {
+		return nil, false
+	}
+	commits, err := h.store.log(end, limit)
+	return commits, err == nil
+}
