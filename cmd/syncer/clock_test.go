@@ -196,7 +196,7 @@ spec:
 	}
 }
 
-func (j *jump) git(t *testing.T, args ...string) {
+func (j *jump) git(t *testing.T, args ...string) string {
 	t.Helper()
 	repository := filepath.Join(j.dir, "git")
 	if err := os.MkdirAll(repository, 0o755); err != nil {
@@ -204,9 +204,11 @@ func (j *jump) git(t *testing.T, args ...string) {
 	}
 	cmd := exec.CommandContext(t.Context(), "git", args...)
 	cmd.Dir, cmd.Env = repository, append(os.Environ(), "HOME="+j.dir, "GIT_CONFIG_NOSYSTEM=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("git %s: %v: %s", args[0], err, out)
 	}
+	return string(out)
 }
 
 // commit has everything carried out that was written.

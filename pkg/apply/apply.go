@@ -39,6 +39,9 @@ type Applied struct {
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
 	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
+	if err == nil && plan.request.Recorded != nil {
+		plan.request.Recorded(written)
+	}
 	if err == nil && plan.request.Record == nil {
 		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
 		_, err = c.inventoryKey(ctx, true)

@@ -35,6 +35,8 @@ type Request struct {
 	// ReadOnly leaves the cluster as it is, bookkeeping included.
 	ReadOnly bool
 	Rules    Rules
+	// Recorded is told of the record as Apply has written it, before the first object. Optional.
+	Recorded func(Written)
 }
 
 // Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.

@@ -319,6 +319,9 @@ func (b *board) assemble(now time.Time) *View {
 			}
 			t := viewOf(record, count)
 			t.Owner, t.Folder = owners[target], folders[target]
+			if message := b.runner.underway.said(target); message != "" && t.State == drift.Ready { // its record could not be told
+				t.State, t.Message = drift.Progressing, message
+			}
 			v.Targets = append(v.Targets, t)
 			v.Events = append(v.Events, eventsOf(&t)...)
 		}

@@ -90,6 +90,8 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 	case o.health.status == health.Healthy:
 		message := "every object is as git says and healthy"
 		switch {
+		case o.wait != nil:
+			message = "what was applied last is healthy; the newest commit waits"
 		case len(o.held) > 0:
 			message = "every object is healthy; " + plural(len(o.held), "change") + " held"
 		case status.Drift != nil && status.Drift.Total > 0:

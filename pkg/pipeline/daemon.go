@@ -150,6 +150,7 @@ func (d *daemon) leave(gone func(apply.Target) bool) {
 		}
 		delete(d.desks, target)
 		d.metrics.forget(target)
+		d.underway.arrived(target)
 		for _, watches := range d.watches {
 			watches.Forget(target)
 		}

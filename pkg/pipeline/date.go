@@ -30,9 +30,9 @@ func (r *Runner) dateIn(cluster *apply.Cluster) time.Time {
 }
 
 // stamp is the date that a record of a target is given now.
-func (r *Runner) stamp(w *work) metav1.Time {
-	return metav1.NewTime(r.dateIn(w.cluster).UTC().Truncate(time.Second))
-}
+func (r *Runner) stamp(w *work) metav1.Time { return toSecond(r.dateIn(w.cluster)) }
+
+func toSecond(date time.Time) metav1.Time { return metav1.NewTime(date.UTC().Truncate(time.Second)) }
 
 // isPast reports whether so much time has passed since a date of a target's record, by the API server's clock and by the
 // own one: what is deleted for its age cannot be had back, and one clock proves nothing.

@@ -112,6 +112,15 @@ func (m *metrics) saw(target apply.Target, is measured) {
 	m.byTarget[target] = is
 }
 
+// progresses takes in that a newer commit is on its way into a target.
+func (m *metrics) progresses(target apply.Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	is := m.byTarget[target]
+	is.state = drift.Progressing
+	m.byTarget[target] = is
+}
+
 // forget drops a target that is another replica's, or no more.
 func (m *metrics) forget(target apply.Target) {
 	m.mu.Lock()

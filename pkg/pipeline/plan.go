@@ -42,6 +42,8 @@ type work struct {
 	// files, and pipeline.yaml means the same. It says nothing of whether that pass carried it out.
 	same bool
 
+	mark *commitMark // says in the record that the commit is on its way; nil: nobody does
+
 	credentials *image.Credentials // of its pull secrets, as far as they were read
 }
 

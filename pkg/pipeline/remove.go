@@ -133,10 +133,12 @@ func (c *carrier) limitPass(a *agenda) {
 func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) error {
 	if w.err != nil {
 		if _, gone := errors.AsType[*missingOverlayError](w.err); !gone || !c.allowed[w.target] {
+			w.mark.close(ctx)
 			return c.fail(ctx, w, w.err)
 		}
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules()})
+	w.mark.close(ctx)
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}

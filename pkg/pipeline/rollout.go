@@ -19,6 +19,7 @@ type rollout struct {
 	carrier *carrier
 	turns   map[apply.Target]int // when the records were read
 	over    chan struct{}        // closed when it has ended
+	began   time.Time            // when the commit was seen, by the monotonic clock
 	rewound string               // where the branch stood before a force push; empty: there was none
 
 	mu      sync.Mutex
@@ -44,7 +45,7 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 		<-before.over
 		d.queue.withdraw(commitMoved)
 	}
-	r := &rollout{over: make(chan struct{}), rewound: snap.Rewound, waiting: map[apply.Target]waiting{}}
+	r := &rollout{began: time.Now(), over: make(chan struct{}), rewound: snap.Rewound, waiting: map[apply.Target]waiting{}}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	d.mu.Lock()
 	d.rollout = r
@@ -81,10 +82,16 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	d.board.plannedFor(a)
 	var works []*work
 	for _, w := range a.works {
-		if d.tenure.has(w) && !d.rests(w) && d.retries.due(w.target, w.snapshot.Commit) {
+		switch {
+		case !d.tenure.has(w):
+		case d.rests(w):
+			d.underway.arrived(w.target)
+		case d.retries.due(w.target, w.snapshot.Commit):
 			works = append(works, w)
 		}
 	}
+	d.tracked(works, r.began)
+	d.others.Go(func() { d.tellUnderway(r.ctx, works, r.began) })
 	a.inOrder(r.ctx, works, d.Config, func(w *work, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.target] = waiting{w, finished}
@@ -120,9 +127,10 @@ func (r *rollout) ended() bool {
 }
 
 // rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
-// What is with a worker does not rest: its turn may be writing what another commit says.
+// What is with a worker does not rest: its turn may be writing what another commit says. Nor does a target whose record
+// says that a commit is on its way.
 func (d *daemon) rests(w *work) bool {
-	if d.queue.taken(w.target) {
+	if d.queue.taken(w.target) || d.underway.said(w.target) != "" {
 		return false
 	}
 	d.mu.Lock()

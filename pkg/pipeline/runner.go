@@ -78,10 +78,11 @@ type Runner struct {
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
 	expected   []drift.ExpectedRule      // differences between environments
 
-	checks  *checks // nil in a command that runs once
-	retries retries
-	turns   turns
-	metrics *metrics
+	checks   *checks // nil in a command that runs once
+	retries  retries
+	turns    turns
+	underway underway
+	metrics  *metrics
 
 	board *board
 	wake  chan struct{}             // asks a Loop to look at the repository

@@ -49,7 +49,7 @@ func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
 
 // carry takes one commit into the selected targets.
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions) (*Pass, error) {
-	turns := r.turns.counts()
+	began, turns := time.Now(), r.turns.counts()
 	agenda, err := r.plan(ctx, snap, options.Selection)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,13 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	c.options, c.deadline = options, time.Now().Add(options.Wait)
 	c.limitRemovals(agenda)
 	c.limitPass(agenda)
+	r.tracked(agenda.works, began)
+	telling, stop := context.WithCancel(ctx)
+	var telltale sync.WaitGroup
+	telltale.Go(func() { r.tellUnderway(telling, agenda.works, began) })
 	results := c.carryAll(ctx, agenda, turns)
+	stop()
+	telltale.Wait()
 	agenda.lost = append(agenda.lost, c.forget(ctx, agenda))
 	pass := newPass(snap)
 	for _, w := range agenda.works {
@@ -105,14 +111,17 @@ func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult
 		mine.record = &record
 	}
 	w = &mine
-	if turn != counted+1 {
+	if marked := w.mark.touched(); marked || turn != counted+1 {
 		record, err := w.cluster.Record(ctx, w.target)
 		if err != nil {
 			w.err = errors.Join(w.err, err)
 		}
 		w.record = record
 	}
+	w.mark.begin(w.record)
 	result := c.target(ctx, w)
+	w.mark.end()
+	c.underway.ended(w.target, w.snapshot.Commit, &result)
 	if c.done != nil {
 		c.done(ctx, w, &result, c.options.full)
 	}
@@ -234,6 +243,7 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 		result.skipped = true
 		return errSuperseded
 	}
+	w.mark.close(ctx)
 	if wait, ok := errors.AsType[*waitError](err); ok {
 		return c.holdTarget(ctx, w, result, wait)
 	}
@@ -298,6 +308,7 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
 		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], Neighbours: c.near[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
+		Recorded: w.mark.reopen,
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
@@ -322,6 +333,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
 	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
+		applied.Record.Version = w.mark.leave(ctx, applied.Record.Version)
 	}
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
 	switch {
