@@ -132,7 +132,9 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 	g.SetLimit(fanOut)
 	for i := range steps {
 		g.Go(func() error {
-			applied[i], errs[i] = a.object(ctx, &steps[i])
+			if applied[i], errs[i] = a.object(ctx, &steps[i]); errs[i] == nil {
+				applied[i], errs[i] = a.regain(ctx, &steps[i], applied[i])
+			}
 			return nil
 		})
 	}
@@ -256,7 +258,7 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	id := s.change.ID
 	a.live[id.Key()] = applied
 	entry := newEntry(a.plan.judge, s, a.plan.hashes[id.Key()], applied)
-	entry.Others = others(a.inventory[id.Key()], applied)
+	entry.Others = slices.Concat(others(a.inventory[id.Key()], applied), s.defaults)
 	if s.endedRun == "" && s.change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
 	}

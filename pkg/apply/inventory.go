@@ -75,9 +75,7 @@ func newEntry(judge *health.Judge, s step, hash string, live *unstructured.Unstr
 		Fields:    manifest.OwnedFields(live, FieldManager),
 		Ephemeral: health.RemovesItself(live),
 		EndedRun:  s.endedRun,
-	}
-	if entry.Ephemeral {
-		entry.UID = live.GetUID()
+		UID:       live.GetUID(),
 	}
 	if entry.Ephemeral || judge.RunsToCompletion(id.GroupKind()) {
 		entry.Spec = specHash(s.rendered)

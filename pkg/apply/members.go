@@ -19,21 +19,23 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Members are the live objects that carry a target's member label.
+// Members are the live objects of a target.
 type Members map[manifest.Key]*unstructured.Unstructured
 
-// Members lists a target's live objects by label, one request for each kind and namespace that its record names. Deleted
-// ones that wait for a finalizer are among them. An object that carries the label and was never applied by syncer is not
-// a member: people copy objects with their labels, and the endpoints controller copies those of a Service.
+// Members lists a target's live objects by label, one request for each kind and namespace that its record names, and
+// asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
+// them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
+// people copy objects with their labels, and the endpoints controller copies those of a Service.
 func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
-	return c.members(ctx, target, record, nil)
+	found, err := c.look(ctx, target, record, nil)
+	return found.members, err
 }
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
 func (c *Cluster) MembersOf(ctx context.Context, target Target, set manifest.Set) (manifest.Set, error) {
-	members, err := c.members(ctx, target, nil, set)
+	found, err := c.look(ctx, target, nil, set)
 	var out manifest.Set
-	for _, obj := range members {
+	for _, obj := range found.members {
 		out = append(out, obj)
 	}
 	slices.SortFunc(out, func(a, b *unstructured.Unstructured) int { return manifest.IDOf(a).Compare(manifest.IDOf(b)) })
@@ -48,10 +50,18 @@ func Wrote(set manifest.Set, id manifest.ID, at string) bool {
 	})
 }
 
-func (c *Cluster) members(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (Members, error) {
-	places, err := c.places(memberKinds(record, set), memberNamespaces(c.namespace, record, set))
+// found is what a look for a target's objects gives.
+type found struct {
+	members Members
+	strays  Members // objects with the target's label that are not members
+	absent  map[manifest.Key]bool
+}
+
+func (c *Cluster) look(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
+	namespaces := memberNamespaces(c.namespace, record, set)
+	places, err := c.places(memberKinds(record, set), namespaces)
 	if err != nil {
-		return nil, fmt.Errorf("looking for the objects of %s: %w", target, err)
+		return found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
 	_, id := MemberLabel(c.namespace, target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
@@ -66,17 +76,23 @@ func (c *Cluster) members(ctx context.Context, target Target, record *v1alpha1.P
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return found{}, err
 	}
-	members := Members{}
+	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
+	recorded := inventory(record)
 	for _, list := range lists {
 		for i := range list {
-			if obj := &list[i]; manifest.OwnedFields(obj, FieldManager) != "" {
-				members[manifest.IDOf(obj).Key()] = obj
+			obj := &list[i]
+			key := manifest.IDOf(obj).Key()
+			switch _, known := recorded[key]; {
+			case known || manifest.OwnedFields(obj, FieldManager) != "":
+				out.members[key] = obj
+			case isStray(obj, namespaces):
+				out.strays[key] = obj
 			}
 		}
 	}
-	return members, nil
+	return out, c.lookByName(ctx, target, record, set, &out)
 }
 
 // place is where objects of one kind are looked for; an empty namespace is the whole cluster.

@@ -42,9 +42,10 @@ type Request struct {
 // Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
 type Plan struct {
 	Changes []manifest.Change
-	// Members are the live objects of the target's ApplySet.
+	// Members are the live objects of the target's ApplySet, and those of its inventory that lost their label.
 	Members Members
 
+	strays  Members
 	request Request
 	planner *planner
 	judge   *health.Judge
@@ -67,6 +68,9 @@ type step struct {
 	after   []manifest.Key // of the set, by annotation
 	outside []manifest.ID  // of others, by annotation
 
+	unlabelled bool     // it left git, and lost the target's label before
+	defaults   []string // fields that are nobody's addition, though others own them
+
 	left     bool   // the object stays as it is although git says otherwise
 	skipped  bool   // the change is part of the next run
 	gone     bool   // it ran, and is not to run again
@@ -87,12 +91,12 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
-	members, err := c.members(ctx, req.Target, req.Record, req.Set)
+	found, err := c.look(ctx, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Members: members, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
-	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), brings: req.Brings.and(BroughtBy(req.Set)),
+	plan := &Plan{Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
+	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), absent: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.inventoryKey(ctx, false)
 			if err != nil {
@@ -103,6 +107,9 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 	plan.planner = p
 	if err := p.objects(ctx, key); err != nil {
 		return nil, err
+	}
+	for _, s := range plan.steps {
+		delete(plan.strays, s.change.ID.Key()) // git has it, and takes it over
 	}
 	if err := p.prunes(); err != nil {
 		return nil, err
@@ -125,6 +132,7 @@ type planner struct {
 	cluster  *Cluster
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
+	absent   map[manifest.Key]bool // looked for by name, and not there
 	brings   Brings
 	salt     func() []byte // for masked values; asked for where something differs
 
@@ -229,7 +237,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		return s, nil
 	}
 	change.Drifted = applied
-	if change.Live == nil {
+	if change.Live == nil && !p.absent[id.Key()] {
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
 		}
@@ -273,6 +281,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	switch {
 	case err == nil:
 		p.judge(change)
+		change.Lost = loss(change.Live, entry)
 	case !s.settled && p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
 		return nil
@@ -375,17 +384,18 @@ func (p *planner) prunes() error {
 			continue
 		}
 		change := &manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}
+		unlabelled := live.GetLabels()[labelMember] == ""
 		heir, handed := p.plan.request.Neighbours.Named[key]
 		handed = handed && heir != p.plan.request.Target
 		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
-		if keeps(live) || live.GetDeletionTimestamp() != nil {
+		if keeps(live) || live.GetDeletionTimestamp() != nil || unlabelled {
 			change.Action = manifest.None
 		} else if handed {
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), change.ID)
 		} else if err := p.respectPrune(change); err != nil {
 			errs = append(errs, err)
 		}
-		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed})
+		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed, unlabelled: unlabelled})
 	}
 	return joinSorted(errs)
 }

@@ -100,6 +100,10 @@ func (c *Cluster) NewWatches(ctx context.Context, notice func(Notice), failed fu
 // is told. It follows the target's kinds from now on.
 func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) {
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
+	live = maps.Clone(live)
+	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
+		return obj.GetLabels()[labelMember] != t.set // the watches do not see it
+	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	own := manifest.Key{Group: recordKind.Group, Kind: recordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
@@ -412,17 +416,20 @@ func (w *Watches) saw(s stream, obj any) {
 		return
 	}
 	set, now := meta.Labels[labelParent], recordState(meta.Annotations)
-	applied := true
+	taken := func(t *watched) bool { return true } // whether an object that was not known is one to judge
 	if !s.isRecord() {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(meta)
 		if err != nil {
 			return // what came as JSON converts
 		}
 		obj := &unstructured.Unstructured{Object: fields}
-		set, now, applied = meta.Labels[labelMember], state(obj), manifest.OwnedFields(obj, FieldManager) != ""
+		set, now = meta.Labels[labelMember], state(obj)
+		taken = func(t *watched) bool {
+			return manifest.OwnedFields(obj, FieldManager) != "" || isStray(obj, t.namespaces)
+		}
 	}
 	w.mu.Lock()
-	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, applied)
+	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, taken)
 	w.mu.Unlock()
 	if t != nil && (differs || !same && !s.isRecord()) {
 		w.notice(Notice{Target: t.target, Status: !differs})
@@ -431,12 +438,12 @@ func (w *Watches) saw(s stream, obj any) {
 
 // take notes the newest state of an object, and says whose it is, whether it differs from what was judged, and whether it
 // is the very version that was known.
-func (w *Watches) take(key manifest.Key, set string, now uint64, version string, applied bool) (t *watched, differs, same bool) {
+func (w *Watches) take(key manifest.Key, set string, now uint64, version string, taken func(*watched) bool) (t *watched, differs, same bool) {
 	m := w.members[key]
 	if m == nil {
 		t = w.targets[set]
-		if t == nil || !applied {
-			return nil, false, true // another tool's or another syncer's, or a copy that carries the label
+		if t == nil || !taken(t) {
+			return nil, false, true // another tool's or another syncer's, or a controller's copy that carries the label
 		}
 		m = &member{set: t.set}
 		w.members[key] = m

@@ -224,7 +224,7 @@ var ruleTexts = []struct {
 	{Modified, "A field that git sets has another value", "Commit the change, or restore what git says with `syncer sync --correct`."},
 	{Added, "Somebody set a field that git does not have", "Commit the field, remove it from the cluster, or name it in an ignore rule."},
 	{Missing, "An object that git sets is not in the cluster", "Restore it with `syncer sync --correct`."},
-	{Orphaned, "An object that syncer applied is no longer in git", "The next sync deletes it."},
+	{Orphaned, "An object is not in git that syncer applied, or that carries its label", "The next sync deletes what syncer applied. Delete the rest, take its label off, or commit it."},
 	{NotRerun, "A changed object was not run again", "Set `rerun: OnChange` in pipeline.yaml, or delete the object so that it is created again."},
 	{Held, "A change that git made waits", "Nothing: it goes out when what it waits for has ended."},
 	{TagMoved, "A tag stands for other bytes than those that run", "Refresh the pin in pipeline.yaml to deploy what the tag stands for now."},

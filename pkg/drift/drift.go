@@ -32,10 +32,43 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 			for _, field := range change.Fields {
 				findings = append(findings, modified(base, change, field, self))
 			}
+			if change.Lost != nil {
+				findings = append(findings, lost(base, change))
+			}
 		}
 	}
 	Sort(findings)
 	return findings
+}
+
+// lost is the finding for an object that is not syncer's any more, whatever its fields are.
+func lost(f Finding, change manifest.Change) Finding {
+	f.Kind, f.Severity = Modified, Warning
+	who := "somebody"
+	if by := change.Lost.By; by.Name != "" {
+		f.by(by)
+		who = by.Name
+	}
+	what := "cleared the managed fields of " + change.ID.String()
+	if change.Lost.Kind == manifest.Recreated {
+		what = fmt.Sprintf("deleted %s and created it again", change.ID)
+	}
+	f.Message = fmt.Sprintf("%s %s, so that no field of it is syncer's any more; `syncer sync --correct` takes it back", who, what)
+	return f
+}
+
+// StrayOf is the finding for an object that git does not have and that may be the target's. unlabelled says that syncer
+// applied it and that it has lost its label since, else it has the label and syncer never applied it.
+func StrayOf(pipeline, environment string, id manifest.ID, unlabelled bool, by manifest.Manager) Finding {
+	f := Finding{Pipeline: pipeline, Environment: environment, Kind: Orphaned, Severity: Warning, Object: id}
+	if by.Name != "" {
+		f.by(by)
+	}
+	f.Message = fmt.Sprintf("%s carries the label of this pipeline, and git does not have it; syncer did not apply it and does not delete it: delete it, take the label off, or commit it", id)
+	if unlabelled {
+		f.Message = fmt.Sprintf("%s is no longer in git, and has lost the label of this pipeline; syncer does not delete it: delete it, or annotate it with `syncer.dev/prune: disabled` to keep it", id)
+	}
+	return f
 }
 
 // HeldOf is the finding for a change that git made and that waits.

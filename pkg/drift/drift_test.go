@@ -298,3 +298,19 @@ func FuzzCompareWithItself(f *testing.F) {
 		}
 	})
 }
+
+// An object that was made anew, or disowned, may be as git says in every field.
+func TestLostObjectIsAFindingOfItsOwn(t *testing.T) {
+	id := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "settings"}
+	live := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	for kind, want := range map[manifest.LossKind]string{
+		manifest.Recreated: "kubectl-replace deleted ConfigMap/shop/settings and created it again, so that no field of it is syncer's any more; `syncer sync --correct` takes it back",
+		manifest.Disowned:  "kubectl-replace cleared the managed fields of ConfigMap/shop/settings, so that no field of it is syncer's any more; `syncer sync --correct` takes it back",
+	} {
+		change := manifest.Change{ID: id, Action: manifest.Update, Drifted: true, Live: live, Want: live, Lost: &manifest.Loss{Kind: kind, By: manifest.Manager{Name: "kubectl-replace", Operation: "Update"}}}
+		found := Compare("p", "dev", []manifest.Change{change}, "syncer")
+		if len(found) != 1 || found[0].Kind != Modified || found[0].Path != "" || found[0].Message != want || found[0].Manager != "kubectl-replace" {
+			t.Errorf("%s: %+v", kind, found)
+		}
+	}
+}

@@ -11,10 +11,10 @@ import (
 type Kind string
 
 const (
-	Modified Kind = "Modified" // a field that git sets has another value, or is gone
+	Modified Kind = "Modified" // a field that git sets has another value, or is gone; without a path, the object was recreated
 	Added    Kind = "Added"    // somebody set a field, a map key or a list item that git does not have
 	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
-	Orphaned Kind = "Orphaned" // an object that syncer applied is no longer in git
+	Orphaned Kind = "Orphaned" // an object that syncer applied, or that carries its label, is not in git
 
 	NotRerun Kind = "NotRerun" // a run ended, its spec was changed since, and its operator has not run it again
 	Held     Kind = "Held"     // a change that git made waits

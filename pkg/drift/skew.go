@@ -324,6 +324,9 @@ func (c *comparison) unexplained() {
 			if f.Kind != Modified && f.Kind != Added && f.Kind != Missing || !ok || p.a == nil || p.b == nil {
 				continue
 			}
+			if f.Kind == Modified && f.Path == "" {
+				continue // who owns the object says nothing of its values
+			}
 			id := manifest.IDOf(p.a)
 			if done[id.String()+" "+f.Path] {
 				continue

@@ -133,27 +133,28 @@ const (
 )
 
 func (p *printer) finding(f Finding) {
-	subject := f.Path
+	subject, whole := f.Path, f.Path == ""
 	switch f.Kind {
 	case Modified:
+		if whole {
+			subject = fmt.Sprintf("%s  %s", f.Kind, f.Message)
+		}
 	case Missing:
 		subject = "Missing  not in the cluster"
-	case Orphaned:
-		subject = "Orphaned  no longer in git"
-	case NotRerun, Held:
+	case NotRerun, Held, Orphaned:
 		subject = fmt.Sprintf("%s  %s", f.Kind, f.Message)
 	default:
 		subject = fmt.Sprintf("%s  %s", f.Kind, f.Path)
 	}
 	p.line("    "+p.severity(f.Severity, 8)+"  ", atSubject, subject)
-	switch f.Kind {
-	case Modified, Added:
+	switch {
+	case f.Kind == Added, f.Kind == Modified && !whole:
 		p.field("git", orNothing(f.Desired))
 		p.field("live", orNothing(f.Live))
-	case TagMoved:
+	case f.Kind == TagMoved:
 		p.field("runs", orNothing(f.Desired))
 		p.field("tag", orNothing(f.Live))
-	case ImageMissing:
+	case f.Kind == ImageMissing:
 		p.field("runs", orNothing(f.Desired))
 	}
 	if f.Manager != "" || f.User != "" {

@@ -201,7 +201,23 @@ type Change struct {
 	Held *Held
 	// Taken are the fields that git sets and that the change takes from another manager.
 	Taken []Taken
+	// Lost says how syncer lost the object as a whole, where its fields do not tell; nil: it did not.
+	Lost *Loss
 }
+
+// Loss is what happened to an object as a whole.
+type Loss struct {
+	Kind LossKind
+	By   Manager // who did it; zero: not known
+}
+
+// LossKind says in one word what happened to an object.
+type LossKind string
+
+const (
+	Recreated LossKind = "Recreated" // somebody deleted it and created it again: no field of it is syncer's any more
+	Disowned  LossKind = "Disowned"  // somebody cleared its managed fields: nobody knows any more what of it is syncer's
+)
 
 // Held says why a change waits.
 type Held struct {

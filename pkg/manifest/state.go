@@ -22,6 +22,7 @@ func State(obj *unstructured.Unstructured, self string, quiet []string) uint64 {
 			_, _ = io.WriteString(hash, part+"\x00") // a hash takes everything
 		}
 	}
+	write(string(obj.GetUID())) // another object of the name is another one, whatever it looks like
 	if obj.GetDeletionTimestamp() != nil {
 		write("deleted")
 	}

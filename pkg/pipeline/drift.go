@@ -144,6 +144,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	result.Drift = c.findings(w, released(w.record.Status.Held, plan.Changes), plan.Changes)
 	result.Drift = append(result.Drift, c.rated(stillHeld(w, result.Drift))...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
+	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
 	images := c.checkImages(ctx, at, w.record.Spec.Images)
 	for i := range images {
 		images[i].Time = recordedSince(w.record, images[i])

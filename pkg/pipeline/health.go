@@ -73,20 +73,32 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 }
 
 // swapped names the objects whose image somebody changed since syncer applied it: what their health says is said of bytes
-// that git never deployed. A container that admission added is none of them, since nothing of it is syncer's.
-func swapped(inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field) []string {
+// that git never deployed. A container that admission added is none of them, since nothing of it is syncer's. Where
+// nothing of the whole object is syncer's any more, because it was made anew, its images have to be deployed ones.
+func swapped(inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
 	touched := apply.Touched(inventory, live)
+	isDeployed := func(value string) bool {
+		_, digest, _ := strings.Cut(value, "@")
+		return slices.ContainsFunc(deployed, func(d v1alpha1.DeployedImage) bool { return d.Digest == digest })
+	}
 	for _, obj := range live {
 		id := manifest.IDOf(obj)
 		if !slices.Contains(touched, id.String()) {
 			continue
 		}
 		set := manifest.Set{obj}
+		lost := manifest.OwnedFields(obj, apply.FieldManager) == ""
 		refs, _ := image.Find(set, fields) // what can be read of an object that somebody edited is enough
 		if slices.ContainsFunc(refs, func(ref image.Reference) bool {
 			path, err := manifest.ParsePath(ref.Path)
-			return err == nil && !apply.Wrote(set, id, ref.Path) && apply.Wrote(set, id, path[:len(path)-1].String())
+			switch {
+			case err != nil:
+				return false
+			case lost:
+				return !isDeployed(ref.Value)
+			}
+			return !apply.Wrote(set, id, ref.Path) && apply.Wrote(set, id, path[:len(path)-1].String())
 		}) {
 			out = append(out, id.String())
 		}

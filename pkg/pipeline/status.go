@@ -19,6 +19,14 @@ type Status struct {
 	Targets []TargetStatus `json:"targets"`
 }
 
+// deployedImages are the images that run by a record's history; none where nothing was deployed.
+func deployedImages(history []v1alpha1.Deployment) []v1alpha1.DeployedImage {
+	if len(history) == 0 {
+		return nil
+	}
+	return running(history).Images
+}
+
 // TargetStatus is one target as its record and its live objects have it.
 type TargetStatus struct {
 	Pipeline    string                   `json:"pipeline"`

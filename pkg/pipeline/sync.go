@@ -344,6 +344,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	fields := len(result.Drift)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
+	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(c.imageFindings(ctx, w, decided.pins))...)
 	locate(w, result.Drift)
 	c.nameUsers(w, result.Drift)
@@ -362,9 +363,9 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
-	o.swapped = swapped(applied.Inventory, applied.Live, w.fields)
+	o.swapped = swapped(applied.Inventory, applied.Live, w.fields, o.images)
 	o.objects = countObjects(objectsOf(w.cluster, applied.Inventory, applied.Live))
-	result.live, result.pins = applied.Live, decided.pins
+	result.live, result.pins = plan.Seen(applied.Live), decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
@@ -396,6 +397,15 @@ func notRerun(w *work, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	for _, id := range plan.NotRerun() {
 		out = append(out, drift.NotRerunOf(w.target.Pipeline, w.target.Environment, id))
+	}
+	return out
+}
+
+// strays are what a plan finds of objects that seem to be the target's, and that git does not have.
+func strays(w *work, plan *apply.Plan) []drift.Finding {
+	var out []drift.Finding
+	for _, stray := range plan.Strays() {
+		out = append(out, drift.StrayOf(w.target.Pipeline, w.target.Environment, stray.ID, stray.Unlabelled, stray.By))
 	}
 	return out
 }

@@ -178,7 +178,7 @@ type InventoryEntry struct {
 	// perhaps before anybody sees that it is complete.
 	// +optional
 	Ephemeral bool `json:"ephemeral,omitempty"`
-	// UID of an ephemeral object, by which its events are told from those of an earlier object of its name.
+	// UID of the object that was applied, by which another object of its name is told from it.
 	// +optional
 	UID types.UID `json:"uid,omitempty"`
 	// Spec is a hash of what git says of the object without its metadata, for an object that runs to completion: when it

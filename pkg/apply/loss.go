@@ -1,0 +1,125 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// loss says how syncer lost an object that it applied and of which it owns no field any more; nil: it did not.
+func loss(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
+	if live == nil || entry.Fields == "" || manifest.OwnedFields(live, FieldManager) != "" {
+		return nil
+	}
+	lost := &manifest.Loss{Kind: manifest.Disowned}
+	if entry.UID != "" && entry.UID != live.GetUID() {
+		lost.Kind, lost.By = manifest.Recreated, writerOf(live)
+	}
+	return lost
+}
+
+// regain ends a loss that an apply has just made good: syncer owns the fields of git again, and beside it whoever made the
+// object anew, or the manager that stands for nobody (before-first-apply). As long as these own them too, a field would
+// stay when it leaves git. So they are left with the rest. A conflict, or an interruption, leaves two owners: what leaves git is then reported as added.
+//
+// What they own beside git's fields is either a default, which is nobody's addition, or was git's before, or is
+// somebody's. The API server tells the defaults by what it puts back.
+func (a *application) regain(ctx context.Context, s *step, applied *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if s.change.Lost == nil || s.change.Action != manifest.Update || s.left {
+		return applied, nil
+	}
+	resource, id, err := a.cluster.resourceFor(s.change.ID)
+	if err != nil {
+		return nil, explain(s.rendered, id, "looking up", err)
+	}
+	alone, err := soleOwner(ctx, resource, applied)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		alone, err = applied, nil // somebody wrote it at this moment
+	}
+	if err != nil {
+		return nil, explain(s.rendered, id, "taking its fields back", err, applied)
+	}
+	s.defaults = a.defaults(ctx, resource, alone, a.inventory[id.Key()].Others)
+	return alone, nil
+}
+
+// soleOwner takes the fields that syncer applies from the managers who made an object anew, or who stand for nobody.
+func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	own := ownFields(live)
+	var entries []metav1.ManagedFieldsEntry
+	changed := false
+	for _, entry := range live.GetManagedFields() {
+		fields := fieldsOf(entry)
+		maker := entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && !slices.Contains(quietManagers, entry.Manager)
+		if rest := fields.Difference(own); maker && !rest.Equals(fields) {
+			var err error
+			if entry, err = withFields(entry, rest); err != nil {
+				return nil, err
+			}
+			fields, changed = rest, true
+		}
+		if !fields.Empty() || entry.Manager == FieldManager {
+			entries = append(entries, entry)
+		}
+	}
+	if !changed {
+		return live, nil
+	}
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
+		{"op": "replace", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	})
+}
+
+// defaults lists the fields of others, beside known ones, that the API server sets again when they are taken away. Where
+// it refuses to try, as for what may not change, they all count as such.
+func (a *application) defaults(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured, known []string) []string {
+	var others []manifest.Path
+	less := live.DeepCopy()
+	for _, addition := range manifest.Additions(live, FieldManager, nil) {
+		path, err := manifest.ParsePath(addition.Path)
+		if err != nil || slices.ContainsFunc(known, func(other string) bool { return within(addition.Path, other) }) {
+			continue
+		}
+		others = append(others, path)
+		manifest.Remove(less.Object, path)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	tried := live
+	if patch, err := difference(live, less); err == nil {
+		after, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+			return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
+				metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+		})
+		if err == nil {
+			tried = after
+		}
+	}
+	var out []string
+	for _, path := range others {
+		was, is := manifest.Find(live.Object, path), manifest.Find(tried.Object, path)
+		if len(was) == 1 && len(is) == 1 && equality.Semantic.DeepEqual(was[0].Value, is[0].Value) {
+			out = append(out, path.String())
+		}
+	}
+	return out
+}

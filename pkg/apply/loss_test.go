@@ -1,0 +1,255 @@
+package apply_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+func nightlyWith(env string) string {
+	return `
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, namespace: $NS}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: main, image: "nightly:1", env: [` + env + `]}]
+`
+}
+
+// Ways in which syncer loses what it applied, without a change of a value.
+var losses = map[string]func(b *bench, resource schema.GroupVersionResource, name string){
+	"deleted and created again": func(b *bench, resource schema.GroupVersionResource, name string) {
+		b.recreate(resource, name, func(*unstructured.Unstructured) {})
+	},
+	"deleted and created again without its label": func(b *bench, resource schema.GroupVersionResource, name string) {
+		b.recreate(resource, name, func(obj *unstructured.Unstructured) { obj.SetLabels(nil) })
+	},
+	"managed fields cleared": func(b *bench, resource schema.GroupVersionResource, name string) {
+		b.edit(resource, name, `{"metadata":{"managedFields":[{}]}}`)
+	},
+}
+
+// recreate does as `kubectl get -o yaml`, `kubectl replace --force -f` do.
+func (b *bench) recreate(resource schema.GroupVersionResource, name string, change func(*unstructured.Unstructured)) *unstructured.Unstructured {
+	b.t.Helper()
+	obj := b.get(resource, b.namespace, name)
+	for _, field := range []string{"managedFields", "uid", "resourceVersion", "creationTimestamp", "generation"} {
+		unstructured.RemoveNestedField(obj.Object, "metadata", field)
+	}
+	delete(obj.Object, "status")
+	change(obj)
+	b.delete(resource, b.namespace, name)
+	b.eventually(name+" is gone", func() bool { return b.get(resource, b.namespace, name) == nil })
+	text, err := manifest.Set{obj}.YAML()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.create(resource, string(text))
+}
+
+func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
+	for how, lose := range losses {
+		for kind, c := range map[string]struct {
+			resource   schema.GroupVersionResource
+			name       string
+			full, less string // what git says, and says later
+			formerPath string
+		}{
+			"ConfigMap": {
+				resource: configMaps, name: "a",
+				full: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS}\ndata: {kept: x, former: x}\n",
+				less: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS}\ndata: {kept: x}\n", formerPath: "data.former",
+			},
+			"CronJob": {
+				resource: cronJobs, name: "nightly",
+				full: nightlyWith("{name: KEPT, value: x}, {name: FORMER, value: x}"), less: nightlyWith("{name: KEPT, value: x}"),
+				formerPath: "spec.jobTemplate.spec.template.spec.containers[name=main].env[name=FORMER]",
+			},
+		} {
+			t.Run(how+"/"+kind, func(t *testing.T) {
+				b := newBench(t)
+				has := func() bool {
+					return len(manifest.Find(b.get(c.resource, b.namespace, c.name).Object, mustPath(c.formerPath))) > 0
+				}
+				set, less := b.set(join(c.full, settings("beside", "1"))), b.set(join(c.less, settings("beside", "1")))
+				b.sync(set)
+				lose(b, c.resource, c.name)
+
+				plan := b.plan(set)
+				if got := actions(plan.Changes); got != "Update "+kind+"/"+c.name+" (drifted)" {
+					t.Fatalf("the plan: %s", got)
+				}
+				change := plan.Changes[indexOf(plan, c.name)]
+				want := manifest.Recreated
+				if strings.HasPrefix(how, "managed") {
+					want = manifest.Disowned
+				}
+				if change.Lost == nil || change.Lost.Kind != want || want == manifest.Recreated && change.Lost.By.Name != "somebody" {
+					t.Errorf("it is lost: %+v", change.Lost)
+				}
+				if len(plan.Members) != 2 {
+					t.Errorf("members: %v", plan.Members)
+				}
+				if got := apply.Touched(b.record().Status.Inventory, plan.Members); len(got) != 1 {
+					t.Errorf("touched: %v", got)
+				}
+
+				b.sync(set) // takes it back
+				plan = b.plan(set)
+				if got := actions(plan.Changes); got != "" {
+					t.Errorf("after it was taken back: %s", got)
+				}
+				for _, change := range plan.Changes {
+					if len(change.Added) > 0 {
+						t.Errorf("what has a default counts as added: %+v", change.Added)
+					}
+				}
+				b.sync(less)
+				if has() {
+					t.Error("what leaves git stays")
+				}
+				b.sync(b.set(settings("beside", "1")))
+				if b.get(c.resource, b.namespace, c.name) != nil {
+					t.Error("it stays when it leaves git")
+				}
+			})
+			// Without a pass in between, nobody knows what git said before: it is reported.
+			t.Run(how+"/"+kind+", and a new commit", func(t *testing.T) {
+				b := newBench(t)
+				set, less := b.set(join(c.full, settings("beside", "1"))), b.set(join(c.less, settings("beside", "1")))
+				b.sync(set)
+				lose(b, c.resource, c.name)
+				b.sync(less)
+				plan := b.plan(less)
+				added := plan.Changes[indexOf(plan, c.name)].Added
+				if len(added) != 1 || added[0].Path != c.formerPath {
+					t.Errorf("added: %+v", added)
+				}
+			})
+			t.Run(how+"/"+kind+", and it leaves git", func(t *testing.T) {
+				b := newBench(t)
+				b.sync(b.set(join(c.full, settings("beside", "1"))))
+				lose(b, c.resource, c.name)
+				rest := b.set(settings("beside", "1"))
+				b.sync(rest)
+				plan := b.plan(rest)
+				gone := b.get(c.resource, b.namespace, c.name) == nil
+				if labelled := !strings.Contains(how, "without its label"); gone != labelled || labelled != (len(plan.Strays()) == 0) {
+					t.Errorf("gone: %t; strays: %+v", gone, plan.Strays())
+				}
+				if !gone {
+					if got := plan.Strays()[0]; !got.Unlabelled || got.ID.Name != c.name || got.By.Name != "somebody" {
+						t.Errorf("it is %+v", got)
+					}
+					b.edit(c.resource, c.name, `{"metadata":{"annotations":{"syncer.dev/prune":"disabled"}}}`)
+					b.sync(rest)
+					if plan := b.plan(rest); len(plan.Strays()) > 0 || len(b.record().Status.Inventory) != 1 {
+						t.Errorf("it is kept by permission, and said: %+v", plan.Strays())
+					}
+				}
+			})
+		}
+	}
+}
+
+func indexOf(plan *apply.Plan, name string) int {
+	for i, change := range plan.Changes {
+		if change.ID.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// A backup may bring an object back and give it its managed fields again: then nothing is lost.
+func TestRestoredObjectIsAtRest(t *testing.T) {
+	b := newBench(t)
+	set := b.set(settings("a", "1"))
+	b.sync(set)
+	w := b.watch()
+	w.judged()
+	fields, err := json.Marshal(b.get(configMaps, b.namespace, "a").GetManagedFields())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := b.recreate(configMaps, "a", func(*unstructured.Unstructured) {})
+	b.edit(configMaps, "a", `{"metadata":{"managedFields":`+string(fields)+`}}`)
+	w.noticed("another object")
+	if got := actions(b.plan(set).Changes); got != "" {
+		t.Errorf("the plan: %s", got)
+	}
+	b.sync(set)
+	if got := b.record().Status.Inventory[0].UID; got != made.GetUID() {
+		t.Errorf("the inventory has %s, and it is %s", got, made.GetUID())
+	}
+}
+
+// What carries the label of a target, and was never applied, is said and left alone. What a controller made is not said.
+func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
+	b := newBench(t)
+	set := b.set(settings("a", "1"))
+	b.sync(set)
+	w := b.watch()
+	w.judged()
+	_, id := apply.MemberLabel(b.records, b.target)
+	labelled := func(name, more string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: $NS, labels: {" + partOf + ": " + id + "}" + more + "}\n"
+	}
+	if _, err := b.admin.Resource(configMaps).Namespace(b.namespace).Create(b.ctx, b.object(labelled("mirrored", "")), metav1.CreateOptions{FieldManager: "kube-controller-manager"}); err != nil {
+		t.Fatal(err)
+	}
+	owner := b.get(configMaps, b.namespace, "a").GetUID()
+	b.create(configMaps, labelled("owned", ", ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: "+string(owner)+"}]"))
+	if fields, _ := w.told(); fields > 0 {
+		t.Errorf("%d notices of what controllers made", fields)
+	}
+	b.create(configMaps, labelled("copied", ""))
+	w.noticed("a copy")
+
+	b.sync(set)
+	plan := b.plan(set)
+	strays := plan.Strays()
+	if len(strays) != 1 || strays[0].ID.Name != "copied" || strays[0].Unlabelled || strays[0].By.Name != "somebody" {
+		t.Errorf("strays: %+v", strays)
+	}
+	if got := actions(plan.Changes); got != "" {
+		t.Errorf("the plan: %s", got)
+	}
+	w.watches.Judged(b.cluster, b.target, b.record(), plan.Seen(plan.Members))
+	if w.watches.Differs(b.target) {
+		t.Error("what was judged is news")
+	}
+	if b.get(configMaps, b.namespace, "copied") == nil {
+		t.Error("the copy is gone")
+	}
+	b.sync(b.set(join(settings("a", "1"), settings("copied", "ours"))))
+	if got := inventoryNames(b.record().Status.Inventory); got != "ConfigMap/a, ConfigMap/copied" {
+		t.Errorf("when git takes it in: %s", got)
+	}
+}
+
+func TestWatchNoticesALostObject(t *testing.T) {
+	for how, lose := range losses {
+		t.Run(how, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(settings("a", "1")))
+			w := b.watch()
+			w.judged()
+			lose(b, configMaps, "a")
+			w.noticed(how)
+		})
+	}
+}

@@ -1,0 +1,151 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
+type Stray struct {
+	ID manifest.ID
+	// Unlabelled says that syncer applied it and that it lost the target's label since; else it has the label, and syncer
+	// never applied it.
+	Unlabelled bool
+	By         manifest.Manager // who made it, or wrote it last; zero: not known
+}
+
+// Strays lists the objects that git does not have and that are not pruned for want of proof that they are the target's,
+// sorted.
+func (p *Plan) Strays() []Stray {
+	var out []Stray
+	for _, live := range p.strays {
+		out = append(out, Stray{ID: manifest.IDOf(live), By: writerOf(live)})
+	}
+	for _, s := range p.steps {
+		if s.rendered == nil && s.unlabelled {
+			out = append(out, Stray{ID: s.change.ID, Unlabelled: true, By: writerOf(s.change.Live)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Stray) int { return a.ID.Compare(b.ID) })
+	return out
+}
+
+// Seen are the live objects that a pass judged: the given ones, and the plan's strays.
+func (p *Plan) Seen(live Members) Members {
+	if len(p.strays) == 0 {
+		return live
+	}
+	out := make(Members, len(live)+len(p.strays))
+	for key, obj := range p.strays {
+		out[key] = obj
+	}
+	for key, obj := range live {
+		out[key] = obj
+	}
+	return out
+}
+
+// isStray reports whether an object with a target's label is somebody's who copied or made it, in a place where the
+// target's objects are. What a controller made carries the labels of what it was made for.
+func isStray(obj *unstructured.Unstructured, namespaces []string) bool {
+	return !madeByController(obj) && (obj.GetNamespace() == "" || slices.Contains(namespaces, obj.GetNamespace()))
+}
+
+// madeByController reports whether a controller made an object for another one: it goes with its owner, or nobody but
+// Kubernetes' own controllers wrote it, as Endpoints, which have no owner.
+func madeByController(obj *unstructured.Unstructured) bool {
+	entries := obj.GetManagedFields()
+	return len(obj.GetOwnerReferences()) > 0 || len(entries) > 0 && !slices.ContainsFunc(entries, func(entry metav1.ManagedFieldsEntry) bool {
+		return !slices.Contains(quietManagers, entry.Manager)
+	})
+}
+
+// lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
+// One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
+func (c *Cluster) lookByName(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
+	if record == nil {
+		return nil
+	}
+	inSet := map[manifest.Key]bool{}
+	for _, obj := range set {
+		id := manifest.IDOf(obj)
+		inSet[id.Key()] = true
+		if id.Namespace == "" {
+			id.Namespace = defaultNamespace
+			inSet[id.Key()] = true
+		}
+	}
+	var wanted []manifest.ID
+	for _, entry := range record.Status.Inventory {
+		if id := entryID(entry); out.members[id.Key()] == nil && !entry.MayBeGone() {
+			wanted = append(wanted, id)
+		}
+	}
+	lives := make([]*unstructured.Unstructured, len(wanted)) // each worker owns one slot
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(fanOut)
+	for i, id := range wanted {
+		g.Go(func() (err error) {
+			if lives[i], err = c.find(gctx, id); err != nil {
+				return fmt.Errorf("looking for %s of %s: %w", id, target, rights(err))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, live := range lives {
+		key := wanted[i].Key()
+		switch {
+		case live == nil:
+			out.absent[key] = true
+		case live.GetLabels()[labelMember] == "" && (inSet[key] || !keeps(live)):
+			out.members[key] = live
+		}
+	}
+	return nil
+}
+
+// find reads an object in the given version where that is served; nil where it, or its kind, is not there.
+func (c *Cluster) find(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
+	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+	if meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return get(ctx, c.client.Resource(mapping.Resource), id)
+	}
+	return get(ctx, c.client.Resource(mapping.Resource).Namespace(id.Namespace), id)
+}
+
+// labelPath is where an object has its member label.
+var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: labelMember}}
+
+// writerOf is who put a target's label on an object, or else wrote the object last; zero: not known.
+func writerOf(live *unstructured.Unstructured) manifest.Manager {
+	if by, ok := manifest.ManagerOf(live, labelPath, FieldManager); ok {
+		return by
+	}
+	var last manifest.Manager
+	for _, entry := range live.GetManagedFields() {
+		quiet := entry.Manager == FieldManager || entry.Subresource != "" || slices.Contains(quietManagers, entry.Manager)
+		if quiet || entry.Time == nil || entry.Time.Time.Before(last.Time) {
+			continue
+		}
+		last = manifest.Manager{Name: entry.Manager, Operation: string(entry.Operation), Time: entry.Time.Time}
+	}
+	return last
+}
