@@ -96,7 +96,7 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
-	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), absent: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
+	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.inventoryKey(ctx, false)
 			if err != nil {
@@ -132,7 +132,7 @@ type planner struct {
 	cluster  *Cluster
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
-	absent   map[manifest.Key]bool // looked for by name, and not there
+	nowhere  map[manifest.Key]bool // looked for by name, and not there
 	brings   Brings
 	salt     func() []byte // for masked values; asked for where something differs
 
@@ -237,7 +237,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		return s, nil
 	}
 	change.Drifted = applied
-	if change.Live == nil && !p.absent[id.Key()] {
+	if change.Live == nil && !p.nowhere[id.Key()] {
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
 		}
