@@ -59,7 +59,8 @@ var meets = map[string][]string{
 	"pkg/apply/audit":  {},
 	"pkg/apply/health": {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
-	"pkg/pipeline":     {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "config"},
+	"pkg/record":       {"pkg/manifest", "pkg/api/v1alpha1"},
+	"pkg/pipeline":     {"pkg/clock", "pkg/manifest", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/image", "pkg/apply", "pkg/apply/health", "pkg/apply/audit", "pkg/drift", "pkg/record", "config"},
 	"pkg/server":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"},
 	"cmd/syncer":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -67,7 +68,7 @@ func printImages(w io.Writer, images pipeline.Images, order []string) error {
 			if row.Differs {
 				mark = "!"
 			}
-			fmt.Fprintf(table, "%s %s\n", mark, row.Repository)
+			fmt.Fprintf(table, "%s %s\n", mark, manifest.Visible(row.Repository))
 			environments := slices.SortedFunc(maps.Keys(row.Environments), func(a, b string) int {
 				return cmp.Compare(slices.Index(order, a), slices.Index(order, b))
 			})
@@ -77,7 +78,7 @@ func printImages(w io.Writer, images pipeline.Images, order []string) error {
 				if cell.PinnedAt != nil {
 					pinned = cell.PinnedAt.Format("2006-01-02 15:04")
 				}
-				fmt.Fprintf(table, "    %s\t%s\t%.12s\t%s\t%.8s\n", name, tagOf(cell.Reference), strings.TrimPrefix(cell.Digest, "sha256:"), pinned, orDash(cell.Commit))
+				fmt.Fprintf(table, "    %s\t%s\t%.12s\t%s\t%.8s\n", name, manifest.Visible(tagOf(cell.Reference)), strings.TrimPrefix(cell.Digest, "sha256:"), pinned, orDash(cell.Commit))
 			}
 		}
 	}

@@ -102,7 +102,7 @@ func installDaemon(cmd *cobra.Command, shared *sharedFlags, flags installFlags) 
 		changes, note, err = pipeline.InstallDaemon(cmd.Context(), options)
 	}
 	if note != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", note)
+		fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", manifest.Visible(note))
 	}
 	if flags.onlyPrint && err == nil {
 		return printSet(cmd.OutOrStdout(), set)

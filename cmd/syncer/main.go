@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 func main() {
@@ -43,7 +45,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintf(stderr, "syncer: error: %s\n", line)
+			fmt.Fprintf(stderr, "syncer: error: %s\n", manifest.Visible(line))
 		}
 		return exitFailed
 	}

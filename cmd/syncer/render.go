@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -28,7 +29,7 @@ Exit status: 0 done, 2 failed.`,
 					return err
 				}
 				if rendered.Note != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", rendered.Note)
+					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", manifest.Visible(rendered.Note))
 				}
 				for _, warning := range rendered.Warnings {
 					fmt.Fprintf(cmd.ErrOrStderr(), "syncer: warning: %s\n", warning)

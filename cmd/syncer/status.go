@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -72,7 +73,7 @@ func printStatus(w io.Writer, status pipeline.Status) error {
 	}
 	for _, t := range status.Targets {
 		if t.Message != "" {
-			if _, err := fmt.Fprintf(w, "\n%s@%s: %s\n", t.Pipeline, t.Environment, t.Message); err != nil {
+			if _, err := fmt.Fprintf(w, "\n%s@%s: %s\n", t.Pipeline, t.Environment, drift.VisibleLines(t.Message)); err != nil {
 				return err
 			}
 		}

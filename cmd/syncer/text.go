@@ -1,16 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// text writes lines and keeps the first error, so that a report reads as a list of lines.
+// text writes lines, in which nothing reaches a terminal that it would act on, and keeps the first error, so that a report reads as a list of lines.
 type text struct {
 	w   io.Writer
 	err error
@@ -18,7 +20,7 @@ type text struct {
 
 func (t *text) line(format string, args ...any) {
 	if t.err == nil {
-		_, t.err = fmt.Fprintln(t.w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+		_, t.err = fmt.Fprintln(t.w, manifest.Visible(strings.TrimRight(fmt.Sprintf(format, args...), " ")))
 	}
 }
 
@@ -77,8 +79,14 @@ func counted(n int, noun string) string {
 }
 
 func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	// JSON may hold controls of 8 bits and marks that turn text as they are; escaped they are the same value.
+	_, err := io.WriteString(w, drift.VisibleLines(out.String()))
+	return err
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // YAML prints the document that JSON has.
@@ -145,7 +147,7 @@ func (f Finding) sides(now time.Time) string {
 // clean drops what a text may not hold in XML (XML 1.0, section 2.2) and what turns its direction.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unsafe(r) && r != '\n' || r == 0xfffe || r == 0xffff {
+		if manifest.Unsafe(r) && r != '\n' || r == 0xfffe || r == 0xffff {
 			return ' '
 		}
 		return r

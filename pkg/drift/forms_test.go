@@ -198,7 +198,7 @@ func TestTextIsAsWideAsTheTerminal(t *testing.T) {
 		if style.Color == (text == out.String()) {
 			t.Errorf("%+v: colours are there: %t", style, text != out.String())
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && unsafe(r) }) {
+		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && manifest.Unsafe(r) }) {
 			t.Errorf("%+v: a control character is printed:\n%q", style, text)
 		}
 		for line := range strings.Lines(text) {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 //go:embed page/report.html
@@ -43,7 +45,7 @@ func StyleSheet() string { return pageStyle }
 func VisibleLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = visible(line)
+		lines[i] = manifest.Visible(line)
 	}
 	return strings.Join(lines, "\n")
 }

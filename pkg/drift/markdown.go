@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Markdown prints a report as a comment of a pull request or a message of a chat, in at most limit bytes (0: no limit;
@@ -133,7 +135,7 @@ func codeOrNothing(value any) string {
 // a mention.
 func code(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unsafe(r) {
+		if manifest.Unsafe(r) {
 			return ' '
 		}
 		return r
@@ -155,7 +157,7 @@ func escape(text string) string {
 	var out strings.Builder
 	for _, r := range text {
 		switch {
-		case unsafe(r):
+		case manifest.Unsafe(r):
 			out.WriteByte(' ')
 		case r == '@':
 			out.WriteString("@\u200b") // a space of no width

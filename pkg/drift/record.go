@@ -18,6 +18,8 @@ const (
 	keptFindings = 50
 	keptPast     = 50
 	longestKept  = 500 // bytes of one value
+	longestText  = 500 // bytes of a path, a message and the like
+	longestName  = 256 // bytes of who it was
 )
 
 // Summary is what a record keeps of findings, and of those that it had before: when each was first seen, and how those
@@ -147,10 +149,11 @@ func Recorded(pipeline, environment string, summary *v1alpha1.DriftSummary) []Fi
 
 func toRecord(f Finding) v1alpha1.Finding {
 	out := v1alpha1.Finding{
-		Kind: string(f.Kind), Severity: string(f.Severity), Path: f.Path, Message: f.Message,
+		Kind: string(f.Kind), Severity: string(f.Severity), Path: manifest.Cut(f.Path, longestText), Message: manifest.Cut(f.Message, longestText),
 		Object:  v1alpha1.ObjectReference{APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name},
 		Desired: keep(f.Desired), Live: keep(f.Live),
-		Manager: f.Manager, Operation: f.Operation, Subresource: f.Subresource, User: f.User, File: f.File, Line: f.Line,
+		Manager: manifest.Cut(f.Manager, longestName), Operation: f.Operation, Subresource: f.Subresource, User: manifest.Cut(f.User, longestName),
+		File: manifest.Cut(f.File, longestText), Line: f.Line,
 	}
 	if f.Time != nil {
 		at := metav1.NewTime(*f.Time)

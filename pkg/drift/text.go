@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/rivo/uniseg"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -70,7 +69,7 @@ func (p *printer) line(prefix string, column int, text string) {
 
 func (p *printer) wrapped(prefix string, column int, text string) string {
 	var out strings.Builder
-	text = visible(text)
+	text = manifest.Visible(text)
 	fits := max(p.style.Width-column, 8) // a narrower terminal wraps by itself
 	for first := true; first || text != ""; first = false {
 		part := text
@@ -221,7 +220,7 @@ func (p *printer) skew(skew []Skew) {
 			}
 			p.line("    ", 6, fmt.Sprintf("%s  %s", s.Object, at))
 			for _, environment := range s.Environments {
-				p.line(strings.Repeat(" ", 14)+p.colored(faint, visible(fmt.Sprintf("%-8s", environment)))+"  ", 24, orNothing(s.Values[environment]))
+				p.line(strings.Repeat(" ", 14)+p.colored(faint, manifest.Visible(fmt.Sprintf("%-8s", environment)))+"  ", 24, orNothing(s.Values[environment]))
 			}
 		}
 		if expected > 0 {
@@ -325,35 +324,12 @@ func Value(value any) string {
 
 func shown(value any) string {
 	text, ok := value.(string)
-	if ok && text != "" && !strings.ContainsFunc(text, unsafe) {
+	if ok && text != "" && !strings.ContainsFunc(text, manifest.Unsafe) {
 		return text
 	}
 	doc, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Sprint(value)
 	}
-	return visible(string(doc))
-}
-
-// visible writes characters that a terminal would act on as JSON does.
-func visible(text string) string {
-	if !strings.ContainsFunc(text, unsafe) {
-		return text
-	}
-	var out strings.Builder
-	for _, r := range text {
-		if unsafe(r) {
-			fmt.Fprintf(&out, "\\u%04x", r)
-		} else {
-			out.WriteRune(r)
-		}
-	}
-	return out.String()
-}
-
-// unsafe reports whether a character does something other than to stand there: controls, the marks that turn the
-// direction of the text around it (Unicode Technical Report 36), and those that show nothing.
-func unsafe(r rune) bool {
-	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
-		r == 0x61c || r == 0x200b || r == 0x200e || r == 0x200f || r == 0xfeff
+	return manifest.Visible(string(doc))
 }

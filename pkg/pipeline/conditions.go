@@ -15,6 +15,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 // setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
@@ -24,7 +26,10 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 	case o.err != nil:
 		o.held = status.Held // what waited goes on waiting
 	case o.wait == nil:
-		status.Held = o.held
+		status.Held, status.HeldTotal = record.Held(o.held), 0
+		if len(o.held) > record.MostHeld {
+			status.HeldTotal = len(o.held)
+		}
 	}
 	switch {
 	case o.wait != nil:
@@ -116,17 +121,12 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 	}
 }
 
-// maxMessage is the limit of metav1.Condition.
-const maxMessage = 32768
-
 func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, reason, message string) {
 	value := metav1.ConditionFalse
 	if is {
 		value = metav1.ConditionTrue
 	}
-	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
-	}
+	message = manifest.Cut(message, record.MostMessage)
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: value, Reason: reason, Message: message})
 }
 
@@ -155,6 +155,9 @@ func reasonOf(err error) string {
 	}
 	if _, ok := errors.AsType[*apply.AdoptionError](err); ok {
 		return "AdoptionNeeded"
+	}
+	if _, ok := errors.AsType[*record.TooLargeError](err); ok {
+		return "TooLarge"
 	}
 	if _, ok := errors.AsType[*missingOverlayError](err); ok {
 		return "OverlayMissing"

@@ -141,7 +141,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	if err != nil {
 		return err
 	}
-	result.Drift = c.findings(w, released(w.record.Status.Held, plan.Changes), plan.Changes)
+	result.Drift = c.findings(w, released(w.record.Status, plan.Changes), plan.Changes)
 	result.Drift = append(result.Drift, c.rated(stillHeld(w, result.Drift))...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
@@ -167,13 +167,14 @@ func (c *carrier) findings(w *work, changes, objects []manifest.Change) []drift.
 }
 
 // released are changes among which those wait that the record says are held, also where what they wait for is over: until
-// the next pass carries them out they are no drift.
-func released(held []v1alpha1.HeldChange, changes []manifest.Change) []manifest.Change {
+// the next pass carries them out they are no drift. Where the record does not list all that are held, every change that git
+// made counts as one of them.
+func released(status v1alpha1.PipelineSyncStatus, changes []manifest.Change) []manifest.Change {
 	out := slices.Clone(changes)
 	for i := range out {
 		change := &out[i]
 		switch {
-		case change.Drifted, !isHeld(held, change.ID):
+		case change.Drifted, status.HeldTotal == 0 && !isHeld(status.Held, change.ID):
 		case change.Action == manifest.Create, change.Action == manifest.Update, change.Action == manifest.Replace:
 			change.Hold(manifest.HeldRunning, "nothing holds it any more, and the next pass carries it out", change.ID)
 		}

@@ -12,7 +12,7 @@ import (
 
 // measure tells the metrics how a target is now, and what the watches had missed.
 func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
-	is := measured{held: len(after.Held), objects: o.objects}
+	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
 	is.state, _ = stateOf(after)
 	if o.err == nil && o.wait == nil {
 		is.findings = slices.Clone(o.drift)
@@ -45,6 +45,7 @@ func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Findi
 	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.dateIn(w.cluster))
 	status.Drift = keepImageFindings(status.Drift, w.record.Status.Drift)
 	setDrifted(&status)
+	status = w.fitted(nil, status)
 	stampConditions(&status, w.record.Status.Conditions, c.stamp(w))
 	if equality.Semantic.DeepEqual(w.record.Status, status) {
 		return nil

@@ -316,31 +316,10 @@ func (d *decider) decision() decision {
 			out.pins = append(out.pins, pin)
 		}
 	}
-	out.pins = withinRecord(out.pins)
 	slices.SortFunc(out.pins, func(a, b v1alpha1.PinnedImage) int {
 		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Refresh, b.Refresh), strings.Compare(a.Semver, b.Semver))
 	})
 	return out
-}
-
-// mostUnusedPins bounds the size of a record, of which a cluster takes a megabyte and a half: a target that deploys many
-// references many times a day would one day not be applied at all.
-const mostUnusedPins = 1000
-
-// withinRecord drops the pins that are unused for longest, where there are more than a record can hold.
-func withinRecord(pins []v1alpha1.PinnedImage) []v1alpha1.PinnedImage {
-	var kept, unused []v1alpha1.PinnedImage
-	for _, pin := range pins {
-		if pin.UnusedSince == nil {
-			kept = append(kept, pin)
-		} else {
-			unused = append(unused, pin)
-		}
-	}
-	slices.SortFunc(unused, func(a, b v1alpha1.PinnedImage) int {
-		return cmp.Or(b.UnusedSince.Compare(a.UnusedSince.Time), cmp.Compare(b.LastDeployment, a.LastDeployment), strings.Compare(a.Reference, b.Reference))
-	})
-	return append(kept, unused[:min(len(unused), mostUnusedPins)]...)
 }
 
 // keeps reports whether an unused pin is within one of the limits up to which a revert is exact.

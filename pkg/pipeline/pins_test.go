@@ -89,27 +89,6 @@ func TestKeeps(t *testing.T) {
 	}
 }
 
-// A record holds so many pins and no more; those in use all stay, and of the others the newest.
-func TestPinsFitIntoTheRecord(t *testing.T) {
-	var pins []v1alpha1.PinnedImage
-	for i := range mostUnusedPins + 200 {
-		since := metav1.NewTime(now.Add(-time.Duration(i) * time.Minute))
-		pins = append(pins, v1alpha1.PinnedImage{Reference: fmt.Sprint("old:", i), UnusedSince: &since}, v1alpha1.PinnedImage{Reference: fmt.Sprint("used:", i)})
-	}
-	kept := map[string]bool{}
-	for _, pin := range withinRecord(pins) {
-		kept[pin.Reference] = true
-	}
-	for i := range mostUnusedPins + 200 {
-		if !kept[fmt.Sprint("used:", i)] || kept[fmt.Sprint("old:", i)] != (i < mostUnusedPins) {
-			t.Fatalf("%d: %t, %t", i, kept[fmt.Sprint("used:", i)], kept[fmt.Sprint("old:", i)])
-		}
-	}
-	if few := withinRecord(pins[:2]); len(few) != 2 {
-		t.Errorf("%d of 2", len(few))
-	}
-}
-
 func images(digests ...string) []v1alpha1.DeployedImage {
 	var out []v1alpha1.DeployedImage
 	for i, digest := range digests {

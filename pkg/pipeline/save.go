@@ -29,9 +29,10 @@ type outcome struct {
 	drift     []drift.Finding
 	corrected []drift.Finding
 	images    []v1alpha1.DeployedImage
-	changes   []manifest.Change // that were carried out
-	checked   bool              // drift holds what registries say of the images, too
-	allowedBy string            // whose trailer let references through that were never promoted
+	pins      []v1alpha1.PinnedImage // that the record has beside this; nil: those that it had
+	changes   []manifest.Change      // that were carried out
+	checked   bool                   // drift holds what registries say of the images, too
+	allowedBy string                 // whose trailer let references through that were never promoted
 
 	wait        *waitError            // why the whole target is held
 	held        []v1alpha1.HeldChange // what waits of the target
@@ -46,7 +47,7 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 	if w.record != nil {
 		before = w.record.Status
 	}
-	status := c.status(w, before, o)
+	status := w.fitted(o.pins, c.status(w, before, o))
 	stampConditions(&status, before.Conditions, c.stamp(w))
 	c.measure(w, o, before, status)
 	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -306,6 +307,9 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 	if err != nil {
 		return decision{}, nil, err
 	}
+	if decided.pins, err = w.fit(decided, set); err != nil {
+		return decision{}, nil, err
+	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
 		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], Neighbours: c.near[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
 		Recorded: w.mark.reopen,
@@ -354,12 +358,13 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		before = w.record.Status
 	}
 	held := heldChanges(before.Held, applied.Held, c.stamp(w))
+	listed := record.Held(held)
 	w.cluster.Fates(ctx, applied.Inventory, applied.Live)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, held) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
+		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
-		inventory: applied.Inventory, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
+		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)

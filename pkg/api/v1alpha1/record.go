@@ -129,10 +129,13 @@ type PipelineSyncStatus struct {
 	// +optional
 	// +listType=atomic
 	Inventory []InventoryEntry `json:"inventory,omitempty"`
-	// Held lists the changes that wait, and what for.
+	// Held lists the first 50 changes that wait, and what for.
 	// +optional
 	// +listType=atomic
 	Held []HeldChange `json:"held,omitempty"`
+	// HeldTotal counts all changes that wait where they are more than Held lists; else it is 0.
+	// +optional
+	HeldTotal int `json:"heldTotal,omitempty"`
 	// Contested lists the fields that another manager keeps taking.
 	// +optional
 	// +listType=atomic
@@ -144,7 +147,7 @@ type PipelineSyncStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=21
 	Warnings []string `json:"warnings,omitempty"`
-	// History lists the last deployments, the newest first.
+	// History lists the last deployments, the newest first, as far as the record has room for them.
 	// +optional
 	// +listType=atomic
 	History []Deployment `json:"history,omitempty"`
@@ -229,7 +232,7 @@ func (e InventoryEntry) MayBeGone() bool { return e.Completed || e.Ephemeral }
 // DriftSummary says how many findings the last check of this target had, and which were there before.
 type DriftSummary struct {
 	Total int `json:"total"`
-	// Findings are at most 50, the first ones in the report's order.
+	// Findings are at most 50, the first ones in the report's order, as far as the record has room for them.
 	// +optional
 	// +listType=atomic
 	Findings []Finding `json:"findings,omitempty"`
