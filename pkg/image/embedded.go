@@ -21,8 +21,18 @@ import (
 // between them.
 const Annotation = v1alpha1.Group + "/images"
 
+// Disabled is the value of the annotation for an object in which no image is looked for but in the fields of its kind.
+const Disabled = "disabled"
+
+func looksAway(obj *unstructured.Unstructured) bool {
+	return strings.TrimSpace(obj.GetAnnotations()[Annotation]) == Disabled
+}
+
 // annotated reads the paths of an object's annotation.
 func annotated(obj *unstructured.Unstructured) ([]manifest.Path, error) {
+	if looksAway(obj) {
+		return nil, nil
+	}
 	var paths []manifest.Path
 	for _, text := range splitPaths(obj.GetAnnotations()[Annotation]) {
 		path, err := manifest.ParsePath(text)
@@ -166,34 +176,16 @@ func placesInText(text string, field manifest.Field) ([]place, error) {
 	if len(found) == 0 && !empty {
 		return nil, errNoReference
 	}
-	places := make([]place, len(found))
-	for n := range found {
-		at := &found[n]
-		places[n] = place{value: at.value, err: at.err, set: func(pinned string) {
-			text = text[:at.offset] + pinned + text[at.offset+len(at.value):]
-			for later := range found[n+1:] {
-				found[n+1+later].offset += len(pinned) - len(at.value)
-			}
-			at.value = pinned
-			field.Set(text)
-		}}
-	}
-	return places, nil
+	return placesAt(text, found, field), nil
 }
 
 var yamlLine = regexp.MustCompile(`line \d+`)
-
-type imageInText struct {
-	value  string
-	offset int   // in bytes
-	err    error // why it cannot be replaced where it stands
-}
 
 // errNotPlain is about a reference that is written otherwise than it reads: with escapes, as a block, by an alias.
 var errNotPlain = errors.New("it cannot be replaced where it stands; write it on one line, without escapes or an alias")
 
 // imagesInYAML finds the images of a text, and tells whether one is left empty, to be inherited or set later.
-func imagesInYAML(text string) (found []imageInText, empty bool, err error) {
+func imagesInYAML(text string) (found []span, empty bool, err error) {
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	lines := lineOffsets(text)
 	for {
@@ -209,7 +201,7 @@ func imagesInYAML(text string) (found []imageInText, empty bool, err error) {
 	}
 }
 
-func collectImages(node *yaml.Node, text string, lines []int, found *[]imageInText) (empty bool) {
+func collectImages(node *yaml.Node, text string, lines []int, found *[]span) (empty bool) {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 1 && node.Content[i-1].Value == "image" {
 			if child.ShortTag() == "!!null" || child.Kind == yaml.ScalarNode && child.Value == "" {
@@ -239,14 +231,14 @@ func valueOf(node *yaml.Node, key string) *yaml.Node {
 var properties = regexp.MustCompile(`^(?:[&!][^ \t\r\n]*[ \t]+)+`)
 
 // imageAt locates the value of a key named image. It returns nothing for what is no text.
-func imageAt(node *yaml.Node, text string, lines []int) []imageInText {
+func imageAt(node *yaml.Node, text string, lines []int) []span {
 	if node.Kind == yaml.AliasNode && node.Alias.ShortTag() == "!!str" {
-		return []imageInText{{value: node.Alias.Value, err: errNotPlain}}
+		return []span{{value: node.Alias.Value, err: errNotPlain}}
 	}
 	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" || node.Value == "" {
 		return nil
 	}
-	found := imageInText{value: node.Value, err: errNotPlain}
+	found := span{value: node.Value, err: errNotPlain}
 	if node.Line <= len(lines) {
 		found.offset = byteOffset(text, lines[node.Line-1], node.Column)
 		found.offset += len(properties.FindString(text[found.offset:]))
@@ -257,7 +249,7 @@ func imageAt(node *yaml.Node, text string, lines []int) []imageInText {
 			found.err = nil
 		}
 	}
-	return []imageInText{found}
+	return []span{found}
 }
 
 // byteOffset turns a column, which yaml counts in characters from 1, into an offset.

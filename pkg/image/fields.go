@@ -59,6 +59,10 @@ var podSpecs = map[schema.GroupKind][]string{
 	{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}:          {"spec.driver.template.spec", "spec.executor.template.spec"},
 	{Group: "sparkoperator.k8s.io", Kind: "ScheduledSparkApplication"}: {"spec.template.driver.template.spec", "spec.template.executor.template.spec"},
 
+	{Group: "sparkoperator.k8s.io", Kind: "SparkConnect"}: {"spec.server.template.spec", "spec.executor.template.spec"},
+
+	{Group: "spark.apache.org", Kind: "SparkApplication"}: {"spec.driverSpec.podTemplateSpec.spec", "spec.executorSpec.podTemplateSpec.spec"},
+
 	{Group: "flink.apache.org", Kind: "FlinkDeployment"}: {"spec.podTemplate.spec", "spec.jobManager.podTemplate.spec", "spec.taskManager.podTemplate.spec"},
 
 	{Group: "ray.io", Kind: "RayCluster"}: {"spec.headGroupSpec.template.spec", "spec.workerGroupSpecs[*].template.spec"},
@@ -75,6 +79,11 @@ var podSpecs = map[schema.GroupKind][]string{
 var direct = map[schema.GroupKind][]string{
 	{Group: "sparkoperator.k8s.io", Kind: "SparkApplication"}:          sparkFields("spec"),
 	{Group: "sparkoperator.k8s.io", Kind: "ScheduledSparkApplication"}: sparkFields("spec.template"),
+
+	{Group: "sparkoperator.k8s.io", Kind: "SparkConnect"}: append([]string{"spec.image"}, sparkConf("spec")...),
+
+	{Group: "spark.apache.org", Kind: "SparkApplication"}: sparkConf("spec"),
+	{Group: "spark.apache.org", Kind: "SparkCluster"}:     sparkConf("spec"),
 
 	{Group: "argoproj.io", Kind: "Workflow"}:                workflowFields("spec"),
 	{Group: "argoproj.io", Kind: "WorkflowTemplate"}:        workflowFields("spec"),
@@ -98,7 +107,16 @@ func sparkFields(spec string) []string {
 			fields = append(fields, spec+"."+role+"."+field)
 		}
 	}
-	return fields
+	return append(fields, sparkConf(spec)...)
+}
+
+// sparkConf are the settings by which Spark itself starts pods.
+func sparkConf(spec string) []string {
+	return []string{
+		spec + `.sparkConf["spark.kubernetes.container.image"]`,
+		spec + `.sparkConf["spark.kubernetes.driver.container.image"]`,
+		spec + `.sparkConf["spark.kubernetes.executor.container.image"]`,
+	}
 }
 
 // workflowFields are those of Argo Workflows' WorkflowSpec.

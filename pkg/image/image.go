@@ -60,8 +60,8 @@ func newReferenceError(id manifest.ID, path, value string, err error) *Reference
 	return &ReferenceError{Object: id, Path: path, Value: value, Err: err}
 }
 
-// Find lists the image references of a set, in the set's order: those in the fields that syncer knows and those in
-// the extra ones. Every reference that is not valid is named in the error.
+// Find lists the image references of a set, in the set's order: those in the fields that syncer knows, those in
+// the extra ones, and those that Spark and Airflow run by. Every reference that is not valid is named in the error.
 func Find(set manifest.Set, extra []Field) ([]Reference, error) {
 	var refs []Reference
 	var errs []error
@@ -102,6 +102,19 @@ func findIn(obj *unstructured.Unstructured, extra []Field) ([]Reference, error) 
 				}
 				refs = append(refs, Reference{Object: id, Path: path, Value: place.value, Form: form, set: place.set})
 			}
+		}
+	}
+	if looksAway(obj) {
+		return refs, errors.Join(errs...)
+	}
+	for _, found := range implied(obj) {
+		path := found.field.Path.String()
+		if seen[path] {
+			continue
+		}
+		for _, place := range found.places {
+			form, _ := formOf(place.value) // implied gives valid ones
+			refs = append(refs, Reference{Object: id, Path: path, Value: place.value, Form: form, set: place.set})
 		}
 	}
 	return refs, errors.Join(errs...)

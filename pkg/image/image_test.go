@@ -91,7 +91,7 @@ func kinds(t *testing.T) manifest.Set {
 	const (
 		pod = `{initContainers: [{name: i, image: registry.example.com/init:1}], containers: [{name: c, image: registry.example.com/main:1}, {name: none}],` +
 			` ephemeralContainers: [{name: e, image: registry.example.com/debug:1}], volumes: [{name: v, image: {reference: registry.example.com/data:1}}]}`
-		spark    = `{image: registry.example.com/spark:1, volumes: [{name: d, image: {reference: registry.example.com/data:1}}], driver: ROLE, executor: ROLE}`
+		spark    = `{image: registry.example.com/spark:1, sparkConf: {spark.kubernetes.container.image: registry.example.com/conf:1, spark.kubernetes.driver.container.image: registry.example.com/conf:1, spark.kubernetes.executor.container.image: registry.example.com/conf:1, spark.kubernetes.container.image.pullPolicy: Always}, volumes: [{name: d, image: {reference: registry.example.com/data:1}}], driver: ROLE, executor: ROLE}`
 		role     = `{image: registry.example.com/role:1, initContainers: [{name: a, image: registry.example.com/init:1}], sidecars: [{name: a, image: registry.example.com/sidecar:1}], template: {spec: POD}}`
 		workflow = `{volumes: [{name: d, image: {reference: registry.example.com/data:1}}], templateDefaults: TEMPLATE,` +
 			` templates: [TEMPLATE, {name: s, steps: [[{name: one, inline: TEMPLATE}]]}, {name: d, dag: {tasks: [{name: one, inline: TEMPLATE}]}}]}`
