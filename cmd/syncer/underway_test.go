@@ -118,6 +118,41 @@ func TestACommitThatIsTakenBackOnItsWay(t *testing.T) {
 	j.await(t, "web", "1")
 }
 
+// A commit that comes while the one before is being written is said as well, and neither gets in the way of the other.
+func TestANewerCommitOnItsWay(t *testing.T) {
+	j := newJump(t)
+	hook := startHook(t, j)
+	j.write(t, "web", "web:1", "1")
+	j.follow(t)
+	j.commit(t, "One")
+	j.await(t, "web", "1")
+	only := "write"
+	hook.holds.Store(&only)
+	for _, version := range []string{"2", "3"} {
+		j.write(t, "web", "web:1", version)
+		j.commit(t, version)
+		commit := strings.TrimSpace(j.git(t, "rev-parse", "HEAD"))
+		j.awaitRecord(t, "web", func(record *unstructured.Unstructured) bool {
+			return conditions(record)["Ready"] == "False CommitUnderway" && strings.HasPrefix(message(record, "Ready"), "commit "+commit[:8])
+		})
+	}
+	hook.release()
+	j.await(t, "web", "3")
+	j.awaitRecord(t, "web", func(record *unstructured.Unstructured) bool { return conditions(record)["Ready"] == "True Healthy" })
+	j.awaitRecord(t, "web", func(record *unstructured.Unstructured) bool {
+		history, _, _ := unstructured.NestedSlice(record.Object, "status", "history")
+		for _, each := range history {
+			if d := each.(map[string]any); d["outcome"] != "Applied" {
+				t.Errorf("deployment %v is %v", d["number"], d["outcome"])
+			}
+		}
+		if len(history) != 3 {
+			t.Errorf("%d deployments, want 3", len(history))
+		}
+		return true
+	})
+}
+
 // slowHook is an admission webhook for CronJobs that keeps what it is told to keep.
 type slowHook struct {
 	holds    atomic.Pointer[string] // "dry run" or "write"; nil: nothing

@@ -62,7 +62,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	r.tracked(agenda.works, began)
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
-	telltale.Go(func() { r.tellUnderway(telling, agenda.works, began) })
+	telltale.Go(func() { r.tellUnderway(telling, agenda.works) })
 	results := c.carryAll(ctx, agenda, turns)
 	stop()
 	telltale.Wait()
@@ -121,11 +121,12 @@ func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult
 	}
 	w.mark.begin(w.record)
 	result := c.target(ctx, w)
-	w.mark.end()
-	c.underway.ended(w.target, w.snapshot.Commit, &result)
+	w.mark.end(w.snapshot.Commit, result.skipped)
+	c.underway.ended(w, &result)
 	if c.done != nil {
 		c.done(ctx, w, &result, c.options.full)
 	}
+	c.turns.take(w.target) // who read the record while this one lasted has to read it again
 	return result
 }
 

@@ -7,14 +7,15 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// turns count how often each target was carried out: who read a record before another turn began has to read it again.
+// turns count how often a turn of each target began or ended: whoever read a record since then has to read it again when
+// there was another one.
 // The zero value is ready. It is safe for concurrent use.
 type turns struct {
 	mu    sync.Mutex
 	taken map[apply.Target]int
 }
 
-// take begins a turn, and says the how-manieth it is.
+// take notes that a turn begins or ends, and returns how often one did.
 func (t *turns) take(target apply.Target) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -25,7 +26,7 @@ func (t *turns) take(target apply.Target) int {
 	return t.taken[target]
 }
 
-// counts says how many turns each target has had.
+// counts returns how often a turn of each target began or ended.
 func (t *turns) counts() map[apply.Target]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -34,24 +36,37 @@ type underway struct {
 }
 
 type journey struct {
-	since   time.Time // when a commit that is not carried out yet was first seen, by the monotonic clock
-	message string    // what is said of it; empty: nothing yet
+	commit  string
+	since   time.Time   // when a commit that is not carried out yet was first seen, by the monotonic clock; zero: none is
+	message string      // what is said of it; empty: nothing yet
+	mark    *commitMark // of whatever commit: a turn with an older one may still be writing
 }
 
-// expect notes that a commit is on its way, and returns since when one is.
-func (u *underway) expect(target apply.Target, since time.Time) time.Time {
+// expect notes that the commit of a target's work is on its way since a moment, or since one before it is, and returns what
+// says so.
+func (u *underway) expect(w *work, since time.Time) *commitMark {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	at := u.byTarget[target]
-	if !at.since.IsZero() {
-		return at.since
+	at := u.byTarget[w.target]
+	at.commit = w.snapshot.Commit
+	if at.since.IsZero() {
+		at.since = since
+	}
+	if at.mark == nil {
+		at.mark = &commitMark{target: w.target, cluster: w.cluster}
 	}
 	if u.byTarget == nil {
 		u.byTarget = map[apply.Target]journey{}
 	}
-	at.since = since
-	u.byTarget[target] = at
-	return since
+	u.byTarget[w.target] = at
+	return at.mark
+}
+
+// of is what is known of a target.
+func (u *underway) of(target apply.Target) journey {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.byTarget[target]
 }
 
 // say notes what is said of a target that a commit is on its way into.
@@ -64,85 +79,94 @@ func (u *underway) say(target apply.Target, message string) {
 	}
 }
 
-// failed notes that a commit could not be carried out: it is on its way again when it is tried again.
-func (u *underway) failed(target apply.Target, message string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if _, ok := u.byTarget[target]; ok {
-		u.byTarget[target] = journey{message: message}
-	}
-}
-
 // said is what is said of a target; empty: nothing.
-func (u *underway) said(target apply.Target) string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.byTarget[target].message
-}
+func (u *underway) said(target apply.Target) string { return u.of(target).message }
 
-// arrived forgets a target whose commit was carried out, or that has nothing to wait for.
+// arrived forgets a target that has nothing to wait for.
 func (u *underway) arrived(target apply.Target) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.byTarget, target)
 }
 
-// commitMark says in a target's record that a newer commit is on its way. Whoever else writes the record closes the mark before,
-// so that each write asks for the version that the last one left. A nil mark is never written.
+// ended takes in how a turn with a commit went. Where it failed, its record may say nothing of that: the API server may be
+// what failed.
+func (u *underway) ended(w *work, result *TargetResult) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, ok := u.byTarget[w.target]
+	switch {
+	case !ok || at.commit != w.snapshot.Commit || result.skipped: // a newer one is on its way
+	case result.Result == Failed:
+		at.since, at.message = time.Time{}, fmt.Sprintf("commit %.8s is not carried out: %s", at.commit, result.Error)
+		u.byTarget[w.target] = at
+	default:
+		delete(u.byTarget, w.target)
+	}
+}
+
+// commitMark says in a target's record that a newer commit is on its way. Whoever else writes the record closes the mark
+// before, so that each write asks for the version that the last one left. A nil mark is never written.
 type commitMark struct {
 	target  apply.Target
 	cluster *apply.Cluster
-	commit  string
 
-	mu      sync.Mutex
-	over    bool                   // the target had its turn
-	closed  bool                   // the turn writes the record, or is about to
-	record  *v1alpha1.PipelineSync // that the turn works with; nil: no turn has begun
-	version string                 // of the record, where it is not record's
-	marked  *v1alpha1.PipelineSyncStatus
-	doubt   bool // the outcome of a write is not known
+	mu         sync.Mutex
+	commit     string                 // that is on its way; empty: the target had its turn with it
+	closed     bool                   // a turn writes the record, or is about to
+	record     *v1alpha1.PipelineSync // that a turn works with; nil: none has begun
+	version    string                 // of the record, where a mark has changed it
+	conditions []metav1.Condition     // of the record then
+	marked     string                 // the commit that the record names
+	stale      bool                   // the record was marked while no turn worked with it
+	doubt      bool                   // the outcome of a write is not known
 }
 
-// tell calls a function that says of the target that a commit is on its way, unless the turn is about to say how it is.
+// expect has the mark say that a commit is on its way.
+func (m *commitMark) expect(commit string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commit = commit
+}
+
+// tell calls a function that says of the target that a commit is on its way, unless a turn is about to say how it is.
 func (m *commitMark) tell(say func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.over && !m.closed {
+	if m.commit != "" && !m.closed {
 		say()
 	}
 }
 
-// write marks the record, unless its turn writes it, and reports whether there is nothing more to do.
-func (m *commitMark) write(ctx context.Context, now func() time.Time) (done bool, err error) {
+// write marks the record, unless it is marked, or a turn writes it.
+func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.over || m.closed || m.marked != nil {
-		return m.over || m.marked != nil, nil
+	if m.commit == "" || m.closed || m.marked == m.commit {
+		return nil
 	}
-	record, version := m.record, m.version
+	record := m.record
 	if record == nil || m.doubt {
+		var err error
 		if record, err = m.cluster.Record(ctx, m.target); err != nil || record == nil {
-			return false, err
+			return err
 		}
 		if m.record != nil && !sameButConditions(m.record, record) {
-			return false, nil // somebody else wrote it, and the turn is to find out
+			return nil // somebody else wrote it, and the turn is to find out
 		}
-		version = record.ResourceVersion
-	}
-	if version == "" {
-		version = record.ResourceVersion
+		m.version = ""
 	}
 	status := markUnderway(record.Status, m.commit)
 	stampConditions(&status, record.Status.Conditions, toSecond(now()))
 	m.doubt = true // until the answer is there
-	w, err := m.cluster.SaveStatus(ctx, m.target, status, version)
+	w, err := m.cluster.SaveStatus(ctx, m.target, status, cmp.Or(m.version, record.ResourceVersion))
 	if err != nil {
-		return false, err
+		return err
 	}
-	m.doubt, m.version, m.marked = false, w.Version, &status
-	return true, nil
+	m.doubt, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
+	return nil
 }
 
 // markUnderway is a status that says that a commit is on its way.
@@ -166,25 +190,25 @@ func sameButConditions(a, b *v1alpha1.PipelineSync) bool {
 	return a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(x, y)
 }
 
-// touched reports whether the record may have been written since it was read for the agenda.
+// touched reports whether the record may have been marked since it was read for the agenda. Nothing is marked until begin.
 func (m *commitMark) touched() bool {
 	if m == nil {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true // until the turn has read the record
-	return m.marked != nil || m.doubt
+	m.closed = true
+	return m.stale || m.doubt
 }
 
-// begin has marks written over the record that a turn works with.
+// begin has marks written over the record that a turn works with, as it was just read.
 func (m *commitMark) begin(record *v1alpha1.PipelineSync) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed, m.record, m.version, m.doubt = record == nil, record, "", false
+	m.closed, m.record, m.version, m.stale, m.doubt = record == nil, record, "", false, false
 }
 
 // close ends the marking before the turn writes the record, and takes over what was marked.
@@ -194,29 +218,28 @@ func (m *commitMark) close(ctx context.Context) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
 	m.closed = true
-	if m.record == nil {
-		return
-	}
-	if m.doubt {
-		m.settle(ctx, m.record)
-		return
-	}
-	if m.marked != nil && m.version != "" {
-		m.record.ResourceVersion, m.record.Status.Conditions = m.version, m.marked.Conditions
-	}
+	m.takeOver(ctx, m.record)
 }
 
-// settle finds out what became of a mark whose answer was lost. Where that fails, the next write of the turn says so.
-func (m *commitMark) settle(ctx context.Context, record *v1alpha1.PipelineSync) {
-	ctx, cancel := context.WithTimeout(ctx, markTimeout)
-	defer cancel()
-	now, err := m.cluster.Record(ctx, m.target)
-	if err != nil || now == nil || !sameButConditions(record, now) {
-		return
+// takeOver has a record be as the marks left it. Where it cannot be found out, the next write of the turn says so.
+func (m *commitMark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync) {
+	if m.doubt {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+		defer cancel()
+		now, err := m.cluster.Record(ctx, m.target)
+		if err != nil || now == nil || !sameButConditions(record, now) {
+			return
+		}
+		m.doubt, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
 	}
-	m.doubt, m.version = false, now.ResourceVersion
-	record.ResourceVersion, record.Status.Conditions = now.ResourceVersion, now.Status.Conditions
+	if m.version != "" {
+		record.ResourceVersion, record.Status.Conditions = m.version, m.conditions
+		m.version = ""
+	}
 }
 
 // reopen lets the record be marked again while objects are written: the turn has written its spec.
@@ -226,17 +249,17 @@ func (m *commitMark) reopen(written apply.Written) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.record == nil || m.marked != nil {
-		return // there is none to write over, or it is said already
+	if m.record == nil {
+		return
 	}
 	record := *m.record
 	record.ResourceVersion, record.Generation = written.Version, written.Generation
-	m.closed, m.record, m.version = false, &record, written.Version
+	m.closed, m.record, m.version = false, &record, ""
 }
 
 // leave ends the marking after the objects were written, and returns the version that the next write of the record asks for.
 func (m *commitMark) leave(ctx context.Context, version string) string {
-	if m == nil || version == "" {
+	if m == nil {
 		return version
 	}
 	m.mu.Lock()
@@ -245,40 +268,30 @@ func (m *commitMark) leave(ctx context.Context, version string) string {
 		return version
 	}
 	m.closed = true
-	if m.doubt {
-		record := *m.record
-		m.settle(context.WithoutCancel(ctx), &record)
-		return record.ResourceVersion
-	}
-	return m.version
+	m.takeOver(ctx, m.record)
+	return m.record.ResourceVersion
 }
 
-func (m *commitMark) isOver() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.over
-}
-
-// end ends the marking with the turn.
-func (m *commitMark) end() {
+// end ends the marking with a turn. Where a newer commit is on its way by now, that one may be marked from now on.
+func (m *commitMark) end(commit string, skipped bool) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.over, m.closed = true, true
+	if m.commit == commit && !skipped {
+		m.commit = ""
+	}
+	if !skipped {
+		m.marked = "" // the turn has said something else
+	}
+	m.closed, m.record, m.version = false, nil, ""
 }
 
-// ended takes in how a turn with a newer commit went. Where it failed, its record may say nothing of that: the API server may
-// be what failed.
-func (u *underway) ended(target apply.Target, commit string, result *TargetResult) {
-	switch {
-	case result.skipped: // the commit in whose place another one came is not there yet
-	case result.Result == Failed:
-		u.failed(target, fmt.Sprintf("commit %.8s is not carried out: %s", commit, result.Error))
-	default:
-		u.arrived(target)
-	}
+func (m *commitMark) isOver() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commit == ""
 }
 
 // tracked gives the works of a commit their marks. began is when the commit was first seen.
@@ -287,18 +300,18 @@ func (r *Runner) tracked(works []*work, began time.Time) {
 		if w.record == nil || w.record.Spec.Owner != r.Config.Name || w.record.Status.LastAppliedCommit == "" {
 			continue // nobody says that it is ready
 		}
-		r.underway.expect(w.target, began)
-		w.mark = &commitMark{target: w.target, cluster: w.cluster, commit: w.snapshot.Commit}
+		w.mark = r.underway.expect(w, began)
+		w.mark.expect(w.snapshot.Commit)
 	}
 }
 
 // tellUnderway says of each target that a commit is on its way into it, where that takes longer than markAfter, until the
 // context ends: in the record, on the board and in the metrics.
-func (r *Runner) tellUnderway(ctx context.Context, works []*work, began time.Time) {
+func (r *Runner) tellUnderway(ctx context.Context, works []*work) {
 	due := map[*work]time.Time{}
 	for _, w := range works {
 		if w.mark != nil {
-			due[w] = r.underway.expect(w.target, began).Add(markAfter)
+			due[w] = r.underway.of(w.target).since.Add(markAfter)
 		}
 	}
 	judged := map[*work]bool{}
@@ -318,12 +331,8 @@ func (r *Runner) tellUnderway(ctx context.Context, works []*work, began time.Tim
 				late = append(late, w)
 			}
 		}
-		for i, done := range r.markAll(ctx, late) {
-			if done {
-				delete(due, late[i])
-			} else {
-				next = now.Add(markRetry)
-			}
+		if r.markAll(ctx, late); len(late) > 0 {
+			next = now.Add(markRetry) // a turn with an older commit may say something else meanwhile
 		}
 		if len(due) == 0 || wait(ctx, time.Until(next)) != nil {
 			return
@@ -338,22 +347,20 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// markAll marks targets side by side, and reports for each whether there is nothing more to do.
-func (r *Runner) markAll(ctx context.Context, works []*work) []bool {
+// markAll marks targets side by side.
+func (r *Runner) markAll(ctx context.Context, works []*work) {
 	for _, w := range works {
 		w.mark.tell(func() { r.say(w) })
 	}
-	done := make([]bool, len(works)) // each worker owns one slot
 	var g errgroup.Group
 	g.SetLimit(targetsAtOnce)
-	for i, w := range works {
+	for _, w := range works {
 		g.Go(func() error {
-			done[i] = r.mark(ctx, w)
+			r.mark(ctx, w)
 			return nil
 		})
 	}
-	_ = g.Wait() // the workers report by slot
-	return done
+	_ = g.Wait() // none of them fails
 }
 
 // changes reports whether a commit says something else of a target than what was applied last.
@@ -379,11 +386,10 @@ func (r *Runner) say(w *work) {
 	}
 }
 
-// mark says so in its record, and reports whether there is nothing more to do.
-func (r *Runner) mark(ctx context.Context, w *work) bool {
-	done, err := w.mark.write(ctx, func() time.Time { return r.dateIn(w.cluster) })
+// mark says so in its record.
+func (r *Runner) mark(ctx context.Context, w *work) {
+	err := w.mark.write(ctx, func() time.Time { return r.dateIn(w.cluster) })
 	if err != nil && ctx.Err() == nil {
 		r.log.Debug("the record cannot be told that a commit is on its way", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
 	}
-	return done
 }
