@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// serverTLS makes an authority, writes its certificate to caFile, and returns a configuration with a certificate of
+// ServerTLS makes an authority, writes its certificate to caFile, and returns a configuration with a certificate of
 // that authority for 127.0.0.1 and localhost. The keys stay in memory.
-func serverTLS(caFile string) (*tls.Config, error) {
+func ServerTLS(caFile string) (*tls.Config, error) {
 	ca, caKey, err := certificate("lab authority", nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate authority: %w", err)

@@ -66,7 +66,7 @@ func StartGitHTTP(ctx context.Context, opts GitOptions) (*GitHTTP, error) {
 	g := &GitHTTP{Repositories: Repositories{dir}, opts: opts, address: "127.0.0.1:0"}
 	if opts.TLS {
 		g.CAFile = filepath.Join(dir, "ca.crt")
-		if g.tls, err = serverTLS(g.CAFile); err != nil {
+		if g.tls, err = ServerTLS(g.CAFile); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// runs reports whether objects of a kind run to an end.
+func runs(kind string) bool { return kind == "Job" || kind == "SparkApplication" }
+
+// running reports whether an object has begun to run and has not ended.
+func running(o *unstructured.Unstructured) bool {
+	switch o.GetKind() {
+	case "Job":
+		began, _, _ := unstructured.NestedString(o.Object, "status", "startTime")
+		return began != "" && !ended(o)
+	case "SparkApplication":
+		submitted, _, _ := unstructured.NestedString(o.Object, "status", "submissionID")
+		s := sparkState(o)
+		return (s == "SUBMITTED" || s == "RUNNING") && submitted == fmt.Sprintf("%s-%d", o.GetUID(), o.GetGeneration())
+	}
+	return false
+}
+
+// ended reports whether an object has run to its end.
+func ended(o *unstructured.Unstructured) bool {
+	switch o.GetKind() {
+	case "Job":
+		for _, kind := range []string{"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"} {
+			if condition(o, kind).status == "True" {
+				return true
+			}
+		}
+	case "SparkApplication":
+		s := sparkState(o)
+		return s == "COMPLETED" || s == "FAILED"
+	}
+	return false
+}
+
+func sparkState(o *unstructured.Unstructured) string {
+	s, _, _ := unstructured.NestedString(o.Object, "status", "applicationState", "state")
+	return s
+}
+
+// said is one condition of an object.
+type said struct{ status, reason, message string }
+
+func condition(o *unstructured.Unstructured, kind string) said {
+	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, each := range all {
+		c, _ := each.(object)
+		if c["type"] == kind {
+			status, _ := c["status"].(string)
+			reason, _ := c["reason"].(string)
+			message, _ := c["message"].(string)
+			return said{status, reason, message}
+		}
+	}
+	return said{}
+}
+
+// claim is what a record says of its target.
+type claim struct {
+	ready  bool // and in sync, with nothing under way or held
+	commit string
+}
+
+func claimOf(record *unstructured.Unstructured) claim {
+	commit, _, _ := unstructured.NestedString(record.Object, "status", "lastAppliedCommit")
+	observed, _, _ := unstructured.NestedInt64(record.Object, "status", "observedGeneration")
+	ready := condition(record, "Ready").status == "True" && condition(record, "Reconciling").status != "True" &&
+		condition(record, "Drifted").status != "True" && condition(record, "Held").status != "True" &&
+		observed == record.GetGeneration()
+	return claim{ready, commit}
+}
+
+// describe says in one line what a record says.
+func describe(record *unstructured.Unstructured) string {
+	text := short(claimOf(record).commit)
+	for _, kind := range []string{"Ready", "Reconciling", "Stalled", "Drifted", "Held"} {
+		c := condition(record, kind)
+		text += fmt.Sprintf(" %s=%s", kind, c.status)
+		if c.status == "True" != (kind == "Ready") {
+			text += fmt.Sprintf(" (%s: %s)", c.reason, c.message)
+		}
+	}
+	return text
+}
+
+// driftedObjects lists the objects that a record reports as drifted.
+func driftedObjects(record *unstructured.Unstructured) map[key]bool {
+	found := map[key]bool{}
+	if record == nil || condition(record, "Drifted").status != "True" {
+		return found
+	}
+	findings, _, _ := unstructured.NestedSlice(record.Object, "status", "drift", "findings")
+	for _, each := range findings {
+		finding, _ := each.(object)
+		o, _ := finding["object"].(object)
+		kind, _ := o["kind"].(string)
+		ns, _ := o["namespace"].(string)
+		name, _ := o["name"].(string)
+		found[key{kind, ns, name}] = true
+	}
+	return found
+}
