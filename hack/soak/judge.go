@@ -361,12 +361,11 @@ func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured,
 		return []string{"the record speaks of an unknown commit: " + describe(record)}
 	case !reflect.DeepEqual(applied[t.pipeline], s):
 		return []string{"the record speaks of another commit: " + describe(record)}
-	case excused || condition(record, "Ready").reason == "Progressing":
+	case excused || condition(record, "Ready").reason == "Progressing" || c.ready:
 		return nil
-	case !c.ready:
+	default:
 		return []string{"the record does not say Ready: " + describe(record)}
 	}
-	return nil
 }
 
 // settle waits until the cluster equals git, for as long as within says from a time on. step, if not nil, is called

@@ -71,8 +71,7 @@ func claimOf(record *unstructured.Unstructured) claim {
 	commit, _, _ := unstructured.NestedString(record.Object, "status", "lastAppliedCommit")
 	observed, _, _ := unstructured.NestedInt64(record.Object, "status", "observedGeneration")
 	ready := condition(record, "Ready").status == "True" && condition(record, "Reconciling").status != "True" &&
-		condition(record, "Drifted").status != "True" && condition(record, "Held").status != "True" &&
-		observed == record.GetGeneration()
+		!drifted(record) && condition(record, "Held").status != "True" && observed == record.GetGeneration()
 	return claim{ready, commit}
 }
 
@@ -89,6 +88,12 @@ func describe(record *unstructured.Unstructured) string {
 	return text
 }
 
+// drifted reports whether a record says that the objects differ from git. A tag that moved is no difference of them.
+func drifted(record *unstructured.Unstructured) bool {
+	total, _, _ := unstructured.NestedInt64(record.Object, "status", "drift", "total")
+	return condition(record, "Drifted").status == "True" && (len(driftedObjects(record)) > 0 || total == 0)
+}
+
 // driftedObjects lists the objects that a record reports as drifted.
 func driftedObjects(record *unstructured.Unstructured) map[key]bool {
 	found := map[key]bool{}
@@ -98,6 +103,9 @@ func driftedObjects(record *unstructured.Unstructured) map[key]bool {
 	findings, _, _ := unstructured.NestedSlice(record.Object, "status", "drift", "findings")
 	for _, each := range findings {
 		finding, _ := each.(object)
+		if about := finding["kind"]; about == "TagMoved" || about == "ImageMissing" {
+			continue
+		}
 		o, _ := finding["object"].(object)
 		kind, _ := o["kind"].(string)
 		ns, _ := o["namespace"].(string)

@@ -44,6 +44,7 @@ func (s *stage) start(name string, elects bool, args ...string) (*syncer, error)
 			case <-y.meant:
 			default:
 				s.judge.violated("ended-by-itself", fmt.Sprintf("syncer run (%s) ended: %v", name, program.Err()), target{pipelines[0], dev}, map[string][]byte{})
+				s.again(y, elects)
 			}
 		})
 	}
@@ -62,6 +63,24 @@ func note(path, line string) error {
 	}
 	_, err = fmt.Fprintln(f, line)
 	return errors.Join(err, f.Close())
+}
+
+// again starts a daemon that ended by itself, as a Deployment would.
+func (s *stage) again(ended *syncer, elects bool) {
+	select {
+	case <-ended.meant: // it is stopped or killed meanwhile
+		return
+	case <-time.After(time.Second):
+	}
+	s.mu.Lock()
+	current := s.running[ended.name] == ended
+	s.mu.Unlock()
+	if !current {
+		return
+	}
+	if _, err := s.daemon(ended.name, elects); err != nil {
+		s.journal.say("starting it again: %v", err)
+	}
 }
 
 // expect notes that the syncer's end is meant.
