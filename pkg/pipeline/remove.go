@@ -137,6 +137,12 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 			return c.fail(ctx, w, w.err)
 		}
 	}
+	if w.record == nil {
+		// Another turn, another syncer or a person has deleted it since the commit was looked at. Without it nothing tells
+		// which objects are the target's to delete.
+		result.Result, result.settled, result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
+		return nil
+	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules()})
 	w.mark.close(ctx)
 	if err != nil {
