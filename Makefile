@@ -18,6 +18,10 @@ help: ## list the targets
 demo: build parts ## play syncer on real parts; SCRIPT=1 plays a story by itself
 	go run ./hack/demo $(if $(SCRIPT),-script)
 
+.PHONY: soak
+soak: build parts ## kill syncer KILLS times, then MINUTES of faults; SEED repeats one
+	go run ./hack/soak -kills $(or $(KILLS),5) -minutes $(or $(MINUTES),1) $(if $(SEED),-seed $(SEED))
+
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
 	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 30m ./...
@@ -56,4 +60,4 @@ debian: ## install the Debian packages that tests need
 
 .PHONY: clean
 clean: ## delete what was built here; caches stay
-	rm -rf bin .demo
+	rm -rf bin .demo .soak

@@ -18,6 +18,9 @@ import (
 // within is how soon after a fault the cluster equals git's newest commit.
 const within = 60 * time.Second
 
+// stays is how long the cluster has to be equal, so that a pass which is under way may spoil it.
+const stays = time.Second
+
 // declaredFor is how long git has declared an object before its deletion is a violation: a syncer that was slow or stopped may still
 // carry out an earlier commit.
 const declaredFor = 90 * time.Second
@@ -251,19 +254,17 @@ func at(history []version, moment time.Time) *unstructured.Unstructured {
 	return found
 }
 
-// objectDifferences compares one object with git. A run that removes itself may be gone when it has run.
+// objectDifferences compares one object with git. What ran to its end may be gone.
 func (j *judge) objectDifferences(k key, want object, live *unstructured.Unstructured, allowed digests) []string {
 	if live != nil {
 		return differences(want, live.Object, allowed)
 	}
-	if spec, _ := want["spec"].(object); k.kind == "Job" && spec["ttlSecondsAfterFinished"] != nil {
-		j.mu.Lock()
-		ran := slices.Clone(j.finished[k])
-		j.mu.Unlock()
-		for _, o := range ran {
-			if len(differences(want, o.Object, j.images.had)) == 0 {
-				return nil
-			}
+	j.mu.Lock()
+	ran := slices.Clone(j.finished[k])
+	j.mu.Unlock()
+	for _, o := range ran {
+		if len(differences(want, o.Object, j.images.had)) == 0 {
+			return nil
 		}
 	}
 	return []string{"is not there"}
@@ -372,6 +373,7 @@ func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured,
 // again and again meanwhile. It reports whether it came to be so; if not, that is a violation.
 func (j *judge) settle(ctx context.Context, since time.Time, what string, step func(context.Context) error) (bool, error) {
 	var wrong map[target][]string
+	var equal time.Time // since when it is so; zero: it is not
 	for {
 		if step != nil {
 			if err := step(ctx); err != nil {
@@ -379,11 +381,16 @@ func (j *judge) settle(ctx context.Context, since time.Time, what string, step f
 			}
 		}
 		wrong = j.wrong()
-		if len(wrong) == 0 {
-			j.journal.say("equal to %s %.1f s after %s", short(j.repo.head().commit), time.Since(since).Seconds(), what)
+		switch {
+		case len(wrong) > 0:
+			equal = time.Time{}
+		case equal.IsZero():
+			equal = time.Now()
+		case time.Since(equal) > stays:
+			j.journal.say("equal to %s %.1f s after %s", short(j.repo.head().commit), equal.Sub(since).Seconds(), what)
 			return true, nil
 		}
-		if time.Since(since) > within {
+		if len(wrong) > 0 && time.Since(since) > within {
 			break
 		}
 		select {
@@ -400,7 +407,7 @@ func (j *judge) settle(ctx context.Context, since time.Time, what string, step f
 
 // late waits some more, to tell what comes late from what never comes.
 func (j *judge) late(ctx context.Context, since time.Time, what string, step func(context.Context) error) error {
-	for time.Since(since) < 2*within {
+	for time.Since(since) < within+30*time.Second {
 		if step != nil {
 			if err := step(ctx); err != nil {
 				return err
