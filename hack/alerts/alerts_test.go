@@ -112,6 +112,11 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		{"SyncerTargetFailed", "targets are ready", `syncer_targets{environment="prod",state="Ready"} 2x60`, 60, ""},
 		{"SyncerTargetFailed", "each failure is mended within minutes", `syncer_targets{environment="prod",state="Failed"} 1x20 0x5 1x20 0x5`, 45, ""},
 
+		{"SyncerTargetPanicked", "the first panic, which begins the series", `syncer_target_panics_total{pipeline="a",environment="prod"} _x10 1x60`, 15, "syncer panicked at a in prod."},
+		{"SyncerTargetPanicked", "one more after a day", `syncer_target_panics_total{pipeline="a",environment="prod"} 1x1440 2x60`, 1450, "syncer panicked at a in prod."},
+		{"SyncerTargetPanicked", "the work on a commit", `syncer_target_panics_total{pipeline="",environment=""} _x10 1x60`, 15, "syncer panicked at the work on a commit."},
+		{"SyncerTargetPanicked", "it was long ago", `syncer_target_panics_total{pipeline="a",environment="prod"} 1x200`, 120, ""},
+
 		{"SyncerChangeHeld", "a change has waited for a day and an hour", `syncer_held_changes{environment="prod"} 1x1600`, 1500, "Changes of prod have waited for more than a day."},
 		{"SyncerChangeHeld", "the job ended in the night", `syncer_held_changes{environment="prod"} 1x800 0x10 1x800`, 1500, ""},
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +21,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Applied is what an apply left behind.
@@ -128,7 +128,7 @@ func (a *application) groups() iter.Seq[[]step] {
 func (a *application) stage(ctx context.Context, steps []step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	applied := make([]*unstructured.Unstructured, len(steps))
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(fanOut)
 	for i := range steps {
 		g.Go(func() error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
@@ -38,7 +39,7 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 			watched[what] = true
 			watches.Go(func() {
 				select {
-				case results <- c.await(ctx, id, *change.Held):
+				case results <- panics.Try(func() error { return c.await(ctx, id, *change.Held) }):
 				case <-ctx.Done():
 				}
 			})

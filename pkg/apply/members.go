@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Members are the live objects of a target.
@@ -65,7 +65,7 @@ func (c *Cluster) look(ctx context.Context, target Target, record *v1alpha1.Pipe
 	}
 	_, id := MemberLabel(c.namespace, target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, at := range places {
 		g.Go(func() (err error) {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Request is a target and the set that it is to become.
@@ -149,7 +149,7 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 	hashes := make([]string, len(set))
 	// What the others are judged by goes first.
 	for _, ground := range []bool{true, false} {
-		var g errgroup.Group
+		var g panics.Group
 		g.SetLimit(fanOut)
 		for i, obj := range set {
 			if isGround(obj) != ground {

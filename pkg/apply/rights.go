@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Right is one verb on the objects of one resource.
@@ -199,7 +199,7 @@ func (c *Cluster) Missing(ctx context.Context, rights []Right) ([]Right, error) 
 	}
 	asked := slices.Collect(maps.Keys(namespaces))
 	missing := make([][]Right, len(asked)) // each worker owns one slot
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, right := range asked {
 		g.Go(func() error {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Find reads an object of what syncer itself consists of; nil where it is not there.
@@ -123,7 +123,7 @@ func (c *Cluster) Inhabitants(ctx context.Context, namespace string) ([]manifest
 		}
 	}
 	found := make([][]unstructured.Unstructured, len(kinds)) // each worker owns one slot
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, kind := range kinds {
 		g.Go(func() (err error) {

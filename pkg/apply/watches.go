@@ -19,6 +19,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Notice says that something happened to a member of a target's ApplySet, or to its record.
@@ -348,19 +349,43 @@ type memberStore struct {
 	stream  stream
 }
 
-func (m *memberStore) Add(obj any) error    { m.watches.saw(m.stream, obj); return nil }
-func (m *memberStore) Update(obj any) error { m.watches.saw(m.stream, obj); return nil }
-func (m *memberStore) Resync() error        { return nil }
+func (m *memberStore) Add(obj any) error { return m.guarded(func() { m.watches.saw(m.stream, obj) }) }
+func (m *memberStore) Update(obj any) error {
+	return m.guarded(func() { m.watches.saw(m.stream, obj) })
+}
+func (m *memberStore) Resync() error { return nil }
 
 func (m *memberStore) Delete(obj any) error {
-	if meta, ok := obj.(*metav1.PartialObjectMetadata); ok {
-		m.watches.lost(m.stream.key(meta))
-	}
-	return nil
+	return m.guarded(func() {
+		if meta, ok := obj.(*metav1.PartialObjectMetadata); ok {
+			m.watches.lost(m.stream.key(meta))
+		}
+	})
 }
 
 // Replace begins anew, at the start and after a watch that could not be resumed.
 func (m *memberStore) Replace(list []any, _ string) error {
+	return m.guarded(func() { m.replace(list) })
+}
+
+// guarded takes in what a watch says. After a panic the kind counts as one that is not watched, so that the polls look at
+// its objects; client-go would end the process.
+func (m *memberStore) guarded(do func()) error {
+	caught := panics.Catch(do)
+	if caught == nil {
+		return nil
+	}
+	w := m.watches
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if running := w.streams[m.stream]; running != nil {
+		running.listed, running.synced = false, false
+	}
+	go w.failed(m.stream.kind.String(), caught) // it may ask for the lock
+	return nil
+}
+
+func (m *memberStore) replace(list []any) {
 	there := map[manifest.Key]bool{}
 	for _, obj := range list {
 		if meta, ok := obj.(*metav1.PartialObjectMetadata); ok {
@@ -383,7 +408,6 @@ func (m *memberStore) Replace(list []any, _ string) error {
 	for _, key := range gone {
 		m.watches.lost(key)
 	}
-	return nil
 }
 
 func (s stream) key(meta *metav1.PartialObjectMetadata) manifest.Key {
@@ -428,9 +452,7 @@ func (w *Watches) saw(s stream, obj any) {
 			return manifest.OwnedFields(obj, FieldManager) != "" || isStray(obj, t.namespaces)
 		}
 	}
-	w.mu.Lock()
 	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, taken)
-	w.mu.Unlock()
 	if t != nil && (differs || !same && !s.isRecord()) {
 		w.notice(Notice{Target: t.target, Status: !differs})
 	}
@@ -439,6 +461,8 @@ func (w *Watches) saw(s stream, obj any) {
 // take notes the newest state of an object, and says whose it is, whether it differs from what was judged, and whether it
 // is the very version that was known.
 func (w *Watches) take(key manifest.Key, set string, now uint64, version string, taken func(*watched) bool) (t *watched, differs, same bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	m := w.members[key]
 	if m == nil {
 		t = w.targets[set]

@@ -8,7 +8,8 @@ import (
 	"sync"
 
 	"github.com/Masterminds/semver/v3"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Resolver looks up the digest of a reference.
@@ -90,7 +91,7 @@ func (l *Lookup) Verify(ctx context.Context, repository, digest, publicKeyFile s
 func (l *Lookup) All(ctx context.Context, references []string) (digests map[string]string, failed map[string]error) {
 	found := make([]string, len(references)) // each worker owns one slot: no lock
 	errs := make([]error, len(references))
-	var g errgroup.Group
+	var g panics.Group
 	for i, reference := range references {
 		g.Go(func() error {
 			found[i], errs[i] = l.Digest(ctx, reference)
@@ -184,7 +185,11 @@ func (m memo[T]) ask(ctx context.Context, question string, a *answer[T], ask fun
 	slots := m.limit.of(question)
 	select {
 	case slots <- struct{}{}:
-		a.value, a.err = ask(ctx)
+		// Others wait for the same answer: after a panic they are not to take the empty value for one.
+		a.err = panics.Try(func() (err error) {
+			a.value, err = ask(ctx)
+			return err
+		})
 		<-slots
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 type resolverFunc func(ctx context.Context, reference string) (string, error)
@@ -219,5 +221,23 @@ func TestEachSignatureIsCheckedOncePerPass(t *testing.T) {
 	}
 	if n := source.checked.Load(); n != 4 {
 		t.Errorf("%d checks, want one for each image and key", n)
+	}
+}
+
+// A registry's answer that panics fails who asked for it, and all who wait for the same one: none takes an empty digest
+// for the answer, and the next question finds a free slot.
+func TestAPanicIsNoAnswer(t *testing.T) {
+	lookup := NewLookup(resolverFunc(func(_ context.Context, reference string) (string, error) {
+		if reference == "host/bad" {
+			var tags map[string]string
+			tags["a"] = "b"
+		}
+		return "sha256:1", nil
+	}))
+	for range lookupLimit + 1 {
+		digests, failed := lookup.All(t.Context(), []string{"host/bad", "host/bad", "host/good"})
+		if panics.In(failed["host/bad"]) == nil || digests["host/bad"] != "" || digests["host/good"] != "sha256:1" {
+			t.Fatalf("found %v, failed %v", digests, failed)
+		}
 	}
 }

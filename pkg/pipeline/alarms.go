@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // alarms wake a daemon for the targets whose wait is over, so that a change goes out as soon as the run ends that it
 // waited for, and not at the next poll.
 type alarms struct {
 	ring    func(apply.Target)
+	failed  func(apply.Target, error) // is told why a wait was given up
 	watches sync.WaitGroup
 
 	mu      sync.Mutex
@@ -19,8 +21,8 @@ type alarms struct {
 	began   map[apply.Target]time.Time
 }
 
-func newAlarms(ring func(apply.Target)) *alarms {
-	return &alarms{ring: ring, waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
+func newAlarms(ring func(apply.Target), failed func(apply.Target, error)) *alarms {
+	return &alarms{ring: ring, failed: failed, waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
 }
 
 // breath is the least time between two passes of one target that alarms cause, for objects that change all the time.
@@ -42,7 +44,8 @@ func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
 		if wait(ctx, pause) != nil {
 			return
 		}
-		if until.cluster.AwaitChange(ctx, until.held) != nil {
+		if err := panics.Try(func() error { return until.cluster.AwaitChange(ctx, until.held) }); err != nil {
+			a.failed(target, err)
 			return // the next poll looks again
 		}
 		if ctx.Err() == nil {

@@ -257,7 +257,11 @@ func (b *board) count(ctx context.Context) {
 				counted[target] = last
 				continue
 			}
-			now.count = b.runner.behindOf(ctx, w, record, commit)
+			now.count = -1
+			_ = b.runner.guarded(target, func() error { // not known, then
+				now.count = b.runner.behindOf(ctx, w, record, commit)
+				return nil
+			})
 			counted[target] = now
 		}
 	}
@@ -317,7 +321,7 @@ func (b *board) assemble(now time.Time) *View {
 			if known, ok := b.behinds[target]; ok {
 				count = known.count
 			}
-			t := viewOf(record, count)
+			t := b.viewOf(record, count)
 			t.Owner, t.Folder = owners[target], folders[target]
 			if message := b.runner.underway.said(target); message != "" && t.State == drift.Ready { // its record could not be told
 				t.State, t.Message = drift.Progressing, message
@@ -348,6 +352,23 @@ func (b *board) settings() (owners, folders map[apply.Target]string) {
 		owners[w.target], folders[w.target] = w.settings.Owner, w.folder
 	}
 	return owners, folders
+}
+
+// viewOf is viewOf of a record that anybody may have written: where that panics the view says so, and has the rest.
+func (b *board) viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
+	target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
+	var t TargetView
+	err := b.runner.guarded(target, func() error {
+		t = viewOf(record, behind)
+		eventsOf(&t)
+		return nil
+	})
+	if err == nil {
+		return t
+	}
+	t = viewOf(&v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Pipeline: target.Pipeline, Environment: target.Environment}}, -1)
+	t.State, t.Message = drift.Failed, err.Error()
+	return t
 }
 
 // viewOf is what a record says of its target.

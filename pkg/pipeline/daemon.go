@@ -65,9 +65,10 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	}
 	d.fetching = newFetching(r.source.Fetch, &d.others)
 	d.queue = newQueue(targetsAtOnce, d.lane)
-	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) })
+	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) }, d.tellPanic)
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {
 		return cluster.NewWatches(ctx, d.notice, func(kind string, err error) {
+			r.tellPanic(apply.Target{}, err) // it may be of any target that has the kind
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	}
@@ -258,7 +259,12 @@ func (d *daemon) poll(ctx context.Context) {
 			d.queue.add(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
 		case d.imagesDue(w):
 			carried, pins := at.work, at.pins // a turn may replace them meanwhile
-			d.others.Go(func() { d.lookAtImages(ctx, carried, pins) })
+			d.others.Go(func() {
+				_ = d.guarded(carried.target, func() error { // what fails is looked at again when it is due
+					d.lookAtImages(ctx, carried, pins)
+					return nil
+				})
+			})
 		}
 	}
 }
@@ -350,8 +356,24 @@ func (d *daemon) serve(ctx context.Context) {
 		if !ok {
 			return
 		}
+		d.attendGuarded(target, why)
+	}
+}
+
+// attendGuarded is attend, after which the target is another worker's to take, also when it panicked: then the next poll
+// that its retries allow looks at it again.
+func (d *daemon) attendGuarded(target apply.Target, why reasons) {
+	defer d.queue.finish(target)
+	err := d.guarded(target, func() error {
 		d.attend(target, why)
-		d.queue.finish(target)
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	d.unsettle(target)
+	if w, _ := d.current(target); w != nil {
+		d.retries.note(target, w.snapshot.Commit, err, d.Config.Source.Interval.Duration)
 	}
 }
 

@@ -1,17 +1,17 @@
 package pipeline
 
-import "golang.org/x/sync/errgroup"
+import "github.com/syncerdev/syncer/pkg/panics"
 
 // each runs a read-only step for every target, several at once, and returns the results in the order of the works.
 func (c *carrier) each(works []*work, step func(*work, *TargetResult) error) []TargetResult {
 	results := make([]TargetResult, len(works)) // each worker owns one slot
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(targetsAtOnce)
 	for i, w := range works {
 		g.Go(func() error {
 			c.progress(Progress{Target: w.target, Total: c.total})
 			results[i] = newResult(w)
-			if err := step(w, &results[i]); err != nil {
+			if err := c.guarded(w.target, func() error { return step(w, &results[i]) }); err != nil {
 				results[i].Result, results[i].Error = Failed, err.Error()
 			}
 			c.progress(Progress{Target: w.target, Total: c.total, Result: &results[i]})

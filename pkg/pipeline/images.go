@@ -8,12 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // checks are what registries last said of deployed images. A daemon asks at the interval of images, and gives what it
@@ -93,7 +92,7 @@ func (c *carrier) checkImages(ctx context.Context, w *work, pins []v1alpha1.Pinn
 	}
 	lookup := c.lookupFor(ctx, w)
 	images := make([]*drift.DeployedImage, len(w.refs)) // each worker owns one slot
-	var g errgroup.Group
+	var g panics.Group
 	for i, ref := range w.refs {
 		pin, ok := byKey[w.pinKey(ref.Value)]
 		if !ok {

@@ -28,6 +28,7 @@ type metrics struct {
 	api          *prometheus.CounterVec
 	leader       *prometheus.GaugeVec
 	missed       prometheus.Counter
+	panics       *prometheus.CounterVec
 
 	mu       sync.Mutex
 	queue    *queue // nil: no loop runs
@@ -85,8 +86,11 @@ func newMetrics(now func() time.Time) *metrics {
 		missed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "syncer_drift_missed_total", Help: "Findings that only a full comparison made, and no watch had noticed.",
 		}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_target_panics_total", Help: "Panics of syncer that failed a target, or, without one, work that is of none. The log has their stacks.",
+		}, []string{"pipeline", "environment"}),
 	}
-	m.registry.MustRegister(m, m.reconcile, m.commitToLive, m.lastSync, m.renders, m.git, m.registries, m.api, m.leader, m.missed)
+	m.registry.MustRegister(m, m.panics, m.reconcile, m.commitToLive, m.lastSync, m.renders, m.git, m.registries, m.api, m.leader, m.missed)
 	return m
 }
 
@@ -154,6 +158,11 @@ func (m *metrics) synced(environments map[string]bool) {
 			m.lastSync.WithLabelValues(environment).Set(float64(m.now().Unix()))
 		}
 	}
+}
+
+// panicked counts a panic that failed a target.
+func (m *metrics) panicked(target apply.Target) {
+	m.panics.WithLabelValues(target.Pipeline, target.Environment).Inc()
 }
 
 func (m *metrics) leads(lease string, leads bool) {

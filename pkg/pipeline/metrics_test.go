@@ -93,7 +93,7 @@ func TestMetricsReference(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
 	kinds := map[string]string{}
 	for kind, collectors := range map[string][]prometheus.Collector{
-		"histogram": {m.reconcile, m.commitToLive}, "gauge": {m, m.lastSync, m.leader}, "counter": {m.renders, m.git, m.registries, m.api, m.missed},
+		"histogram": {m.reconcile, m.commitToLive}, "gauge": {m, m.lastSync, m.leader}, "counter": {m.renders, m.git, m.registries, m.api, m.missed, m.panics},
 	} {
 		for _, c := range collectors {
 			own := make(chan *prometheus.Desc, 100)

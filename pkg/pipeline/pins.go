@@ -8,12 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // decision is what a target's references stand for.
@@ -216,7 +215,7 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 	d.lookup = d.lookupFor(ctx, d.work)
 	found := make([]image.Resolved, len(ask)) // each worker owns one slot
 	failed := make([]error, len(ask))
-	var g errgroup.Group
+	var g panics.Group
 	for i, key := range ask {
 		g.Go(func() error {
 			found[i], failed[i] = resolve(ctx, d.lookup, key)

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -140,10 +140,13 @@ type environmentRead struct {
 // is waited for once, and not once for each of its environments.
 func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*found, snap source.Snapshot) []environmentRead {
 	reads := make([]environmentRead, len(environments))
-	var g errgroup.Group
+	var g panics.Group
 	for i, environment := range environments {
 		g.Go(func() error {
-			reads[i].works, reads[i].err = r.targetsOf(ctx, environment, pipelines, snap)
+			reads[i].err = r.guarded(apply.Target{Environment: environment.Name}, func() (err error) {
+				reads[i].works, err = r.targetsOf(ctx, environment, pipelines, snap)
+				return err
+			})
 			return nil
 		})
 	}

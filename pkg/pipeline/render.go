@@ -50,6 +50,15 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].expected[environment.Name])
 	}
 	w := r.newWork(pipelines[i], environment, snap)
+	var out Rendered
+	err = r.guarded(w.target, func() (err error) {
+		out, err = r.renderTarget(ctx, w, options)
+		return err
+	})
+	return out, err
+}
+
+func (r *Runner) renderTarget(ctx context.Context, w *work, options RenderOptions) (Rendered, error) {
 	w.render()
 	if options.Tags || w.err != nil {
 		return Rendered{Set: w.plain, Warnings: w.warnings()}, w.err

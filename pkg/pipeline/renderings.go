@@ -5,13 +5,13 @@ import (
 	"maps"
 	"runtime"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
@@ -81,16 +81,21 @@ func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
 	for overlay, before := range wanted {
 		all = append(all, slot{overlay, before, renderReused})
 	}
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range all { // each overlay owns one slot
 		g.Go(func() error {
 			at := &all[i]
-			if at.rendering != nil && at.rendering.reads.Unchanged(files) {
+			err := panics.Try(func() error {
+				if at.rendering == nil || !at.rendering.reads.Unchanged(files) {
+					at.rendering, at.result = newRendering(files, at.overlay), renderBuilt
+				}
 				return nil
+			})
+			if err != nil {
+				at.rendering, at.result = &rendering{overlay: at.overlay, err: err}, renderBuilt
 			}
-			at.rendering, at.result = newRendering(files, at.overlay), renderBuilt
-			if at.rendering.err != nil {
+			if at.result == renderBuilt && at.rendering.err != nil {
 				at.result = renderFailed
 			}
 			return nil
@@ -124,7 +129,9 @@ func (r *renderings) hand(works []*work) {
 			w.rendering, w.plain, w.refs, w.err = before.rendering, before.rendering.set, before.refs, before.err
 			continue
 		}
-		w.take(now.rendering)
+		if err := panics.Try(func() error { w.take(now.rendering); return nil }); err != nil {
+			w.err = err
+		}
 		now.refs, now.err = w.refs, w.err
 		r.last[w.target] = now
 	}

@@ -52,7 +52,7 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 	d.mu.Unlock()
 	d.others.Go(func() {
 		defer close(r.over)
-		err := d.roll(r, snap)
+		err := d.guarded(apply.Target{}, func() error { return d.roll(r, snap) })
 		if r.ctx.Err() != nil {
 			return // what was not carried out is the next one's
 		}

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -54,10 +56,16 @@ func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error
 	for i, w := range works {
 		byTarget[w.target] = &statuses[i]
 	}
-	c.each(works, func(w *work, _ *TargetResult) error {
+	results := c.each(works, func(w *work, _ *TargetResult) error {
 		*byTarget[w.target] = c.look(ctx, w)
 		return nil
 	})
+	for i, result := range results {
+		if result.Error != "" { // looking at it panicked, and says nothing of it
+			statuses[i] = TargetStatus{Pipeline: result.Pipeline, Environment: result.Environment, Message: result.Error, Images: []v1alpha1.DeployedImage{}}
+			lost = errors.Join(lost, fmt.Errorf("%s: %s", result.Target(), result.Error))
+		}
+	}
 	return Status{Targets: statuses}, lost
 }
 

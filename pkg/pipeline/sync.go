@@ -9,14 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -78,12 +77,19 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[apply.Target]int) map[apply.Target]TargetResult {
 	results := map[apply.Target]TargetResult{}
 	var mu sync.Mutex
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(targetsAtOnce)
 	a.inOrder(ctx, a.works, c.Config, func(w *work, finished func()) {
 		g.Go(func() error {
 			defer finished()
-			result := c.inTurn(ctx, w, turns[w.target])
+			var result TargetResult
+			err := c.guarded(w.target, func() error {
+				result = c.inTurn(ctx, w, turns[w.target])
+				return nil
+			})
+			if err != nil {
+				result = failedResult(w, err)
+			}
 			c.note(w, result)
 			mu.Lock()
 			defer mu.Unlock()
@@ -94,9 +100,7 @@ func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[apply.Targe
 	_ = g.Wait() // each target reports for itself
 	for _, w := range a.works {
 		if _, ok := results[w.target]; !ok { // it was told to stop before that one's turn
-			result := newResult(w)
-			result.Result, result.Error, result.failure = Failed, context.Cause(ctx).Error(), context.Cause(ctx)
-			results[w.target] = result
+			results[w.target] = failedResult(w, context.Cause(ctx))
 		}
 	}
 	return results
@@ -175,10 +179,10 @@ func (r *Runner) carrierAmong(ctx context.Context, a *agenda, near map[*apply.Cl
 func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 	started, result := c.now(), newResult(w)
 	c.progress(Progress{Target: w.target, Total: c.total})
-	err := c.reconcile(ctx, w, &result)
+	err := c.reconcileOrFail(ctx, w, &result)
 	for err == nil && c.goesOn(ctx, w, &result) {
 		result = newResult(w)
-		err = c.reconcile(ctx, w, &result)
+		err = c.reconcileOrFail(ctx, w, &result)
 	}
 	switch {
 	case errors.Is(err, errSuperseded):

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -23,6 +22,7 @@ import (
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 var (
@@ -31,9 +31,17 @@ var (
 	// ErrEmpty says that an overlay renders no object. kustomize takes that for success, and a prune would take it for
 	// an order to delete everything.
 	ErrEmpty = errors.New("the overlay renders no objects")
-
-	errPanic = errors.New("panic")
 )
+
+// panicError says that kustomize panicked, most often at a file that it does not expect. The files are git's own words,
+// so that the value is shown.
+type panicError struct{ caught *panics.Error }
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("panic in %s: %v", e.caught.Function, e.caught.Value)
+}
+
+func (e *panicError) Unwrap() error { return e.caught }
 
 // Build renders the overlay at a slash-separated path of files. The objects keep the order in which kustomize declares
 // them. The same files give the same set. Build may be called by many goroutines at once.
@@ -47,11 +55,13 @@ func Build(files fs.FS, overlay string) (manifest.Set, error) {
 
 // build is Build with a panic turned into an error: one overlay must not end the process that serves all others.
 func build(files fs.FS, overlay string) (rendered manifest.Set, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w in %s: %v", errPanic, panicking(), p)
-		}
-	}()
+	if caught := panics.Catch(func() { rendered, err = buildOverlay(files, overlay) }); caught != nil {
+		return nil, &panicError{caught}
+	}
+	return rendered, err
+}
+
+func buildOverlay(files fs.FS, overlay string) (manifest.Set, error) {
 	if !fs.ValidPath(overlay) {
 		return nil, fmt.Errorf("%q is not a path inside the repository", overlay)
 	}
@@ -138,18 +148,6 @@ func run(repo *repository, overlay string) (resmap.ResMap, error) {
 		return nil, repo.explain(overlay, err)
 	}
 	return resources, nil
-}
-
-// panicking names the function that panicked: the first that is not the runtime's.
-func panicking() string {
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // above Callers, panicking and the deferred function
-	for {
-		frame, more := frames.Next()
-		if !more || !strings.HasPrefix(frame.Function, "runtime.") {
-			return frame.Function
-		}
-	}
 }
 
 func objects(resources resmap.ResMap) (manifest.Set, error) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // ReadSet is all that one build asked of its files, with the answers: what stands at a path, be it nothing, what a file
@@ -30,7 +31,7 @@ type identified interface {
 func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 	r := newRecorder(files)
 	set, err := Build(r, overlay)
-	if errors.Is(err, errPanic) {
+	if panics.In(err) != nil {
 		r.reads.sure = false // what went wrong need not be in the files
 	}
 	return set, r.reads, err

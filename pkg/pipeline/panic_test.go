@@ -1,0 +1,213 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// brokenFiles panic where a path is read.
+type brokenFiles struct {
+	fstest.MapFS
+	within string
+}
+
+func (f brokenFiles) check(name string) {
+	if name == f.within || strings.HasPrefix(name, f.within+"/") || f.within == "." {
+		panic("the file system is broken")
+	}
+}
+
+func (f brokenFiles) Open(name string) (fs.File, error) {
+	f.check(name)
+	return f.MapFS.Open(name)
+}
+
+func (f brokenFiles) Stat(name string) (fs.FileInfo, error) {
+	f.check(name)
+	return f.MapFS.Stat(name)
+}
+
+func (f brokenFiles) ReadFile(name string) ([]byte, error) {
+	f.check(name)
+	return f.MapFS.ReadFile(name)
+}
+
+func (f brokenFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.check(name)
+	return f.MapFS.ReadDir(name)
+}
+
+var (
+	falling = apply.Target{Pipeline: "falling", Environment: "dev"}
+	well    = apply.Target{Pipeline: "well", Environment: "dev"}
+)
+
+// loggedRunner is a Runner without a cluster, and what it logs.
+func loggedRunner() (*Runner, *bytes.Buffer) {
+	var log bytes.Buffer
+	config := &v1alpha1.Config{Source: v1alpha1.Source{URL: "/repo"}, Environments: []v1alpha1.Environment{{Name: "dev"}}}
+	config.Source.Interval.Duration = time.Minute
+	return &Runner{
+		Config: config, log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(time.Now), now: time.Now,
+		progress: func(Progress) {}, wake: make(chan struct{}, 1),
+	}, &log
+}
+
+// toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
+func toldOnce(t *testing.T, r *Runner, log *bytes.Buffer, target apply.Target, function string) {
+	t.Helper()
+	if n := testutil.ToFloat64(r.metrics.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
+		t.Errorf("%v panics of %s were counted", n, target)
+	}
+	if n := strings.Count(log.String(), "msg=panic"); n != 1 {
+		t.Errorf("%d panics were logged", n)
+	}
+	for _, want := range []string{"pipeline=" + target.Pipeline, "stack=", function} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, log)
+		}
+	}
+}
+
+func fall() error {
+	var set map[string]bool
+	set["a"] = true
+	return nil
+}
+
+// deep falls in a goroutine below the target's own.
+func deep() error {
+	var g panics.Group
+	g.Go(fall)
+	return g.Wait()
+}
+
+// What only reads, as diff, drift and status do, loses the target that panics and has the others.
+func TestAPanicFailsOneTargetOfACommand(t *testing.T) {
+	for name, step := range map[string]func() error{"in its own goroutine": fall, "in one below": deep} {
+		t.Run(name, func(t *testing.T) {
+			r, log := loggedRunner()
+			c := carrier{Runner: r}
+			results := c.each([]*work{{target: falling}, {target: well}}, func(w *work, result *TargetResult) error {
+				if w.target == falling {
+					return step()
+				}
+				result.Result = Applied
+				return nil
+			})
+			if results[0].Result != Failed || !strings.Contains(results[0].Error, "panicked in github.com/syncerdev/syncer/pkg/pipeline.fall") {
+				t.Errorf("the target that panicked: %s %s", results[0].Result, results[0].Error)
+			}
+			if results[1].Result != Applied || results[1].Error != "" {
+				t.Errorf("its neighbour: %s %s", results[1].Result, results[1].Error)
+			}
+			toldOnce(t, r, log, falling, "pipeline.fall(")
+		})
+	}
+}
+
+// A sync goes on with the targets that are left. Here a target without a cluster panics in what writes.
+func TestAPanicFailsOneTargetOfASync(t *testing.T) {
+	r, log := loggedRunner()
+	environment := &r.Config.Environments[0]
+	stopped := context.Canceled // a failure that no record is asked for
+	a := &agenda{works: []*work{
+		{target: falling, environment: environment, overlay: "o"},
+		{target: well, environment: environment, overlay: "o", err: stopped},
+	}}
+	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[apply.Target]reached{}}
+	results := c.carryAll(t.Context(), a, map[apply.Target]int{})
+	if got := results[falling]; got.Result != Failed || panics.In(got.failure) == nil {
+		t.Errorf("the target that panicked: %s %v", got.Result, got.failure)
+	}
+	if got := results[well]; !errors.Is(got.failure, stopped) {
+		t.Errorf("its neighbour: %s %v", got.Result, got.failure)
+	}
+	if !strings.Contains(log.String(), "stack=") {
+		t.Errorf("no stack was logged: %s", log)
+	}
+}
+
+// A worker of the daemon goes on with the next target, and the one that panicked is tried again.
+func TestAPanicLeavesTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, log := loggedRunner()
+		finished := false
+		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[apply.Target]waiting{
+			falling: {work: &work{target: falling}, finished: func() { finished = true }},
+		}}
+		d := &daemon{
+			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[apply.Target]*desk{falling: {settled: true}},
+			latest: &agenda{works: []*work{{target: falling}}},
+		}
+		d.queue.add(falling, time.Now(), commitMoved)
+		d.queue.add(well, time.Now(), tryAgain)
+		ctx, stop := context.WithCancel(t.Context())
+		d.workers.Go(func() { d.serve(ctx) })
+		synctest.Wait()
+		if d.queue.depth() > 0 || d.queue.taken(falling) || d.queue.taken(well) {
+			t.Error("the worker is stuck")
+		}
+		stop()
+		d.workers.Wait()
+		if !finished {
+			t.Error("the targets that wait for this one wait until the daemon ends")
+		}
+		if d.desks[falling].settled || !d.retries.has(falling) {
+			t.Error("it is not tried again")
+		}
+		toldOnce(t, r, log, falling, "attend(") // this daemon has no Leases to ask for
+	})
+}
+
+// What a rollout as a whole panics at ends that rollout. The loop reads on.
+func TestAPanicEndsARollout(t *testing.T) {
+	r, log := loggedRunner()
+	d := &daemon{Runner: r, queue: newQueue(1, oneLane), desks: map[apply.Target]*desk{}}
+	d.rollOut(t.Context(), source.Snapshot{Commit: "c1", Files: brokenFiles{within: "."}})
+	<-d.rollout.over
+	d.others.Wait()
+	if !d.wantsAll() {
+		t.Error("nothing is tried again")
+	}
+	if !strings.Contains(log.String(), "stack=") {
+		t.Errorf("no stack was logged: %s", log)
+	}
+}
+
+// An overlay whose files panic fails the targets that it is for.
+func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
+	files := brokenFiles{within: "broken", MapFS: fstest.MapFS{
+		"well/kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
+		"well/a.yaml":             {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")},
+	}}
+	works := func() []*work {
+		return []*work{{target: falling, overlay: "broken"}, {target: well, overlay: "well"}}
+	}
+	var r renderings
+	for pass := range 2 {
+		all := works()
+		r.render(all, files)
+		if panics.In(all[0].err) == nil {
+			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].err)
+		}
+		if all[1].err != nil || len(all[1].plain) != 1 {
+			t.Errorf("pass %d: its neighbour: %v", pass, all[1].err)
+		}
+	}
+}
