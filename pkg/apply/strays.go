@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
@@ -91,7 +91,7 @@ func (c *Cluster) lookByName(ctx context.Context, target Target, record *v1alpha
 		}
 	}
 	lives := make([]*unstructured.Unstructured, len(wanted)) // each worker owns one slot
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, id := range wanted {
 		g.Go(func() (err error) {

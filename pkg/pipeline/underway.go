@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 const (
@@ -352,7 +352,7 @@ func (r *Runner) markAll(ctx context.Context, works []*work) {
 	for _, w := range works {
 		w.mark.tell(func() { r.say(w) })
 	}
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(targetsAtOnce)
 	for _, w := range works {
 		g.Go(func() error {
