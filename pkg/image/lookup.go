@@ -20,6 +20,7 @@ type Resolver interface {
 // Source is all that a pass asks of registries. Registry is the real one.
 type Source interface {
 	Resolver
+	Confirm(ctx context.Context, reference, digest string) error
 	Tags(ctx context.Context, repository string) ([]string, error)
 	Verify(ctx context.Context, repository, digest, publicKeyFile string) error
 }
@@ -31,6 +32,7 @@ type Lookup struct {
 	digests memo[string]
 	tags    memo[[]string]
 	signed  memo[struct{}]
+	there   memo[struct{}]
 }
 
 // lookupLimit is how many questions to one host are under way. Registries throttle by connection long before a client
@@ -40,7 +42,7 @@ const lookupLimit = 16
 // NewLookup starts a pass.
 func NewLookup(source Source) *Lookup {
 	limit := &hostSlots{slots: map[string]chan struct{}{}}
-	return &Lookup{source: source, digests: newMemo[string](limit), tags: newMemo[[]string](limit), signed: newMemo[struct{}](limit)}
+	return &Lookup{source: source, digests: newMemo[string](limit), tags: newMemo[[]string](limit), signed: newMemo[struct{}](limit), there: newMemo[struct{}](limit)}
 }
 
 // Digest returns the pass's answer for a reference, asking at most once.
@@ -83,6 +85,14 @@ func (l *Lookup) Highest(ctx context.Context, repository, within string) (string
 func (l *Lookup) Verify(ctx context.Context, repository, digest, publicKeyFile string) error {
 	_, err := l.signed.get(ctx, repository+"@"+digest+" "+publicKeyFile, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, l.source.Verify(ctx, repository, digest, publicKeyFile)
+	})
+	return err
+}
+
+// Confirm makes sure that the digest which a registry named for a reference is that of a manifest, asking at most once.
+func (l *Lookup) Confirm(ctx context.Context, reference, digest string) error {
+	_, err := l.there.get(ctx, reference+" "+digest, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, l.source.Confirm(ctx, reference, digest)
 	})
 	return err
 }

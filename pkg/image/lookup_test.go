@@ -23,6 +23,10 @@ func (resolverFunc) Tags(context.Context, string) ([]string, error) {
 	return nil, errors.New("not asked for")
 }
 
+func (resolverFunc) Confirm(context.Context, string, string) error {
+	return errors.New("not asked for")
+}
+
 func (resolverFunc) Verify(context.Context, string, string, string) error {
 	return errors.New("not asked for")
 }
@@ -165,6 +169,11 @@ func (s *tagged) Tags(context.Context, string) ([]string, error) {
 }
 
 func (s *tagged) Verify(context.Context, string, string, string) error {
+	s.checked.Add(1)
+	return s.err
+}
+
+func (s *tagged) Confirm(context.Context, string, string) error {
 	s.checked.Add(1)
 	return s.err
 }

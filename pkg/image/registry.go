@@ -80,7 +80,7 @@ func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, err
 		}
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
-	r.transport = &retryTransport{next: newHostLimits(counted{byHost, asked}), first: firstDelay}
+	r.transport = &retryTransport{next: honest{newHostLimits(counted{byHost, asked})}, first: firstDelay}
 	return r, nil
 }
 
@@ -229,6 +229,9 @@ func classify(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, ErrDenied) {
 		return err
+	}
+	if mismatch, ok := errors.AsType[*url.Error](err); ok && errors.Is(err, ErrMismatch) {
+		return mismatch.Err // without the URL
 	}
 	answer, ok := errors.AsType[*transport.Error](err)
 	if !ok {

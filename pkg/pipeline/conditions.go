@@ -102,7 +102,7 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		case status.Drift != nil && status.Drift.Total > 0:
 			message = "every object is healthy; " + plural(status.Drift.Total, "difference") + " from git"
 		}
-		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(append([]string{message}, o.terminating...)))
+		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
 	case o.health.status == health.InProgress && len(status.History) > 0 && now.Sub(status.History[0].Time.Time) > timeout:
@@ -170,6 +170,8 @@ func reasonOf(err error) string {
 		return "ImageUnsigned"
 	case errors.Is(err, image.ErrNotFound):
 		return "ImageNotFound"
+	case errors.Is(err, image.ErrMismatch):
+		return "RegistryMismatch"
 	case errors.Is(err, image.ErrDenied):
 		return "RegistryDenied"
 	case errors.Is(err, image.ErrUnavailable):

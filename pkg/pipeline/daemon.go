@@ -345,8 +345,8 @@ func (d *daemon) lookAtImages(ctx context.Context, w *work, pins []v1alpha1.Pinn
 	d.checks.mu.Lock()
 	delete(d.checks.byTarget, w.target)
 	d.checks.mu.Unlock()
-	d.forgetLooks(w.target)
-	d.queue.add(w.target, time.Now(), waitEnded)
+	wait := d.forgetLooks(w.target, w.environment.Images.Interval.Duration)
+	d.queue.add(w.target, time.Now().Add(wait), waitEnded)
 }
 
 // serve carries out the targets whose turn it is, one after the other, until the context ends.

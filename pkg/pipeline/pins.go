@@ -218,7 +218,9 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 	var g panics.Group
 	for i, key := range ask {
 		g.Go(func() error {
-			found[i], failed[i] = resolve(ctx, d.lookup, key)
+			if found[i], failed[i] = resolve(ctx, d.lookup, key); failed[i] == nil && d.isNews(key, found[i]) {
+				failed[i] = d.lookup.Confirm(ctx, key.reference, found[i].Digest)
+			}
 			return nil
 		})
 	}
@@ -228,6 +230,9 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 		pin, pinned := d.recorded[key]
 		switch {
 		case failed[i] != nil && pinned:
+			if errors.Is(failed[i], image.ErrMismatch) {
+				d.log.Warn("a tag keeps its digest", "pipeline", d.work.target.Pipeline, "environment", d.work.target.Environment, "error", failed[i])
+			}
 			d.stale = append(d.stale, key.reference) // what runs goes on running, whatever its registry says today
 		case failed[i] != nil:
 			errs = append(errs, d.work.blame(key.reference, failed[i])...)
@@ -235,22 +240,33 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 			pin = d.pin(key, found[i])
 			pin.Seen = d.seen(found[i])
 			d.recorded[key] = pin
+			if d.work.policy() == v1alpha1.Track {
+				d.noteLook(d.work.target, key.reference)
+			}
 		default:
 			d.recorded[key] = d.follow(pin, key, found[i])
 			if d.recorded[key].Digest != pin.Digest {
-				d.lookAgain(d.work.target, key.reference)
+				d.work.moved = append(d.work.moved, key.reference)
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// lookAgain forgets that a tag was looked at. One that moved is looked at by each pass until the record has its new
-// digest: a pass that fails or is held would else be followed by one that knows nothing of the move.
-func (r *Runner) lookAgain(target apply.Target, reference string) {
+// isNews reports whether a digest is to be deployed of which this target knows nothing yet.
+func (d *decider) isNews(key pinKey, found image.Resolved) bool {
+	pin, pinned := d.recorded[key]
+	return !strings.Contains(key.reference, "@") && (!pinned || found.Digest != pin.Digest && found.Digest != pin.Seen)
+}
+
+// lookAgain makes tags due that moved. They are looked at by each pass until the record has their new digests: a pass
+// that fails or is held would else be followed by one that knows nothing of the move.
+func (r *Runner) lookAgain(target apply.Target, references []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.looked, look{target, reference})
+	for _, reference := range references {
+		delete(r.looked, look{target, reference})
+	}
 }
 
 // seen is what a pin notes of a look: nothing under Pin, where a moved tag is reported and not followed.
@@ -264,7 +280,12 @@ func (d *decider) seen(found image.Resolved) string {
 // follow moves a pin to where its tag moved since it was last looked at.
 func (d *decider) follow(pin v1alpha1.PinnedImage, key pinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
+		moves := 1
+		if within(d.dateIn(d.work.cluster), pin, d.work.environment.Images.Interval.Duration) {
+			moves = pin.Moves + 1
+		}
 		pin = d.pin(key, found)
+		pin.Moves = moves
 	}
 	pin.Seen = found.Digest
 	return pin

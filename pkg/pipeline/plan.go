@@ -44,6 +44,9 @@ type work struct {
 
 	mark *commitMark // says in the record that the commit is on its way; nil: nobody does
 
+	moved   []string // references whose tag was found by this pass to have moved
+	written bool     // this pass wrote the record's spec, and with it the digests of those
+
 	credentials *image.Credentials // of its pull secrets, as far as they were read
 }
 

@@ -73,6 +73,7 @@ type Runner struct {
 	clusters map[v1alpha1.Cluster]*apply.Cluster
 	audits   map[string]*audit.Log // by file
 	looked   map[look]time.Time    // when a tag was last looked at
+	followed map[look]time.Time    // when one was last found to have moved, and its new digest was written
 
 	severities []drift.SeverityRule
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
@@ -112,11 +113,50 @@ func (r *Runner) due(target apply.Target, reference string, interval time.Durati
 	return true
 }
 
-// forgetLooks makes every tag of a target due.
-func (r *Runner) forgetLooks(target apply.Target) {
+// noteLook notes that a tag was looked at although nobody asked whether it is due.
+func (r *Runner) noteLook(target apply.Target, reference string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.looked, func(key look, _ time.Time) bool { return key.target == target })
+	if r.looked != nil {
+		r.looked[look{target, reference}] = r.now()
+	}
+}
+
+// noteFollowed notes that tags were followed to where they moved.
+func (r *Runner) noteFollowed(target apply.Target, references []string) {
+	if len(references) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	maps.DeleteFunc(r.followed, func(_ look, at time.Time) bool { return now.Sub(at) > longestFollowed })
+	if r.followed == nil {
+		r.followed = map[look]time.Time{}
+	}
+	for _, reference := range references {
+		r.followed[look{target, reference}] = now
+	}
+}
+
+// longestFollowed is how long a move is remembered.
+const longestFollowed = 24 * time.Hour
+
+// forgetLooks makes every tag of a target due, those that were followed within the interval aside. It returns how long it
+// is until the last of these is due; 0: there is none.
+func (r *Runner) forgetLooks(target apply.Target, interval time.Duration) (wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	maps.DeleteFunc(r.looked, func(key look, _ time.Time) bool {
+		at, followed := r.followed[key]
+		if key.target != target || !followed || now.Sub(at) >= interval {
+			return key.target == target
+		}
+		wait = max(wait, interval-now.Sub(at))
+		return false
+	})
+	return wait
 }
 
 // Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the

@@ -39,6 +39,7 @@ type outcome struct {
 	released    bool                  // only changes that were held were carried out
 	contested   []v1alpha1.Contest
 	terminating []string // objects that left git and do not go
+	flapping    []string // tags that move at each look
 }
 
 // save writes a target's status where it says something new. A pass that finds a target at rest sends nothing.

@@ -234,6 +234,14 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 	if err == nil && (w.overlay == "" || overlayGone && c.allowed[w.target]) {
 		return c.remove(ctx, w, result)
 	}
+	w.moved, w.written = nil, false
+	defer func() {
+		if w.written {
+			c.noteFollowed(w.target, w.moved)
+		} else {
+			c.lookAgain(w.target, w.moved)
+		}
+	}()
 	reading, stop := c.whileNewest(ctx)
 	defer stop()
 	if err == nil {
@@ -342,6 +350,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
 	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
+		w.written = applied.Record.Generation != 0
 		applied.Record.Version = w.mark.leave(ctx, applied.Record.Version)
 	}
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
@@ -370,6 +379,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
 		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
+		flapping: flapping(decided.pins, c.dateIn(w.cluster), w.environment.Images.Interval.Duration),
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
@@ -378,6 +388,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	result.live, result.pins = plan.Seen(applied.Live), decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
 	c.noteHealth(w, o.health, applied.Inventory)
+	c.tellFlapping(ctx, w, decided.pins)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
 	result.Message = summary(result, fields, decided.stale, o)
 	if w.record == nil && applied.Record.Generation == 0 {
@@ -472,6 +483,7 @@ func summary(result *TargetResult, left int, stale []string, o outcome) string {
 	if len(stale) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(stale, ", ")+", which cannot be looked up now")
 	}
+	parts = append(parts, o.flapping...)
 	parts = append(parts, o.terminating...)
 	if result.Result != Unchanged && o.health.message != "" {
 		parts = append(parts, o.health.message)

@@ -100,6 +100,10 @@ type PinnedImage struct {
 	// moved. Empty after a rollback, so that the first look deploys nothing.
 	// +optional
 	Seen string `json:"seen,omitempty"`
+	// Moves counts the moves of the tag up to the one to this digest that followed each other without a rest; 0: the
+	// digest is that of the first look.
+	// +optional
+	Moves int `json:"moves,omitempty"`
 	// LastDeployment is the number of the last deployment that used the pin.
 	// +optional
 	LastDeployment int64 `json:"lastDeployment,omitempty"`
