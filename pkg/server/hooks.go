@@ -35,8 +35,8 @@ var forges = map[string]forge{
 }
 
 const (
-	// largestHook is the most of a body that is read; a push of many commits has less.
-	largestHook = 256 << 10
+	// largestHook is the most of a body that is read; a push of many commits may have megabytes.
+	largestHook = 5 << 20
 	// From one source so many webhooks are looked at at once, and then one at each interval; and from all together.
 	hookBurst, hookInterval         = 30, time.Second
 	allHooksBurst, allHooksInterval = 100, 100 * time.Millisecond
@@ -105,7 +105,7 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f forge) verify(w http.ResponseWriter, r *http.Request, secret []byte) (status int, detail string) {
 	if r.ContentLength > largestHook {
 		w.Header().Set("Connection", "close") // the rest is not read
-		return http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB"
+		return http.StatusRequestEntityTooLarge, "the body is larger than 5 MiB"
 	}
 	given := r.Header.Get(f.header)
 	if f.secretItself {
@@ -133,7 +133,7 @@ func (f forge) verify(w http.ResponseWriter, r *http.Request, secret []byte) (st
 func drain(w http.ResponseWriter, r *http.Request, into io.Writer) (status int, detail string) {
 	_, err := io.Copy(into, http.MaxBytesReader(w, r.Body, largestHook))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB"
+		return http.StatusRequestEntityTooLarge, "the body is larger than 5 MiB"
 	}
 	if err != nil {
 		return http.StatusBadRequest, "the body could not be read"

@@ -220,7 +220,7 @@ func TestHooksKeepNothing(t *testing.T) {
 	}
 	round()
 	before := memory()
-	const rounds = 10
+	const rounds = 3
 	for range rounds {
 		round()
 	}
