@@ -188,7 +188,10 @@ func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
 	}
 	for cluster, names := range byCluster {
 		watches.Go(func() {
-			if err := cluster.FollowRecords(ctx, func(r apply.Records) { b.told(names, r) }); err != nil {
+			if err := cluster.FollowRecords(ctx, func(r apply.Records) {
+				b.told(names, r)
+				d.recordsMoved(names, r.List)
+			}); err != nil {
 				b.told(names, apply.Records{Err: err})
 			}
 		})

@@ -37,13 +37,16 @@ type daemon struct {
 	lookedAt time.Time
 	lost     bool // the last rollout could not see every environment
 	desks    map[apply.Target]*desk
+	waits    waiters
+	versions map[apply.Target]string // of the records, as the board saw them
 	watches  map[*apply.Cluster]*apply.Watches
 	watch    func(*apply.Cluster) *apply.Watches
 }
 
 // desk is what is known of one target.
 type desk struct {
-	settled  bool // there is nothing to do before something happens
+	settled  bool  // there is nothing to do before something happens
+	tried    *work // of the last turn, however it went
 	passed   time.Time
 	compared time.Time // when all of its objects were last compared
 	work     *work     // of the last pass; nil: it has not come that far
@@ -61,7 +64,7 @@ const (
 
 func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d := &daemon{
-		Runner: r, options: options, desks: map[apply.Target]*desk{}, watches: map[*apply.Cluster]*apply.Watches{},
+		Runner: r, options: options, desks: map[apply.Target]*desk{}, versions: map[apply.Target]string{}, watches: map[*apply.Cluster]*apply.Watches{},
 	}
 	d.fetching = newFetching(r.source.Fetch, &d.others)
 	d.queue = newQueue(targetsAtOnce, d.lane)
@@ -150,6 +153,8 @@ func (d *daemon) leave(gone func(apply.Target) bool) {
 			continue
 		}
 		delete(d.desks, target)
+		d.waits.note(target, "", 0)
+		delete(d.versions, target)
 		d.metrics.forget(target)
 		d.underway.arrived(target)
 		for _, watches := range d.watches {
@@ -198,6 +203,7 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 		return
 	}
 	d.retries.note(w.target, w.snapshot.Commit, result.failure, d.Config.Source.Interval.Duration)
+	d.waits.note(w.target, waitsFor(result), d.Config.Source.Interval.Duration)
 	d.alarms.set(ctx, w.target, result.until)
 	if w.record == nil && result.live != nil {
 		record, err := w.cluster.Record(ctx, w.target) // that this turn made
@@ -217,7 +223,7 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 		at = &desk{compared: d.now()}
 		d.desks[w.target] = at
 	}
-	at.passed, at.settled = d.now(), result.settled
+	at.passed, at.settled, at.tried = d.now(), result.settled, w
 	if compared {
 		at.compared = d.now()
 	}
@@ -250,10 +256,11 @@ func (d *daemon) poll(ctx context.Context) {
 		switch {
 		case !d.tenure.has(w): // another replica's
 		case at != nil && at.settled && w.overlay == "": // removed
-		case at == nil || !at.settled || at.work == nil || !d.follows(w):
+		case at == nil || at.settled && at.work == nil || at.work != nil && !d.follows(w) || !at.settled && d.waits.due(w.target):
 			if d.retries.due(w.target, w.snapshot.Commit) {
 				d.queue.add(w.target, time.Now(), tryAgain)
 			}
+		case at.work == nil: // there is nothing of it yet
 		case d.now().Sub(at.compared) > compareInterval:
 			at.compared = d.now() // asked for
 			d.queue.add(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
@@ -497,8 +504,9 @@ func (d *daemon) overtaken(record *v1alpha1.PipelineSync, r *rollout) bool {
 func (d *daemon) unsettle(target apply.Target) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.waits.note(target, "", 0)
 	if at := d.desks[target]; at != nil {
-		at.settled = false
+		at.settled, at.tried = false, nil
 	}
 }
 

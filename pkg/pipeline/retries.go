@@ -35,6 +35,16 @@ func (r *retries) due(target apply.Target, commit string) bool {
 	return !ok || last.commit != commit || !time.Now().Before(last.due)
 }
 
+// goOn has the back-off of a target that failed go on under another commit, which says the same of it.
+func (r *retries) goOn(target apply.Target, commit string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.byTarget[target]; ok {
+		last.commit = commit
+		r.byTarget[target] = last
+	}
+}
+
 // has reports whether a target failed when it was carried out last.
 func (r *retries) has(target apply.Target) bool {
 	r.mu.Lock()

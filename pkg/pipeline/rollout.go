@@ -81,11 +81,13 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	d.planned(a, c.near)
 	d.board.plannedFor(a)
 	var works []*work
+	helped := d.helped(a.works)
 	for _, w := range a.works {
 		switch {
 		case !d.tenure.has(w):
 		case d.rests(w):
 			d.underway.arrived(w.target)
+		case !helped[serverOf(w)] && !c.allowed[w.target] && c.promotable[w.target] == "" && d.stands(w): // the poll has it looked at in time
 		case d.retries.due(w.target, w.snapshot.Commit):
 			works = append(works, w)
 		}
@@ -139,4 +141,38 @@ func (d *daemon) rests(w *work) bool {
 	return at != nil && at.settled && at.work != nil && w.err == nil && w.overlay != "" && w.rendering != nil &&
 		w.rendering == at.work.rendering && reflect.DeepEqual(w.settings, at.work.settings) && w.level == at.work.level &&
 		d.follows(w) && d.now().Sub(at.compared) <= compareInterval
+}
+
+// stands reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its last
+// turn. What happens to it has it looked at, and the end of its back-off.
+func (d *daemon) stands(w *work) bool {
+	if d.queue.taken(w.target) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.desks[w.target]
+	if at == nil || at.settled || at.tried == nil || !sameInput(at.tried, w) || at.work != nil && !d.follows(w) {
+		return false
+	}
+	d.retries.goOn(w.target, w.snapshot.Commit)
+	return true
+}
+
+// helped lists the clusters to which a commit brings namespaces or kinds, of which targets may be in want.
+func (d *daemon) helped(works []*work) map[*apply.Cluster]bool {
+	out := map[*apply.Cluster]bool{}
+	for _, w := range works {
+		if w.cluster != nil && apply.BroughtBy(w.plain).Any() && !d.rests(w) && !d.stands(w) {
+			out[serverOf(w)] = true
+		}
+	}
+	return out
+}
+
+func serverOf(w *work) *apply.Cluster {
+	if w.cluster == nil {
+		return nil
+	}
+	return w.cluster.Server()
 }
