@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
@@ -61,7 +60,7 @@ type Cluster struct {
 
 	mu     sync.Mutex
 	acting map[string]*Cluster // by account
-	asked  map[types.UID]int   // how often the events of objects that are gone were asked for
+	asked  questions
 }
 
 // requestTimeout bounds a single request. The API server's own limit for a mutating request is 60 s.
@@ -119,7 +118,7 @@ func connect(config *rest.Config, options Options) (*Cluster, error) {
 	}
 	return &Cluster{
 		namespace: options.Namespace, config: config, own: client, client: client, kinds: &kinds{client: discover},
-		hashKey: &hashKey{}, judge: options.Judge, dates: dates, acting: map[string]*Cluster{}, asked: map[types.UID]int{},
+		hashKey: &hashKey{}, judge: options.Judge, dates: dates, acting: map[string]*Cluster{},
 	}, nil
 }
 

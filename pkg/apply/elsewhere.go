@@ -68,8 +68,8 @@ const (
 // ago, the event of its end is waited for.
 func (c *Cluster) awaitFate(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
 	var ended fate
-	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(ctx context.Context) (bool, error) {
-		ended = c.fateOf(ctx, entry)
+	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
+		ended = c.fateOf(ctx, entry) // not by the poll's context, which would end the last question midway
 		return ended.Completed || !ended.Traces || time.Since(ended.Last) > freshEvents, nil
 	}) // at its end, the last answer stands
 	return ended

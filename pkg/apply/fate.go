@@ -2,15 +2,21 @@ package apply
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Events by which controllers say how a run ended: the Job controller with the reason of the condition, the Spark operator
@@ -23,20 +29,57 @@ var (
 	}
 )
 
-// Fates notes how the objects of an inventory ended that removed themselves before anybody saw it, as far as their events
-// tell. An object that the events say nothing of is asked for a few times, and then its fate stays unknown: events are
-// written a moment late, and are forgotten after an hour.
+// Fates notes how the objects of an inventory ended that removed themselves, or that somebody deleted, before anybody saw
+// their end, as far as their events tell. An object that the events say nothing of is asked for a few times, and then its
+// fate stays unknown: events are written a moment late, and are forgotten after an hour.
 func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry, live Members) {
+	var g errgroup.Group
+	g.SetLimit(fanOut)
 	for i := range inventory {
-		entry := &inventory[i]
-		id := entryID(*entry)
-		if entry.Completed || !entry.Ephemeral || live[id.Key()] != nil || !c.asksFor(entry.UID) {
+		entry := &inventory[i] // each worker owns one
+		if entry.Completed || !entry.Ephemeral || live[entryID(*entry).Key()] != nil || !c.asksFor(entry.UID) {
 			continue
 		}
-		ended := c.fateOf(ctx, *entry)
-		entry.Completed, entry.Failed = ended.Completed, ended.Failed
+		g.Go(func() error {
+			ended := c.endOf(ctx, *entry)
+			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.cutOff()
+			return nil
+		})
+	}
+	_ = g.Wait() // what is not known stays so
+}
+
+// fates is Fates for the inventory of a plan.
+func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, live Members) {
+	var keys []manifest.Key
+	var gone []v1alpha1.InventoryEntry
+	for key, entry := range recorded {
+		if entry.Ephemeral && !entry.Completed && live[key] == nil {
+			keys, gone = append(keys, key), append(gone, entry)
+		}
+	}
+	c.Fates(ctx, gone, live)
+	for i, key := range keys {
+		recorded[key] = gone[i]
 	}
 }
+
+// endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
+func (c *Cluster) endOf(ctx context.Context, entry v1alpha1.InventoryEntry) (ended fate) {
+	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
+		ended = c.fateOf(ctx, entry) // not by the poll's context, which would end the last question midway
+		return ended.Completed || !ended.Traces || entry.Deleted, nil
+	}) // at its end, the last answer stands
+	return ended
+}
+
+// mostEvents is how many events of one object are taken for all of them: client-go drops further ones of a burst of 25
+// (tools/record, defaultSpamBurst), the last one of a run with many pods among them.
+const mostEvents = 20
+
+// cutOff reports whether somebody deleted an object before its run had ended: it left events, all that it made are there,
+// and none of them is that of an end.
+func (f fate) cutOff() bool { return f.Traces && !f.Completed && f.Count <= mostEvents }
 
 // fate is how an object ended that is gone, as far as its events tell.
 type fate struct {
@@ -44,6 +87,7 @@ type fate struct {
 	Failed    bool      // with Completed
 	Traces    bool      // there are events of it
 	Last      time.Time // the newest of them, by the API server's clock
+	Count     int64     // how often they were told
 }
 
 // fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
@@ -61,6 +105,8 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 		reason, _, _ := unstructured.NestedString(event.Object, "reason")
 		ended.Failed = ended.Failed || slices.Contains(endedBad, reason)
 		ended.Completed = ended.Completed || ended.Failed || slices.Contains(endedWell, reason)
+		count, _, _ := unstructured.NestedInt64(event.Object, "count")
+		ended.Count += max(1, count)
 		if at := event.GetCreationTimestamp().Time; at.After(ended.Last) {
 			ended.Last = at
 		}
@@ -68,18 +114,56 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 	return ended
 }
 
+// cutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
+// have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
+// controller.
+func (c *Cluster) cutOff(ctx context.Context, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
+	ended, lifetime := c.fateOf(ctx, entry), health.Lifetime(rendered)
+	now := c.now()
+	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last)
+	return &manifest.Loss{Kind: manifest.CutOff, Unproven: !proven}
+}
+
 // fateTries is how many passes ask for the events of an object that is gone.
 const fateTries = 5
+
+// forgottenAfter is when the questions for an object's events are forgotten: then the events are as well.
+const forgottenAfter = 2 * time.Hour
+
+// questions counts how often the events of objects that are gone were asked for. The zero value is ready.
+type questions struct {
+	mu    sync.Mutex
+	byUID map[types.UID]question
+	swept time.Time
+}
+
+type question struct {
+	times int
+	first time.Time
+}
+
+// more counts a question, and reports whether there is to be one more.
+func (q *questions) more(uid types.UID, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now.Sub(q.swept) > forgottenAfter {
+		q.swept = now
+		maps.DeleteFunc(q.byUID, func(_ types.UID, old question) bool { return now.Sub(old.first) > forgottenAfter })
+	}
+	if q.byUID == nil {
+		q.byUID = map[types.UID]question{}
+	}
+	asked, known := q.byUID[uid]
+	if !known {
+		asked.first = now
+	}
+	asked.times++
+	q.byUID[uid] = asked
+	return asked.times <= fateTries
+}
 
 // asksFor counts the questions for the events of an object, and reports whether there is to be one more. Without a UID,
 // events may be those of an earlier object of the name.
 func (c *Cluster) asksFor(uid types.UID) bool {
-	if uid == "" {
-		return false
-	}
-	server := c.Server()
-	server.mu.Lock()
-	defer server.mu.Unlock()
-	server.asked[uid]++
-	return server.asked[uid] <= fateTries
+	return uid != "" && c.Server().asked.more(uid, time.Now())
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply/health"
@@ -41,30 +42,35 @@ func (p *Plan) intents() string {
 }
 
 // ranAlready reports whether an object that is not in the cluster has been there, by what the last apply set out to do
-// and by the events that its controller left.
-func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) bool {
+// and by the events that its controller left; and as which object, where they tell. Events of an object that the inventory
+// has, or that was replaced, are of an earlier one: their times are in whole seconds, and tell nothing within one.
+func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (as types.UID, ran bool) {
 	record := p.plan.request.Record
 	if record == nil {
-		return false
+		return "", false
 	}
 	set := strings.Split(record.Annotations[annotationCreating], ",")
 	i := slices.IndexFunc(set, func(text string) bool {
 		return text == intent(id, hash) || strings.HasPrefix(text, intent(id, hash)+"@")
 	})
 	if i < 0 {
-		return false
+		return "", false
 	}
-	_, replaced, _ := strings.Cut(set[i], "@") // whose events say nothing of the new one
+	_, replaced, _ := strings.Cut(set[i], "@")
+	earlier := []types.UID{types.UID(replaced), p.recorded[id.Key()].UID}
 	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil {
-		return false // without the right to read events, a run more is better than one that never was
+		return "", false // without the right to read events, a run more is better than one that never was
 	}
 	began := specWritten(record)
-	return slices.ContainsFunc(events, func(event unstructured.Unstructured) bool {
+	for _, event := range events {
 		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
-		return !event.GetCreationTimestamp().Time.Before(began) && (replaced == "" || of != replaced)
-	})
+		if !event.GetCreationTimestamp().Time.Before(began) && (of == "" || !slices.Contains(earlier, types.UID(of))) {
+			return types.UID(of), true
+		}
+	}
+	return "", false
 }
 
 // specWritten is when a record's spec was written last, by the API server's clock.

@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"maps"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -13,7 +15,8 @@ import (
 func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return sortedInventory(p.inventory()) }
 
 func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
-	entries := inventory(p.request.Record)
+	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
+	maps.Copy(entries, p.recorded)
 	inSet := map[manifest.Key]bool{}
 	for _, s := range p.steps {
 		id := s.change.ID
@@ -26,7 +29,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		switch {
 		case s.gone:
 			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
-			if before.Spec == entry.Spec {
+			if entry.UID = s.ranAs; before.Spec == entry.Spec && s.ranAs == "" {
 				entry.UID = before.UID // else it is of an earlier object of the name
 			}
 			entry.Others, entry.Completed, entry.Failed, entry.Fields = before.Others, before.Completed, before.Failed, before.Fields

@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // backfill is a Job that the lab runs for some seconds; spec lines come first in its spec.
@@ -160,3 +162,82 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 		t.Errorf("the full plan: %s", got)
 	}
 }
+
+// A run that somebody deleted is not one that ended, also where its object would have removed itself.
+func TestRunDeletedByHandIsMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		ttl       string
+		await     bool // a pass that sees it run
+		ends      bool
+		want      string
+		unproven  bool
+		completed bool
+	}{
+		"while it runs":                           {ttl: "600", await: true, want: "Create Job/once (drifted)"},
+		"before any pass saw it":                  {ttl: "600", want: "Create Job/once (drifted)"},
+		"while it runs, and might be gone by now": {ttl: "0", await: true, want: "Create Job/once (drifted)", unproven: true},
+		"by its TTL":                              {ttl: "0", ends: true, completed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			seconds := 600
+			if c.ends {
+				seconds = 1
+			}
+			set := b.set(join(backfill("once", seconds, "ttlSecondsAfterFinished: "+c.ttl), settings("beside", "1")))
+			b.sync(set)
+			if !c.ends {
+				b.awaitRun(jobs, "once", health.Running)
+				if c.await {
+					b.sync(set)
+				}
+				b.delete(jobs, b.namespace, "once")
+			}
+			b.eventually("it is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
+			plan := b.plan(set)
+			if got := actions(plan.Changes); got != c.want {
+				t.Fatalf("the plan: %s; %+v", got, plan.Inventory())
+			}
+			if got := actions(b.plan(set, full).Changes); got != c.want {
+				t.Errorf("the full plan: %s", got)
+			}
+			entry := plan.Inventory()[indexOf(plan, "once")]
+			if entry.Deleted != (c.want != "") || entry.Completed != c.completed || entry.MayBeGone() != c.completed {
+				t.Errorf("the inventory: %+v", entry)
+			}
+			if c.completed {
+				return
+			}
+			if lost := plan.Changes[indexOf(plan, "once")].Lost; lost == nil || lost.Kind != manifest.CutOff || lost.Unproven != c.unproven {
+				t.Errorf("it is lost: %+v", lost)
+			}
+			b.sync(set)
+			b.awaitRun(jobs, "once", health.Running)
+			if got := b.record().Status.Inventory; slices.ContainsFunc(got, func(e v1alpha1.InventoryEntry) bool { return e.Deleted }) {
+				t.Errorf("when it runs again: %+v", got)
+			}
+		})
+	}
+}
+
+// Of a run with many pods the event of its end is dropped: that it is not there proves nothing.
+func TestEndOfARunWithManyPodsIsNotKnown(t *testing.T) {
+	b := newBench(t)
+	gone := v1alpha1.InventoryEntry{APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "wide", Ephemeral: true, UID: "of-a-wide-one"}
+	b.create(events, `
+apiVersion: v1
+kind: Event
+metadata: {name: wide.1, namespace: $NS}
+involvedObject: {apiVersion: batch/v1, kind: Job, namespace: $NS, name: wide, uid: of-a-wide-one}
+type: Normal
+reason: SuccessfulCreate
+count: 25
+`)
+	inventory := []v1alpha1.InventoryEntry{gone}
+	b.cluster.Fates(b.ctx, inventory, nil)
+	if e := inventory[0]; e.Deleted || e.Completed {
+		t.Errorf("it is said to be %+v", e)
+	}
+}
+
+var events = schema.GroupVersionResource{Version: "v1", Resource: "events"}

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -45,12 +47,13 @@ type Plan struct {
 	// Members are the live objects of the target's ApplySet, and those of its inventory that lost their label.
 	Members Members
 
-	strays  Members
-	request Request
-	planner *planner
-	judge   *health.Judge
-	steps   []step // Changes with what Apply needs beside them
-	hashes  map[manifest.Key]string
+	strays   Members
+	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with what became of those that are gone
+	request  Request
+	planner  *planner
+	judge    *health.Judge
+	steps    []step // Changes with what Apply needs beside them
+	hashes   map[manifest.Key]string
 }
 
 type step struct {
@@ -71,9 +74,10 @@ type step struct {
 	unlabelled bool     // it left git, and lost the target's label before
 	defaults   []string // fields that are nobody's addition, though others own them
 
-	left     bool   // the object stays as it is although git says otherwise
-	skipped  bool   // the change is part of the next run
-	gone     bool   // it ran, and is not to run again
+	left     bool // the object stays as it is although git says otherwise
+	skipped  bool // the change is part of the next run
+	gone     bool // it ran, and is not to run again
+	ranAs    types.UID
 	handed   bool   // another target of the commit names it, and takes it over
 	endedRun string // the run that had ended when the change was judged
 }
@@ -95,8 +99,10 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
-	p := &planner{cluster: c, plan: plan, recorded: inventory(req.Record), nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
+	recorded := inventory(req.Record)
+	c.fates(ctx, recorded, found.members)
+	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
+	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.inventoryKey(ctx, false)
 			if err != nil {
@@ -237,6 +243,9 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		return s, nil
 	}
 	change.Drifted = applied
+	if applied && change.Live == nil && entry.Deleted {
+		change.Lost = p.cluster.cutOff(ctx, obj, entry)
+	}
 	if change.Live == nil && !p.nowhere[id.Key()] {
 		if change.Live, err = get(ctx, resource, id); err != nil {
 			return step{}, explain(obj, id, "reading", err)
@@ -281,7 +290,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	switch {
 	case err == nil:
 		p.judge(change)
-		change.Lost = loss(change.Live, entry)
+		change.Lost = cmp.Or(loss(change.Live, entry), change.Lost)
 	case !s.settled && p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
 		return nil
@@ -321,7 +330,9 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 		s.left = true
 	case live == nil:
 		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered))
-		s.gone = ran || p.ranAlready(ctx, s.change.ID, hash)
+		if s.gone = ran; !ran {
+			s.ranAs, s.gone = p.ranAlready(ctx, s.change.ID, hash)
+		}
 		return s.gone
 	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered)):
 		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again

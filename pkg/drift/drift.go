@@ -27,6 +27,9 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 		case change.Meant() == manifest.Create:
 			base.Kind, base.Severity = Missing, Critical
 			base.Message = fmt.Sprintf("%s is in git and not in the cluster; `syncer sync --correct` creates it again", change.ID)
+			if change.Lost != nil && change.Lost.Kind == manifest.CutOff {
+				base.Message = fmt.Sprintf("%s was deleted before its run had ended; `syncer sync --correct` runs it again", change.ID)
+			}
 			findings = append(findings, base)
 		case change.Action != manifest.None:
 			for _, field := range change.Fields {

@@ -209,6 +209,8 @@ type Change struct {
 type Loss struct {
 	Kind LossKind
 	By   Manager // who did it; zero: not known
+	// Unproven says that the events of a run may be incomplete, so that to run it again may be once too often.
+	Unproven bool
 }
 
 // LossKind says in one word what happened to an object.
@@ -216,6 +218,7 @@ type LossKind string
 
 const (
 	Recreated LossKind = "Recreated" // somebody deleted it and created it again: no field of it is syncer's any more
+	CutOff    LossKind = "CutOff"    // somebody deleted it before its run had ended
 	Disowned  LossKind = "Disowned"  // somebody cleared its managed fields: nobody knows any more what of it is syncer's
 )
 

@@ -32,6 +32,8 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 		obj, ok := live[id.Key()]
 		if !ok {
 			switch {
+			case entry.Deleted:
+				missing = append(missing, id.String()+" was deleted before its run had ended")
 			case !entry.MayBeGone():
 				missing = append(missing, id.String()+" is not in the cluster")
 			case entry.Failed:

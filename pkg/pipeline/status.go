@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,8 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 		s.Message = err.Error()
 		return s
 	}
+	recorded.Inventory = slices.Clone(recorded.Inventory)
+	w.cluster.Fates(ctx, recorded.Inventory, live)
 	h := healthOf(ctx, w.cluster, recorded.Inventory, live)
 	touched := apply.Touched(recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.missing

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
@@ -281,7 +283,7 @@ func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {
-		case !corrects:
+		case !corrects, isUnproven(change) && !c.options.Correct:
 			return true
 		case field != nil:
 			return spared(change, *field)
@@ -292,6 +294,19 @@ func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.target.Pipeline, w.target.Environment, plan.Held(), apply.FieldManager))...)
 	result.corrects = drifted(plan.Pending())
 }
+
+// newlyCutOff reports whether a run is gone that the pass before knew nothing of: the event of its end may come late, and is
+// looked for once more.
+func newlyCutOff(before, after []v1alpha1.InventoryEntry) bool {
+	known := map[types.UID]bool{}
+	for _, entry := range before {
+		known[entry.UID] = entry.Deleted
+	}
+	return slices.ContainsFunc(after, func(entry v1alpha1.InventoryEntry) bool { return entry.Deleted && !known[entry.UID] })
+}
+
+// isUnproven reports whether a change may run once too often what ran before: somebody has to ask for it.
+func isUnproven(change manifest.Change) bool { return change.Lost != nil && change.Lost.Unproven }
 
 func drifted(changes []manifest.Change) []manifest.Change {
 	return slices.DeleteFunc(changes, func(change manifest.Change) bool { return !change.Drifted })
@@ -373,7 +388,6 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	held := heldChanges(before.Held, applied.Held, c.stamp(w))
 	listed := record.Held(held)
-	w.cluster.Fates(ctx, applied.Inventory, applied.Live)
 	o := outcome{
 		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
@@ -386,7 +400,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	o.swapped = swapped(applied.Inventory, applied.Live, w.fields, o.images)
 	o.objects = countObjects(objectsOf(w.cluster, applied.Inventory, applied.Live))
 	result.live, result.pins = plan.Seen(applied.Live), decided.pins
-	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress
+	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
 	c.tellFlapping(ctx, w, decided.pins)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))

@@ -185,6 +185,9 @@ type InventoryEntry struct {
 	// perhaps before anybody sees that it is complete.
 	// +optional
 	Ephemeral bool `json:"ephemeral,omitempty"`
+	// Deleted says that somebody deleted an ephemeral object before its run had ended, as far as its events tell.
+	// +optional
+	Deleted bool `json:"deleted,omitempty"`
 	// UID of the object that was applied, by which another object of its name is told from it.
 	// +optional
 	UID types.UID `json:"uid,omitempty"`
@@ -231,7 +234,7 @@ type Contest struct {
 }
 
 // MayBeGone reports whether the object's absence from the cluster is in order: it ran, and is not to run again.
-func (e InventoryEntry) MayBeGone() bool { return e.Completed || e.Ephemeral }
+func (e InventoryEntry) MayBeGone() bool { return e.Completed || e.Ephemeral && !e.Deleted }
 
 // DriftSummary says how many findings the last check of this target had, and which were there before.
 type DriftSummary struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -168,6 +169,15 @@ func RemovesItself(obj *unstructured.Unstructured) bool {
 	}
 	_, found, _ := unstructured.NestedFieldNoCopy(obj.Object, field...)
 	return found
+}
+
+// Lifetime is how long after its end an object removes itself at the soonest; 0 where it does not say so in seconds.
+func Lifetime(obj *unstructured.Unstructured) time.Duration {
+	field := readers[kindOf(obj)].lifetime
+	if field == nil {
+		return 0
+	}
+	return time.Duration(count(obj, field...)) * time.Second
 }
 
 func kindOf(obj *unstructured.Unstructured) schema.GroupKind {
