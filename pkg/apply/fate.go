@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Events by which controllers say how a run ended: the Job controller with the reason of the condition, the Spark operator
@@ -33,7 +33,7 @@ var (
 // their end, as far as their events tell. An object that the events say nothing of is asked for a few times, and then its
 // fate stays unknown: events are written a moment late, and are forgotten after an hour.
 func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry, live Members) {
-	var g errgroup.Group
+	var g panics.Group
 	g.SetLimit(fanOut)
 	for i := range inventory {
 		entry := &inventory[i] // each worker owns one
