@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,11 +37,18 @@ type Applied struct {
 // Apply carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
 // stage do not wait for each other, and a failed one does not stop the rest of its stage; later stages and prunes need
 // every earlier one. What was applied is in Applied also when the error is not nil.
+//
+// Each write asks for the state of the object that was judged. Where that has changed, the record is read first: an
+// OvertakenError says that another syncer has begun to apply the target, and nothing more is written.
 func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
-	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
+	a := newApplication(c, plan)
 	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
+	a.attempt = written.Apply
 	if err == nil && plan.request.Recorded != nil {
 		plan.request.Recorded(written)
+	}
+	if confirm := plan.request.Confirm; err == nil && confirm != nil {
+		err = confirm(ctx)
 	}
 	if err == nil && plan.request.Record == nil {
 		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
@@ -57,10 +65,17 @@ func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineS
 type application struct {
 	cluster   *Cluster
 	plan      *Plan
+	attempt   string // the ID of the apply, as the record has it; empty: there is no record
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      Members
 	done      []manifest.Change
 	skipped   bool // a run began in the meantime, and its change is part of the next one
+}
+
+func newApplication(c *Cluster, plan *Plan) *application {
+	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
+	maps.Copy(a.live, plan.Members)
+	return a
 }
 
 // promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
@@ -77,11 +92,14 @@ func (a *application) promises() promises {
 	for _, entry := range a.inventory {
 		add(entryID(entry))
 	}
-	p.creating = a.plan.intents()
+	p.creating, p.writes = a.plan.intents(), a.plan.writes()
 	return p
 }
 
 func (a *application) run(ctx context.Context) error {
+	if err := a.fences(ctx); err != nil {
+		return err
+	}
 	for steps := range a.groups() {
 		a.plan.holdBack(a.cluster, steps, a.live, false)
 		steps = slices.DeleteFunc(steps, func(s step) bool { return s.change.Action == manifest.Hold })
@@ -148,6 +166,8 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 			a.skip(s)
 		case errs[i] == nil && !s.left:
 			a.record(s, applied[i])
+		case errs[i] != nil:
+			a.doubt(s)
 		}
 	}
 	return joinSorted(errs)
@@ -186,35 +206,63 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 	if s.adopts != nil {
 		return a.adopt(ctx, resource, id, s)
 	}
-	sent := s.sent
-	if s.guarded {
-		sent = sent.DeepCopy()
-		sent.SetResourceVersion(s.change.Live.GetResourceVersion())
+	applied, err := writeOver(ctx, resource, id, s.sent, s.change.Live)
+	if !changed(err, s.change.Live) {
+		return applied, explain(s.rendered, id, "applying", err, s.change.Live)
 	}
-	applied, err := write(ctx, resource, id, sent)
-	if s.guarded && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-		return a.again(ctx, resource, id, s)
+	if s.change.Live == nil {
+		return a.appeared(ctx, resource, id, s)
 	}
-	return applied, explain(s.rendered, id, "applying", err, s.change.Live)
+	return a.again(ctx, resource, id, s)
+}
+
+// changed reports whether a write was refused because the object is not as it was judged.
+func changed(err error, judged *unstructured.Unstructured) bool {
+	return apierrors.IsConflict(err) || judged != nil && apierrors.IsNotFound(err)
+}
+
+// appeared judges an object that somebody made between the plan and the write.
+func (a *application) appeared(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	live, err := get(ctx, resource, id)
+	if err != nil {
+		return nil, explain(s.rendered, id, "reading", err)
+	}
+	if err := a.plan.planner.claim(ctx, s, live); err != nil {
+		return nil, err
+	}
+	if s.adopts != nil {
+		return a.adopt(ctx, resource, id, s)
+	}
+	return a.again(ctx, resource, id, s)
 }
 
 // changedTries bounds how often an object is judged anew that somebody writes all the time.
-const changedTries = 5
+const changedTries = 8
 
-// again judges an object anew that changed between the plan and the write: a run may have begun in the meantime.
+// again judges an object anew that changed between the plan and the write: a run may have begun in the meantime, another
+// syncer may have taken the target over, or the answer of the own write was lost.
 func (a *application) again(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	planned := s.change.Action
 	for range changedTries {
 		live, err := get(ctx, resource, id)
 		if err != nil {
 			return nil, explain(s.rendered, id, "reading", err)
 		}
-		if err := a.plan.planner.rejudge(ctx, resource, s, live); err != nil {
+		if err := a.stillOurs(ctx); err != nil {
+			return nil, err
+		}
+		if a.onlyReported(s, live) {
+			s.change.Live = live
+		} else if err := a.plan.planner.rejudge(ctx, resource, s, live); err != nil {
 			return nil, err
 		}
 		switch s.change.Action {
 		case manifest.Hold:
 			return nil, &heldError{*s.change.Held}
 		case manifest.None:
+			if !s.left {
+				s.change.Action = planned // it is done: by an earlier try, or by another syncer
+			}
 			return live, nil
 		case manifest.Replace:
 			applied, err := a.replace(ctx, resource, id, s)
@@ -223,17 +271,35 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 			}
 			return applied, err
 		}
-		sent := s.sent
-		if live != nil {
-			sent = sent.DeepCopy()
-			sent.SetResourceVersion(live.GetResourceVersion())
-		}
-		applied, err := write(ctx, resource, id, sent)
-		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		applied, err := writeOver(ctx, resource, id, s.sent, live)
+		if !changed(err, live) {
 			return applied, explain(s.rendered, id, "applying", err, s.change.Live)
 		}
 	}
-	return nil, fmt.Errorf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)
+	return nil, &passingError{fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)}
+}
+
+// onlyReported reports whether nothing of an object changed but its status since it was judged, so that the judgement
+// stands. What runs to completion is judged by its status.
+func (a *application) onlyReported(s *step, live *unstructured.Unstructured) bool {
+	judged := s.change.Live
+	if live == nil || judged == nil || s.change.Action != manifest.Update || a.plan.judge.Run(live).State != health.NotARun {
+		return false
+	}
+	return equality.Semantic.DeepEqual(withoutStatus(judged), withoutStatus(live))
+}
+
+// withoutStatus is what an apply of an object depends on.
+func withoutStatus(obj *unstructured.Unstructured) map[string]any {
+	out := maps.Clone(obj.Object)
+	delete(out, "status")
+	metadata, _ := out["metadata"].(map[string]any)
+	metadata = maps.Clone(metadata)
+	for _, field := range []string{"resourceVersion", "managedFields", "generation"} {
+		delete(metadata, field)
+	}
+	out["metadata"] = metadata
+	return out
 }
 
 const (
@@ -254,10 +320,30 @@ func settle(ctx context.Context, resource dynamic.ResourceInterface, id manifest
 
 // record notes an applied object. It runs on one goroutine.
 func (a *application) record(s step, applied *unstructured.Unstructured) {
+	a.confirm(s, applied)
+	a.done = append(a.done, *s.change)
+}
+
+// doubt notes that the outcome of a write is not known.
+func (a *application) doubt(s step) {
+	key := s.change.ID.Key()
+	entry, recorded := a.inventory[key]
+	if !recorded {
+		return // an object without an entry is compared in any case
+	}
+	entry.Unconfirmed = true
+	if s.change.Action != manifest.Update {
+		entry.Spec = ""
+	}
+	a.inventory[key] = entry
+}
+
+// confirm notes an object as a write left it. It runs on one goroutine.
+func (a *application) confirm(s step, applied *unstructured.Unstructured) {
 	s.change.Want = applied
 	id := s.change.ID
 	a.live[id.Key()] = applied
-	entry := newEntry(a.plan.judge, s, a.plan.hashes[id.Key()], applied)
+	entry := a.plan.newEntry(s, applied)
 	entry.Others = slices.Concat(others(a.inventory[id.Key()], applied), s.defaults)
 	if s.endedRun == "" && s.change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
@@ -266,7 +352,6 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 		entry.Fields = a.inventory[id.Key()].Fields // what is left as it is stays drift
 	}
 	a.inventory[id.Key()] = entry
-	a.done = append(a.done, *s.change)
 }
 
 // skip notes a change that the run under way was not disturbed for.
@@ -359,6 +444,7 @@ func (a *application) prune(ctx context.Context) error {
 			}
 			hold, err := a.remove(ctx, s.change)
 			if err != nil {
+				a.doubt(s)
 				errs = append(errs, err)
 				continue
 			}
@@ -382,8 +468,9 @@ func (a *application) prune(ctx context.Context) error {
 // status, wrote the object at the same moment.
 const removeTries = 5
 
-// remove deletes a member of the target's own ApplySet. It is judged as it is now, and the delete asks for that very
-// state: an object that somebody took over, made anew or marked to be kept stays, and one that runs by now is held.
+// remove deletes a member of the target's own ApplySet. The delete asks for the very state that was judged, in the plan or,
+// where that has changed, now: an object that somebody took over, made anew or marked to be kept stays, and one that runs
+// by now is held.
 func (a *application) remove(ctx context.Context, change *manifest.Change) (held bool, err error) {
 	request, member := a.plan.request, change.Live
 	propagation := metav1.DeletePropagationBackground
@@ -399,9 +486,18 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	}
 	_, own := MemberLabel(a.cluster.namespace, request.Target)
 	for range removeTries {
+		if err = deleteExactly(ctx, resource, change.Live, propagation); err == nil || apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if !apierrors.IsConflict(err) {
+			break
+		}
 		var live *unstructured.Unstructured
 		if live, err = get(ctx, resource, id); err != nil {
 			return false, explain(member, id, "pruning", err)
+		}
+		if err = a.stillOurs(ctx); err != nil {
+			return false, err
 		}
 		if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
 			return false, nil
@@ -409,12 +505,6 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 		change.Live = live
 		if err := a.plan.planner.respectPrune(change); err != nil || change.Action == manifest.Hold {
 			return change.Action == manifest.Hold, err
-		}
-		if err = deleteExactly(ctx, resource, live, propagation); err == nil || apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if !apierrors.IsConflict(err) {
-			break
 		}
 	}
 	return false, explain(member, id, "pruning", err)
@@ -437,10 +527,24 @@ func (a *application) result() Applied {
 	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: sortedInventory(a.inventory), Live: a.live}
 }
 
-// Remove deletes every object of a target that is no longer in git. The caller has judged that it may. Objects with prune
-// disabled stay.
+// Remove deletes every object of a target that is no longer in git, and says so in its record before. The caller has judged
+// that it may. Objects with prune disabled stay.
 func (c *Cluster) Remove(ctx context.Context, plan *Plan) (Applied, error) {
-	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: maps.Clone(plan.Members)}
-	err := a.prune(ctx)
-	return a.result(), err
+	a := newApplication(c, plan)
+	request := plan.request
+	var written Written
+	var err error
+	if len(plan.Pending()) > 0 && request.Record != nil {
+		written, err = c.saveSpec(ctx, request.Target, request.Record, request.Record.Spec, a.promises())
+		a.attempt = written.Apply
+		if confirm := plan.request.Confirm; err == nil && confirm != nil {
+			err = confirm(ctx)
+		}
+	}
+	if err == nil {
+		err = a.prune(ctx)
+	}
+	applied := a.result()
+	applied.Record = written
+	return applied, err
 }

@@ -27,7 +27,8 @@ const (
 type promises struct {
 	kinds      []schema.GroupKind
 	namespaces []string
-	creating   string // see annotationCreating
+	creating   string   // see annotationCreating
+	writes     []string // see annotationApplying; nil: nothing is applied
 }
 
 // annotations of the record in which the promises stand; own is the record's namespace.

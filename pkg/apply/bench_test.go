@@ -235,7 +235,7 @@ func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply
 		return apply.Applied{}, err
 	}
 	applied := apply.Applied{Changes: plan.Pending(), Held: plan.Held(), Inventory: plan.Inventory(), Live: plan.Members}
-	if len(plan.Pending()) > 0 || b.record() == nil {
+	if len(plan.Pending()) > 0 || plan.Unfinished() || b.record() == nil {
 		applied, err = b.cluster.Apply(b.ctx, plan, b.spec())
 	}
 	b.save(applied.Inventory)
@@ -253,7 +253,11 @@ func (b *bench) sync(set manifest.Set, change ...func(*apply.Request)) apply.App
 
 func (b *bench) save(inventory []v1alpha1.InventoryEntry) {
 	b.t.Helper()
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}, ""); err != nil {
+	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
+	if record := b.record(); record != nil {
+		status.ConfirmedApply = record.Status.ConfirmedApply
+	}
+	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		b.t.Fatal(err)
 	}
 }

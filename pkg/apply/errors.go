@@ -202,7 +202,8 @@ func (e *passingError) Error() string { return e.text }
 // IsPassing reports whether an error may end by itself.
 func IsPassing(err error) bool {
 	_, passes := errors.AsType[*passingError](err)
-	return passes || passing(err)
+	_, overtaken := errors.AsType[*OvertakenError](err)
+	return passes || overtaken || passing(err)
 }
 
 // IsPermanent reports whether an error is one that only a change of git or of the cluster can mend. Under server-side

@@ -30,11 +30,10 @@ func (i Ignore) Covers(id manifest.ID, path manifest.Path) bool {
 
 // yield sets what an apply of an object sends when some of its fields belong to others: those fields are left out, so
 // that syncer does not own them. A field that syncer still owns, because nobody else has written it yet, is sent as it
-// is: leaving it out would take it from the object (server-side apply removes what its last owner no longer sets), and
-// so the write must not overwrite a newer state.
+// is: leaving it out would take it from the object (server-side apply removes what its last owner no longer sets).
 func (r Rules) yield(s *step) {
 	id, obj, live := s.change.ID, s.rendered, s.change.Live
-	s.sent, s.guarded, s.quiet = obj, false, nil
+	s.sent, s.quiet = obj, nil
 	leave := func(field manifest.Field, rule, reason string) {
 		if s.sent == obj {
 			s.sent = obj.DeepCopy()
@@ -47,7 +46,6 @@ func (r Rules) yield(s *step) {
 			for _, mine := range manifest.Find(s.sent.Object, field.Path) {
 				mine.Set(current[0].Value)
 			}
-			s.guarded = true
 			return
 		}
 		manifest.Remove(s.sent.Object, field.Path)

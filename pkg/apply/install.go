@@ -18,7 +18,7 @@ func (c *Cluster) Install(ctx context.Context, set manifest.Set) ([]manifest.Cha
 	if err := p.order(); err != nil {
 		return nil, err
 	}
-	a := application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
+	a := newApplication(c, plan)
 	err := a.run(ctx)
 	return plan.Changes, err
 }

@@ -3,6 +3,7 @@ package apply
 import (
 	"maps"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -28,7 +29,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		live := p.Members[id.Key()]
 		switch {
 		case s.gone:
-			entry := newEntry(p.judge, s, p.hashes[id.Key()], s.rendered)
+			entry := p.newEntry(s, s.rendered)
 			if entry.UID = s.ranAs; before.Spec == entry.Spec && s.ranAs == "" {
 				entry.UID = before.UID // else it is of an earlier object of the name
 			}
@@ -40,7 +41,8 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 				entries[id.Key()] = before
 			}
 		case live != nil && s.change.Action == manifest.None && !s.change.Drifted && !s.left:
-			entry := newEntry(p.judge, s, p.hashes[id.Key()], live)
+			entry := p.newEntry(s, live)
+			entry.Unconfirmed = p.planner.needsFence(&s)
 			entry.Others = others(before, live)
 			entry.Completed = before.Completed && before.Hash == entry.Hash
 			entry.Failed = before.Failed && before.Hash == entry.Hash
@@ -70,17 +72,21 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	return entries
 }
 
-func newEntry(judge *health.Judge, s step, hash string, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+// newEntry is what the record keeps of an object as an apply left it.
+func (p *Plan) newEntry(s step, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
 	id := s.change.ID
 	entry := v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
-		Hash:      hash,
-		Fields:    manifest.OwnedFields(live, FieldManager),
+		Hash:      p.hashes[id.Key()],
+		Fields:    manifest.OwnedState(live, FieldManager, p.key),
 		Ephemeral: health.RemovesItself(live),
 		EndedRun:  s.endedRun,
 		UID:       live.GetUID(),
 	}
-	if entry.Ephemeral || judge.RunsToCompletion(id.GroupKind()) {
+	if written, known := manifest.LastWrite(live, FieldManager); known && !written.IsZero() {
+		entry.Written = &metav1.Time{Time: written}
+	}
+	if entry.Ephemeral || p.judge.RunsToCompletion(id.GroupKind()) {
 		entry.Spec = specHash(s.rendered)
 	}
 	return entry

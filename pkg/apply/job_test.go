@@ -11,7 +11,6 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -70,7 +69,7 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 				if got := actions(plan.Changes); got != "" {
 					t.Fatalf("the plan: %s", got)
 				}
-				if got := apply.Touched(plan.Inventory(), plan.Members); len(got) != 0 {
+				if got := b.cluster.Touched(b.ctx, plan.Inventory(), plan.Members); len(got) != 0 {
 					t.Errorf("touched: %v", got)
 				}
 				if got := actions(b.plan(set, full).Changes); got != "" {

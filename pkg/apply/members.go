@@ -209,13 +209,17 @@ func (c *Cluster) Live(ctx context.Context, target Target, inventory []v1alpha1.
 	return c.Members(ctx, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
-// Touched names the live objects of an inventory of which another manager took fields, from a look at their live state
-// alone.
-func Touched(entries []v1alpha1.InventoryEntry, live Members) []string {
+// Touched names the live objects of an inventory that somebody changed since syncer applied them, or whose last apply is not
+// confirmed, from a look at their live state alone. Without the key of their hashes, Secrets count as changed.
+func (c *Cluster) Touched(ctx context.Context, entries []v1alpha1.InventoryEntry, live Members) []string {
+	key, err := c.keyFor(ctx, slices.Collect(maps.Values(live)), false)
+	if err != nil {
+		key = nil
+	}
 	var out []string
 	for _, entry := range entries {
 		id := entryID(entry)
-		if obj := live[id.Key()]; obj != nil && !untouched(obj, entry) {
+		if obj := live[id.Key()]; obj != nil && !untouched(obj, entry, key) {
 			out = append(out, id.String())
 		}
 	}

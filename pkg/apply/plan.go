@@ -39,6 +39,10 @@ type Request struct {
 	Rules    Rules
 	// Recorded is told of the record as Apply has written it, before the first object. Optional.
 	Recorded func(Written)
+	// Confirm is asked when the record is written and before the first object is; an error ends the apply there. Until
+	// another syncer could see the record, it may have carried out a newer commit that leaves the target as it is.
+	// Optional.
+	Confirm func(context.Context) error
 }
 
 // Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
@@ -53,6 +57,7 @@ type Plan struct {
 	planner  *planner
 	judge    *health.Judge
 	steps    []step // Changes with what Apply needs beside them
+	key      []byte // of the hashes of Secrets; nil where the set has none
 	hashes   map[manifest.Key]string
 }
 
@@ -62,7 +67,6 @@ type step struct {
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
 	deferred bool                       // the dry run waits until what the object needs is there
 	settled  bool                       // what the object needs is there: a refusal is final
-	guarded  bool                       // the write asks for the very state that was judged
 	spared   []manifest.Path            // drifted fields that stay as they are
 	quiet    []Quiet
 	adopts   *unstructured.Unstructured // as the tool left it from which it is taken over; nil: from none
@@ -74,6 +78,7 @@ type step struct {
 	unlabelled bool     // it left git, and lost the target's label before
 	defaults   []string // fields that are nobody's addition, though others own them
 
+	ownHand  bool // another process wrote the object under syncer's name since its apply was recorded
 	left     bool // the object stays as it is although git says otherwise
 	skipped  bool // the change is part of the next run
 	gone     bool // it ran, and is not to run again
@@ -101,7 +106,7 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 	}
 	recorded := inventory(req.Record)
 	c.fates(ctx, recorded, found.members)
-	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge}
+	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge, key: key}
 	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.inventoryKey(ctx, false)
@@ -236,13 +241,13 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		return step{}, explain(obj, id, "looking up", err)
 	}
 	entry, isRecorded := p.recorded[id.Key()]
-	applied := isRecorded && entry.Hash == hash
+	applied := isRecorded && entry.Hash == hash && !entry.Unconfirmed
 	change.Live = p.plan.Members[id.Key()]
 	if p.atRest(ctx, &s, entry, hash) {
 		change.Action = manifest.None
 		return s, nil
 	}
-	change.Drifted = applied
+	change.Drifted, s.ownHand = applied, writtenSince(change.Live, entry)
 	if applied && change.Live == nil && entry.Deleted {
 		change.Lost = p.cluster.cutOff(ctx, obj, entry)
 	}
@@ -324,7 +329,7 @@ func (p *planner) noteAdditions(s *step) {
 // atRest reports whether nothing is to be done to an object, from what is recorded of it and from its live state, if it
 // is a member.
 func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryEntry, hash string) bool {
-	live, applied := s.change.Live, entry.Hash == hash && hash != ""
+	live, applied := s.change.Live, entry.Hash == hash && hash != "" && !entry.Unconfirmed
 	switch {
 	case isDisabled(s.rendered) || isDisabled(live):
 		s.left = true
@@ -337,11 +342,11 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered)):
 		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again
 		return true
-	case entry.Skipped == hash:
+	case entry.Skipped == hash && !entry.Unconfirmed:
 		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
 	default:
 		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.judge.Run(live), entry)
-		return applied && !p.plan.request.Full && untouched(live, entry) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
+		return applied && !p.plan.request.Full && untouched(live, entry, p.plan.key) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
 	}
 	return true
 }
@@ -362,10 +367,28 @@ func (p *planner) judge(change *manifest.Change) {
 	}
 }
 
-// untouched reports whether a live object still has every field that syncer applied: a write by another manager takes
-// the field out of syncer's managed fields.
-func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	return live != nil && entry.Fields != "" && manifest.OwnedFields(live, FieldManager) == entry.Fields && !manifest.WrittenUnseen(live, FieldManager)
+// untouched reports whether a live object still has every field that syncer applied, with its value. key is that of the
+// hashes of Secrets.
+func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, key []byte) bool {
+	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, FieldManager, key) == entry.Fields && !writtenSince(live, entry)
+}
+
+// writtenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
+// syncer, or a person in its name. An apply that changes nothing leaves the time as it is.
+func writtenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	if live == nil || entry.Written == nil {
+		return false
+	}
+	written, known := manifest.LastWrite(live, FieldManager)
+	return known && !written.Equal(entry.Written.Time)
+}
+
+// ownsDifference reports whether syncer's own name set a field to something else than git says.
+func ownsDifference(change *manifest.Change) bool {
+	return change.Live != nil && slices.ContainsFunc(change.Fields, func(field manifest.FieldChange) bool {
+		path, err := manifest.ParsePath(field.Path)
+		return err == nil && field.From != nil && manifest.Owns(change.Live, path, FieldManager)
+	})
 }
 
 // taken lists the fields of a change that another manager owns.
@@ -452,14 +475,15 @@ func (p *Plan) inOrder() []step {
 }
 
 // Leave takes drift out of what an apply does, as far as which picks it, and returns it: it stays as somebody made it, to
-// be reported. A nil field asks for the whole object.
+// be reported. An object that was written under syncer's own name is put right in any case: two writers of one name are
+// two syncers, of which one was late. A nil field asks for the whole object.
 func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []manifest.Change {
 	var left []manifest.Change
 	for i := range p.steps {
 		s := &p.steps[i]
 		change := s.change
-		if !change.Drifted || change.Action == manifest.None {
-			continue
+		if !change.Drifted || change.Action == manifest.None || s.ownHand || ownsDifference(change) {
+			continue // what syncer's own name wrote is no wish of somebody else's
 		}
 		if which(*change, nil) {
 			left = append(left, *change)

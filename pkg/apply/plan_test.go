@@ -33,7 +33,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 	if got := plan.Pending()[0].Fields; len(got) != 1 || got[0] != want[0] {
 		t.Errorf("the fields: %v", got)
 	}
-	if got := apply.Touched(record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
+	if got := b.cluster.Touched(b.ctx, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
 		t.Errorf("touched: %v", got)
 	}
 

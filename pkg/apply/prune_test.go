@@ -312,7 +312,11 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if b.record() == nil {
 		t.Error("the record went with the objects; its pins are the caller's to judge")
 	}
-	if err := b.cluster.DeleteRecord(b.ctx, b.target); err != nil {
+	record := b.record()
+	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, "1"); !errors.As(err, new(*apply.OvertakenError)) || b.record() == nil {
+		t.Errorf("a record that somebody wrote meanwhile is deleted: %v", err)
+	}
+	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, record.ResourceVersion); err != nil {
 		t.Fatal(err)
 	}
 	if b.record() != nil {

@@ -112,6 +112,7 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, record); err != nil {
 		return nil, fmt.Errorf("reading the record %s: %w", manifest.IDOf(obj), err)
 	}
+	noteUnconfirmed(record)
 	return record, nil
 }
 
@@ -141,13 +142,23 @@ func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.
 		}
 		record.SetResourceVersion(made.GetResourceVersion())
 	}
-	return written(c.writeRecord(ctx, target, record))
+	attempt := ""
+	if p.writes != nil {
+		attempt = record.GetResourceVersion() // no other write of this record asks for the same version and succeeds
+		annotations := record.GetAnnotations()
+		annotations[annotationApplying] = strings.Join(append([]string{attempt}, p.writes...), " ")
+		record.SetAnnotations(annotations)
+	}
+	out, err := written(c.writeRecord(ctx, target, record))
+	out.Apply = attempt
+	return out, err
 }
 
 // Written is a record as a write left it.
 type Written struct {
 	Generation int64
 	Version    string // what a later write of the same pass asks for
+	Apply      string // the ID of the apply that the write begins; the status confirms it. Empty: none
 	UID        types.UID
 }
 
@@ -184,7 +195,7 @@ func (c *Cluster) explainRecord(target Target, err error) error {
 	case isMissingNamespace(err, c.namespace):
 		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
-		return &passingError{fmt.Sprintf("writing the record of %s: another syncer wrote it in the meantime; the next pass goes on from there", target)}
+		return &OvertakenError{target}
 	}
 	return fmt.Errorf("writing the record of %s: %w", target, rights(err))
 }
@@ -217,15 +228,21 @@ func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstru
 	return written, c.explainRecord(target, err)
 }
 
-// DeleteRecord forgets a target whose objects are gone.
-func (c *Cluster) DeleteRecord(ctx context.Context, target Target) error {
+// DeleteRecord forgets a target whose objects are gone, where its record still is the version that the caller has read
+// or written: one that somebody revived stays, and the error is an OvertakenError.
+func (c *Cluster) DeleteRecord(ctx context.Context, target Target, uid types.UID, version string) error {
 	records, err := c.records(ctx)
 	if err != nil {
 		return err
 	}
 	_, err = request(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, records.Delete(ctx, target.RecordName(), metav1.DeleteOptions{})
+		return struct{}{}, records.Delete(ctx, target.RecordName(), metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+		})
 	})
+	if apierrors.IsConflict(err) {
+		return &OvertakenError{target}
+	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting the record of %s: %w", target, rights(err))
 	}

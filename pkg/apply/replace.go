@@ -72,7 +72,7 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 	if err := a.cluster.awaitGone(ctx, resource, live); err != nil {
 		return nil, err
 	}
-	applied, err := write(ctx, resource, id, s.rendered)
+	applied, err := writeOver(ctx, resource, id, s.rendered, nil)
 	return applied, explain(s.rendered, id, "creating it again", err)
 }
 

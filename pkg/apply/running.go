@@ -32,7 +32,6 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 	if change.Action == manifest.None {
 		return nil
 	}
-	s.guarded = true // a run may start or end between this look and the write
 	if !disturbs {
 		return nil
 	}

@@ -39,6 +39,20 @@ func write(ctx context.Context, resource dynamic.ResourceInterface, id manifest.
 	})
 }
 
+// absent is asked for by the write of an object that was not there: the API server refuses it as a conflict where the
+// object is there by now. No object ever has it: the API server counts versions from what its store had at the start.
+const absent = "1"
+
+// writeOver applies an object where it still is as it was judged; nil: it was not there.
+func writeOver(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj, judged *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	sent := obj.DeepCopy()
+	sent.SetResourceVersion(absent)
+	if judged != nil {
+		sent.SetResourceVersion(judged.GetResourceVersion())
+	}
+	return write(ctx, resource, id, sent)
+}
+
 func dryRun(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	return write(ctx, resource, id, obj, metav1.DryRunAll)
 }

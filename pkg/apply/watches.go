@@ -420,7 +420,7 @@ var quietManagers = []string{"kube-controller-manager", "kube-scheduler", "kubel
 // state of a live object, less what Kubernetes' own controllers wrote: where they take a field from syncer, syncer's own
 // entry says so.
 func state(obj *unstructured.Unstructured) uint64 {
-	return manifest.State(obj, FieldManager, quietManagers)
+	return manifest.State(obj, quietManagers)
 }
 
 // recordState is what a person may change of a record: whether its target is left alone.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -38,22 +37,19 @@ func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager,
 	return last, found
 }
 
-// OwnedFields is a hash of the fields that a manager owns by server-side apply. Another manager's write to one of them
-// takes it out of the set and so changes the hash: a comparison of two hashes notices drift without a request. It is
-// empty where the manager owns nothing, and for an object that is nil.
+// OwnedFields is a hash of the fields that a manager owns by server-side apply, whatever their values. It is empty where
+// the manager has applied nothing, and for an object that is nil.
 func OwnedFields(obj *unstructured.Unstructured, manager string) string {
-	for _, entry := range managedFields(obj) {
-		if entry.Manager != manager || entry.Operation != "Apply" || entry.Subresource != "" {
-			continue
-		}
-		fields, err := json.Marshal(entry.FieldsV1)
-		if err != nil {
-			return ""
-		}
-		sum := sha256.Sum256(fields)
-		return hex.EncodeToString(sum[:16])
+	applied, ok := appliedFields(obj, manager)
+	if !ok {
+		return ""
 	}
-	return ""
+	fields, err := json.Marshal(applied)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(fields)
+	return hex.EncodeToString(sum[:16])
 }
 
 type managedFieldsEntry struct {
@@ -102,14 +98,6 @@ func ownerships(obj *unstructured.Unstructured) []managedFieldsEntry {
 		}
 	}
 	return entries
-}
-
-// WrittenUnseen reports whether another manager than self applied a Secret's stringData. Such a write takes no field from
-// whoever owns data, so that only a comparison of the values tells whether it changed one.
-func WrittenUnseen(obj *unstructured.Unstructured, self string) bool {
-	return IsSecret(obj) && slices.ContainsFunc(managedFields(obj), func(entry managedFieldsEntry) bool {
-		return entry.Manager != self && entry.FieldsV1["f:stringData"] != nil
-	})
 }
 
 // holds reports whether a set of managed fields has a field, or a field around or below it: the owner of an atomic

@@ -14,8 +14,9 @@ import (
 // at an object with equal states had equal fields, its status aside, and what managers in quiet wrote. It needs the
 // object's metadata only, so that noticing a change costs no request.
 //
-// A write by self to fields that it owns leaves the state as it is.
-func State(obj *unstructured.Unstructured, self string, quiet []string) uint64 {
+// A write by self changes it as any other: another process may have written under the same name. The API server keeps
+// the time of a server-side apply that changes nothing.
+func State(obj *unstructured.Unstructured, quiet []string) uint64 {
 	hash := fnv.New64a()
 	write := func(parts ...string) {
 		for _, part := range parts {
@@ -46,7 +47,7 @@ func State(obj *unstructured.Unstructured, self string, quiet []string) uint64 {
 		write(entry.Manager, entry.Operation, entry.Subresource, string(doc))
 		// A manager that owns a field already and sets another value moves nothing but its time. Where it writes a
 		// restless field beside, its time says nothing of the rest.
-		if entry.Manager != self && !writesAlways {
+		if !writesAlways {
 			write(entry.Time.UTC().String())
 		}
 	}

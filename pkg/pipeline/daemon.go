@@ -196,10 +196,11 @@ func (d *daemon) renew() {
 
 // done takes in how a target fared. It is called while the target's turn lasts.
 func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compared bool) {
-	if result.skipped {
+	left := result.skipped || isOvertaken(result.failure)
+	if left {
 		d.unsettle(w.target) // a newer commit has to look at it
 	}
-	if ctx.Err() != nil || result.skipped {
+	if ctx.Err() != nil || left {
 		return
 	}
 	d.retries.note(w.target, w.snapshot.Commit, result.failure, d.Config.Source.Interval.Duration)
@@ -416,6 +417,10 @@ func (d *daemon) attend(target apply.Target, why reasons) {
 
 // reconciled takes in that a turn has ended.
 func (d *daemon) reconciled(w *work, why reasons, result *TargetResult, took time.Duration) {
+	if isOvertaken(result.failure) {
+		d.lookAgain(w.target, why|tryAgain)
+		return
+	}
 	if result.skipped {
 		// A newer commit came. Whether that one has to look at the target is for it to say; what else happened is not forgotten.
 		if why &^= commitMoved; why != noReason {
@@ -462,8 +467,7 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 		return
 	}
 	if d.overtaken(record, r) {
-		d.queue.add(target, time.Now().Add(2*wakeInterval), why)
-		d.lookSoon()
+		d.lookAgain(target, why)
 		return
 	}
 	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
@@ -478,6 +482,12 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 	// The limits of a pass were judged with the commit: what they refused has its error.
 	result := c.inTurn(ctx, w, turn)
 	d.reconciled(w, why, &result, time.Since(began))
+}
+
+// lookAgain leaves a target to another syncer for now: the repository is asked, and the target looked at after that.
+func (d *daemon) lookAgain(target apply.Target, why reasons) {
+	d.queue.add(target, time.Now().Add(2*wakeInterval), why)
+	d.lookSoon()
 }
 
 // overtaken reports whether somebody has carried out a commit that this process may not have heard of yet, as `syncer sync`

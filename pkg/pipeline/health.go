@@ -77,9 +77,9 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 // swapped names the objects whose image somebody changed since syncer applied it: what their health says is said of bytes
 // that git never deployed. A container that admission added is none of them, since nothing of it is syncer's. Where
 // nothing of the whole object is syncer's any more, because it was made anew, its images have to be deployed ones.
-func swapped(inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
+func swapped(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
-	touched := apply.Touched(inventory, live)
+	touched := cluster.Touched(ctx, inventory, live)
 	isDeployed := func(value string) bool {
 		_, digest, _ := strings.Cut(value, "@")
 		return slices.ContainsFunc(deployed, func(d v1alpha1.DeployedImage) bool { return d.Digest == digest })

@@ -64,7 +64,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult,
 		}
 		result.live, result.settled = live, wait.reason == reasonSuspended
 		o.health = healthOf(ctx, w.cluster, o.inventory, live) // what runs goes on running, and others promote from it
-		o.swapped = swapped(o.inventory, live, w.fields, deployedImages(w.record.Status.History))
+		o.swapped = swapped(ctx, w.cluster, o.inventory, live, w.fields, deployedImages(w.record.Status.History))
 	}
 	return c.save(ctx, w, o)
 }

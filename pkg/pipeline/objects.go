@@ -69,13 +69,13 @@ func (r *Runner) Objects(ctx context.Context, target apply.Target) ([]ObjectView
 	if err != nil {
 		return nil, err
 	}
-	last.at, last.objects = r.now(), objectsOf(cluster, record.Status.Inventory, live)
+	last.at, last.objects = r.now(), objectsOf(ctx, cluster, record.Status.Inventory, live)
 	return last.objects, nil
 }
 
 // objectsOf says how each object of an inventory is.
-func objectsOf(cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []ObjectView {
-	touched := apply.Touched(inventory, live)
+func objectsOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []ObjectView {
+	touched := cluster.Touched(ctx, inventory, live)
 	out := make([]ObjectView, 0, len(inventory))
 	for _, entry := range inventory {
 		id := entryID(entry)

@@ -80,7 +80,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		}
 		// The record may be of yesterday: how the objects are is seen here and now, since when is what it knows. A commit
 		// that failed there leaves what runs.
-		p.swapped = swapped(record.Status.Inventory, live, fields, deployedImages(record.Status.History))
+		p.swapped = swapped(ctx, cluster, record.Status.Inventory, live, fields, deployedImages(record.Status.History))
 		if len(p.swapped) == 0 && healthOf(ctx, cluster, record.Status.Inventory, live).status == health.Healthy {
 			p.ready = &time.Time{}
 			if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {

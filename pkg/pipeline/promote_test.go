@@ -174,7 +174,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inventory, live := handEdited(c.syncers, c.others)
-			got := swapped(inventory, live, nil, nil)
+			got := swapped(t.Context(), nil, inventory, live, nil, nil)
 			if c.swapped != (len(got) == 1 && got[0] == "Deployment/shop/web") || !c.swapped && len(got) > 0 {
 				t.Fatalf("changed by hand: %v", got)
 			}

@@ -143,7 +143,7 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 		result.Result, result.settled, result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
 		return nil
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules()})
+	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules(), Confirm: c.confirm})
 	w.mark.close(ctx)
 	if err != nil {
 		return c.fail(ctx, w, err)
@@ -158,6 +158,10 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	}
 	applied, err := w.cluster.Remove(ctx, plan)
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
+	if isOvertaken(err) {
+		return err
+	}
+	w.takeIn(applied.Record)
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}
@@ -170,6 +174,14 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	result.Result, result.settled = Applied, true
 	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", plural(len(result.Changes), "object"))
 	return nil
+}
+
+// takeIn notes that a pass wrote a target's record.
+func (w *work) takeIn(written apply.Written) {
+	if written.Version == "" {
+		return
+	}
+	w.record.ResourceVersion, w.record.Generation, w.record.Status.ConfirmedApply = written.Version, written.Generation, written.Apply
 }
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
@@ -192,11 +204,11 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 // retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.
 func (c *carrier) retire(ctx context.Context, w *work) error {
 	if len(w.record.Spec.Images) == 0 {
-		return w.cluster.DeleteRecord(ctx, w.target)
+		return w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion)
 	}
 	now := c.stamp(w)
 	status := v1alpha1.PipelineSyncStatus{
-		ObservedGeneration: w.record.Generation, LastAttemptedCommit: w.snapshot.Commit, RemovedAt: &now,
+		ObservedGeneration: w.record.Generation, ConfirmedApply: w.record.Status.ConfirmedApply, LastAttemptedCommit: w.snapshot.Commit, RemovedAt: &now,
 		History: w.record.Status.History,
 	}
 	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
@@ -210,7 +222,7 @@ func (c *carrier) forget(ctx context.Context, a *agenda) error {
 	var errs []error
 	for _, w := range a.retired {
 		if c.isPast(w, w.record.Status.RemovedAt.Time, w.environment.Images.KeepPins.For.Duration) {
-			errs = append(errs, w.cluster.DeleteRecord(ctx, w.target))
+			errs = append(errs, w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion))
 		}
 	}
 	return errors.Join(errs...)

@@ -88,7 +88,10 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		case d.rests(w):
 			d.underway.arrived(w.target)
 		case !helped[serverOf(w)] && !c.allowed[w.target] && c.promotable[w.target] == "" && d.stands(w): // the poll has it looked at in time
-		case d.retries.due(w.target, w.snapshot.Commit):
+		case !d.retries.due(w.target, w.snapshot.Commit):
+		case d.overtaken(w.record, r):
+			d.lookAgain(w.target, tryAgain)
+		default:
 			works = append(works, w)
 		}
 	}

@@ -84,6 +84,9 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if o.written.Generation != 0 {
 		status.ObservedGeneration = o.written.Generation
 	}
+	if o.written.Apply != "" {
+		status.ConfirmedApply = o.written.Apply
+	}
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
 	}

@@ -99,7 +99,7 @@ func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
 	recorded.Inventory = slices.Clone(recorded.Inventory)
 	w.cluster.Fates(ctx, recorded.Inventory, live)
 	h := healthOf(ctx, w.cluster, recorded.Inventory, live)
-	touched := apply.Touched(recorded.Inventory, live)
+	touched := w.cluster.Touched(ctx, recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.

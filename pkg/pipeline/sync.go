@@ -36,28 +36,22 @@ type SyncOptions struct {
 // targetsAtOnce is how many targets are carried out side by side.
 const targetsAtOnce = 8
 
-// Once carries the newest commit into every selected target. Targets do not depend on each other's success: the error
-// is about the pass as a whole, such as an unreachable repository; each target has its own.
-func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
-	if _, err := r.environments(options.Environments); err != nil {
-		return nil, err // before the network is asked
-	}
-	snap, err := r.source.Fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return r.carry(ctx, snap, options)
-}
-
-// carry takes one commit into the selected targets.
-func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions) (*Pass, error) {
+// carry takes one commit into the selected targets, or the newer one that another syncer has carried out meanwhile.
+func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions, newest *tip) (*Pass, error) {
 	began, turns := time.Now(), r.turns.counts()
 	agenda, err := r.plan(ctx, snap, options.Selection)
+	if err == nil && r.strangers(ctx, agenda, snap) {
+		asked := time.Now()
+		if newer, failure := r.source.Fetch(ctx); failure == nil && newer.Commit != snap.Commit {
+			snap, newest = newer, &tip{source: r.source, commit: newer.Commit, asked: asked}
+			agenda, err = r.plan(ctx, snap, options.Selection)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	c := r.carrier(ctx, agenda)
-	c.options, c.deadline = options, time.Now().Add(options.Wait)
+	c.options, c.deadline, c.confirm = options, time.Now().Add(options.Wait), newest.confirm
 	c.limitRemovals(agenda)
 	c.limitPass(agenda)
 	r.tracked(agenda.works, began)
@@ -159,6 +153,8 @@ type carrier struct {
 	done func(ctx context.Context, w *work, result *TargetResult, compared bool)
 	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.
 	newest context.Context
+	// confirm is asked before the first object of a target is written; nil: a Lease says who writes.
+	confirm func(context.Context) error
 
 	mu      sync.Mutex
 	arrived map[apply.Target]reached
@@ -340,7 +336,7 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{
 		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], Neighbours: c.near[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
-		Recorded: w.mark.reopen,
+		Confirm: c.confirm, Recorded: w.mark.reopen,
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
@@ -363,12 +359,15 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
 	var err error
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
-	if len(pending) > 0 || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
+	if len(pending) > 0 || plan.Unfinished() || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
 		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
 		w.written = applied.Record.Generation != 0
 		applied.Record.Version = w.mark.leave(ctx, applied.Record.Version)
 	}
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
+	if isOvertaken(err) {
+		return err // what the target is now is for the other one to say
+	}
 	switch {
 	case len(applied.Held) > 0:
 		result.Result = Held
@@ -397,8 +396,8 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	}
 	var unhealthy error
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
-	o.swapped = swapped(applied.Inventory, applied.Live, w.fields, o.images)
-	o.objects = countObjects(objectsOf(w.cluster, applied.Inventory, applied.Live))
+	o.swapped = swapped(ctx, w.cluster, applied.Inventory, applied.Live, w.fields, o.images)
+	o.objects = countObjects(objectsOf(ctx, w.cluster, applied.Inventory, applied.Live))
 	result.live, result.pins = plan.Seen(applied.Live), decided.pins
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)

@@ -185,9 +185,18 @@ func underwayMessage(status v1alpha1.PipelineSyncStatus, commit string) string {
 
 // sameButConditions reports whether a record was written since by nobody but a mark.
 func sameButConditions(a, b *v1alpha1.PipelineSync) bool {
-	x, y := a.Status, b.Status
+	x, y := withoutDoubt(a.Status), withoutDoubt(b.Status)
 	x.Conditions, y.Conditions = nil, nil
 	return a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(x, y)
+}
+
+// withoutDoubt is a status without what a reader adds to it while an apply is under way.
+func withoutDoubt(status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
+	status.ConfirmedApply, status.Inventory = "", slices.Clone(status.Inventory)
+	for i := range status.Inventory {
+		status.Inventory[i].Unconfirmed, status.Inventory[i].Spec = false, ""
+	}
+	return status
 }
 
 // touched reports whether the record may have been marked since it was read for the agenda. Nothing is marked until begin.

@@ -129,6 +129,11 @@ type PipelineSyncStatus struct {
 	// kept, so that a revert of the removal is exact.
 	// +optional
 	RemovedAt *metav1.Time `json:"removedAt,omitempty"`
+	// ConfirmedApply is the ID of the last apply whose outcome the inventory tells. While the annotation
+	// syncer.dev/applying names another one, that apply was interrupted or is under way: the objects that it lists are
+	// compared with the cluster before anything is believed of them.
+	// +optional
+	ConfirmedApply string `json:"confirmedApply,omitempty"`
 	// Inventory lists the objects that this target applied.
 	// +optional
 	// +listType=atomic
@@ -167,9 +172,16 @@ type InventoryEntry struct {
 	// Hash of what was applied; empty while the apply is under way. Hashes of Secrets are keyed.
 	// +optional
 	Hash string `json:"hash,omitempty"`
-	// Fields is a hash of the fields that syncer owned after its apply: another manager's write changes it.
+	// Fields is a hash of the fields that syncer owned after its apply and of their values: any later write to one of
+	// them changes it. Hashes of Secrets are keyed.
 	// +optional
 	Fields string `json:"fields,omitempty"`
+	// Written is when the fields of the apply were last written under syncer's name, by the API server's clock.
+	// +optional
+	Written *metav1.Time `json:"written,omitempty"`
+	// Unconfirmed says that a write of the object was begun and that its outcome is not known.
+	// +optional
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 	// Others are the fields that other managers owned when syncer first applied the object, as it took it over. What
 	// others set later is reported as added.
 	// +optional

@@ -1,0 +1,96 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
+)
+
+// annotationFence is on an object between the two writes of a fence.
+const annotationFence = v1alpha1.Group + "/fence"
+
+// needsFence reports whether an object that is as git says may still be written by an apply that was never confirmed:
+// its process may be paused, or the request on its way.
+func (p *planner) needsFence(s *step) bool {
+	return s.change.Action == manifest.None && !s.left && !s.gone && s.change.Live != nil && p.recorded[s.change.ID.Key()].Unconfirmed
+}
+
+// Unfinished reports whether an earlier apply was never confirmed, so that this one has to be carried out although the
+// objects are as git says.
+func (p *Plan) Unfinished() bool {
+	for i := range p.steps {
+		if p.planner.needsFence(&p.steps[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// fences gives the objects that an unconfirmed apply may still write another version, so that its late writes, which ask
+// for the version that it judged, are refused.
+func (a *application) fences(ctx context.Context) error {
+	var steps []step
+	for _, s := range a.plan.steps {
+		if a.plan.planner.needsFence(&s) {
+			steps = append(steps, s)
+		}
+	}
+	errs := make([]error, len(steps)) // each worker owns one slot
+	fenced := make([]*unstructured.Unstructured, len(steps))
+	var g panics.Group
+	g.SetLimit(fanOut)
+	for i := range steps {
+		g.Go(func() error {
+			fenced[i], errs[i] = a.fence(ctx, &steps[i])
+			return nil
+		})
+	}
+	_ = g.Wait() // the workers report by slot
+	for i, s := range steps {
+		if errs[i] == nil {
+			a.confirm(s, fenced[i])
+		}
+	}
+	return joinSorted(errs)
+}
+
+// fence writes an object twice: an apply that changes nothing would keep the version.
+func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
+	resource, id, err := a.cluster.resourceFor(s.change.ID)
+	if err != nil {
+		return nil, explain(s.rendered, id, "looking up", err)
+	}
+	live := s.change.Live
+	for range changedTries {
+		marked := s.sent.DeepCopy()
+		annotations := marked.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[annotationFence] = a.attempt
+		marked.SetAnnotations(annotations)
+		written, err := writeOver(ctx, resource, id, marked, live)
+		if err == nil {
+			written, err = writeOver(ctx, resource, id, s.sent, written)
+		}
+		if !apierrors.IsConflict(err) {
+			return written, explain(s.rendered, id, "applying", err, live)
+		}
+		if live, err = get(ctx, resource, id); err != nil {
+			return nil, explain(s.rendered, id, "reading", err)
+		}
+		if err := a.stillOurs(ctx); err != nil {
+			return nil, err
+		}
+		if live == nil || manifest.OwnedState(live, FieldManager, a.plan.key) != manifest.OwnedState(s.change.Live, FieldManager, a.plan.key) {
+			break
+		}
+	}
+	return nil, &passingError{fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)}
+}

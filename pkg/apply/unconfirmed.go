@@ -1,0 +1,103 @@
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// annotationApplying names the apply that was begun last, and the objects that it set out to write: its ID, and a short
+// hash of each object, with a ! where the write ends what the object did before. It is written with the record's spec,
+// before the first object. While the record's status confirms another apply, nobody knows which of these writes the API
+// server carried out, or still will: the process may have died, or its requests may be on their way.
+const annotationApplying = v1alpha1.Group + "/applying"
+
+// endsRun marks a write after which the object's earlier run says nothing of it: it is made anew, pruned, or its spec
+// changes.
+const endsRun = "!"
+
+// shortHash names an object in annotationApplying.
+func shortHash(key manifest.Key) string {
+	sum := sha256.Sum256([]byte(key.Group + "/" + key.Kind + "/" + key.Namespace + "/" + key.Name))
+	return base64.RawURLEncoding.EncodeToString(sum[:6])
+}
+
+// writes lists the objects that a plan sets out to write or to delete, as annotationApplying has them.
+func (p *Plan) writes() []string {
+	recorded := inventory(p.request.Record)
+	out := []string{}
+	for _, s := range p.steps {
+		key := s.change.ID.Key()
+		mark := endsRun
+		switch s.change.Action {
+		case manifest.None, manifest.Hold:
+			continue
+		case manifest.Update:
+			if spec := recorded[key].Spec; spec == "" || spec == specHash(s.rendered) {
+				mark = ""
+			}
+		}
+		out = append(out, shortHash(key)+mark)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// noteUnconfirmed marks the entries of a record whose objects an apply set out to write that was never confirmed.
+func noteUnconfirmed(record *v1alpha1.PipelineSync) {
+	list := strings.Fields(record.Annotations[annotationApplying])
+	if len(list) == 0 || list[0] == record.Status.ConfirmedApply {
+		return
+	}
+	begun := map[string]bool{} // whether the write ends what the object did before
+	for _, text := range list[1:] {
+		name, ends := strings.CutSuffix(text, endsRun)
+		begun[name] = ends
+	}
+	record.Status.ConfirmedApply = list[0]
+	for i := range record.Status.Inventory {
+		entry := &record.Status.Inventory[i]
+		ends, written := begun[shortHash(entryID(*entry).Key())]
+		if !written {
+			continue
+		}
+		entry.Unconfirmed = true
+		if ends {
+			entry.Spec = ""
+		}
+	}
+}
+
+// OvertakenError says that another syncer wrote the record of a target since it was read. What that one decided stands,
+// and this pass writes nothing more of the target.
+type OvertakenError struct{ Target Target }
+
+func (e *OvertakenError) Error() string {
+	return fmt.Sprintf("writing the record of %s: another syncer wrote it in the meantime; the next pass goes on from there", e.Target)
+}
+
+// stillOurs reports, as an error, that another syncer has begun to apply the target since this pass wrote its record.
+//
+// Who judges an object anew asks this between reading the object and writing it: the other syncer wrote the record before
+// it read the objects, and gives each object another version that it does not change (fence). So a write that asks for
+// the version read before this question cannot land after the other syncer's own.
+func (a *application) stillOurs(ctx context.Context) error {
+	if a.attempt == "" {
+		return nil // what is installed without a record
+	}
+	target := a.plan.request.Target
+	record, err := a.cluster.Record(ctx, target)
+	if err != nil {
+		return err
+	}
+	if record == nil || record.Annotations[annotationApplying] == "" || strings.Fields(record.Annotations[annotationApplying])[0] != a.attempt {
+		return &OvertakenError{target}
+	}
+	return nil
+}
