@@ -11,7 +11,7 @@ import (
 )
 
 // Compare turns the changes that a plan of the commit last applied would make into findings, in a stable order. self
-// is syncer's own field manager, which is never named as an author.
+// is syncer's own field manager, which is named as an author only where another process wrote under its name.
 func Compare(pipeline, environment string, changes []manifest.Change, self string) []Finding {
 	var findings []Finding
 	for _, change := range changes {
@@ -154,14 +154,19 @@ func modified(f Finding, change manifest.Change, field manifest.FieldChange, sel
 		f.Severity = Critical
 	}
 	f.Path, f.Live, f.Desired = field.Path, field.From, field.To
-	who := "somebody"
+	who, late := "somebody", false
 	if path, err := manifest.ParsePath(field.Path); err == nil && field.From != nil {
 		if manager, ok := manifest.ManagerOf(change.Live, path, self); ok {
 			f.by(manager)
 			who = manager.Name
+		} else if late = manifest.Owns(change.Live, path, self); late {
+			manager, _ := manifest.ManagerOf(change.Live, path, "")
+			f.by(manager)
 		}
 	}
 	switch {
+	case late:
+		f.Message = fmt.Sprintf("another process wrote %s of %s under the name %s; the next sync puts it right", field.Path, change.ID, self)
 	case field.From == nil:
 		f.Message = fmt.Sprintf("%s removed %s from %s; git sets it", who, field.Path, change.ID)
 	case field.To == nil:

@@ -176,7 +176,7 @@ func TestNobodyManagesAnObjectThatIsNotThere(t *testing.T) {
 	if _, managed := ManagerOf(nil, path, "syncer"); managed {
 		t.Error("somebody manages a field of no object")
 	}
-	if Owns(nil, path, "syncer") || OwnedFields(nil, "syncer") != "" || WrittenUnseen(nil, "syncer") {
+	if Owns(nil, path, "syncer") || OwnedFields(nil, "syncer") != "" || OwnedState(nil, "syncer", nil) != "" {
 		t.Error("syncer owns fields of no object")
 	}
 	if _, written := LastWrite(nil, "syncer"); written {
