@@ -103,7 +103,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				if len(plan.Members) != 2 {
 					t.Errorf("members: %v", plan.Members)
 				}
-				if got := apply.Touched(b.record().Status.Inventory, plan.Members); len(got) != 1 {
+				if got := b.cluster.Touched(b.ctx, b.record().Status.Inventory, plan.Members); len(got) != 1 {
 					t.Errorf("touched: %v", got)
 				}
 

@@ -166,7 +166,7 @@ func modified(f Finding, change manifest.Change, field manifest.FieldChange, sel
 	}
 	switch {
 	case late:
-		f.Message = fmt.Sprintf("another process wrote %s of %s under the name %s; the next sync puts it right", field.Path, change.ID, self)
+		f.Message = fmt.Sprintf("%s of %s was written under the name %s: by an apply that was interrupted, or by another process; the next sync puts it right", field.Path, change.ID, self)
 	case field.From == nil:
 		f.Message = fmt.Sprintf("%s removed %s from %s; git sets it", who, field.Path, change.ID)
 	case field.To == nil:

@@ -81,10 +81,12 @@ func TestModified(t *testing.T) {
 		}
 		return f
 	}
+	own, applied := finding("spec.paused", false, true, false), time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	own.Manager, own.Operation, own.Time = "syncer", "Apply", &applied // another process under its name
 	want := []Finding{
 		finding("metadata.labels.team", nil, "mine", true),
 		finding("spec.minReadySeconds", int64(5), nil, false), // removed: nobody is known to have done it
-		finding("spec.paused", false, true, false),            // syncer is never named
+		own,
 		finding("spec.replicas", int64(2), int64(7), true),
 		finding("spec.template.spec.containers[name=web].image", "web:1", "web:2", true),
 	}
