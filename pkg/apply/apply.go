@@ -283,7 +283,7 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 // stands. What runs to completion is judged by its status.
 func (a *application) onlyReported(s *step, live *unstructured.Unstructured) bool {
 	judged := s.change.Live
-	if live == nil || judged == nil || s.change.Action != manifest.Update || a.plan.judge.Run(live).State != health.NotARun {
+	if live == nil || judged == nil || s.deferred || s.change.Action != manifest.Update || a.plan.judge.Run(live).State != health.NotARun {
 		return false
 	}
 	return equality.Semantic.DeepEqual(withoutStatus(judged), withoutStatus(live))
