@@ -25,7 +25,8 @@ func newImagesCommand(shared *sharedFlags) *cobra.Command {
 		Short: "Compare the images that environments run",
 		Long: `images prints what each environment runs of each pipeline: the tag, the digest,
 when it was pinned and by which commit. A row marked with ! has one tag that
-stands for different bytes in two environments.
+stands for different bytes in two environments. A line marked with ? is a value
+that looks like an image, not pinned, with the setting that pins it.
 
 Exit status: 0 done, 2 failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -82,7 +83,22 @@ func printImages(w io.Writer, images pipeline.Images, order []string) error {
 			}
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return printUnpinned(w, images)
+}
+
+// printUnpinned prints what may be an image that runs by tag, and how it is pinned.
+func printUnpinned(w io.Writer, images pipeline.Images) error {
+	out := &text{w: w}
+	for _, p := range images.Pipelines {
+		for _, u := range p.Unpinned {
+			out.line("? %s  %s@%s  %s  %s", u.Reference, p.Pipeline, u.Environment, u.Object, u.Path)
+			out.line("    %s", u.Message)
+		}
+	}
+	return out.err
 }
 
 // tagOf is what stands behind the repository of a reference: its tag, or that it has none.

@@ -173,6 +173,8 @@ func fullFinding() drift.Finding {
 	}
 }
 
+var anUnpinned = drift.Unpinned{Object: anID, Path: "spec.task", Reference: "registry.example.com/task:v1", Message: "looks like an image, not pinned; name it"}
+
 func fullReport() drift.Report {
 	return drift.Report{
 		GeneratedAt: aTime,
@@ -185,6 +187,7 @@ func fullReport() drift.Report {
 		Targets: []drift.Target{{
 			Pipeline: "ingest", Environment: "prod", State: drift.Ready, Message: "m", Error: "e", Commit: aCommit, Author: "Ada", Subject: "s",
 			DeployedAt: &aTime, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Unpinned:    []drift.Unpinned{anUnpinned},
 			Deployments: []drift.Deployment{{Number: 2, Commit: aCommit, Author: "Ada", Subject: "s", Time: aTime, Outcome: "Applied", RollbackOf: 1}},
 		}},
 		Past:  []drift.Past{{Finding: fullFinding(), EndedAt: aTime, Ending: drift.Corrected}},
@@ -209,6 +212,7 @@ func fullChecks() pipeline.Checks {
 func fullImages() pipeline.Images {
 	return pipeline.Images{Pipelines: []pipeline.PipelineImages{{
 		Pipeline: "ingest",
+		Unpinned: []pipeline.UnpinnedImage{{Environment: "prod", Unpinned: anUnpinned}},
 		Images: []pipeline.ImageRow{{
 			Repository: "registry.example.com/a", Differs: true,
 			Environments: map[string]pipeline.ImageCell{
@@ -285,10 +289,10 @@ func TestSchemas(t *testing.T) {
 		}}},
 		{schema: "check", name: "every field", value: fullChecks(), full: true},
 		{schema: "images", name: "nothing deployed", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{}}},
-		{schema: "images", name: "no image", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{}}}}},
+		{schema: "images", name: "no image", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{}, Unpinned: []pipeline.UnpinnedImage{}}}}},
 		{schema: "images", name: "no pin", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{
 			{Repository: "r", Environments: map[string]pipeline.ImageCell{"b": {Reference: "r:v1", Digest: aDigest}}},
-		}}}}},
+		}, Unpinned: []pipeline.UnpinnedImage{}}}}},
 		{schema: "images", name: "every field", value: fullImages(), full: true},
 		{schema: "history", name: "nothing deployed", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{}}},
 		{schema: "history", name: "a failure", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{

@@ -44,7 +44,7 @@ func aView() *pipeline.View {
 		return pipeline.TargetView{
 			Target: drift.Target{
 				Pipeline: "ingest", Environment: environment, State: state, Message: "a message", Commit: aCommit, Author: "Ada <ada@example.com>", Subject: "Release",
-				DeployedAt: &aTime, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}}, Deployments: []drift.Deployment{},
+				DeployedAt: &aTime, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}}, Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{},
 			},
 			Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
 			History: []pipeline.HistoryDeployment{{

@@ -36,12 +36,16 @@ func Markdown(w io.Writer, report Report, limit int) error {
 		blocks = append(blocks, title+s.markdown())
 		title = ""
 	}
-	_, err := io.WriteString(w, fit(head, blocks, findings, limit))
+	differences := len(blocks)
+	blocks = append(blocks, markdownUnpinned(report.Targets)...)
+	_, err := io.WriteString(w, fit(head, blocks, findings, differences, limit))
 	return err
 }
 
 // fit puts as many blocks behind a head as a limit lets it, and says how many it left out.
-func fit(head string, blocks []string, findings, limit int) string {
+// The first blocks are findings, those up to differences are differences between environments, and the rest is what looks
+// like an image and is not pinned.
+func fit(head string, blocks []string, findings, differences, limit int) string {
 	whole := head + strings.Join(blocks, "")
 	if limit <= 0 || len(whole) <= limit {
 		return whole
@@ -51,8 +55,11 @@ func fit(head string, blocks []string, findings, limit int) string {
 		if n := findings - min(kept, findings); n > 0 {
 			more = append(more, counted(n, "more finding"))
 		}
-		if n := len(blocks) - max(kept, findings); n > 0 {
+		if n := differences - min(max(kept, findings), differences); n > 0 {
 			more = append(more, counted(n, "more difference")+" between environments")
+		}
+		if n := len(blocks) - max(kept, differences); n > 0 {
+			more = append(more, counted(n, "more value")+" that may be an image")
 		}
 		text := head + strings.Join(blocks[:kept], "") + "\n… and " + strings.Join(more, " and ") + "\n"
 		if len(text) <= limit {

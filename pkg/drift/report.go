@@ -185,6 +185,8 @@ type Target struct {
 	// Behind counts the newer commits, where the newest one changes the target; 0: it does not; -1: not known.
 	Behind int     `json:"behind"`
 	Images []Image `json:"images"`
+	// Unpinned lists what looks like an image and is not pinned.
+	Unpinned []Unpinned `json:"unpinned"`
 	// Deployments are the last ones, the newest first.
 	Deployments []Deployment `json:"deployments"`
 }

@@ -27,6 +27,7 @@ func Text(w io.Writer, report Report, style Style) error {
 	p.findings(report.Findings)
 	p.past(report.Past)
 	p.skew(report.Skew)
+	p.unpinned(report.Targets)
 	if style.Explain {
 		p.quiet(report.Quiet)
 	}

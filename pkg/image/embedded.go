@@ -112,6 +112,11 @@ func placesIn(obj map[string]any, field manifest.Field, named bool) ([]place, er
 			tag.Set(strings.TrimPrefix(pinned, value+":"))
 		}}}, nil
 	}
+	if _, err := formOf(value); err != nil && !strings.ContainsAny(value, "\r\n") {
+		if spans := wordsIn(value, "image"); len(spans) > 0 {
+			return placesAt(value, spans, field), nil
+		}
+	}
 	return []place{whole}, nil
 }
 
@@ -122,7 +127,7 @@ var (
 	errNoReference = errors.New("no image reference is found in this text; syncer looks for keys named image. Mend the text, or no longer name the field")
 )
 
-var repositoryKey = regexp.MustCompile(`(?i)^(.*[_.-])repository$`)
+var repositoryKey = regexp.MustCompile(`(?i)^(.*[_.-])?repository$`)
 
 // tagOfPair finds the field that holds the tag of a repository in a field of its own.
 func tagOfPair(obj map[string]any, path manifest.Path) (manifest.Field, bool) {

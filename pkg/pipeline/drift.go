@@ -153,7 +153,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	locate(at, result.Drift)
 	c.nameUsers(w, result.Drift)
 	drift.Recall(result.Drift, w.record.Status.Drift)
-	result.quiet, result.set, result.written = plan.Quiet(), set, at.plain
+	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.plain, append([]image.Suspect{}, at.suspects...)
 	return nil
 }
 

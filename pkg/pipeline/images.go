@@ -158,6 +158,14 @@ type Images struct {
 type PipelineImages struct {
 	Pipeline string     `json:"pipeline"`
 	Images   []ImageRow `json:"images"`
+	// Unpinned lists what looks like an image and is not pinned, by environment.
+	Unpinned []UnpinnedImage `json:"unpinned"`
+}
+
+// UnpinnedImage is a value in one environment that looks like an image and is not pinned.
+type UnpinnedImage struct {
+	Environment string `json:"environment"`
+	drift.Unpinned
 }
 
 // ImageRow is one repository in every environment that runs it.
@@ -184,7 +192,7 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 	}
 	rows := imageTable{}
 	for _, w := range works { // sorted by pipeline
-		rows.put(w.target, lastImages(w.record), w.record.Spec.Images)
+		rows.put(w.target, lastImages(w.record), w.record.Spec.Images, unpinnedOf(suspectsOf(w.record.Status.Unpinned)))
 	}
 	return rows.images(), lost
 }
@@ -211,7 +219,7 @@ func (v *View) Images(selection Selection) Images {
 				break
 			}
 		}
-		rows.put(target, deployed, t.Pins)
+		rows.put(target, deployed, t.Pins, t.Unpinned)
 	}
 	return rows.images()
 }
@@ -229,11 +237,15 @@ func chosenTag(pins []v1alpha1.PinnedImage, deployed HistoryImage) string {
 // imageTable gathers the images of targets, which come sorted by pipeline.
 type imageTable []PipelineImages
 
-func (t *imageTable) put(target Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage) {
+func (t *imageTable) put(target Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage, unpinned []drift.Unpinned) {
 	if n := len(*t); n == 0 || (*t)[n-1].Pipeline != target.Pipeline {
-		*t = append(*t, PipelineImages{Pipeline: target.Pipeline, Images: []ImageRow{}})
+		*t = append(*t, PipelineImages{Pipeline: target.Pipeline, Images: []ImageRow{}, Unpinned: []UnpinnedImage{}})
 	}
-	rows := &(*t)[len(*t)-1].Images
+	at := &(*t)[len(*t)-1]
+	for _, u := range unpinned {
+		at.Unpinned = append(at.Unpinned, UnpinnedImage{target.Environment, u})
+	}
+	rows := &at.Images
 	for _, image := range deployed {
 		*rows = add(*rows, target.Environment, pins, image)
 	}

@@ -94,8 +94,9 @@ func TestImagesOfAView(t *testing.T) {
 	view := &View{}
 	for _, r := range records {
 		target := Target{Pipeline: r.Spec.Pipeline, Environment: r.Spec.Environment}
-		fromRecords.put(target, lastImages(r), r.Spec.Images)
-		shown := TargetView{Target: drift.Target{Pipeline: target.Pipeline, Environment: target.Environment}, Pins: r.Spec.Images}
+		unpinned := []drift.Unpinned{{Path: "spec.task", Reference: "r.io/" + target.Pipeline + ":1", Message: "looks like an image"}}
+		fromRecords.put(target, lastImages(r), r.Spec.Images, unpinned)
+		shown := TargetView{Target: drift.Target{Pipeline: target.Pipeline, Environment: target.Environment, Unpinned: unpinned}, Pins: r.Spec.Images}
 		for _, d := range r.Status.History {
 			entry := HistoryDeployment{Outcome: d.Outcome}
 			for _, image := range d.Images {

@@ -37,7 +37,9 @@ type work struct {
 
 	plain manifest.Set      // what git says, tags as written
 	refs  []image.Reference // its image references
-	err   error
+	// suspects are values that may be references that nothing names.
+	suspects []image.Suspect
+	err      error
 	// same says that git gives the target just what it gave at the last pass of this process: the overlay reads the same
 	// files, and pipeline.yaml means the same. It says nothing of whether that pass carried it out.
 	same bool

@@ -40,6 +40,7 @@ type given struct {
 	rendering *rendering
 	settings  v1alpha1.PipelineSettings
 	refs      []image.Reference
+	suspects  []image.Suspect
 	err       error
 }
 
@@ -126,13 +127,13 @@ func (r *renderings) hand(works []*work) {
 		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
 		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
 		if w.same {
-			w.rendering, w.plain, w.refs, w.err = before.rendering, before.rendering.set, before.refs, before.err
+			w.rendering, w.plain, w.refs, w.suspects, w.err = before.rendering, before.rendering.set, before.refs, before.suspects, before.err
 			continue
 		}
 		if err := panics.Try(func() error { w.take(now.rendering); return nil }); err != nil {
 			w.err = err
 		}
-		now.refs, now.err = w.refs, w.err
+		now.refs, now.suspects, now.err = w.refs, w.suspects, w.err
 		r.last[w.target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ apply.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
@@ -169,5 +170,7 @@ func (w *work) take(rendered *rendering) {
 	w.rendering = rendered
 	if w.plain, w.err = rendered.set, rendered.err; w.err == nil {
 		w.refs, w.err = image.Find(w.plain, w.fields)
+		w.suspects = image.Suspects(w.plain, w.refs)
+		image.SortSuspects(w.suspects)
 	}
 }

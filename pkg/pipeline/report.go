@@ -15,6 +15,9 @@ import (
 func reported(w *work, result TargetResult) drift.Target {
 	target := targetOf(w.record, result.behind)
 	target.Error = result.Error
+	if result.Error == "" && result.suspects != nil {
+		target.Unpinned = unpinnedOf(result.suspects)
+	}
 	return target
 }
 
@@ -25,6 +28,7 @@ func targetOf(record *v1alpha1.PipelineSync, behind int) drift.Target {
 		Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment,
 		Commit: status.LastAppliedCommit, Behind: behind, Images: []drift.Image{}, Deployments: []drift.Deployment{},
 	}
+	target.Unpinned = unpinnedOf(suspectsOf(status.Unpinned))
 	target.State, target.Message = stateOf(status)
 	for _, d := range status.History {
 		target.Deployments = append(target.Deployments, drift.Deployment{

@@ -4,6 +4,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -47,10 +48,11 @@ type TargetResult struct {
 	// corrects are the changes by which this pass puts drift right.
 	corrects []manifest.Change
 	quiet    []apply.Quiet
-	set      manifest.Set // what git says, of a comparison
-	written  manifest.Set // as it writes it
-	behind   int          // newer commits that change the target; -1: not known
-	skipped  bool         // it failed before and is not due yet
+	set      manifest.Set    // what git says, of a comparison
+	written  manifest.Set    // as it writes it
+	suspects []image.Suspect // of it; nil: not known
+	behind   int             // newer commits that change the target; -1: not known
+	skipped  bool            // it failed before and is not due yet
 	// until is what a held target waits for.
 	until *alarm
 	// Owner is who pipeline.yaml says to call.

@@ -91,7 +91,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 		return status // syncer was told to stop, which says nothing of the target
 	}
 	if w.rendering == nil || w.rendering.err == nil { // of what cannot be rendered nothing new is known
-		status.Warnings = recordedWarnings(w.warnings())
+		status.Warnings, status.Unpinned = recordedWarnings(w.warnings()), recordedUnpinned(w.suspects)
 	}
 	if o.attempted || o.err != nil || o.wait != nil {
 		status.LastAttemptedCommit = w.snapshot.Commit

@@ -79,6 +79,7 @@ func fullView() *pipeline.View {
 		Target: drift.Target{
 			Pipeline: "ingest", Environment: "prod", State: drift.Waiting, Message: "it waits", Error: "an error", Commit: hashA, Author: "Ada", Subject: "Release",
 			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digestX}},
+			Unpinned:    []drift.Unpinned{{Object: id, Path: "spec.task", Reference: "registry.example.com/task:v1", Message: "looks like an image"}},
 			Deployments: []drift.Deployment{{Number: 2, Commit: hashA, Author: "Ada", Subject: "Release", Time: at, Outcome: "Applied", RollbackOf: 1}},
 		},
 		Owner: "data team", Folder: "pipelines/ingest", Findings: []drift.Finding{finding}, Total: 70,
@@ -118,7 +119,7 @@ func fullView() *pipeline.View {
 // bare is a target of which nothing is known yet.
 func bare(name, environment string) pipeline.TargetView {
 	return pipeline.TargetView{
-		Target:   drift.Target{Pipeline: name, Environment: environment, State: drift.Unknown, Images: []drift.Image{}, Deployments: []drift.Deployment{}, Behind: -1},
+		Target:   drift.Target{Pipeline: name, Environment: environment, State: drift.Unknown, Images: []drift.Image{}, Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{}, Behind: -1},
 		Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
 		History: []pipeline.HistoryDeployment{}, Pins: []v1alpha1.PinnedImage{}, Objects: []manifest.ID{},
 	}

@@ -120,7 +120,7 @@ func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.T
 	t := pipeline.TargetView{
 		Target: drift.Target{
 			Pipeline: name, Environment: environment, State: drift.Ready, Message: "commit " + commitHash(team[runs].subject)[:8] + " is applied and healthy", Commit: commitHash(team[runs].subject),
-			Author: team[runs].author, Subject: team[runs].subject, DeployedAt: &at, Behind: n * (i % 3), Deployments: []drift.Deployment{},
+			Author: team[runs].author, Subject: team[runs].subject, DeployedAt: &at, Behind: n * (i % 3), Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{},
 			Images: []drift.Image{{Reference: reference, Digest: digestOf(name)}},
 		},
 		Owner: fmt.Sprintf("team-%c@example.com", 'a'+i%4), Folder: "pipelines/" + name,

@@ -156,6 +156,11 @@ type PipelineSyncStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=21
 	Warnings []string `json:"warnings,omitempty"`
+	// Unpinned lists values that look like image references by tag in fields where syncer looks for none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Unpinned []UnpinnedValue `json:"unpinned,omitempty"`
 	// History lists the last deployments, the newest first, as far as the record has room for them.
 	// +optional
 	// +listType=atomic
@@ -303,6 +308,16 @@ type PastFinding struct {
 	EndedAt metav1.Time `json:"endedAt"`
 	// Ending is Corrected, where syncer restored what git says, or Gone.
 	Ending string `json:"ending"`
+}
+
+// UnpinnedValue is a value that looks like an image reference by tag and is not pinned.
+type UnpinnedValue struct {
+	Object    ObjectReference `json:"object"`
+	Path      string          `json:"path"`
+	Reference string          `json:"reference"`
+	// Nameable says that syncer pins it once the path is named.
+	// +optional
+	Nameable bool `json:"nameable,omitempty"`
 }
 
 // ObjectReference names an object.
