@@ -3,7 +3,8 @@ package pipeline
 import (
 	"fmt"
 	"slices"
-	"unicode/utf8"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // What a record keeps of a target's warnings, so that it stays small.
@@ -19,7 +20,7 @@ func recordedWarnings(warnings []string) []string {
 		if i == maxWarnings {
 			return append(out, fmt.Sprintf("and %d more; `syncer diff` prints all of them", len(warnings)-maxWarnings))
 		}
-		out = append(out, shortened(warning, maxWarning))
+		out = append(out, manifest.Cut(warning, maxWarning))
 	}
 	return out
 }
@@ -27,16 +28,4 @@ func recordedWarnings(warnings []string) []string {
 // newWarnings are those that a record did not have.
 func newWarnings(before, now []string) []string {
 	return slices.DeleteFunc(slices.Clone(now), func(warning string) bool { return slices.Contains(before, warning) })
-}
-
-// shortened cuts a text to a number of bytes, an ellipsis included.
-func shortened(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	cut := most - len("…")
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
 }

@@ -36,7 +36,7 @@ func Status(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1a
 	status.Warnings = cutAll(status.Warnings)
 	status.History = shortTexts(status.History)
 	status.Inventory = shortOthers(status.Inventory)
-	room := most - pinsSize(pins) - size(status.Inventory) - 2*newestSize(status.History) - size(status.Conditions) - size(status.Held) - size(status.Warnings)
+	room := most - pinsSize(pins) - size(status.Inventory) - 2*newestSize(status.History) - size(status.Conditions) - size(status.Held) - size(status.Warnings) - size(status.Unpinned)
 	room = max(room, leastOptional-size(status.Conditions)-size(status.Held)-size(status.Warnings), 0)
 	status.History = history(status.History, room/2)
 	status.Drift = findings(status.Drift, room*3/8)
