@@ -175,6 +175,9 @@ func unreadable(file string, doc *yaml.Node, err error) error {
 	if m := unknownField.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("%s:%d: kustomize knows no field %q", file, lineOfKey(doc, m[1]), m[1])
 	}
+	if err := missingQuotes(file, doc, err); err != nil {
+		return err
+	}
 	return fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "json: "))
 }
 

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,6 +38,7 @@ var (
 	ErrUnreachable        = errors.New("remote unreachable")
 	ErrIncomplete         = errors.New("objects missing")
 	ErrNotFastForward     = errors.New("branch was rewound")
+	ErrObjectFormat       = errors.New("repository has SHA-256 object names, which syncer cannot read: make one with SHA-1 object names (git init --object-format=sha1) and push the files there")
 
 	// ErrSubmodule and ErrOutside come from Snapshot.Files, in a *fs.PathError.
 	ErrSubmodule = errors.New("is a git submodule, which syncer does not follow")
@@ -97,11 +99,23 @@ func explain(err error) error {
 		return explainNet(inURL.Err)
 	case errors.As(err, &line):
 		return explainLine(line.Text)
+	case errors.As(err, &garbage) && hasLongNames(garbage.Data):
+		return ErrObjectFormat
 	case errors.As(err, &garbage), errors.Is(err, pktline.ErrInvalidPktLen):
 		return fmt.Errorf("%w: the answer is not that of a git server: check the address", ErrRepositoryNotFound)
 	default:
 		return explainNet(err)
 	}
+}
+
+// hasLongNames reports whether the first line of a listing, of which the library has read 40 digits of a name, goes on with
+// the rest of a name of 64, or says so in its capabilities.
+func hasLongNames(line []byte) bool {
+	const rest = 64 - 40
+	if bytes.Contains(line, []byte("object-format=sha256")) {
+		return true
+	}
+	return len(line) > rest && line[rest] == ' ' && !bytes.ContainsFunc(line[:rest], func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
 }
 
 func explainStatus(code int) error {
@@ -145,7 +159,7 @@ func explainLine(text string) error {
 func isExplained(err error) bool {
 	for _, known := range []error{
 		ErrBranchNotFound, ErrTagNotFound, ErrNoVersion, ErrCommitNotFound, ErrEmptyRepository, ErrRepositoryNotFound,
-		ErrAuth, ErrHostKey, ErrTLS, ErrUnreachable, ErrIncomplete, ErrNotFastForward,
+		ErrAuth, ErrHostKey, ErrTLS, ErrUnreachable, ErrIncomplete, ErrNotFastForward, ErrObjectFormat,
 	} {
 		if errors.Is(err, known) {
 			return true

@@ -160,6 +160,9 @@ func (l *local) list(storage *filesystem.Storage) (refs, error) {
 		if errors.Is(err, git.ErrRepositoryNotExists) {
 			return refs{}, fmt.Errorf("%w: no git repository at this path", ErrRepositoryNotFound)
 		}
+		if config, read := storage.Config(); read == nil && config.Raw.Section("extensions").Option("objectformat") == "sha256" {
+			return refs{}, ErrObjectFormat
+		}
 		return refs{}, err
 	}
 	r := refs{hashes: map[string]plumbing.Hash{}, head: "HEAD"}
