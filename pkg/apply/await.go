@@ -39,7 +39,7 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 			watched[what] = true
 			watches.Go(func() {
 				select {
-				case results <- panics.Try(func() error { return c.await(ctx, id, *change.Held) }):
+				case results <- panics.Try(func() error { return c.await(ctx, id, change) }):
 				case <-ctx.Done():
 				}
 			})
@@ -57,8 +57,9 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 	}
 }
 
-// await watches one object until it is no longer what something is held for.
-func (c *Cluster) await(ctx context.Context, id manifest.ID, held manifest.Held) error {
+// await watches one object until it is no longer what a change is held for.
+func (c *Cluster) await(ctx context.Context, id manifest.ID, change manifest.Change) error {
+	held := change.Held
 	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
 	if err != nil {
 		return err
@@ -87,6 +88,9 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, held manifest.Held)
 		gone := event.Type == watch.Deleted
 		switch held.Reason {
 		case manifest.HeldRunning, manifest.HeldInUse:
+			if held.Rollout {
+				return gone || !awaitsRollout(obj, change.ID), nil
+			}
 			return gone || !c.needed(obj), nil
 		case manifest.HeldTerminating:
 			return gone || obj.GetDeletionTimestamp() == nil, nil

@@ -17,14 +17,14 @@ import (
 )
 
 // keepInUse holds the prunes of what is still needed: of a schedule whose run goes on, of anything while a run of the
-// target goes on as it was, of what batch work uses or an object that stays as it is may use, and of namespaces and kinds
-// that hold what stays.
+// target goes on as it was, of what batch work or the old pods of a rollout use or an object that stays as it is may use,
+// and of namespaces and kinds that hold what stays.
 func (p *planner) keepInUse(ctx context.Context) error {
 	if err := p.keepSchedules(ctx); err != nil {
 		return err
 	}
 	running := p.undisturbed()
-	pods := map[string][]unstructured.Unstructured{} // by namespace
+	users := map[string]*podUsers{} // by namespace
 	for _, s := range p.plan.steps {
 		if s.change.Action != manifest.Prune || holdsOthers(s.change.ID) {
 			continue
@@ -36,12 +36,8 @@ func (p *planner) keepInUse(ctx context.Context) error {
 		case named:
 			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", unchanged), unchanged)
 		case slices.Contains(mountable, s.change.ID.GroupKind()):
-			user, err := p.batchUser(ctx, s.change.ID, pods)
-			if err != nil {
+			if err := p.keepForPods(ctx, s.change, users); err != nil {
 				return err
-			}
-			if user != (manifest.ID{}) {
-				s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
 			}
 		}
 	}
@@ -139,33 +135,59 @@ var batchKinds = []schema.GroupVersionKind{
 	{Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"}, {Group: "ray.io", Version: "v1", Kind: "RayJob"}, {Group: "tekton.dev", Version: "v1", Kind: "PipelineRun"},
 }
 
-// batchUser finds batch work that is under way and uses an object. Old generations of settings have to stay until the
-// run that was started with them has ended: its executors and retries are new pods. A service's old pods are on their
-// way out already.
-func (p *planner) batchUser(ctx context.Context, id manifest.ID, pods map[string][]unstructured.Unstructured) (manifest.ID, error) {
-	list, ok := pods[id.Namespace]
+// podUsers are what may use a mountable object in one namespace: batch work that is under way, and the pods of workloads.
+type podUsers struct {
+	batch    []unstructured.Unstructured
+	rollouts *rollouts
+}
+
+// keepForPods holds the prune of an object that batch work uses which is under way, or a pod of a workload from before its
+// rollout. Old generations of settings have to stay until the run that was started with them has ended: its executors and
+// retries are new pods. A service's old pods start their containers anew when these end.
+func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, known map[string]*podUsers) error {
+	id := change.ID
+	users, ok := known[id.Namespace]
 	if !ok {
-		found, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, id.Namespace, metav1.ListOptions{})
-		// An account without the right to list pods gives no such protection, which is no reason never to prune.
+		var err error
+		if users, err = p.podUsers(ctx, id.Namespace); err != nil {
+			return fmt.Errorf("looking whether something still uses %s: %w", id, err)
+		}
+		known[id.Namespace] = users
+	}
+	for i := range users.batch {
+		user := &users.batch[i]
+		if user.GetKind() == "Pod" && uses(user, id) || user.GetKind() != "Pod" && names(user.Object, id.Name) {
+			user := manifest.IDOf(user)
+			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
+			return nil
+		}
+	}
+	if on, why := users.rollouts.user(id); why != "" {
+		change.Hold(manifest.HeldInUse, why, on)
+		change.Held.Rollout = true
+	}
+	return nil
+}
+
+func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, error) {
+	pods, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, namespace, metav1.ListOptions{})
+	// An account without the right to list pods gives no such protection, which is no reason never to prune.
+	if err != nil && !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	users := &podUsers{}
+	if users.rollouts, err = p.rolloutsOf(ctx, namespace, pods); err != nil {
+		return nil, err
+	}
+	users.batch = slices.DeleteFunc(slices.Clone(pods), func(pod unstructured.Unstructured) bool { return !runsToCompletion(&pod) })
+	for _, kind := range batchKinds {
+		runs, err := p.cluster.list(ctx, kind, namespace, metav1.ListOptions{})
 		if err != nil && !apierrors.IsForbidden(err) {
-			return manifest.ID{}, fmt.Errorf("looking whether a pod still uses %s: %w", id, err)
+			return nil, err
 		}
-		list = slices.DeleteFunc(found, func(pod unstructured.Unstructured) bool { return !runsToCompletion(&pod) })
-		for _, kind := range batchKinds {
-			runs, err := p.cluster.list(ctx, kind, id.Namespace, metav1.ListOptions{})
-			if err != nil && !apierrors.IsForbidden(err) {
-				return manifest.ID{}, fmt.Errorf("looking whether a run still uses %s: %w", id, err)
-			}
-			list = append(list, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.judge.Run(&run).State != health.Running })...)
-		}
-		pods[id.Namespace] = list
+		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.judge.Run(&run).State != health.Running })...)
 	}
-	for i := range list {
-		if list[i].GetKind() == "Pod" && uses(&list[i], id) || list[i].GetKind() != "Pod" && names(list[i].Object, id.Name) {
-			return manifest.IDOf(&list[i]), nil
-		}
-	}
-	return manifest.ID{}, nil
+	return users, nil
 }
 
 // names reports whether a run says a name anywhere: each kind has its templates in another place.
@@ -190,6 +212,8 @@ var references = map[string][]string{
 		"spec.volumes[*].secret.secretName", "spec.volumes[*].projected.sources[*].secret.name", "spec.imagePullSecrets[*].name",
 		"spec.containers[*].env[*].valueFrom.secretKeyRef.name", "spec.containers[*].envFrom[*].secretRef.name",
 		"spec.initContainers[*].env[*].valueFrom.secretKeyRef.name", "spec.initContainers[*].envFrom[*].secretRef.name",
+		"spec.volumes[*].csi.nodePublishSecretRef.name", "spec.volumes[*].flexVolume.secretRef.name", "spec.volumes[*].azureFile.secretName",
+		"spec.volumes[*].cephfs.secretRef.name", "spec.volumes[*].rbd.secretRef.name", "spec.volumes[*].iscsi.secretRef.name",
 	},
 	"ServiceAccount":        {"spec.serviceAccountName"},
 	"PersistentVolumeClaim": {"spec.volumes[*].persistentVolumeClaim.claimName"},

@@ -229,6 +229,7 @@ type Held struct {
 	Message string // what is waited for, as a clause: "the application is RUNNING"
 	For     []ID   // the objects whose state has to change first
 	Hash    string // of what git says of the object; empty for a prune. With HeldRerun the run that had ended
+	Rollout bool   // with HeldInUse: the end of a rollout is waited for, and of the pods before it
 }
 
 // Hold makes a change wait.

@@ -114,7 +114,7 @@ func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, st
 	switch {
 	case ok && (r.result.Result == Failed || r.result.skipped):
 		return h, "which failed", nil
-	case ok && r.result.Result == Held:
+	case ok && r.result.Result == Held && (!r.judged || r.result.waits()):
 		return h, "which is held: " + r.result.Message, nil
 	case !ok || !r.judged:
 		var why string

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Outcomes of a deployment in a record's history.
@@ -33,10 +34,10 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	switch {
 	case o.err != nil:
 		entry.Outcome = outcomeFailed
-	case len(o.held) > 0:
+	case !onlyDeletions(o.held):
 		entry.Outcome = outcomeHeld
 	default:
-		entry.Set = setHash(o.inventory)
+		entry.Set = setHash(withoutHeld(o.inventory, o.held))
 	}
 	if len(before) > 0 {
 		entry.Number = before[0].Number + 1
@@ -61,6 +62,19 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	entry.RollbackOf = returnsTo(entry, before)
 	history := append([]v1alpha1.Deployment{entry}, before...)
 	return history[:min(len(history), max(keptDeployments, min(*w.environment.Images.KeepPins.Deployments, mostDeployments)))]
+}
+
+// onlyDeletions reports whether nothing waits but the deletion of what git does not have any more: what it has is applied.
+func onlyDeletions(held []v1alpha1.HeldChange) bool {
+	return !slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Prune) })
+}
+
+// withoutHeld is an inventory without the objects of changes that wait.
+func withoutHeld(inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) []v1alpha1.InventoryEntry {
+	return slices.DeleteFunc(slices.Clone(inventory), func(entry v1alpha1.InventoryEntry) bool {
+		object := objectReference(entryID(entry))
+		return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == object })
+	})
 }
 
 // sameDeployment reports whether what is deployed is what was, so that undoing a change of the cluster deploys nothing

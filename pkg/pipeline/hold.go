@@ -79,6 +79,9 @@ type alarm struct {
 func (a *alarm) onlyHealth() bool {
 	return !slices.ContainsFunc(a.held, func(change manifest.Change) bool {
 		reason := change.Held.Reason
+		if reason == manifest.HeldInUse && change.Held.Rollout {
+			return false
+		}
 		return reason != manifest.HeldDependency && reason != manifest.HeldHealth && reason != manifest.HeldRerun
 	})
 }

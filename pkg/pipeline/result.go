@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"slices"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
@@ -76,6 +78,12 @@ type ChangeResult struct {
 	Held *HeldResult `json:"held"`
 	// Taken lists the fields that were taken from other managers.
 	Taken []manifest.Taken `json:"taken"`
+}
+
+// waits reports whether a held target waits for more than the deletion of what git does not have any more.
+func (r TargetResult) waits() bool {
+	held := slices.DeleteFunc(slices.Clone(r.Changes), func(c ChangeResult) bool { return c.Held == nil })
+	return len(held) == 0 || slices.ContainsFunc(held, func(c ChangeResult) bool { return c.Held.Action != manifest.Prune })
 }
 
 // HeldResult says what waits and what for.

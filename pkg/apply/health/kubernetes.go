@@ -85,3 +85,19 @@ func rolloutHealth(obj *unstructured.Unstructured) Health {
 	}
 	return verdict
 }
+
+// RolledOut reports whether a Deployment, StatefulSet or DaemonSet runs its present template in all of its pods, and these
+// are ready. Old pods may still be ending. A StatefulSet whose partition keeps old pods is not rolled out.
+func RolledOut(obj *unstructured.Unstructured) bool {
+	revision, update := Revisions(obj)
+	return generic(obj).Status == Healthy && revision == update
+}
+
+// Revisions are those by which a StatefulSet starts again the pods that its rollout has not come to, and the others. They
+// are equal where it starts all of its pods by its present template.
+func Revisions(obj *unstructured.Unstructured) (current, update string) {
+	if kindOf(obj).Kind != "StatefulSet" || text(obj, "spec", "updateStrategy", "type") == "OnDelete" {
+		return "", ""
+	}
+	return text(obj, "status", "currentRevision"), text(obj, "status", "updateRevision")
+}

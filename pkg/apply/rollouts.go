@@ -1,0 +1,232 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// rollouts are what the Deployments, StatefulSets and DaemonSets of one namespace run, or may start again, by templates
+// that may be older than their present ones.
+type rollouts struct {
+	planner *planner
+	users   []rolloutUser
+	owners  map[types.UID]*rollout
+}
+
+// rollout is a workload with its template as it will be after the plan.
+type rollout struct {
+	live *unstructured.Unstructured
+	next *unstructured.Unstructured
+	done bool // it runs its present template, and the plan leaves that as it is
+}
+
+// rolloutUser is a pod, or the template of pods, of a workload.
+type rolloutUser struct {
+	id    manifest.ID
+	pod   *unstructured.Unstructured // of a template, only its spec is filled in
+	owner types.UID
+}
+
+var (
+	replicaSetKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ReplicaSet"}
+	revisionKind   = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ControllerRevision"}
+)
+
+// isWorkload reports whether objects of a kind replace their pods when their template changes.
+func isWorkload(kind schema.GroupKind) bool {
+	return kind.Group == "apps" && (kind.Kind == "Deployment" || kind.Kind == "StatefulSet" || kind.Kind == "DaemonSet")
+}
+
+// rolloutsOf collects the rollouts of a namespace from its pods. What the account may not list gives no protection.
+func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
+	r := &rollouts{planner: p, owners: map[types.UID]*rollout{}}
+	list := func(kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
+		objects, err := p.cluster.list(ctx, kind, namespace, metav1.ListOptions{})
+		if apierrors.IsForbidden(err) {
+			return nil, nil
+		}
+		return objects, err
+	}
+	sets, err := list(replicaSetKind)
+	if err != nil {
+		return nil, err
+	}
+	workloads := map[types.UID]metav1.OwnerReference{}
+	for i := range sets {
+		set := &sets[i]
+		if owner := metav1.GetControllerOf(set); owner != nil {
+			workloads[set.GetUID()] = *owner
+			if hasReplicas(set) {
+				r.add(manifest.IDOf(set), set.Object, *owner)
+			}
+		}
+	}
+	for i := range pods {
+		pod := &pods[i]
+		owner := metav1.GetControllerOf(pod)
+		if owner == nil || !isAlive(pod) {
+			continue
+		}
+		if workload, ok := workloads[owner.UID]; ok {
+			owner = &workload
+		}
+		r.users = append(r.users, rolloutUser{manifest.IDOf(pod), pod, owner.UID})
+		workloads[owner.UID] = *owner
+	}
+	for _, owner := range workloads {
+		if err := r.own(ctx, namespace, owner); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range p.plan.steps {
+		// The plan changes its template, also where no pod of the old one is there at this moment.
+		if live := s.change.Live; live != nil && s.change.ID.Namespace == namespace && isWorkload(s.change.ID.GroupKind()) {
+			owner := metav1.OwnerReference{APIVersion: live.GetAPIVersion(), Kind: live.GetKind(), Name: live.GetName(), UID: live.GetUID()}
+			if err := r.own(ctx, namespace, owner); err != nil {
+				return nil, err
+			}
+			if known := r.owners[owner.UID]; known != nil && !known.done && hasReplicas(live) {
+				r.add(s.change.ID, live.Object, owner)
+			}
+		}
+	}
+	return r, r.addRevisions(list)
+}
+
+// own looks at a workload: in the plan, or else in the cluster. One that the plan deletes, or that is on its way out, is
+// none: its pods go with it.
+func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerReference) error {
+	id := manifest.ID{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: namespace, Name: ref.Name}
+	if _, known := r.owners[ref.UID]; known || !isWorkload(id.GroupKind()) {
+		return nil
+	}
+	r.owners[ref.UID] = nil
+	var found rollout
+	for _, s := range r.planner.plan.steps {
+		if s.change.ID.Key() != id.Key() || s.change.Live == nil {
+			continue
+		}
+		found = rollout{live: s.change.Live, next: s.change.Live, done: true}
+		switch s.change.Action {
+		case manifest.Prune:
+			return nil
+		case manifest.Update, manifest.Replace:
+			found.next, found.done = s.change.Want, !changesPods(s)
+		}
+	}
+	if found.live == nil {
+		live, err := r.planner.cluster.read(ctx, id)
+		if err != nil && !apierrors.IsForbidden(err) {
+			return err
+		}
+		found = rollout{live: live, next: live, done: true}
+	}
+	if found.live != nil && found.live.GetUID() == ref.UID && found.live.GetDeletionTimestamp() == nil {
+		found.done = found.done && health.RolledOut(found.live)
+		r.owners[ref.UID] = &found
+	}
+	return nil
+}
+
+// changesPods reports whether a change of a workload replaces its pods.
+func changesPods(s step) bool {
+	if s.deferred || s.change.Action == manifest.Replace {
+		return true
+	}
+	template := manifest.Path{{Name: "spec"}, {Name: "template"}}
+	return slices.ContainsFunc(s.change.Fields, func(f manifest.FieldChange) bool {
+		path, err := manifest.ParsePath(f.Path)
+		return err != nil || path.Under(template)
+	})
+}
+
+// add takes the template of an object for a pod that may be started.
+func (r *rollouts) add(id manifest.ID, obj map[string]any, owner metav1.OwnerReference) {
+	r.users = append(r.users, rolloutUser{id, podOf(obj), owner.UID})
+}
+
+// podOf is a pod as the template of a workload describes it.
+func podOf(obj map[string]any) *unstructured.Unstructured {
+	template, _, _ := unstructured.NestedMap(obj, "spec", "template", "spec")
+	return &unstructured.Unstructured{Object: map[string]any{"spec": template}}
+}
+
+// addRevisions adds the templates by which StatefulSets start those pods again that their rollouts have not come to.
+func (r *rollouts) addRevisions(list func(schema.GroupVersionKind) ([]unstructured.Unstructured, error)) error {
+	old := map[string]*unstructured.Unstructured{}
+	for _, owner := range r.owners {
+		if owner == nil {
+			continue
+		}
+		if revision, update := health.Revisions(owner.live); revision != update && hasReplicas(owner.live) {
+			old[revision] = owner.live
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	revisions, err := list(revisionKind)
+	for i := range revisions {
+		owner := metav1.GetControllerOf(&revisions[i])
+		set := old[revisions[i].GetName()]
+		data, _, _ := unstructured.NestedMap(revisions[i].Object, "data")
+		if owner != nil && set != nil && owner.UID == set.GetUID() {
+			r.add(manifest.IDOf(set), data, *owner)
+		}
+	}
+	return err
+}
+
+// user finds a pod that uses an object and whose workload has not been rolled out, or has been and does not use it any
+// more: the pod is an old one. It names what is waited for.
+func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
+	for _, user := range r.users {
+		owner := r.owners[user.owner]
+		if owner == nil || !uses(user.pod, id) {
+			continue
+		}
+		workload := manifest.IDOf(owner.live)
+		switch {
+		case !owner.done:
+			return workload, fmt.Sprintf("%s is not rolled out yet, and its pods use it", workload)
+		case !uses(podOf(owner.next.Object), id):
+			return user.id, fmt.Sprintf("%s of %s uses it and is not gone yet", user.id, workload)
+		}
+	}
+	return manifest.ID{}, ""
+}
+
+// isAlive reports whether a pod may still use what it names. One that is being deleted does until it is gone.
+func isAlive(pod *unstructured.Unstructured) bool {
+	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
+	return phase != "Succeeded" && phase != "Failed"
+}
+
+// hasReplicas reports whether a workload has pods, or starts some.
+func hasReplicas(obj *unstructured.Unstructured) bool {
+	wanted, set, _ := unstructured.NestedInt64(obj.Object, "spec", "replicas")
+	running, _, _ := unstructured.NestedInt64(obj.Object, "status", "replicas")
+	return !set || wanted > 0 || running > 0
+}
+
+// awaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
+// ReplicaSet with pods, or by a pod that is not gone.
+func awaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
+	switch kind := manifest.IDOf(obj).GroupKind(); {
+	case kind == podKind:
+		return isAlive(obj) && uses(obj, used)
+	case kind == replicaSetKind.GroupKind():
+		return hasReplicas(obj)
+	}
+	return !health.RolledOut(obj)
+}
