@@ -138,6 +138,7 @@ func TestDependencyOnARunThatRemovedItself(t *testing.T) {
 				if got := b.sync(user("1")).Held; len(got) != 1 || !strings.Contains(got[0].Held.Message, "runs (") {
 					t.Fatalf("during the run: %v", got)
 				}
+				b.eventually("its events tell of it", func() bool { return b.eventsOf(job) > 0 })
 				b.delete(jobs, b.namespace, "migrate")
 			}
 			b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "migrate") == nil })
@@ -170,6 +171,16 @@ func (b *bench) noteFates() {
 		b.save(entries)
 		return entries[0].Completed
 	})
+}
+
+func (b *bench) eventsOf(obj *unstructured.Unstructured) int {
+	b.t.Helper()
+	list, err := b.admin.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(b.namespace).List(b.ctx,
+		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(obj.GetUID())})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(list.Items)
 }
 
 // forgetEvents deletes the events of an object, as the API server does after an hour.

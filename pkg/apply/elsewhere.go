@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -27,9 +28,11 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 		ended = p.cluster.awaitFate(ctx, entry)
 	}
 	switch {
+	case ended.Err != nil && !apierrors.IsForbidden(ended.Err):
+		return "", fmt.Errorf("reading the events of %s: %w", id, ended.Err)
 	case ended.Failed:
 		return fmt.Sprintf("failed before it removed itself, by the record of %s", target), nil
-	case !ended.Completed && ended.Traces:
+	case ended.cutOff():
 		return fmt.Sprintf("was deleted before it ended; it is an object of %s", target), nil
 	}
 	return "", nil
@@ -65,12 +68,12 @@ const (
 )
 
 // awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
-// ago, the event of its end is waited for.
+// ago, or nothing yet, the event of its end is waited for.
 func (c *Cluster) awaitFate(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
 	var ended fate
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
 		ended = c.fateOf(ctx, entry) // not by the poll's context, which would end the last question midway
-		return ended.Completed || !ended.Traces || time.Since(ended.Last) > freshEvents, nil
+		return ended.Completed || ended.Err != nil || entry.UID == "" || ended.Traces && time.Since(ended.Last) > freshEvents, nil
 	}) // at its end, the last answer stands
 	return ended
 }

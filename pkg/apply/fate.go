@@ -88,6 +88,7 @@ type fate struct {
 	Traces    bool      // there are events of it
 	Last      time.Time // the newest of them, by the API server's clock
 	Count     int64     // how often they were told
+	Err       error     // why they could not be read
 }
 
 // fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
@@ -98,7 +99,7 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 	events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, entry.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(entry.UID)})
 	if err != nil {
-		return fate{} // it stays unknown
+		return fate{Err: err} // it stays unknown
 	}
 	ended := fate{Traces: len(events) > 0}
 	for _, event := range events {

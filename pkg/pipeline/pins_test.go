@@ -245,6 +245,59 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 	}
 }
 
+// While only the deletion of what left git waits, what git has is deployed; the deletion itself deploys nothing.
+func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
+	entry := func(name, hash string) v1alpha1.InventoryEntry {
+		return v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: name, Hash: hash}
+	}
+	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entryID(entry("old", "a"))), Action: string(manifest.Prune)}}
+	deployments := 20
+	cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
+	w := &work{environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+	var history []v1alpha1.Deployment
+	for _, deploy := range []struct {
+		commit string
+		o      outcome
+	}{
+		{"c1", outcome{images: images("a"), inventory: []v1alpha1.InventoryEntry{entry("old", "a")}}},
+		{"c2", outcome{images: images("b"), inventory: []v1alpha1.InventoryEntry{entry("new", "b"), entry("old", "a")}, held: waits}},
+		{"c2", outcome{images: images("b"), inventory: []v1alpha1.InventoryEntry{entry("new", "b"), entry("old", "a")}, held: waits}},
+		{"c3", outcome{images: images("b"), inventory: []v1alpha1.InventoryEntry{entry("new", "b")}}},
+	} {
+		w.snapshot = source.Snapshot{Commit: deploy.commit}
+		history = cr.history(w, history, deploy.o)
+	}
+	var got []string
+	for _, d := range history {
+		got = append(got, fmt.Sprintf("%d %s %s", d.Number, d.Commit, d.Outcome))
+	}
+	if diff := cmp.Diff([]string{"2 c2 Applied", "1 c1 Applied"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A target waits for more than a deletion where a change of what git has is held, or the whole target is.
+func TestWhatAHeldTargetWaitsFor(t *testing.T) {
+	held := func(action manifest.Action) ChangeResult { return ChangeResult{Held: &HeldResult{Action: action}} }
+	for name, c := range map[string]struct {
+		changes []ChangeResult
+		want    bool
+	}{
+		"a deletion":              {[]ChangeResult{{Action: manifest.Update}, held(manifest.Prune)}, false},
+		"a deletion and a change": {[]ChangeResult{held(manifest.Prune), held(manifest.Update)}, true},
+		"the whole target":        {nil, true},
+	} {
+		if got := (TargetResult{Result: Held, Changes: c.changes}).waits(); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	rollout := manifest.Change{Held: &manifest.Held{Reason: manifest.HeldInUse, Rollout: true}}
+	use := manifest.Change{Held: &manifest.Held{Reason: manifest.HeldInUse}}
+	if !(&alarm{held: []manifest.Change{rollout}}).onlyHealth() || (&alarm{held: []manifest.Change{rollout, use}}).onlyHealth() {
+		t.Error("the end of a rollout is waited for as health is, and that of a use is not")
+	}
+}
+
 // A tag that moved is deployed by the next pass too when this one could not: how often a tag is looked at is no reason
 // to forget what it was found to be.
 func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
