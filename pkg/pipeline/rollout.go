@@ -96,7 +96,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		}
 	}
 	d.tracked(works, r.began)
-	d.others.Go(func() { d.tellUnderway(r.ctx, works) })
+	d.others.Go(func() { d.tellUnderway(r.ctx, works, r.began) })
 	a.inOrder(r.ctx, works, d.Config, func(w *work, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.target] = waiting{w, finished}

@@ -57,7 +57,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	r.tracked(agenda.works, began)
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
-	telltale.Go(func() { r.tellUnderway(telling, agenda.works) })
+	telltale.Go(func() { r.tellUnderway(telling, agenda.works, began) })
 	results := c.carryAll(ctx, agenda, turns)
 	stop()
 	telltale.Wait()

@@ -20,6 +20,9 @@ const (
 	// markAfter is how long a commit may be on its way into a target before the record says so. A commit that is carried
 	// out in time costs no write for it.
 	markAfter = 3 * time.Second
+	// markGrace is how long it may be on its way after it was planned at least: where reading the commit took long, the
+	// turns may still be quick.
+	markGrace = time.Second
 	// markTimeout bounds the write of a mark, for which a turn that wants to write the record waits.
 	markTimeout = 3 * time.Second
 	markRetry   = time.Second
@@ -315,12 +318,16 @@ func (r *Runner) tracked(works []*work, began time.Time) {
 }
 
 // tellUnderway says of each target that a commit is on its way into it, where that takes longer than markAfter, until the
-// context ends: in the record, on the board and in the metrics.
-func (r *Runner) tellUnderway(ctx context.Context, works []*work) {
-	due := map[*work]time.Time{}
+// context ends: in the record, on the board and in the metrics. began is when the commit was first seen.
+func (r *Runner) tellUnderway(ctx context.Context, works []*work, began time.Time) {
+	due, soonest := map[*work]time.Time{}, time.Now().Add(markGrace)
 	for _, w := range works {
-		if w.mark != nil {
-			due[w] = r.underway.of(w.target).since.Add(markAfter)
+		if w.mark == nil {
+			continue
+		}
+		since := r.underway.of(w.target).since
+		if due[w] = since.Add(markAfter); due[w].Before(soonest) && !since.Before(began) { // no other commit waits for longer
+			due[w] = soonest
 		}
 	}
 	judged := map[*work]bool{}
