@@ -88,6 +88,12 @@ func (k *kustomization) plugins(key, value, file string, content []byte) {
 		if config["apiVersion"] != konfig.BuiltinPluginApiVersion {
 			k.refuse(key, value, "%v %v is a plugin that runs a program or a container; only kustomize's built-in ones (apiVersion: builtin) are allowed", config["kind"], config["apiVersion"])
 		}
+		if config["kind"] == "ImageTagTransformer" {
+			// kustomize takes the number, and deploys 1.1 where the author wrote 1.10.
+			if tag := scalarBelow(doc, []string{"imageTag", "newTag"}, []string{"!!int", "!!float"}); tag != nil {
+				k.refuse(key, value, "%s:%d: imageTag.newTag: %s without quotes is a number in YAML; quote it: \"%s\"", file, tag.Line, tag.Value, tag.Value)
+			}
+		}
 		if config["kind"] == "HelmChartInflationGenerator" {
 			k.refuse(key, value, "syncer does not inflate Helm charts; run `helm template` in CI and commit the result")
 		}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -27,5 +28,36 @@ func TestNumbersWithoutQuotes(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%q:\n got %v\nwant %s", content, err, want)
 		}
+	}
+}
+
+// kustomize takes a number for the tag of an image when it is a transformer of its own, and deploys another one.
+func TestTagsOfTransformers(t *testing.T) {
+	for transformer, want := range map[string]string{
+		"t.yaml": `o/kustomization.yaml:2: transformers: o/t.yaml:4: imageTag.newTag: 1.10 without quotes is a number in YAML; quote it: "1.10"`,
+		`"{apiVersion: builtin, kind: ImageTagTransformer, metadata: {name: x}, imageTag: {name: app, newTag: 1e3}}"`:    `newTag: 1e3 without quotes is a number`,
+		`"{apiVersion: builtin, kind: ImageTagTransformer, metadata: {name: x}, imageTag: {name: app, newTag: '1.10'}}"`: "",
+	} {
+		files := fstest.MapFS{
+			"o/kustomization.yaml": {Data: []byte("resources: [a.yaml]\ntransformers: [" + transformer + "]\n")},
+			"o/a.yaml":             {Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: app:1}]}\n")},
+			"o/t.yaml":             {Data: []byte("apiVersion: builtin\nkind: ImageTagTransformer\nmetadata: {name: x}\nimageTag: {name: app, newTag: 1.10}\n")},
+		}
+		if _, err := Build(files, "o"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\n got %v\nwant %s", transformer, err, want)
+		}
+	}
+}
+
+// A file's name reaches no terminal as it is.
+func TestNamesWithControlCharacters(t *testing.T) {
+	const name = "a\x1b[31m\nb.yaml"
+	files := fstest.MapFS{
+		"o/kustomization.yaml": {Data: []byte(`resources: ["a\e[31m\nb.yaml"]`)},
+		"o/" + name:            {Data: []byte("x: [")},
+	}
+	_, err := Build(files, "o")
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\n") || !strings.Contains(err.Error(), `a\x1b[31m\nb.yaml`) {
+		t.Errorf("got %v", err)
 	}
 }

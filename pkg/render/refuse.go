@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
@@ -202,6 +203,10 @@ const isRemote = "%s is remote; syncer renders only what the commit holds, so co
 func (k *kustomization) find(key, value, name string) fs.FileInfo {
 	if k.err != nil || name == "" {
 		return nil // kustomize has its own error for an empty path
+	}
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		k.refuse(key, value, "the name %q has a control character; rename the file", name) // errors would show it to a terminal
+		return nil
 	}
 	if path.IsAbs(name) {
 		k.refuse(key, value, "%s is absolute; write a path from the kustomization's own folder", name)
