@@ -314,10 +314,10 @@ func (j *judge) targetWrong(t target, h head) []string {
 		j.mu.Lock()
 		_, edited := j.edited[k]
 		switch {
+		case edited && drifted[k]: // also where it is equal and no field of it is syncer's
+			has, excused = nil, true
 		case len(has) == 0:
 			delete(j.edited, k)
-		case edited && drifted[k]:
-			has, excused = nil, true
 		case edited:
 			has = append(has, fmt.Sprintf("%s was changed by hand, and the record does not say so", k))
 		}
