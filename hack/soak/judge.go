@@ -49,7 +49,6 @@ type judge struct {
 	touched   map[key]time.Time                    // records that were changed by hand
 	finished  map[key][]*unstructured.Unstructured // runs that ended
 	pins      map[pinned]string                    // where tags are pinned
-	uses      map[key]map[string]time.Time         // since when an object has had an image reference without a pause
 }
 
 func (j *judge) begin() {
@@ -339,8 +338,40 @@ func (j *judge) allowed(t target, live *unstructured.Unstructured) digests {
 				return digest == pin
 			}
 		}
+		if must := j.followed(t, reference); must != "" {
+			return digest == must
+		}
 		return j.images.had(reference, digest)
 	}
+}
+
+// followed returns what a reference has to stand for where tags are followed: the tag moved while the target used it,
+// and had looked at it before. "": any digest that the tag has had will do, as after a rollback.
+func (j *judge) followed(t target, ref string) string {
+	newest := j.images.newest(ref)
+	if t.environment == prod || newest.digest == "" {
+		return ""
+	}
+	for _, h := range j.repo.since(newest.at.Add(-interval)) {
+		if s, ok := h.model[t.pipeline]; !ok || reference(t.pipeline, s.Tag) != ref {
+			return ""
+		}
+	}
+	j.mu.Lock()
+	touched := j.touched[t.record()]
+	j.mu.Unlock()
+	record := at(j.cluster.history(t.record()), newest.at)
+	if record == nil || touched.After(newest.at.Add(-interval)) {
+		return ""
+	}
+	entries, _, _ := unstructured.NestedSlice(record.Object, "spec", "images")
+	for _, entry := range entries {
+		pin, _ := entry.(object)
+		if pin["reference"] == ref && pin["unusedSince"] == nil && pin["seen"] == pin["digest"] {
+			return newest.digest
+		}
+	}
+	return ""
 }
 
 // recordWrong lists in what a record does not say what is so. excused: an object was changed by hand, and is reported.
