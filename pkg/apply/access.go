@@ -28,14 +28,14 @@ const reviewTimeout = 10 * time.Second
 
 // ConnectPod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in none.
 func ConnectPod(options Options) (*Cluster, error) {
-	config, err := rest.InClusterConfig()
+	l, err := openLogin(rest.InClusterConfig, func() []string { return nil })
 	if errors.Is(err, rest.ErrNotInCluster) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the pod's service account: %w", err)
 	}
-	return connect(configured(config, options), options)
+	return connect(l, defaultWaits, options)
 }
 
 // Allowed asks the API server whose a token is, and whether that user may do something. An empty user: the API server

@@ -4,7 +4,6 @@
 package apply
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/clock"
@@ -72,27 +70,21 @@ const discoveryTimeout = 20 * time.Second
 
 // Connect prepares a connection; it sends nothing.
 func Connect(options Options) (*Cluster, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = options.Kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-		&clientcmd.ConfigOverrides{CurrentContext: options.Context}).ClientConfig()
-	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("no cluster is configured: set KUBECONFIG, or cluster.kubeconfig in the configuration, or run syncer in the cluster")
-	}
+	k := newKubeconfig(options)
+	l, err := openLogin(k.load, k.files)
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+		return nil, err
 	}
-	if config.ExecProvider != nil && !options.AllowExec {
-		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
-	}
-	return connect(configured(config, options), options)
+	return connect(l, defaultWaits, options)
 }
 
 // configured sets what every connection of syncer has.
-func configured(config *rest.Config, options Options) *rest.Config {
-	config.QPS = -1 // the API server's priority and fairness limits better than a guess made here
-	config.Timeout = requestTimeout
-	config.UserAgent = options.UserAgent
+func configured(l *login, limits waits, options Options) *rest.Config {
+	config := &rest.Config{
+		Host: l.first.String(), Transport: l, UserAgent: options.UserAgent, Timeout: requestTimeout,
+		QPS: -1, // the API server's priority and fairness limits better than a guess made here
+	}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newPatience(next, limits) })
 	if options.As != "" {
 		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
 	}
@@ -103,7 +95,8 @@ func configured(config *rest.Config, options Options) *rest.Config {
 	return config
 }
 
-func connect(config *rest.Config, options Options) (*Cluster, error) {
+func connect(l *login, limits waits, options Options) (*Cluster, error) {
+	config := configured(l, limits, options)
 	dates := clock.New(nil)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return dated{next, dates} })
 	client, err := dynamicClient(config)

@@ -1,7 +1,24 @@
 package apply
 
+import (
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
 // Connected makes a Cluster of a client configuration, whose transport a test may have wrapped.
-var Connected = connect
+func Connected(config *rest.Config, options Options) (*Cluster, error) {
+	return ConnectedWithin(config, options, defaultWaits.read, defaultWaits.write)
+}
+
+// ConnectedWithin is Connected with limits to the silence of the API server.
+func ConnectedWithin(config *rest.Config, options Options, read, write time.Duration) (*Cluster, error) {
+	l, err := openLogin(func() (*rest.Config, error) { return config, nil }, func() []string { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return connect(l, waits{read: read, write: write}, options)
+}
 
 // SetID is the ID of a target's ApplySet.
 var SetID = setID

@@ -41,20 +41,21 @@ func (e *Error) Is(target error) bool { return target == context.DeadlineExceede
 // read. The time that the reader of the body takes for itself does not count.
 type Transport struct {
 	Next http.RoundTripper
-	// Limit says how long the server may be silent about a request; 0: for ever.
-	Limit func(*http.Request) time.Duration
+	// Limit says how long the server may be silent before its answer, and between two parts of its body; 0: until the
+	// request's context ends.
+	Limit func(*http.Request) (answer, part time.Duration)
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	limit := t.Limit(req)
-	if limit <= 0 {
-		return t.Next.RoundTrip(req)
-	}
+	answer, part := t.Limit(req)
 	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(limit, func() { cancel(&Error{limit}) })
+	stop := func() bool { return true }
+	if answer > 0 {
+		stop = time.AfterFunc(answer, func() { cancel(&Error{answer}) }).Stop
+	}
 	resp, err := t.Next.RoundTrip(req.WithContext(ctx))
-	timer.Stop()
+	stop()
 	if err != nil {
 		if silent, ok := errors.AsType[*Error](context.Cause(ctx)); ok {
 			err = silent
@@ -62,7 +63,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &body{Reader: Reader(resp.Body, limit, func() { cancel(&Error{limit}) }), closer: resp.Body, done: cancel}
+	stream := io.Reader(resp.Body)
+	if part > 0 {
+		stream = Reader(resp.Body, part, func() { cancel(&Error{part}) })
+	}
+	resp.Body = &body{Reader: stream, closer: resp.Body, done: cancel}
 	return resp, nil
 }
 

@@ -26,7 +26,7 @@ func (r *remote) dialHTTP() (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit := func(*http.Request) time.Duration { return r.limits.silence }
+	limit := func(*http.Request) (answer, part time.Duration) { return r.limits.silence, r.limits.silence }
 	client := githttp.NewClient(&http.Client{Transport: &silence.Transport{Next: r.http, Limit: limit}})
 	return client.NewUploadPackSession(r.place.endpoint(), auth)
 }

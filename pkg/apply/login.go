@@ -1,0 +1,256 @@
+package apply
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
+
+	"github.com/syncerdev/syncer/pkg/silence"
+)
+
+// loginInterval is the least time between two looks at the files of a login. A file of a few KB costs nothing at that
+// pace, and an answer of 401 has them looked at at once.
+const loginInterval = time.Second
+
+// login carries requests to an API server with the credentials that the kubeconfig, and the files that it names, have
+// now: its token, certificates and address can be replaced while syncer runs. Files are compared by their content, so
+// that it does not matter how they are replaced: written over, renamed, or by the symbolic link of a mounted Secret.
+// What cannot be read, as a file that is half written, leaves the last credentials in use.
+type login struct {
+	// load reads the kubeconfig, and files lists those that it was read from.
+	load  func() (*rest.Config, error)
+	files func() []string
+	first *url.URL // where requests are made to; they are sent to where the kubeconfig says now
+
+	mu     sync.Mutex
+	looked time.Time
+	sum    [sha256.Size]byte // of every file
+	named  []string          // files that the kubeconfig names
+	failed error             // why the newest files cannot be used
+	now    *entrance
+}
+
+// entrance is one state of the credentials.
+type entrance struct {
+	server  *url.URL
+	base    *http.Transport
+	through http.RoundTripper // base with the credentials
+}
+
+// openLogin reads the credentials for the first time.
+func openLogin(load func() (*rest.Config, error), files func() []string) (*login, error) {
+	l := &login{load: load, files: files, looked: time.Now()}
+	config, err := load()
+	if err != nil {
+		return nil, err
+	}
+	l.named = filesOf(config)
+	l.sum = l.digest() // before they are read for good: what changes in between is seen by the next look
+	if err := l.renew(); err != nil {
+		return nil, err
+	}
+	l.first = l.now.server
+	return l, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *login) RoundTrip(req *http.Request) (*http.Response, error) {
+	by, _ := l.current(false)
+	resp, err := by.through.RoundTrip(l.directed(req, by))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	newer, failed := l.current(true)
+	again, repeatable := l.repeated(req)
+	switch {
+	case newer != by && repeatable:
+		_ = resp.Body.Close() // the answer to the old credentials
+		return newer.through.RoundTrip(l.directed(again, newer))
+	case newer == by && failed != nil:
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("the API server refuses the credentials (401 Unauthorized), and those that replace them cannot be used: %w", failed)
+	}
+	return resp, nil
+}
+
+// current is the newest state of the credentials that could be read, and why a newer one could not. It looks at the files
+// when it has not done so just now, or when it has to.
+func (l *login) current(atOnce bool) (*entrance, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !atOnce && time.Since(l.looked) < loginInterval {
+		return l.now, l.failed
+	}
+	l.looked = time.Now()
+	if sum := l.digest(); sum != l.sum {
+		if l.failed = l.renew(); l.failed == nil {
+			l.sum = sum
+		}
+	}
+	return l.now, l.failed
+}
+
+// renew reads the credentials, and takes them if they can be used. Requests that are under way end as they began.
+func (l *login) renew() error {
+	config, err := l.load()
+	if err != nil {
+		return err
+	}
+	next, err := enter(config)
+	if err != nil {
+		return err
+	}
+	if l.now != nil {
+		l.now.base.CloseIdleConnections()
+	}
+	l.now, l.named = next, filesOf(config)
+	return nil
+}
+
+// filesOf lists the files that a configuration names.
+func filesOf(config *rest.Config) []string {
+	return []string{config.BearerTokenFile, config.CAFile, config.CertFile, config.KeyFile}
+}
+
+// digest is a sum of the content of every file; one that cannot be read has none.
+func (l *login) digest() (sum [sha256.Size]byte) {
+	hash := sha256.New()
+	for _, file := range slices.Concat(l.files(), l.named) {
+		if file == "" {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		fmt.Fprintf(hash, "%s\x00%t\x00%d\x00", file, err == nil, len(content))
+		hash.Write(content)
+	}
+	hash.Sum(sum[:0])
+	return sum
+}
+
+// enter makes a transport with the credentials of a configuration. The content of the files that it names is taken now.
+func enter(config *rest.Config) (*entrance, error) {
+	config = rest.CopyConfig(config)
+	if config.BearerTokenFile != "" {
+		token, err := os.ReadFile(config.BearerTokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the token: %w", err)
+		}
+		if config.BearerToken, config.BearerTokenFile = string(bytes.TrimSpace(token)), ""; config.BearerToken == "" {
+			return nil, errors.New("the token file is empty")
+		}
+	}
+	if err := rest.LoadTLSFiles(config); err != nil {
+		return nil, fmt.Errorf("reading the certificates: %w", err)
+	}
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, err
+	}
+	config.CAFile, config.CertFile, config.KeyFile = "", "", "" // client-go would read them by its own clock
+	settings, err := config.TransportConfig()
+	if err != nil {
+		return nil, err
+	}
+	tls, err := transport.TLSConfigFor(settings)
+	if err != nil {
+		return nil, err
+	}
+	base := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: silence.Limit, KeepAlive: silence.PingAfter}).DialContext,
+		TLSClientConfig:     tls,
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxIdleConnsPerHost: 25, // as client-go has it
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  settings.DisableCompression,
+		ForceAttemptHTTP2:   os.Getenv("DISABLE_HTTP2") == "", // client-go's word
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit},
+	}
+	if settings.Proxy != nil {
+		base.Proxy = settings.Proxy
+	}
+	if settings.DialHolder != nil {
+		base.DialContext = settings.DialHolder.Dial
+	}
+	through, err := transport.HTTPWrappersForConfig(settings, base)
+	if err != nil {
+		return nil, err
+	}
+	return &entrance{server: server, base: base, through: through}, nil
+}
+
+// directed sends a request to where the kubeconfig says now.
+func (l *login) directed(req *http.Request, by *entrance) *http.Request {
+	if *by.server == *l.first {
+		return req
+	}
+	moved := req.Clone(req.Context())
+	moved.URL.Scheme, moved.URL.Host, moved.Host = by.server.Scheme, by.server.Host, ""
+	moved.URL.Path = strings.TrimSuffix(by.server.Path, "/") + "/" + strings.TrimPrefix(strings.TrimPrefix(req.URL.Path, l.first.Path), "/")
+	return moved
+}
+
+// repeated is a request that can be sent once more; false: its body is spent.
+func (l *login) repeated(req *http.Request) (*http.Request, bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	again := req.Clone(req.Context())
+	again.Body = body
+	return again, true
+}
+
+// kubeconfig reads the configuration by kubectl's rules. The context is decided once: who makes another one the current
+// one of a shared file does not move a daemon to another cluster.
+type kubeconfig struct {
+	options Options
+	rules   *clientcmd.ClientConfigLoadingRules
+	context string // empty: the pod's own account
+}
+
+func newKubeconfig(options Options) *kubeconfig {
+	k := &kubeconfig{options: options, rules: clientcmd.NewDefaultClientConfigLoadingRules(), context: options.Context}
+	k.rules.ExplicitPath = options.Kubeconfig
+	if raw, err := k.rules.Load(); err == nil {
+		k.context = cmp.Or(k.context, raw.CurrentContext)
+	}
+	return k
+}
+
+func (k *kubeconfig) load() (*rest.Config, error) {
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(k.rules,
+		&clientcmd.ConfigOverrides{CurrentContext: k.context}).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("no cluster is configured: set KUBECONFIG, or cluster.kubeconfig in the configuration, or run syncer in the cluster")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	if config.ExecProvider != nil && !k.options.AllowExec {
+		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
+	}
+	return config, nil
+}
+
+func (k *kubeconfig) files() []string { return k.rules.GetLoadingPrecedence() }
