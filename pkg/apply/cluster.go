@@ -84,7 +84,8 @@ func configured(l *login, limits waits, options Options) *rest.Config {
 		Host: l.first.String(), Transport: l, UserAgent: options.UserAgent, Timeout: requestTimeout,
 		QPS: -1, // the API server's priority and fairness limits better than a guess made here
 	}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newPatience(next, limits) })
+	watches := &openWatches{bodies: map[*watchBody]bool{}}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newPatience(next, limits, watches) })
 	if options.As != "" {
 		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
 	}

@@ -80,7 +80,7 @@ func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
 		},
 	}
 	reflector := cache.NewReflectorWithOptions(lister, &unstructured.Unstructured{}, f, cache.ReflectorOptions{
-		Name: recordKind.Kind, MinWatchTimeout: watchTimeout,
+		Name: recordKind.Kind, MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 	return nil

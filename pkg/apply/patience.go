@@ -35,16 +35,20 @@ const (
 // itself, a request that gets no answer is the sign that the watches are dead as well: all are then begun anew, from where
 // they were.
 type patience struct {
-	next   http.RoundTripper // with the limits to the silence
-	limits waits
+	next    http.RoundTripper // with the limits to the silence
+	limits  waits
+	watches *openWatches
+}
 
+// openWatches are those to one API server, whichever of syncer's clients opened them.
+type openWatches struct {
 	mu      sync.Mutex
-	watches map[*watchBody]bool
+	bodies  map[*watchBody]bool
 	doubted time.Time
 }
 
-func newPatience(next http.RoundTripper, limits waits) *patience {
-	p := &patience{limits: limits, watches: map[*watchBody]bool{}}
+func newPatience(next http.RoundTripper, limits waits, watches *openWatches) *patience {
+	p := &patience{limits: limits, watches: watches}
 	p.next = &silence.Transport{Next: next, Limit: p.limit}
 	return p
 }
@@ -70,7 +74,7 @@ func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := p.next.RoundTrip(req)
 	if err != nil {
 		if isTimeout(err) {
-			p.doubt()
+			p.watches.doubt(p.limits.read)
 		}
 		return nil, err
 	}
@@ -80,34 +84,37 @@ func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch begins a watch. client-go is not told how long to wait after a refusal, because it waits that long without a
-// word; who asked for the watch hears of it, and has a back-off of its own.
+// watch begins a watch. client-go is not told how long to wait after a refusal, nor that no answer came in time: it would
+// wait, or try ten times, without a word. Who asked for the watch hears of it, and has a back-off of its own.
 func (p *patience) watch(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := p.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		cancel(nil)
+		if isTimeout(err) && req.Context().Err() == nil {
+			err = errors.New(err.Error())
+		}
 		return nil, err
 	}
 	resp.Header.Del("Retry-After")
-	body := &watchBody{ReadCloser: resp.Body, patience: p, ctx: ctx, cancel: cancel}
-	p.mu.Lock()
-	p.watches[body] = true
-	p.mu.Unlock()
+	body := &watchBody{ReadCloser: resp.Body, watches: p.watches, ctx: ctx, cancel: cancel}
+	p.watches.mu.Lock()
+	p.watches.bodies[body] = true
+	p.watches.mu.Unlock()
 	resp.Body = body
 	return resp, nil
 }
 
 // doubt ends every watch, since the API server, or what is in between, does not answer.
-func (p *patience) doubt() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.doubted.IsZero() && time.Since(p.doubted) < doubtInterval {
+func (o *openWatches) doubt(after time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.doubted.IsZero() && time.Since(o.doubted) < doubtInterval {
 		return
 	}
-	p.doubted = time.Now()
-	for body := range p.watches {
-		body.cancel(&silence.Error{Limit: p.limits.read})
+	o.doubted = time.Now()
+	for body := range o.bodies {
+		body.cancel(&silence.Error{Limit: after})
 	}
 }
 
@@ -115,9 +122,9 @@ func (p *patience) doubt() {
 type watchBody struct {
 	io.ReadCloser
 
-	patience *patience
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	watches *openWatches
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
 }
 
 func (b *watchBody) Read(p []byte) (int, error) {
@@ -132,9 +139,9 @@ func (b *watchBody) Read(p []byte) (int, error) {
 }
 
 func (b *watchBody) Close() error {
-	b.patience.mu.Lock()
-	delete(b.patience.watches, b)
-	b.patience.mu.Unlock()
+	b.watches.mu.Lock()
+	delete(b.watches.bodies, b)
+	b.watches.mu.Unlock()
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	return err

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -55,7 +56,7 @@ type watched struct {
 	target     Target
 	cluster    *Cluster
 	scopes     []scope
-	whole      bool // every kind of the target is served
+	unserved   []schema.GroupKind
 	namespaces []string
 }
 
@@ -73,10 +74,26 @@ type stream struct {
 
 type streaming struct {
 	cancel  context.CancelFunc
-	listed  bool // everything was there at least once
-	synced  bool // nothing is missed from then on
+	began   time.Time
+	listed  bool      // everything was there at least once
+	synced  bool      // nothing is missed from then on
+	closed  time.Time // since when the watch has ended and is not open again; zero: it is open
 	failing bool
 	ended   bool // it could not even begin; the next one who follows starts it anew
+}
+
+// reopening is how long a watch that ended may take to be open again before it counts as one that is not: the API server
+// ends each within an hour or two, and it is open again in milliseconds, from where it was.
+const reopening = 5 * time.Second
+
+// follows reports whether a change is noticed.
+func (s *streaming) follows() bool {
+	return s != nil && s.synced && (s.closed.IsZero() || time.Since(s.closed) < reopening)
+}
+
+// unwatched reports whether a change has not been noticed for longer than a watch takes to begin.
+func (s *streaming) unwatched() bool {
+	return !s.follows() && (s == nil || s.failing || time.Since(s.began) > reopening)
 }
 
 // member is an object that carries a target's label.
@@ -132,13 +149,13 @@ func (w *Watches) scoped(cluster *Cluster, target Target, record *v1alpha1.Pipel
 		objects = append(objects, obj)
 	}
 	t := &watched{
-		set: setID(w.server.namespace, target), target: target, cluster: cluster, whole: true,
+		set: setID(w.server.namespace, target), target: target, cluster: cluster,
 		namespaces: memberNamespaces(w.server.namespace, record, objects),
 	}
 	for _, kind := range memberKinds(record, objects) {
 		namespaced, err := w.server.isNamespaced(kind)
 		if err != nil {
-			t.whole = false // its objects are looked at when the target is polled
+			t.unserved = append(t.unserved, kind.GroupKind()) // its objects are looked at when the target is polled
 			continue
 		}
 		t.scopes = append(t.scopes, scope{kind.GroupKind(), namespaced})
@@ -191,7 +208,44 @@ func (w *Watches) Follows(target Target) bool {
 	if !ok {
 		return false
 	}
-	return t.whole && !slices.ContainsFunc(w.streamsOf(t), func(s stream) bool { return w.streams[s] == nil || !w.streams[s].synced })
+	return len(t.unserved) == 0 && !slices.ContainsFunc(w.streamsOf(t), func(s stream) bool { return !w.streams[s].follows() })
+}
+
+// Unwatched lists the kinds of a target whose objects are not watched now, sorted: their watch is refused or does not
+// answer, or the API server does not serve them.
+func (w *Watches) Unwatched(target Target) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.targets[setID(w.server.namespace, target)]
+	if !ok {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(w.unwatched(t)))
+}
+
+// UnwatchedKinds counts the kinds of all targets that are not watched now.
+func (w *Watches) UnwatchedKinds() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kinds := map[string]bool{}
+	for _, t := range w.targets {
+		maps.Copy(kinds, w.unwatched(t))
+	}
+	return len(kinds)
+}
+
+// unwatched are the names of a target's kinds that are not watched. The caller holds the lock.
+func (w *Watches) unwatched(t *watched) map[string]bool {
+	kinds := map[string]bool{}
+	for _, kind := range t.unserved {
+		kinds[kind.String()] = true
+	}
+	for _, s := range w.streamsOf(t) {
+		if w.streams[s].unwatched() {
+			kinds[s.kind.String()] = true
+		}
+	}
+	return kinds
 }
 
 // Wait returns when every watch has ended, after their context has.
@@ -237,7 +291,7 @@ func (w *Watches) follow() {
 			continue
 		}
 		ctx, cancel := context.WithCancel(w.ctx)
-		w.streams[s] = &streaming{cancel: cancel, failing: last != nil && last.failing}
+		w.streams[s] = &streaming{cancel: cancel, began: time.Now(), failing: last != nil && last.failing}
 		w.running.Go(func() { w.stream(ctx, cluster, s) })
 	}
 }
@@ -247,6 +301,12 @@ const (
 	watchTimeout = time.Hour
 	listTimeout  = 2 * time.Minute
 )
+
+// watchBackoff is the wait before a watch that failed is asked for again. The longest is so short that a watch is open
+// again well within a minute after whatever was wrong.
+func watchBackoff() *wait.Backoff {
+	return &wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 15 * time.Second}
+}
 
 // stream follows one kind until the context ends.
 func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
@@ -263,7 +323,7 @@ func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
 	}
 	store := &memberStore{watches: w, stream: s}
 	reflector := cache.NewReflectorWithOptions(lister, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{
-		Name: s.kind.String(), MinWatchTimeout: watchTimeout,
+		Name: s.kind.String(), MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 }
@@ -300,10 +360,11 @@ func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache
 			options.LabelSelector = selector
 			events, err := resource.Watch(ctx, options)
 			w.fails(ctx, s, err)
-			if err == nil {
-				w.resumed(s)
+			if err != nil {
+				return nil, err
 			}
-			return events, err
+			w.resumed(s)
+			return openWatch{events, func() { w.closed(s) }}, nil
 		},
 	}, nil
 }
@@ -339,8 +400,29 @@ func (w *Watches) resumed(s stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if running := w.streams[s]; running != nil {
-		running.synced = running.listed
+		running.synced, running.closed = running.listed, time.Time{}
 	}
+}
+
+// closed takes in that a watch ended. Until it is open again nothing is noticed.
+func (w *Watches) closed(s stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if running := w.streams[s]; running != nil && running.closed.IsZero() {
+		running.closed = time.Now()
+	}
+}
+
+// openWatch tells when a watch ends: whoever reads it stops it then.
+type openWatch struct {
+	watch.Interface
+
+	ended func()
+}
+
+func (o openWatch) Stop() {
+	o.Interface.Stop()
+	o.ended()
 }
 
 // memberStore takes in what one watch says.

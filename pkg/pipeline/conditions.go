@@ -102,6 +102,9 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		case status.Drift != nil && status.Drift.Total > 0:
 			message = "every object is healthy; " + plural(status.Drift.Total, "difference") + " from git"
 		}
+		if len(o.unwatched) > 0 {
+			message += "; " + watchless(o.unwatched)
+		}
 		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")

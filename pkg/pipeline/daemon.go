@@ -45,12 +45,13 @@ type daemon struct {
 
 // desk is what is known of one target.
 type desk struct {
-	settled  bool  // there is nothing to do before something happens
-	tried    *work // of the last turn, however it went
-	passed   time.Time
-	compared time.Time // when all of its objects were last compared
-	work     *work     // of the last pass; nil: it has not come that far
-	pins     []v1alpha1.PinnedImage
+	settled   bool  // there is nothing to do before something happens
+	unwatched bool  // its record says so of some of its kinds
+	tried     *work // of the last turn, however it went
+	passed    time.Time
+	compared  time.Time // when all of its objects were last compared
+	work      *work     // of the last pass; nil: it has not come that far
+	pins      []v1alpha1.PinnedImage
 }
 
 const (
@@ -81,7 +82,7 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 
 // begin starts what runs beside the loop.
 func (d *daemon) begin(ctx context.Context) {
-	d.metrics.runs(d.queue)
+	d.metrics.runs(d.queue, d.unwatchedKinds)
 	d.tenure.begin(ctx)
 	d.others.Go(func() { d.board.follow(ctx, d) })
 	d.others.Go(func() { d.passOn(ctx) })
@@ -224,7 +225,7 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 		at = &desk{compared: d.now()}
 		d.desks[w.target] = at
 	}
-	at.passed, at.settled, at.tried = d.now(), result.settled, w
+	at.passed, at.settled, at.unwatched, at.tried = d.now(), result.settled, result.unwatched, w
 	if compared {
 		at.compared = d.now()
 	}
@@ -257,7 +258,7 @@ func (d *daemon) poll(ctx context.Context) {
 		switch {
 		case !d.tenure.has(w): // another replica's
 		case at != nil && at.settled && w.overlay == "": // removed
-		case at == nil || at.settled && at.work == nil || at.work != nil && !d.follows(w) || !at.settled && d.waits.due(w.target):
+		case at == nil || at.settled && at.work == nil || at.work != nil && !d.follows(w) || at.unwatched || !at.settled && d.waits.due(w.target):
 			if d.retries.due(w.target, w.snapshot.Commit) {
 				d.queue.add(w.target, time.Now(), tryAgain)
 			}
@@ -474,7 +475,7 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 		return // it left git, and its objects are gone
 	}
 	c := d.carrierAmong(ctx, a, near)
-	c.deadline, c.alone, c.done = time.Now(), true, d.done
+	c.deadline, c.alone, c.done, c.unwatched = time.Now(), true, d.done, d.unwatched
 	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
 		c.newest = r.ctx
 	}

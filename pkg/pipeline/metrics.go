@@ -30,9 +30,10 @@ type metrics struct {
 	missed       prometheus.Counter
 	panics       *prometheus.CounterVec
 
-	mu       sync.Mutex
-	queue    *queue // nil: no loop runs
-	byTarget map[apply.Target]measured
+	mu        sync.Mutex
+	queue     *queue // nil: no loop runs
+	unwatched func() int
+	byTarget  map[apply.Target]measured
 }
 
 // measured is what the metrics know of one target.
@@ -44,11 +45,12 @@ type measured struct {
 }
 
 var (
-	queueDesc    = prometheus.NewDesc("syncer_queue_depth", "Targets whose turn has come and that no worker has taken yet.", nil, nil)
-	targetsDesc  = prometheus.NewDesc("syncer_targets", "Targets by state: Ready, Progressing, Held, Failed or Unknown.", []string{"environment", "state"}, nil)
-	objectsDesc  = prometheus.NewDesc("syncer_objects", "Objects by state: Healthy, InProgress, Failed, Missing, or Completed: it ran and is gone as it should be.", []string{"environment", "state"}, nil)
-	heldDesc     = prometheus.NewDesc("syncer_held_changes", "Changes that wait, for the end of a run or for something else.", []string{"environment"}, nil)
-	findingsDesc = prometheus.NewDesc("syncer_drift_findings", "Differences between the cluster and the commit last applied.",
+	queueDesc     = prometheus.NewDesc("syncer_queue_depth", "Targets whose turn has come and that no worker has taken yet.", nil, nil)
+	unwatchedDesc = prometheus.NewDesc("syncer_unwatched_kinds", "Kinds of deployed objects whose watch is not open, so that changes are seen at the next poll only.", nil, nil)
+	targetsDesc   = prometheus.NewDesc("syncer_targets", "Targets by state: Ready, Progressing, Held, Failed or Unknown.", []string{"environment", "state"}, nil)
+	objectsDesc   = prometheus.NewDesc("syncer_objects", "Objects by state: Healthy, InProgress, Failed, Missing, or Completed: it ran and is gone as it should be.", []string{"environment", "state"}, nil)
+	heldDesc      = prometheus.NewDesc("syncer_held_changes", "Changes that wait, for the end of a run or for something else.", []string{"environment"}, nil)
+	findingsDesc  = prometheus.NewDesc("syncer_drift_findings", "Differences between the cluster and the commit last applied.",
 		[]string{"pipeline", "environment", "kind", "severity"}, nil)
 	oldestDesc = prometheus.NewDesc("syncer_drift_oldest_seconds", "Age of a target's oldest finding of a severity.",
 		[]string{"pipeline", "environment", "severity"}, nil)
@@ -95,10 +97,10 @@ func newMetrics(now func() time.Time) *metrics {
 }
 
 // runs gives the metrics the queue of a loop.
-func (m *metrics) runs(q *queue) {
+func (m *metrics) runs(q *queue, unwatched func() int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.queue = q
+	m.queue, m.unwatched = q, unwatched
 }
 
 // reconciled takes in that a target had its turn.
@@ -183,7 +185,7 @@ func (m *metrics) askedRegistry(host, outcome string) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{queueDesc, targetsDesc, objectsDesc, heldDesc, findingsDesc, oldestDesc} {
+	for _, desc := range []*prometheus.Desc{queueDesc, unwatchedDesc, targetsDesc, objectsDesc, heldDesc, findingsDesc, oldestDesc} {
 		out <- desc
 	}
 }
@@ -191,12 +193,20 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
+	unwatched := m.unwatched
+	m.mu.Unlock()
+	blind := 0
+	if unwatched != nil {
+		blind = unwatched() // it has a lock of its own
+	}
+	m.mu.Lock()
 	defer m.mu.Unlock()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	if m.queue != nil {
 		gauge(queueDesc, float64(m.queue.depth()))
+		gauge(unwatchedDesc, float64(blind))
 	}
 	type byState struct{ environment, state string }
 	targets, objects, held := map[byState]int{}, map[byState]int{}, map[string]int{}

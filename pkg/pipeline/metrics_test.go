@@ -38,7 +38,7 @@ func TestDriftMetrics(t *testing.T) {
 	q := newQueue(100, oneLane)
 	q.add(prod, time.Now().Add(-time.Second), fieldsMoved)
 	q.add(dev, time.Now().Add(time.Hour), slowCheck)
-	m.runs(q)
+	m.runs(q, func() int { return 0 })
 	want := `
 # HELP syncer_drift_findings Differences between the cluster and the commit last applied.
 # TYPE syncer_drift_findings gauge

@@ -43,10 +43,12 @@ type TargetResult struct {
 	// Warnings name what arrives otherwise than git has it, a line for each object.
 	Warnings []string `json:"warnings"`
 
-	failure error         // behind Error
-	settled bool          // nothing is left to do before git, the cluster or a registry changes
-	live    apply.Members // the objects as they were judged; nil: they were not
-	pins    []v1alpha1.PinnedImage
+	failure error // behind Error
+	settled bool  // nothing is left to do before git, the cluster or a registry changes
+	// unwatched says that the target's record says so of some of its kinds.
+	unwatched bool
+	live      apply.Members // the objects as they were judged; nil: they were not
+	pins      []v1alpha1.PinnedImage
 	// corrects are the changes by which this pass puts drift right.
 	corrects []manifest.Change
 	quiet    []apply.Quiet

@@ -74,7 +74,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		return err
 	}
 	c := d.carrier(r.ctx, a)
-	c.newest, c.done = r.ctx, d.done
+	c.newest, c.done, c.unwatched = r.ctx, d.done, d.unwatched
 	c.limitRemovals(a)
 	c.limitPass(a)
 	r.carrier = c

@@ -25,6 +25,7 @@ type outcome struct {
 	health    targetHealth
 	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry
+	unwatched []string       // kinds whose changes are not noticed now
 	objects   map[string]int // by how they are; nil: they were not looked at
 	drift     []drift.Finding
 	corrected []drift.Finding
@@ -121,6 +122,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 			status.Drift = keepImageFindings(status.Drift, before.Drift)
 		}
 		setDrifted(&status)
+		setUnwatched(&status, o.unwatched)
 	}
 	c.setHealth(w, &status, o)
 	return status

@@ -151,6 +151,8 @@ type carrier struct {
 	frozen     bool // tags that are deployed are not looked at again
 	// done is told of each target in its turn; nil: nobody asks.
 	done func(ctx context.Context, w *work, result *TargetResult, compared bool)
+	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
+	unwatched func(*work) []string
 	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.
 	newest context.Context
 	// confirm is asked before the first object of a target is written; nil: a Lease says who writes.
@@ -398,7 +400,8 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
 	o.swapped = swapped(ctx, w.cluster, applied.Inventory, applied.Live, w.fields, o.images)
 	o.objects = countObjects(objectsOf(ctx, w.cluster, applied.Inventory, applied.Live))
-	result.live, result.pins = plan.Seen(applied.Live), decided.pins
+	o.unwatched = c.notWatched(w)
+	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.pins, len(o.unwatched) > 0
 	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
 	c.tellFlapping(ctx, w, decided.pins)

@@ -1,0 +1,266 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// faulty stands between a cluster and its API server.
+type faulty struct {
+	mu    sync.Mutex
+	fault func(*http.Request, http.RoundTripper) (*http.Response, error) // nil: none
+	stuck []chan struct{}                                                // closed: an open watch stops to say anything, as long as it lives
+	asked int                                                            // watches
+	ends  []func() error                                                 // end the open ones
+}
+
+func (f *faulty) set(fault func(*http.Request, http.RoundTripper) (*http.Response, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = fault
+}
+
+func (f *faulty) watches() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
+// stall lets the watches that are open now say nothing more, and nobody hangs up.
+func (f *faulty) stall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, stuck := range f.stuck {
+		close(stuck)
+	}
+	f.stuck = nil
+}
+
+func (f *faulty) through(inner http.RoundTripper, req *http.Request) (*http.Response, error) {
+	watch := req.URL.Query().Get("watch") == "true"
+	f.mu.Lock()
+	fault := f.fault
+	if watch {
+		f.asked++
+	}
+	f.mu.Unlock()
+	if fault != nil {
+		if resp, err := fault(req, inner); resp != nil || err != nil {
+			return resp, err
+		}
+	}
+	resp, err := inner.RoundTrip(req)
+	if err == nil && watch {
+		stuck := make(chan struct{})
+		f.mu.Lock()
+		ending := &endingBody{ReadCloser: resp.Body}
+		f.stuck, f.ends = append(f.stuck, stuck), append(f.ends, ending.Close)
+		f.mu.Unlock()
+		resp.Body = &stalled{ReadCloser: ending, stuck: stuck, ctx: req.Context()}
+	}
+	return resp, err
+}
+
+type stalled struct {
+	io.ReadCloser
+	stuck chan struct{}
+	ctx   context.Context
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	select {
+	case <-s.stuck:
+		<-s.ctx.Done()
+		return 0, s.ctx.Err()
+	default:
+		return n, err
+	}
+}
+
+// throughFaults has the cluster go by a line with faults, and be patient for so long.
+func (b *bench) throughFaults(read, write time.Duration) *faulty {
+	b.t.Helper()
+	f := &faulty{}
+	config := b.plane.Config()
+	config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) { return f.through(inner, req) })
+	})
+	cluster, err := apply.ConnectedWithin(config, apply.Options{Namespace: b.records}, read, write)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cluster = cluster
+	return f
+}
+
+// busy answers a request with 429 and a long wait.
+func busy(*http.Request, http.RoundTripper) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusTooManyRequests, Status: "429 Too Many Requests", Header: http.Header{"Retry-After": {"900"}, "Content-Type": {"text/plain"}},
+		Body: io.NopCloser(strings.NewReader("come back in a quarter of an hour")),
+	}, nil
+}
+
+func busyWatches(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+	if req.URL.Query().Get("watch") != "true" {
+		return nil, nil
+	}
+	return busy(req, inner)
+}
+
+// A watch that is refused with a long Retry-After counts as none, is told of, and is asked for again long before.
+func TestWatchThatIsRefusedForLong(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("a", "1")))
+	line := b.throughFaults(time.Minute, time.Minute)
+	w := b.watch()
+	w.judged()
+	if kinds := w.watches.Unwatched(b.target); len(kinds) > 0 || w.watches.UnwatchedKinds() > 0 {
+		t.Errorf("unwatched: %v", kinds)
+	}
+	line.set(busyWatches)
+	cut := time.Now()
+	b.endWatches(line)
+	w.eventually("it is not watched", func() bool { return !w.watches.Follows(w.target) })
+	w.eventually("its kinds are named", func() bool {
+		return slices.Contains(w.watches.Unwatched(b.target), "ConfigMap") && w.watches.UnwatchedKinds() == 2
+	})
+	w.eventually("it is told of", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.failed) > 0 && strings.Contains(w.failed[0], "too many requests")
+	})
+	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
+	line.set(nil)
+	w.noticed("what happened meanwhile")
+	w.eventually("it follows again", func() bool {
+		return w.watches.Follows(w.target) && w.watches.UnwatchedKinds() == 0
+	})
+	if took := time.Since(cut); took > 40*time.Second {
+		t.Errorf("that took %s", took)
+	}
+}
+
+// endWatches ends the open watches as an API server that is stopped does.
+func (b *bench) endWatches(line *faulty) {
+	line.mu.Lock()
+	defer line.mu.Unlock()
+	for _, end := range line.ends {
+		_ = end()
+	}
+	line.ends = nil
+}
+
+// A watch that ended and whose next request gets no answer counts as none after a while, although nobody says an error.
+func TestWatchThatIsNotAnswered(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("a", "1")))
+	line := b.throughFaults(time.Second, time.Second)
+	w := b.watch()
+	w.judged()
+	line.set(func(req *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		if req.URL.Query().Get("watch") != "true" {
+			return nil, nil
+		}
+		<-req.Context().Done()
+		return nil, context.Cause(req.Context())
+	})
+	b.endWatches(line)
+	w.eventually("it is told of", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.failed) > 0 && strings.Contains(w.failed[0], "the server sent nothing for 1s")
+	})
+	if w.watches.Follows(w.target) || len(w.watches.Unwatched(b.target)) == 0 {
+		t.Error("it counts as watched")
+	}
+	line.set(nil)
+	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
+}
+
+// A request that gets no answer ends within the limit, for reads and writes, before the header or in the body. It may pass
+// by itself. The watches, which may hang as well, are begun anew.
+func TestRequestsThatAreNotAnswered(t *testing.T) {
+	b := newBench(t)
+	set := b.set(settings("a", "1"))
+	b.sync(set)
+	line := b.throughFaults(500*time.Millisecond, 500*time.Millisecond)
+	w := b.watch()
+	w.judged()
+	before := line.watches()
+	line.stall()
+	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
+	hang := func(method string, inBody bool) func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		return func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+			if req.Method != method || req.URL.Query().Get("watch") == "true" {
+				return nil, nil
+			}
+			if !inBody {
+				<-req.Context().Done()
+				return nil, context.Cause(req.Context())
+			}
+			resp, err := inner.RoundTrip(req)
+			if err == nil {
+				stuck := make(chan struct{})
+				close(stuck)
+				resp.Body = &stalled{ReadCloser: resp.Body, stuck: stuck, ctx: req.Context()}
+			}
+			return resp, err
+		}
+	}
+	silent := func(what string, err error) {
+		t.Helper()
+		wantError(t, err, "the server sent nothing for 500ms")
+		if !errors.Is(err, context.DeadlineExceeded) || apply.IsPermanent(err) {
+			t.Errorf("%s: %v counts as a failure that stays", what, err)
+		}
+	}
+	line.set(hang(http.MethodGet, false))
+	_, err := b.cluster.Record(b.ctx, b.target)
+	silent("a read", err)
+	line.set(nil)
+	w.noticed("what the watches that hang had missed")
+	if line.watches() == before {
+		t.Error("no watch was begun anew")
+	}
+	line.set(hang(http.MethodGet, true))
+	_, err = b.cluster.Record(b.ctx, b.target)
+	silent("the body of an answer", err)
+	line.set(hang(http.MethodPatch, false))
+	_, err = b.cluster.Plan(b.ctx, requestOf(b, b.set(settings("a", "3")), b.record()))
+	silent("a write", err)
+}
+
+// A request is not kept waiting for as long as an API server, or what is in between, asks for.
+func TestRetryAfterIsBounded(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(settings("a", "1")))
+	line := b.throughFaults(time.Minute, time.Minute)
+	if _, err := b.cluster.Record(b.ctx, b.target); err != nil {
+		t.Fatal(err)
+	}
+	times := 0
+	line.set(func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		if times++; times > 1 {
+			return nil, nil
+		}
+		return busy(req, inner)
+	})
+	began := time.Now()
+	if _, err := b.cluster.Record(b.ctx, b.target); err != nil {
+		t.Errorf("a read that is answered with 429 once: %v", err)
+	}
+	if took := time.Since(began); took < 5*time.Second || took > 30*time.Second {
+		t.Errorf("that took %s, want the longest wait of 10s", took)
+	}
+}
