@@ -74,10 +74,10 @@ type stream struct {
 
 type streaming struct {
 	cancel  context.CancelFunc
-	began   time.Time
 	listed  bool      // everything was there at least once
-	synced  bool      // nothing is missed from then on
-	closed  time.Time // since when the watch has ended and is not open again; zero: it is open
+	synced  bool      // nothing is missed from then on, if the watch is open
+	open    bool      // the API server has begun to answer the watch
+	closed  time.Time // since when it is not open, or when it was not last
 	failing bool
 	ended   bool // it could not even begin; the next one who follows starts it anew
 }
@@ -88,12 +88,12 @@ const reopening = 5 * time.Second
 
 // follows reports whether a change is noticed.
 func (s *streaming) follows() bool {
-	return s != nil && s.synced && (s.closed.IsZero() || time.Since(s.closed) < reopening)
+	return s != nil && s.synced && (s.open || time.Since(s.closed) < reopening)
 }
 
 // unwatched reports whether a change has not been noticed for longer than a watch takes to begin.
 func (s *streaming) unwatched() bool {
-	return !s.follows() && (s == nil || s.failing || time.Since(s.began) > reopening)
+	return !s.follows() && (s == nil || s.failing || time.Since(s.closed) > reopening)
 }
 
 // member is an object that carries a target's label.
@@ -291,7 +291,7 @@ func (w *Watches) follow() {
 			continue
 		}
 		ctx, cancel := context.WithCancel(w.ctx)
-		w.streams[s] = &streaming{cancel: cancel, began: time.Now(), failing: last != nil && last.failing}
+		w.streams[s] = &streaming{cancel: cancel, closed: time.Now(), failing: last != nil && last.failing}
 		w.running.Go(func() { w.stream(ctx, cluster, s) })
 	}
 }
@@ -400,7 +400,7 @@ func (w *Watches) resumed(s stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if running := w.streams[s]; running != nil {
-		running.synced, running.closed = running.listed, time.Time{}
+		running.synced, running.open = running.listed, true
 	}
 }
 
@@ -408,8 +408,8 @@ func (w *Watches) resumed(s stream) {
 func (w *Watches) closed(s stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if running := w.streams[s]; running != nil && running.closed.IsZero() {
-		running.closed = time.Now()
+	if running := w.streams[s]; running != nil && running.open {
+		running.open, running.closed = false, time.Now()
 	}
 }
 
