@@ -38,7 +38,7 @@ func TestDriftMetrics(t *testing.T) {
 	q := newQueue(100, oneLane)
 	q.add(prod, time.Now().Add(-time.Second), fieldsMoved)
 	q.add(dev, time.Now().Add(time.Hour), slowCheck)
-	m.runs(q, func() int { return 0 })
+	m.runs(q, func() int { return 2 })
 	want := `
 # HELP syncer_drift_findings Differences between the cluster and the commit last applied.
 # TYPE syncer_drift_findings gauge
@@ -77,6 +77,9 @@ syncer_targets{environment="prod",state="Held"} 0
 syncer_targets{environment="prod",state="Progressing"} 0
 syncer_targets{environment="prod",state="Ready"} 0
 syncer_targets{environment="prod",state="Unknown"} 0
+# HELP syncer_unwatched_kinds Kinds of deployed objects whose watch is not open, so that changes are seen at the next poll only.
+# TYPE syncer_unwatched_kinds gauge
+syncer_unwatched_kinds 2
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want)); err != nil {
 		t.Error(err)
