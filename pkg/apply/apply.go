@@ -503,7 +503,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 			return false, nil
 		}
 		change.Live = live
-		if err := a.plan.planner.respectPrune(change); err != nil || change.Action == manifest.Hold {
+		if err := a.plan.planner.respectPrune(ctx, change); err != nil || change.Action == manifest.Hold {
 			return change.Action == manifest.Hold, err
 		}
 	}

@@ -111,5 +111,5 @@ func (c *Cluster) needed(obj *unstructured.Unstructured) bool {
 		return runsToCompletion(obj)
 	}
 	run := c.judge.Run(obj)
-	return run.State == health.Running || run.State == health.NotARun
+	return run.State == health.Running || run.Starting || run.State == health.NotARun
 }

@@ -93,7 +93,7 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 		for i := range runs {
 			run := &runs[i]
 			isOwner := func(ref metav1.OwnerReference) bool { return ref.UID == change.Live.GetUID() }
-			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && p.cluster.judge.Run(run).State == health.Running {
+			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && p.cluster.run(ctx, run).State == health.Running {
 				change.Hold(manifest.HeldRunning, fmt.Sprintf("its run %s goes on and would be deleted with it", manifest.IDOf(run)), manifest.IDOf(run))
 				break
 			}
@@ -185,7 +185,7 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 		if err != nil && !apierrors.IsForbidden(err) {
 			return nil, err
 		}
-		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.judge.Run(&run).State != health.Running })...)
+		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.run(ctx, &run).State != health.Running })...)
 	}
 	return users, nil
 }

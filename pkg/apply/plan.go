@@ -122,7 +122,7 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 	for _, s := range plan.steps {
 		delete(plan.strays, s.change.ID.Key()) // git has it, and takes it over
 	}
-	if err := p.prunes(); err != nil {
+	if err := p.prunes(ctx); err != nil {
 		return nil, err
 	}
 	plan.sort()
@@ -308,7 +308,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 		change.Action, change.Want = manifest.Replace, obj
 		change.Fields = manifest.Diff(change.Live, manifest.Overlay(change.Live, obj), p.salt())
 	}
-	return p.respect(s, entry)
+	return p.respect(ctx, s, entry)
 }
 
 // noteAdditions looks at what others set in a member. It asks nobody: the member's managed fields tell.
@@ -407,7 +407,7 @@ func taken(change *manifest.Change) []manifest.Taken {
 }
 
 // prunes adds the members that are no longer in the set.
-func (p *planner) prunes() error {
+func (p *planner) prunes(ctx context.Context) error {
 	inSet := map[manifest.Key]bool{}
 	for _, s := range p.plan.steps {
 		inSet[s.change.ID.Key()] = true
@@ -426,7 +426,7 @@ func (p *planner) prunes() error {
 			change.Action = manifest.None
 		} else if handed {
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), change.ID)
-		} else if err := p.respectPrune(change); err != nil {
+		} else if err := p.respectPrune(ctx, change); err != nil {
 			errs = append(errs, err)
 		}
 		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed, unlabelled: unlabelled})

@@ -64,6 +64,9 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 		if id.GroupKind() == statefulSetKind {
 			propagation = metav1.DeletePropagationOrphan // its pods keep their data and are adopted by the new one
 		}
+		if err := a.beganMeanwhile(ctx, s); err != nil {
+			return nil, err
+		}
 		err := deleteExactly(ctx, resource, live, propagation)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, explain(s.rendered, id, "deleting, to create it again", err, live)

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // respect decides what becomes of a change whose object runs to completion.
-func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
+func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) error {
 	change := s.change
 	if change.Live == nil {
 		return nil
@@ -38,7 +39,7 @@ func (p *planner) respect(s *step, entry v1alpha1.InventoryEntry) error {
 	if change.Action == manifest.Update {
 		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
 	}
-	if run.State != health.Running {
+	if run = p.cluster.run(ctx, change.Live); run.State != health.Running {
 		return nil
 	}
 	policy, err := p.plan.request.Rules.onRunning(s.rendered)
@@ -70,8 +71,8 @@ func (p *planner) disturbs(change manifest.Change) bool {
 }
 
 // respectPrune decides whether an object that left git may be deleted while it runs.
-func (p *planner) respectPrune(change *manifest.Change) error {
-	run := p.cluster.judge.Run(change.Live)
+func (p *planner) respectPrune(ctx context.Context, change *manifest.Change) error {
+	run := p.cluster.run(ctx, change.Live)
 	if run.State != health.Running {
 		return nil
 	}

@@ -44,6 +44,8 @@ const (
 type Run struct {
 	State  State
 	Failed bool // with Ended
+	// Starting says, with Idle, that there may be pods which the object does not count yet.
+	Starting bool
 	// ID tells one run of an object from the next; empty where nothing ran yet.
 	ID      string
 	Message string

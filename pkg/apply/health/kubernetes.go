@@ -22,7 +22,8 @@ func jobHealth(obj *unstructured.Unstructured) Health {
 }
 
 // jobRun takes a Job for running while it has pods, or has had some and is not done. One that never got a pod, for want
-// of quota, has nothing to lose.
+// of quota, has nothing to lose; its status does not tell it from one whose first pods are being made, since the controller
+// makes them before it counts them.
 func jobRun(obj *unstructured.Unstructured) Run {
 	verdict := jobHealth(obj)
 	run := Run{State: Idle, ID: text(obj, "status", "startTime"), Message: verdict.Message}
@@ -36,6 +37,9 @@ func jobRun(obj *unstructured.Unstructured) Run {
 	case isSet(obj, "Suspended") && count(obj, "status", "active")+count(obj, "status", "terminating") == 0:
 	case pods > 0 || isSet(obj, "SuccessCriteriaMet") || isSet(obj, "FailureTarget") || uncounted(obj):
 		run.State = Running
+	default:
+		parallelism, found, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "parallelism")
+		run.Starting = !isTrue(obj, "spec", "suspend") && (!found || parallelism != int64(0))
 	}
 	return run
 }

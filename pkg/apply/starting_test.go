@@ -1,0 +1,144 @@
+package apply_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+
+// unmanaged is a Job whose controller is the test.
+func unmanaged(image string) string {
+	return strings.Replace(backfill("slow", 600, "managedBy: example.com/test"), "backfill:1", image, 1)
+}
+
+// pod makes a pod of a Job, as its controller does.
+func (b *bench) pod(job *unstructured.Unstructured) {
+	b.t.Helper()
+	b.create(podResource, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: slow-x, namespace: $NS, labels: {batch.kubernetes.io/controller-uid: %[1]s, batch.kubernetes.io/job-name: slow, controller-uid: %[1]s, job-name: slow}}
+spec: {restartPolicy: Never, containers: [{name: main, image: "backfill:1"}]}
+`, job.GetUID()))
+}
+
+func (b *bench) refusePods(job *unstructured.Unstructured) {
+	b.t.Helper()
+	b.create(events, fmt.Sprintf(`
+apiVersion: v1
+kind: Event
+metadata: {name: slow.1, namespace: $NS}
+involvedObject: {apiVersion: batch/v1, kind: Job, namespace: $NS, name: slow, uid: %s}
+type: Warning
+reason: FailedCreate
+message: exceeded quota
+`, job.GetUID()))
+}
+
+const hasStart = `{"status":{"startTime":"2026-01-01T00:00:00Z"}}`
+
+// Between its start and its first counted pod a Job may have pods that its status says nothing of.
+func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
+	for name, c := range map[string]struct {
+		happen func(*bench, *unstructured.Unstructured)
+		held   string // by which words; "": it is replaced
+	}{
+		"not taken up yet":             {func(*bench, *unstructured.Unstructured) {}, ""},
+		"has a pod, and no status yet": {func(b *bench, job *unstructured.Unstructured) { b.pod(job) }, "does not count its pods yet"},
+		"has a start, and no pod yet":  {func(b *bench, _ *unstructured.Unstructured) { b.status(jobs, "slow", hasStart) }, "its first pod is awaited"},
+		"has a start, and a pod that is not counted": {func(b *bench, job *unstructured.Unstructured) {
+			b.status(jobs, "slow", hasStart)
+			b.pod(job)
+		}, "does not count its pods yet"},
+		"cannot make a pod": {func(b *bench, job *unstructured.Unstructured) {
+			b.status(jobs, "slow", hasStart)
+			b.refusePods(job)
+		}, ""},
+		"could not make a pod, and has one now": {func(b *bench, job *unstructured.Unstructured) {
+			b.status(jobs, "slow", hasStart)
+			b.refusePods(job)
+			b.pod(job)
+		}, "does not count its pods yet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(join(unmanaged("backfill:1"), settings("beside", "1"))))
+			before := b.get(jobs, b.namespace, "slow")
+			c.happen(b, before)
+			set := b.set(join(unmanaged("backfill:2"), settings("beside", "1")))
+			applied := b.sync(set)
+			replaced := b.get(jobs, b.namespace, "slow").GetUID() != before.GetUID()
+			if replaced != (c.held == "") {
+				t.Errorf("replaced: %t; held: %+v", replaced, applied.Held)
+			}
+			if c.held != "" && (len(applied.Held) != 1 || !strings.Contains(applied.Held[0].Held.Message, c.held)) {
+				t.Errorf("held: %+v", applied.Held)
+			}
+			if replaced {
+				return
+			}
+			pruned := b.sync(b.set(settings("beside", "1")))
+			if b.get(jobs, b.namespace, "slow") == nil || len(pruned.Held) != 1 {
+				t.Errorf("it is pruned; held: %+v", pruned.Held)
+			}
+		})
+	}
+}
+
+// The first pod may come between the plan and the write, and the Job's status says nothing of it: the write of an older
+// commit that comes late meets a Job that runs.
+func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
+	for name, happen := range map[string]func(*bench, *unstructured.Unstructured){
+		"a pod":   func(b *bench, job *unstructured.Unstructured) { b.pod(job) },
+		"a start": func(b *bench, _ *unstructured.Unstructured) { b.status(jobs, "slow", hasStart) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(unmanaged("backfill:1")))
+			before := b.get(jobs, b.namespace, "slow")
+			plan := b.plan(b.set(unmanaged("backfill:2")))
+			if got := actions(plan.Changes); got != "Replace Job/slow" {
+				t.Fatalf("the plan: %s", got)
+			}
+			happen(b, before)
+			applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.get(jobs, b.namespace, "slow").GetUID() != before.GetUID() || len(applied.Held) != 1 || applied.Held[0].Held.Reason != manifest.HeldRunning {
+				t.Errorf("it is replaced; held: %+v", applied.Held)
+			}
+		})
+	}
+}
+
+// Another syncer replaces the Job by its own while this one waits until it is gone: the new one is not touched.
+func TestLateReplacementMeetsTheJobOfAnotherSyncer(t *testing.T) {
+	b := newBench(t)
+	b.sync(b.set(unmanaged("backfill:1")))
+	newer := b.set(unmanaged("backfill:3"))
+	late := b.plan(b.set(unmanaged("backfill:2")))
+	other := *b
+	var theirs *unstructured.Unstructured
+	b.meddle(http.MethodDelete, func() {
+		if theirs == nil {
+			other.sync(newer, rules(apply.Rules{OnRunning: v1alpha1.Replace}))
+			theirs = b.get(jobs, b.namespace, "slow")
+			b.status(jobs, "slow", hasStart)
+		}
+	})
+	_, err := b.cluster.Apply(b.ctx, late, b.spec())
+	if live := b.get(jobs, b.namespace, "slow"); theirs == nil || live.GetUID() != theirs.GetUID() || !strings.Contains(images(live), "backfill:3") {
+		t.Errorf("the Job is %s: %s (%v)", live.GetUID(), images(live), err)
+	}
+}
