@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +19,8 @@ import (
 )
 
 // annotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
-// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another. It is written with the record's spec: after a crash, an object that stands here and
-// is not in the cluster may have run already.
+// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another; very many as hashes of that. It is
+// written with the record's spec: after a crash, an object that stands here and is not in the cluster may have run already.
 const annotationCreating = v1alpha1.Group + "/creating"
 
 func intent(id manifest.ID, hash string) string {
@@ -37,8 +39,48 @@ func (p *Plan) intents() string {
 			out = append(out, text)
 		}
 	}
-	slices.Sort(out)
-	return strings.Join(out, ",")
+	return joinIntents(out)
+}
+
+// mostIntents is how long the annotation may be with names written out, in bytes. The API server takes 256 KiB for all
+// annotations of an object.
+const mostIntents = 64 << 10
+
+// joinIntents is the annotation for some intents. Many of them are written as hashes.
+func joinIntents(intents []string) string {
+	slices.Sort(intents)
+	text := strings.Join(intents, ",")
+	if len(text) <= mostIntents {
+		return text
+	}
+	short := make([]string, len(intents))
+	for i, text := range intents {
+		short[i] = shortIntent(text)
+	}
+	slices.Sort(short)
+	return strings.Join(short, ",")
+}
+
+// shortIntent is an intent as a hash, with the UID of what it replaces behind it.
+func shortIntent(text string) string {
+	text, uid, replaces := strings.Cut(text, "@")
+	sum := sha256.Sum256([]byte(text))
+	text = hex.EncodeToString(sum[:8])
+	if replaces {
+		text += "@" + uid
+	}
+	return text
+}
+
+// intended finds an intent in the annotation, in either form, and the UID of what was to be replaced.
+func intended(annotation, intent string) (replaced string, ok bool) {
+	for text := range strings.SplitSeq(annotation, ",") {
+		what, uid, _ := strings.Cut(text, "@")
+		if what == intent || what == shortIntent(intent) {
+			return uid, true
+		}
+	}
+	return "", false
 }
 
 // ranAlready reports whether an object that is not in the cluster has been there, by what the last apply set out to do
@@ -49,14 +91,10 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	if record == nil {
 		return "", false
 	}
-	set := strings.Split(record.Annotations[annotationCreating], ",")
-	i := slices.IndexFunc(set, func(text string) bool {
-		return text == intent(id, hash) || strings.HasPrefix(text, intent(id, hash)+"@")
-	})
-	if i < 0 {
+	replaced, ok := intended(record.Annotations[annotationCreating], intent(id, hash))
+	if !ok {
 		return "", false
 	}
-	_, replaced, _ := strings.Cut(set[i], "@")
 	earlier := []types.UID{types.UID(replaced), p.recorded[id.Key()].UID}
 	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
