@@ -101,7 +101,7 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	if err != nil {
 		return "", false // without the right to read events, a run more is better than one that never was
 	}
-	began := specWritten(record)
+	began := Decided(record)
 	for _, event := range events {
 		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
 		if !event.GetCreationTimestamp().Time.Before(began) && (of == "" || !slices.Contains(earlier, types.UID(of))) {
@@ -111,8 +111,8 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	return "", false
 }
 
-// specWritten is when a record's spec was written last, by the API server's clock.
-func specWritten(record *v1alpha1.PipelineSync) time.Time {
+// Decided is when a record's spec was written last, by the API server's clock.
+func Decided(record *v1alpha1.PipelineSync) time.Time {
 	for _, entry := range record.ManagedFields {
 		if entry.Manager == FieldManager && entry.Subresource == "" && entry.Time != nil {
 			return entry.Time.Time

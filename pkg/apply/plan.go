@@ -383,11 +383,15 @@ func writtenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry
 	return known && !written.Equal(entry.Written.Time)
 }
 
-// ownsDifference reports whether syncer's own name set a field to something else than git says.
+// ownsDifference reports whether syncer's own name, and nobody else's, set a field to something else than git says.
 func ownsDifference(change *manifest.Change) bool {
 	return change.Live != nil && slices.ContainsFunc(change.Fields, func(field manifest.FieldChange) bool {
 		path, err := manifest.ParsePath(field.Path)
-		return err == nil && field.From != nil && manifest.Owns(change.Live, path, FieldManager)
+		if err != nil || field.From == nil || !manifest.Owns(change.Live, path, FieldManager) {
+			return false
+		}
+		_, shared := manifest.ManagerOf(change.Live, path, FieldManager) // as by who applied a Secret's stringData
+		return !shared
 	})
 }
 

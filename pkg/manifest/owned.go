@@ -53,6 +53,7 @@ func project(set map[string]any, value any) any {
 			continue
 		}
 		inner, _ := below.(map[string]any)
+		out[element] = nil // owned, and not there: the API server drops an empty list, for example
 		if _, part, there := elementIn(value, element); there {
 			out[element] = project(inner, part)
 		}

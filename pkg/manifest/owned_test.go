@@ -8,7 +8,7 @@ import (
 // The state of what a manager applied changes with the values of its fields, and with nothing else.
 func TestOwnedState(t *testing.T) {
 	const object = `{apiVersion: v1, kind: Pod, metadata: {labels: {app: a, mine: b}, managedFields: [
-		{manager: syncer, operation: Apply, time: "2026-03-01T10:00:00Z", fieldsV1: {f:metadata: {f:labels: {f:app: {}}}, f:spec: {f:containers: {"k:{\"name\":\"main\"}": {.: {}, f:image: {}, f:name: {}}}, f:args: {"v:\"x\"": {}}, f:atomic: {}}}},
+		{manager: syncer, operation: Apply, time: "2026-03-01T10:00:00Z", fieldsV1: {f:metadata: {f:labels: {f:app: {}}}, f:spec: {f:containers: {"k:{\"name\":\"main\"}": {.: {}, f:image: {}, f:name: {}}}, f:args: {"v:\"x\"": {}}, f:atomic: {}, f:empty: {}}}},
 		{manager: web, operation: Update, fieldsV1: {f:spec: {f:replicas: {}}}}]},
 		spec: {replicas: 2, args: [x, y], atomic: {p: 1}, containers: [{name: side, image: s}, {name: main, image: one, tty: true}]}, status: {phase: Running}}`
 	state := func(text string) string { return OwnedState(obj(t, text), "syncer", nil) }
@@ -22,6 +22,7 @@ func TestOwnedState(t *testing.T) {
 		"an item that goes":                {"args: [x, y]", "args: [y]", false},
 		"a field that goes":                {", image: one", "", false},
 		"a field that is not owned more":   {"f:image: {}, ", "", false},
+		"an empty field that is taken":     {"f:empty: {}", "f:x: {}", false},
 		"somebody else's field":            {"replicas: 2", "replicas: 3", true},
 		"somebody else's label":            {"mine: b", "mine: c", true},
 		"somebody else's container":        {"image: s", "image: t", true},

@@ -467,7 +467,7 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 		d.failed(ctx, fmt.Errorf("%s: %w", target, err))
 		return
 	}
-	if d.overtaken(record, r) {
+	if d.overtaken(w.cluster, record) {
 		d.lookAgain(target, why)
 		return
 	}
@@ -493,22 +493,14 @@ func (d *daemon) lookAgain(target apply.Target, why reasons) {
 
 // overtaken reports whether somebody has carried out a commit that this process may not have heard of yet, as `syncer sync`
 // beside a daemon does: what the newest known commit says is not to be put back before the repository was asked.
-func (d *daemon) overtaken(record *v1alpha1.PipelineSync, r *rollout) bool {
+func (d *daemon) overtaken(cluster *apply.Cluster, record *v1alpha1.PipelineSync) bool {
 	if record == nil || d.board.knows(record.Spec.Source.Commit) {
 		return false
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r.strange == nil {
-		r.strange = map[string]time.Time{}
-	}
-	seen, known := r.strange[record.Spec.Source.Commit]
-	if !known {
-		r.strange[record.Spec.Source.Commit] = time.Now()
-		return true
-	}
-	// The repository was asked since, and has no newer one: the commit is old, or was rewritten away.
-	return d.lookedAt.Before(seen)
+	asked := d.lookedAt
+	d.mu.Unlock()
+	return decidedSince(cluster, record, asked) // else the commit is old, or was rewritten away
 }
 
 // unsettle has the next poll look at a target.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -32,6 +33,8 @@ const (
 	tipTimeout = 10 * time.Second
 	// recentCommits are those by which a commit that a record names is known to be an old one.
 	recentCommits = 200
+	// dateSlack is how far two dates of one API server may be apart that stand for the same moment: it writes full seconds.
+	dateSlack = 3 * time.Second
 )
 
 // tip answers whether a commit is still the newest one of the repository. It is safe for concurrent use.
@@ -112,12 +115,20 @@ func (p *Pass) then(later *Pass) *Pass {
 	return later
 }
 
-// strangers reports whether a record names a commit that the history of a snapshot does not show: another syncer may
-// have carried out a newer one.
-func (r *Runner) strangers(ctx context.Context, a *agenda, snap source.Snapshot) bool {
+// decidedSince reports whether the spec of a record was written after a moment of the own clock, at which the repository
+// was asked. What was decided before is no newer than the repository's answer. Where the API server's clock is not known,
+// it is taken for newer.
+func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
+	now, known := cluster.Date()
+	return !known || !apply.Decided(record).Before(now.Add(-time.Since(asked)-dateSlack))
+}
+
+// strangers reports whether a record names a commit that the history of a snapshot does not show, and was written since the
+// repository was asked for it: another syncer may have carried out a newer one.
+func (r *Runner) strangers(ctx context.Context, a *agenda, snap source.Snapshot, asked time.Time) bool {
 	named := map[string]bool{}
 	for _, w := range a.works {
-		if w.record != nil && w.record.Spec.Source.Commit != snap.Commit {
+		if w.record != nil && w.record.Spec.Source.Commit != snap.Commit && decidedSince(w.cluster, w.record, asked) {
 			named[w.record.Spec.Source.Commit] = true
 		}
 	}

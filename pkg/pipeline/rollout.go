@@ -24,8 +24,6 @@ type rollout struct {
 
 	mu      sync.Mutex
 	waiting map[apply.Target]waiting
-
-	strange map[string]time.Time // commits of records that the source does not list, by when they were seen; the daemon's lock guards it
 }
 
 // waiting is a target of a rollout that is in the queue.
@@ -89,7 +87,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 			d.underway.arrived(w.target)
 		case !helped[serverOf(w)] && !c.allowed[w.target] && c.promotable[w.target] == "" && d.stands(w): // the poll has it looked at in time
 		case !d.retries.due(w.target, w.snapshot.Commit):
-		case d.overtaken(w.record, r):
+		case d.overtaken(w.cluster, w.record):
 			d.lookAgain(w.target, tryAgain)
 		default:
 			works = append(works, w)

@@ -40,7 +40,7 @@ const targetsAtOnce = 8
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions, newest *tip) (*Pass, error) {
 	began, turns := time.Now(), r.turns.counts()
 	agenda, err := r.plan(ctx, snap, options.Selection)
-	if err == nil && r.strangers(ctx, agenda, snap) {
+	if err == nil && r.strangers(ctx, agenda, snap, newest.asked) {
 		asked := time.Now()
 		if newer, failure := r.source.Fetch(ctx); failure == nil && newer.Commit != snap.Commit {
 			snap, newest = newer, &tip{source: r.source, commit: newer.Commit, asked: asked}
