@@ -3,8 +3,6 @@ package image
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/syncerdev/syncer/pkg/silence"
 )
 
 var (
@@ -38,7 +38,7 @@ type Host struct {
 	Name            string // registry.example.com:5000
 	PlainHTTP       bool
 	Mirror          string // asked in place of Name
-	CAFile          string // read once, by NewRegistry
+	CAFile          string // read at each request
 	CredentialsFile string // a docker config.json, read at each look-up
 }
 
@@ -47,6 +47,7 @@ type Registry struct {
 	hosts     map[string]Host
 	keychain  authn.Keychain
 	transport http.RoundTripper
+	silence   time.Duration // how long a registry may send nothing
 }
 
 // NewRegistry prepares look-ups. Hosts that are not listed are reached over https, loopback ones over plain http, with
@@ -57,8 +58,10 @@ func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, err
 	if !ok {
 		return nil, errors.New("go-containerregistry's default transport is not an http.Transport")
 	}
+	base = base.Clone()
+	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit}
 	byHost := hostTransport{otherwise: base}
-	r := &Registry{hosts: make(map[string]Host, len(hosts))}
+	r := &Registry{hosts: make(map[string]Host, len(hosts)), silence: silence.Limit}
 	for _, host := range hosts {
 		reg, err := name.NewRegistry(host.Name)
 		if err != nil {
@@ -68,19 +71,18 @@ func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, err
 		if host.CAFile == "" {
 			continue
 		}
-		roots, err := rootsWith(host.CAFile)
+		trusting, err := trust(host.CAFile, base)
 		if err != nil {
 			return nil, fmt.Errorf("registry %s: %w", host.Name, err)
 		}
-		trusting := base.Clone()
-		trusting.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 		byHost.add(reg.RegistryStr(), trusting)
 		if host.Mirror != "" {
 			byHost.add(host.Mirror, trusting)
 		}
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
-	r.transport = &retryTransport{next: honest{newHostLimits(counted{byHost, asked})}, first: firstDelay}
+	patient := &silence.Transport{Next: byHost, Limit: func(*http.Request) (answer, part time.Duration) { return r.silence, r.silence }}
+	r.transport = &retryTransport{next: honest{newHostLimits(counted{patient, asked})}, first: firstDelay}
 	return r, nil
 }
 
@@ -90,21 +92,6 @@ func (r *Registry) With(credentials Credentials) *Registry {
 	with := *r
 	with.keychain = authn.NewMultiKeychain(credentials, r.keychain)
 	return &with
-}
-
-func rootsWith(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the CA file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return roots, nil
 }
 
 // lookupTimeout bounds one look-up with all its retries, so that a registry that hangs fails its targets and no others.
