@@ -159,6 +159,10 @@ func (p *planner) lookOutside(ctx context.Context) error {
 		}
 		for _, id := range s.outside {
 			live, err := p.cluster.read(ctx, id)
+			if isOfObject(err) {
+				s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s cannot be read: %v", id, err), id)
+				break
+			}
 			if err != nil {
 				return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
 			}
@@ -225,6 +229,8 @@ func (p *Plan) holdBack(c *Cluster, steps []step, live Members, planned bool) {
 			default:
 				message := ""
 				switch {
+				case other.unread:
+					message = "cannot be read: " + other.uncompared.Error()
 				case !other.gone:
 					message = c.unready(live[id.Key()])
 				case recorded[id.Key()].Failed:

@@ -64,11 +64,11 @@ func explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	case err == nil:
 		return nil
 	case meta.IsNoMatchError(err):
-		return fmt.Errorf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion)
+		return &unservedError{fmt.Sprintf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion), err}
 	case isEndingNamespace(err):
 		return &passingError{fmt.Sprintf("%s: namespace %s is being deleted; syncer tries again when it is gone", id, id.Namespace)}
 	case isMissingNamespace(err, id.Namespace):
-		return fmt.Errorf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace)
+		return reworded(err, fmt.Sprintf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace))
 	case apierrors.IsForbidden(err):
 		err = rights(err)
 	case isImmutable(err) && !isAdvised(err):

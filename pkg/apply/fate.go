@@ -50,15 +50,15 @@ func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry
 }
 
 // fates is Fates for the inventory of a plan.
-func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, live Members) {
+func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
 	for key, entry := range recorded {
-		if entry.Ephemeral && !entry.Completed && live[key] == nil {
+		if entry.Ephemeral && !entry.Completed && found.members[key] == nil && found.unread.of(key) == nil {
 			keys, gone = append(keys, key), append(gone, entry)
 		}
 	}
-	c.Fates(ctx, gone, live)
+	c.Fates(ctx, gone, found.members)
 	for i, key := range keys {
 		recorded[key] = gone[i]
 	}

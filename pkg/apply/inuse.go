@@ -36,7 +36,11 @@ func (p *planner) keepInUse(ctx context.Context) error {
 		case named:
 			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", unchanged), unchanged)
 		case slices.Contains(mountable, s.change.ID.GroupKind()):
-			if err := p.keepForPods(ctx, s.change, users); err != nil {
+			err := p.keepForPods(ctx, s.change, users)
+			if holdUnseen(s.change, err) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -48,6 +52,9 @@ func (p *planner) keepInUse(ctx context.Context) error {
 				continue
 			}
 			tenant, err := p.tenant(ctx, s.change.Live)
+			if holdUnseen(s.change, err) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -57,6 +64,16 @@ func (p *planner) keepInUse(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// holdUnseen holds a deletion where the API server does not show what may need the object. The rest of the target does not
+// wait for that.
+func holdUnseen(change *manifest.Change, err error) bool {
+	if !isOfObject(err) {
+		return false
+	}
+	change.Hold(manifest.HeldInUse, fmt.Sprintf("it cannot be seen whether something needs it: %v", err))
+	return true
 }
 
 // holdsOthers reports whether other objects go with an object.
@@ -87,6 +104,9 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 			continue
 		}
 		runs, err := p.cluster.list(ctx, child, change.ID.Namespace, metav1.ListOptions{})
+		if holdUnseen(change, err) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("looking for runs of %s: %w", change.ID, err)
 		}
@@ -118,7 +138,7 @@ func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
 		return manifest.ID{}, false
 	}
 	for _, s := range p.steps {
-		stays := s.rendered != nil && (s.change.Held != nil || s.left)
+		stays := s.rendered != nil && (s.change.Held != nil || s.left || s.uncompared != nil)
 		if stays && s.change.Live != nil && s.change.ID.Namespace == id.Namespace && names(s.change.Live.Object, id.Name) {
 			return s.change.ID, true
 		}

@@ -54,7 +54,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	}
 	for key, entry := range entries {
 		live := p.Members[key]
-		if live == nil && !inSet[key] {
+		if live == nil && !inSet[key] && p.unread.of(key) == nil {
 			delete(entries, key) // gone from git and from the cluster
 			continue
 		}

@@ -67,7 +67,7 @@ func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 		// A group whose server does not answer may well have the kind: it must not pass for one that is gone.
 		for gv, failure := range k.failed {
 			if gv.Group == gvk.Group && (gvk.Version == "" || gvk.Version == gv.Version) {
-				return nil, fmt.Errorf("the API server cannot say what %s serves: %w", gv, failure)
+				return nil, &undiscoveredError{gv, failure}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -28,14 +29,21 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // people copy objects with their labels, and the endpoints controller copies those of a Service.
 func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
 	found, err := c.look(ctx, target, record, nil)
-	return found.members, err
+	if err != nil {
+		return nil, err
+	}
+	return found.whole(target)
 }
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
 func (c *Cluster) MembersOf(ctx context.Context, target Target, set manifest.Set) (manifest.Set, error) {
 	found, err := c.look(ctx, target, nil, set)
+	if err != nil {
+		return nil, err
+	}
+	members, err := found.whole(target)
 	var out manifest.Set
-	for _, obj := range found.members {
+	for _, obj := range members {
 		out = append(out, obj)
 	}
 	slices.SortFunc(out, func(a, b *unstructured.Unstructured) int { return manifest.IDOf(a).Compare(manifest.IDOf(b)) })
@@ -55,30 +63,55 @@ type found struct {
 	members Members
 	strays  Members // objects with the target's label that are not members
 	absent  map[manifest.Key]bool
+	unread  unread
 }
 
+// whole is what was found, or an error where not everything could be read.
+func (f found) whole(target Target) (Members, error) {
+	var errs []error
+	for _, of := range []map[manifest.Key]error{f.unread.places, f.unread.single} {
+		for _, err := range of {
+			errs = append(errs, fmt.Errorf("looking for the objects of %s: %w", target, err))
+		}
+	}
+	if err := joinSorted(errs); err != nil {
+		return nil, err
+	}
+	return f.members, nil
+}
+
+// look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
 func (c *Cluster) look(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
+	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
 	namespaces := memberNamespaces(c.namespace, record, set)
-	places, err := c.places(memberKinds(record, set), namespaces)
+	places, err := c.places(memberKinds(record, set), namespaces, &out.unread)
 	if err != nil {
 		return found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
 	_, id := MemberLabel(c.namespace, target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
+	refused := make([]error, len(places))
 	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, at := range places {
 		g.Go(func() (err error) {
 			if lists[i], err = c.list(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: labelMember + "=" + id}); err != nil {
-				return fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)
+				err = fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)
 			}
-			return nil
+			if err = c.reasonFor(gctx, at, record, err); isOfObject(err) {
+				refused[i], err = err, nil
+			}
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return found{}, err
 	}
-	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
+	for i, err := range refused {
+		if err != nil {
+			out.unread.addPlace(places[i], err)
+		}
+	}
 	recorded := inventory(record)
 	for _, list := range lists {
 		for i := range list {
@@ -103,13 +136,17 @@ type place struct {
 
 // places asks for no more than the rights to the namespaces that a target is in. Where syncer acts as itself and there
 // are several, one question for all is cheaper.
-func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string) ([]place, error) {
+//
+// A kind of which the API server does not say where it is goes to hidden.
+func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
 	var out []place
 	for _, kind := range kinds {
 		namespaced, err := c.isNamespaced(kind)
 		switch {
 		case meta.IsNoMatchError(err):
 			continue // a kind that is gone took its objects with it
+		case err != nil && isOfObject(err):
+			hidden.addPlace(place{kind: kind}, err)
 		case err != nil:
 			return nil, err
 		case !namespaced || len(namespaces) > 1 && c.account == "":
@@ -131,6 +168,10 @@ func (c *Cluster) isNamespaced(kind schema.GroupVersionKind) (bool, error) {
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
+// listPatience bounds a list of one kind. Where the conversion webhook of a kind is down, the API server does not answer a
+// list of it for a minute.
+const listPatience = 15 * time.Second
+
 // list lists objects of a kind, in the given version where that is served. Of a kind that is gone there are none.
 func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namespace string, options metav1.ListOptions) ([]unstructured.Unstructured, error) {
 	for range 2 {
@@ -141,9 +182,15 @@ func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namesp
 		if err != nil {
 			return nil, err
 		}
-		list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+		limited, cancel := context.WithTimeout(ctx, listPatience)
+		list, err := request(limited, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
 			return c.client.Resource(mapping.Resource).Namespace(namespace).List(ctx, options)
 		})
+		silent := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil && silent {
+			return nil, &unlistedError{kind, err}
+		}
 		if err == nil {
 			return list.Items, nil
 		}

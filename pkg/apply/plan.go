@@ -53,6 +53,7 @@ type Plan struct {
 
 	strays   Members
 	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with what became of those that are gone
+	unread   unread
 	request  Request
 	planner  *planner
 	judge    *health.Judge
@@ -77,6 +78,9 @@ type step struct {
 
 	unlabelled bool     // it left git, and lost the target's label before
 	defaults   []string // fields that are nobody's addition, though others own them
+
+	uncompared error // why the API server does not say whether the object is as git says; it stays as it is
+	unread     bool  // nor can it be read
 
 	ownHand  bool // another process wrote the object under syncer's name since its apply was recorded
 	left     bool // the object stays as it is although git says otherwise
@@ -105,8 +109,8 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	recorded := inventory(req.Record)
-	c.fates(ctx, recorded, found.members)
-	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, request: req, hashes: map[manifest.Key]string{}, judge: c.judge, key: key}
+	c.fates(ctx, recorded, found)
+	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, unread: found.unread, request: req, hashes: map[manifest.Key]string{}, judge: c.judge, key: key}
 	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.inventoryKey(ctx, false)
@@ -170,6 +174,9 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 				hashes[i], errs[i] = manifest.Hash(obj, key)
 				if errs[i] == nil {
 					p.plan.steps[i], errs[i] = p.object(ctx, obj, hashes[i])
+				}
+				if errs[i] != nil && ctx.Err() == nil {
+					p.plan.steps[i], errs[i] = p.setAside(obj, hashes[i], errs[i])
 				}
 				if errs[i] == nil {
 					p.noteAdditions(&p.plan.steps[i])
@@ -239,6 +246,9 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	}
 	if err != nil {
 		return step{}, explain(obj, id, "looking up", err)
+	}
+	if err := p.plan.unread.of(id.Key()); err != nil {
+		return step{}, explain(obj, id, "reading", err)
 	}
 	entry, isRecorded := p.recorded[id.Key()]
 	applied := isRecorded && entry.Hash == hash && !entry.Unconfirmed

@@ -86,19 +86,23 @@ func (c *Cluster) lookByName(ctx context.Context, target Target, record *v1alpha
 	}
 	var wanted []manifest.ID
 	for _, entry := range record.Status.Inventory {
-		if id := entryID(entry); out.members[id.Key()] == nil && !entry.MayBeGone() {
+		if id := entryID(entry); out.members[id.Key()] == nil && !entry.MayBeGone() && out.unread.of(id.Key()) == nil {
 			wanted = append(wanted, id)
 		}
 	}
 	lives := make([]*unstructured.Unstructured, len(wanted)) // each worker owns one slot
+	refused := make([]error, len(wanted))
 	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, id := range wanted {
 		g.Go(func() (err error) {
 			if lives[i], err = c.find(gctx, id); err != nil {
-				return fmt.Errorf("looking for %s of %s: %w", id, target, rights(err))
+				err = fmt.Errorf("looking for %s of %s: %w", id, target, rights(err))
 			}
-			return nil
+			if isOfObject(err) {
+				refused[i], err = err, nil
+			}
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -107,6 +111,8 @@ func (c *Cluster) lookByName(ctx context.Context, target Target, record *v1alpha
 	for i, live := range lives {
 		key := wanted[i].Key()
 		switch {
+		case refused[i] != nil:
+			out.unread.addObject(key, refused[i])
 		case live == nil:
 			out.absent[key] = true
 		case live.GetLabels()[labelMember] == "" && (inSet[key] || !keeps(live)):

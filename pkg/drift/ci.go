@@ -227,6 +227,7 @@ var ruleTexts = []struct {
 	{Added, "Somebody set a field that git does not have", "Commit the field, remove it from the cluster, or name it in an ignore rule."},
 	{Missing, "An object that git sets is not in the cluster", "Restore it with `syncer sync --correct`."},
 	{Orphaned, "An object is not in git that syncer applied, or that carries its label", "The next sync deletes what syncer applied. Delete the rest, take its label off, or commit it."},
+	{NotCompared, "The API server refuses to read an object, or to try what git says of it", "Do what the message says; the rest of the pipeline does not wait for it."},
 	{NotRerun, "A changed object was not run again", "Set `rerun: OnChange` in pipeline.yaml, or delete the object so that it is created again."},
 	{Held, "A change that git made waits", "Nothing: it goes out when what it waits for has ended."},
 	{TagMoved, "A tag stands for other bytes than those that run", "Refresh the pin in pipeline.yaml to deploy what the tag stands for now."},

@@ -19,6 +19,8 @@ const (
 	NotRerun Kind = "NotRerun" // a run ended, its spec was changed since, and its operator has not run it again
 	Held     Kind = "Held"     // a change that git made waits
 
+	NotCompared Kind = "NotCompared" // the API server does not say whether an object is as git says
+
 	TagMoved     Kind = "TagMoved"     // a tag stands for other bytes now than it did when it was deployed
 	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
 )

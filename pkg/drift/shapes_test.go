@@ -97,3 +97,37 @@ func TestHeldCreation(t *testing.T) {
 		})
 	}
 }
+
+// Of an object that cannot be compared a finding names the reason once, and what can be seen of it all the same.
+func TestUncompared(t *testing.T) {
+	id := manifest.IDOf(object(original))
+	refused := fmt.Errorf("%s: trying: the webhook is down", id)
+	there := changed(edited+"spec: {replicas: 7}", original)
+	there.Fields = []manifest.FieldChange{{Path: "spec.replicas", From: int64(7), To: int64(2)}}
+	for _, test := range []struct {
+		name   string
+		change manifest.Change
+		unread bool
+		want   []string // kinds and paths
+		says   string
+	}{
+		{"it can be read", there, false, []string{"NotCompared ", "Modified spec.replicas"}, "could not be compared with git: trying: the webhook is down"},
+		{"it cannot be read", manifest.Change{ID: id}, true, []string{"NotCompared "}, "could not be compared with git: trying: the webhook is down"},
+		{"it is not there", manifest.Change{ID: id}, false, []string{"Missing "}, "would not take it: trying: the webhook is down"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			found := Uncompared("sessions", "prod", test.change, refused, test.unread, "syncer")
+			Sort(found)
+			var got []string
+			for _, f := range found {
+				got = append(got, string(f.Kind)+" "+f.Path)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if message := found[0].Message; !strings.Contains(message, test.says) || strings.Count(message, id.String()) != 1 {
+				t.Errorf("the finding says %q", message)
+			}
+		})
+	}
+}

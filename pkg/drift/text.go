@@ -141,7 +141,7 @@ func (p *printer) finding(f Finding) {
 		}
 	case Missing:
 		subject = "Missing  not in the cluster"
-	case NotRerun, Held, Orphaned:
+	case NotRerun, Held, Orphaned, NotCompared:
 		subject = fmt.Sprintf("%s  %s", f.Kind, f.Message)
 	default:
 		subject = fmt.Sprintf("%s  %s", f.Kind, f.Path)

@@ -92,6 +92,10 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		setCondition(status, v1alpha1.ConditionReady, false, "Contested", rivals)
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Contested", "")
 		setCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
+	case o.uncorrected != nil:
+		setCondition(status, v1alpha1.ConditionReady, false, "NotCompared", o.uncorrected.Error())
+		setCondition(status, v1alpha1.ConditionReconciling, false, "NotCompared", "")
+		setCondition(status, v1alpha1.ConditionStalled, true, "NotCompared", o.uncorrected.Error())
 	case o.health.status == health.Healthy:
 		message := "every object is as git says and healthy"
 		switch {

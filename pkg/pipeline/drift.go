@@ -143,6 +143,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	}
 	result.Drift = c.findings(w, released(w.record.Status, plan.Changes), plan.Changes)
 	result.Drift = append(result.Drift, c.rated(stillHeld(w, result.Drift))...)
+	result.Drift = append(result.Drift, c.uncompared(w, plan)...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
 	images := c.checkImages(ctx, at, w.record.Spec.Images)
@@ -154,7 +155,7 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 	c.nameUsers(w, result.Drift)
 	drift.Recall(result.Drift, w.record.Status.Drift)
 	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.plain, append([]image.Suspect{}, at.suspects...)
-	return nil
+	return uncomparedError(plan)
 }
 
 // findings are those of changes that are left as they are, and of what others added to objects.

@@ -31,7 +31,7 @@ func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha
 	}
 	drift.Recall(findings, before)
 	for _, f := range findings {
-		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held {
+		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held && f.Kind != drift.NotCompared {
 			c.metrics.missed.Inc()
 			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
 		}

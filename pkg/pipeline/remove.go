@@ -145,6 +145,9 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	}
 	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules(), Confirm: c.confirm})
 	w.mark.close(ctx)
+	if err == nil {
+		err = uncomparedError(plan) // what cannot be read cannot be deleted, and its record is not to go before it
+	}
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}

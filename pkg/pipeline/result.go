@@ -44,7 +44,9 @@ type TargetResult struct {
 	Warnings []string `json:"warnings"`
 
 	failure error // behind Error
-	settled bool  // nothing is left to do before git, the cluster or a registry changes
+	// uncompared names the objects that could not be compared, and that the rest did not wait for.
+	uncompared error
+	settled    bool // nothing is left to do before git, the cluster or a registry changes
 	// unwatched says that the target's record says so of some of its kinds.
 	unwatched bool
 	live      apply.Members // the objects as they were judged; nil: they were not

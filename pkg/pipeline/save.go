@@ -39,6 +39,7 @@ type outcome struct {
 	held        []v1alpha1.HeldChange // what waits of the target
 	released    bool                  // only changes that were held were carried out
 	contested   []v1alpha1.Contest
+	uncorrected error    // objects that were to be put right, and could not be compared
 	terminating []string // objects that left git and do not go
 	flapping    []string // tags that move at each look
 }

@@ -271,7 +271,7 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 // that the configuration leaves alone and those that a rival keeps taking. What is left to do is drift that this pass
 // puts right.
 func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
-	corrects := c.options.Correct || w.environment.Drift == v1alpha1.Correct
+	corrects := c.corrects(w)
 	var contests []v1alpha1.Contest
 	if w.record != nil {
 		contests = w.record.Status.Contested
@@ -305,6 +305,11 @@ func newlyCutOff(before, after []v1alpha1.InventoryEntry) bool {
 
 // isUnproven reports whether a change may run once too often what ran before: somebody has to ask for it.
 func isUnproven(change manifest.Change) bool { return change.Lost != nil && change.Lost.Unproven }
+
+// corrects reports whether what only the cluster changed is put right.
+func (c *carrier) corrects(w *work) bool {
+	return c.options.Correct || w.environment.Drift == v1alpha1.Correct
+}
 
 func drifted(changes []manifest.Change) []manifest.Change {
 	return slices.DeleteFunc(changes, func(change manifest.Change) bool { return !change.Drifted })
@@ -377,6 +382,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		result.Result = Applied
 	}
 	fields := len(result.Drift)
+	result.Drift = append(result.Drift, c.uncompared(w, plan)...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(c.imageFindings(ctx, w, decided.pins))...)
@@ -397,12 +403,20 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 		flapping: flapping(decided.pins, c.dateIn(w.cluster), w.environment.Images.Interval.Duration),
 	}
 	var unhealthy error
-	o.health, unhealthy = c.judgeHealth(ctx, w, applied, err)
-	o.swapped = swapped(ctx, w.cluster, applied.Inventory, applied.Live, w.fields, o.images)
-	o.objects = countObjects(objectsOf(ctx, w.cluster, applied.Inventory, applied.Live))
+	// Of what cannot be read it is not known how it is.
+	seen := applied
+	seen.Inventory = plan.Readable(applied.Inventory)
+	o.health, unhealthy = c.judgeHealth(ctx, w, seen, err)
+	o.health = o.health.withUnread(plan)
+	o.swapped = swapped(ctx, w.cluster, seen.Inventory, applied.Live, w.fields, o.images)
+	o.objects = countObjects(objectsOf(ctx, w.cluster, seen.Inventory, applied.Live))
+	result.uncompared = uncomparedError(plan)
+	if c.corrects(w) {
+		o.uncorrected = result.uncompared
+	}
 	o.unwatched = c.notWatched(w)
 	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.pins, len(o.unwatched) > 0
-	result.settled = err == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
+	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
 	c.tellFlapping(ctx, w, decided.pins)
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
@@ -410,7 +424,7 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	if w.record == nil && applied.Record.Generation == 0 {
 		return err // there is no record to say it in
 	}
-	return errors.Join(err, c.save(ctx, w, o), unhealthy)
+	return errors.Join(err, c.save(ctx, w, o), unhealthy, o.uncorrected)
 }
 
 // among are the findings about objects that were changed.
@@ -493,6 +507,9 @@ func summary(result *TargetResult, left int, stale []string, o outcome) string {
 		}
 	}
 	parts = append(parts, heldSummary(o.held)...)
+	if result.uncompared != nil {
+		parts = append(parts, strings.ReplaceAll(result.uncompared.Error(), "\n", "; "))
+	}
 	if left > 0 {
 		parts = append(parts, plural(left, "drifted field")+" left alone")
 	}

@@ -1,0 +1,220 @@
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Uncompared is an object of which the API server does not say whether it is as git says, because it refuses to read it or
+// to try it. Git did not change the object since it was applied, or does not have it any more, so that the rest of the
+// target does not wait for it. It stays as it is.
+type Uncompared struct {
+	// Change has the live object where it can be read, and the fields that others took from syncer.
+	Change manifest.Change
+	Err    error
+	// Unread says that not even its live state is known.
+	Unread bool
+}
+
+// Uncompared lists the objects that a plan could not compare, sorted.
+func (p *Plan) Uncompared() []Uncompared {
+	var out []Uncompared
+	inSet := map[manifest.Key]bool{}
+	for _, s := range p.steps {
+		inSet[s.change.ID.Key()] = true
+		if s.uncompared != nil {
+			out = append(out, Uncompared{Change: *s.change, Err: s.uncompared, Unread: s.unread})
+		}
+	}
+	for key, entry := range p.recorded {
+		if err := p.unread.of(key); err != nil && !inSet[key] {
+			id := entryID(entry)
+			change := manifest.Change{ID: id, Action: manifest.None, Drifted: true}
+			out = append(out, Uncompared{Change: change, Err: explain(&unstructured.Unstructured{}, id, "reading", err), Unread: true})
+		}
+	}
+	slices.SortFunc(out, func(a, b Uncompared) int { return a.Change.ID.Compare(b.Change.ID) })
+	return out
+}
+
+// unread is what cannot be read of a target, and why: objects of one kind in one namespace, and single objects. A zero
+// namespace stands for all.
+type unread struct {
+	places map[manifest.Key]error // without names
+	single map[manifest.Key]error
+}
+
+// of says why an object cannot be read; nil: it can.
+func (u unread) of(key manifest.Key) error {
+	at := key
+	at.Name = ""
+	everywhere := at
+	everywhere.Namespace = ""
+	return cmp.Or(u.single[key], u.places[at], u.places[everywhere])
+}
+
+// addPlace notes a place that cannot be listed.
+func (u *unread) addPlace(at place, err error) {
+	if u.places == nil {
+		u.places = map[manifest.Key]error{}
+	}
+	u.places[manifest.Key{Group: at.kind.Group, Kind: at.kind.Kind, Namespace: at.namespace}] = err
+}
+
+func (u *unread) addObject(key manifest.Key, err error) {
+	if u.single == nil {
+		u.single = map[manifest.Key]error{}
+	}
+	u.single[key] = err
+}
+
+// setAside has a plan go on without an object that cannot be compared for a reason of its own. Where git changed the object
+// since it was applied, the reason is the target's: all objects that git changes are tried before the first is written.
+func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason error) (step, error) {
+	id, known := p.appliedAs(obj, hash)
+	if !known || !isOfObject(reason) {
+		return step{}, reason
+	}
+	change := &manifest.Change{ID: id, Action: manifest.None, Drifted: true, Live: p.plan.Members[id.Key()], Want: obj}
+	s := step{change: change, rendered: obj, sent: obj, uncompared: reason}
+	// Where the kind is not served at all, its objects are gone with it; where it is served in another version, they are
+	// among the members.
+	s.unread = p.plan.unread.of(id.Key()) != nil || change.Live == nil && !p.nowhere[id.Key()] && !meta.IsNoMatchError(reason)
+	if change.Live == nil && !s.unread && p.recorded[id.Key()].MayBeGone() {
+		s.gone, s.uncompared, change.Drifted = true, nil, false // it ran, and there is nothing to compare
+	}
+	if change.Live != nil {
+		p.plan.request.Rules.yield(&s)
+		change.Fields = p.taken(s)
+	}
+	return s, nil
+}
+
+// appliedAs finds the entry of the inventory that says that an object was applied just as git has it. A kind that is not
+// served does not tell whether its objects are in a namespace; the entry does.
+func (p *planner) appliedAs(obj *unstructured.Unstructured, hash string) (manifest.ID, bool) {
+	id := manifest.IDOf(obj)
+	for _, namespace := range []string{id.Namespace, cmp.Or(id.Namespace, defaultNamespace), ""} {
+		id.Namespace = namespace
+		if entry, ok := p.recorded[id.Key()]; ok && hash != "" && entry.Hash == hash && !entry.Unconfirmed {
+			return id, true
+		}
+	}
+	return manifest.ID{}, false
+}
+
+// taken are the fields of a live object that others took from syncer and that have another value now. Without a dry run,
+// values that syncer owns are not compared: the API server may write them in another way.
+func (p *planner) taken(s step) []manifest.FieldChange {
+	live := s.change.Live
+	return slices.DeleteFunc(manifest.Diff(live, manifest.Overlay(live, s.sent), p.salt()), func(f manifest.FieldChange) bool {
+		path, err := manifest.ParsePath(f.Path)
+		if err != nil || manifest.Owns(live, path, FieldManager) {
+			return true
+		}
+		_, taken := manifest.ManagerOf(live, path, FieldManager)
+		return f.From != nil && !taken
+	})
+}
+
+// isOfObject tells an error that is about one object or its kind from one about the API server as a whole, about syncer's
+// access to it, and about whose the object is.
+func isOfObject(err error) bool {
+	var status apierrors.APIStatus
+	_, ending := errors.AsType[*passingError](err)
+	_, unknown := errors.AsType[*undiscoveredError](err)
+	_, silent := errors.AsType[*silentKindError](err)
+	switch {
+	case ending, unknown, silent, meta.IsNoMatchError(err):
+		return true
+	case apierrors.IsUnauthorized(err), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
+		return false
+	}
+	return errors.As(err, &status)
+}
+
+// reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
+// is answered at once where the API server as a whole is well. Any other error is given back.
+func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.PipelineSync, err error) error {
+	if _, silent := errors.AsType[*unlistedError](err); !silent || record == nil {
+		return err
+	}
+	for _, entry := range record.Status.Inventory {
+		id := entryID(entry)
+		if id.GroupKind() != at.kind.GroupKind() || at.namespace != "" && at.namespace != id.Namespace {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, listPatience)
+		defer cancel()
+		if _, reason := c.find(ctx, id); reason != nil {
+			return fmt.Errorf("reading %s: %w", id, reason)
+		}
+		return &silentKindError{err}
+	}
+	return err
+}
+
+// unlistedError says that the API server did not answer a list of a kind in time, be it for the kind or for all.
+type unlistedError struct {
+	kind schema.GroupVersionKind
+	err  error
+}
+
+func (e *unlistedError) Error() string {
+	return fmt.Sprintf("the API server did not list %s in %s within %s: %v", e.kind.Kind, e.kind.GroupVersion(), listPatience, e.err)
+}
+
+func (e *unlistedError) Unwrap() error { return e.err }
+
+// silentKindError is an unlistedError of an API server that answers otherwise.
+type silentKindError struct{ error }
+
+func (e *silentKindError) Unwrap() error { return e.error }
+
+// undiscoveredError says that the API server does not tell what a group serves, as where the server of an aggregated API
+// is down.
+type undiscoveredError struct {
+	group fmt.Stringer
+	err   error
+}
+
+func (e *undiscoveredError) Error() string {
+	return fmt.Sprintf("the API server cannot say what %s serves: %v", e.group, e.err)
+}
+
+func (e *undiscoveredError) Unwrap() error { return e.err }
+
+// unservedError says that a kind is not served.
+type unservedError struct {
+	text string
+	err  error
+}
+
+func (e *unservedError) Error() string { return e.text }
+
+func (e *unservedError) Unwrap() error { return e.err }
+
+// Readable are the entries of an inventory whose objects a plan could read, or could see to be gone.
+func (p *Plan) Readable(entries []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
+	hidden := map[manifest.Key]bool{}
+	for _, u := range p.Uncompared() {
+		if u.Unread {
+			hidden[u.Change.ID.Key()] = true
+		}
+	}
+	if len(hidden) == 0 {
+		return entries
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(entry v1alpha1.InventoryEntry) bool { return hidden[entryID(entry).Key()] })
+}

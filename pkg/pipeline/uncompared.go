@@ -1,0 +1,60 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/drift"
+)
+
+// uncompared are what a plan says of objects that it could not compare. Of one that cannot be read, what was found last
+// stands: that it cannot be seen does not say that it is over.
+func (c *carrier) uncompared(w *work, plan *apply.Plan) []drift.Finding {
+	var out []drift.Finding
+	pipeline, environment := w.target.Pipeline, w.target.Environment
+	for _, u := range plan.Uncompared() {
+		out = append(out, drift.Uncompared(pipeline, environment, u.Change, u.Err, u.Unread, apply.FieldManager)...)
+		if !u.Unread || w.record == nil {
+			continue
+		}
+		for _, f := range drift.Recorded(pipeline, environment, w.record.Status.Drift) {
+			if f.Object.Key() == u.Change.ID.Key() && slices.Contains([]drift.Kind{drift.Modified, drift.Added, drift.Missing}, f.Kind) {
+				out = append(out, f)
+			}
+		}
+	}
+	return c.rated(out)
+}
+
+// uncomparedError names the objects that a plan could not compare; nil: it compared all.
+func uncomparedError(plan *apply.Plan) error {
+	var errs []error
+	for _, u := range plan.Uncompared() {
+		errs = append(errs, u.Err)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s could not be compared: %w", plural(len(errs), "object"), errors.Join(errs...))
+}
+
+// withUnread is a target's health where objects of it cannot be read: nobody knows how they are.
+func (h targetHealth) withUnread(plan *apply.Plan) targetHealth {
+	var names []string
+	for _, u := range plan.Uncompared() {
+		if u.Unread {
+			names = append(names, fmt.Sprintf("%s cannot be read", u.Change.ID))
+		}
+	}
+	if len(names) == 0 {
+		return h
+	}
+	if h.message != "" {
+		names = append([]string{h.message}, names...)
+	}
+	h.status, h.message = health.Failed, shorten(names)
+	return h
+}
