@@ -376,7 +376,7 @@ func (j *judge) followed(t target, ref string) string {
 
 // recordWrong lists in what a record does not say what is so. excused: an object was changed by hand, and is reported.
 func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured, excused bool) []string {
-	s, there := h.model[t.pipeline]
+	_, there := h.model[t.pipeline]
 	if !there {
 		if record == nil || condition(record, "Ready").reason == "Removed" {
 			return nil
@@ -391,7 +391,7 @@ func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured,
 	switch {
 	case !known:
 		return []string{"the record speaks of an unknown commit: " + describe(record)}
-	case !reflect.DeepEqual(applied[t.pipeline], s):
+	case !reflect.DeepEqual(applied.objects(t), h.model.objects(t)):
 		return []string{"the record speaks of another commit: " + describe(record)}
 	case excused || condition(record, "Ready").reason == "Progressing" || c.ready:
 		return nil
