@@ -225,7 +225,9 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 		at = &desk{compared: d.now()}
 		d.desks[w.target] = at
 	}
-	at.passed, at.settled, at.unwatched, at.tried = d.now(), result.settled, result.unwatched, w
+	at.passed, at.unwatched, at.tried = d.now(), result.unwatched, w
+	// The objects may all be as they should be and the record be another: what failed is looked at again.
+	at.settled = result.settled && result.failure == nil
 	if compared {
 		at.compared = d.now()
 	}
