@@ -80,7 +80,7 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 			d.recorded[keyOf(pin)] = pin
 		}
 	}
-	if w.cluster != nil && (w.record == nil || len(w.record.Spec.Images) == 0 && w.record.Status.LastAppliedCommit == "") {
+	if w.cluster != nil && len(d.lost()) > 0 {
 		if err := d.recover(ctx); err != nil {
 			return decision{}, err
 		}
@@ -108,8 +108,27 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 	return decided, c.verify(ctx, w, d.lookup, decided)
 }
 
-// recover takes the pins of a record that is gone from the objects that it left: syncer wrote their digests.
+// lost lists the references by tag whose pins are gone: those of a record that is not there, or says nothing yet, and
+// those that run by the record's history and have no pin at all, because somebody emptied the record.
+func (d *decider) lost() []image.Reference {
+	refs := slices.DeleteFunc(distinct(d.work.refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
+	record := d.work.record
+	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
+		return refs
+	}
+	ran := map[string]bool{}
+	for _, deployed := range deployedImages(record.Status.History) {
+		ran[deployed.Reference] = true
+	}
+	for _, pin := range record.Spec.Images {
+		delete(ran, pin.Reference)
+	}
+	return slices.DeleteFunc(refs, func(ref image.Reference) bool { return !ran[ref.Value] })
+}
+
+// recover takes lost pins from the objects that they left: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
+	lost := d.lost()
 	live, err := d.work.cluster.MembersOf(ctx, d.work.target, d.work.plain)
 	if errors.Is(err, apply.ErrNotInstalled) {
 		return nil
@@ -126,12 +145,10 @@ func (d *decider) recover(ctx context.Context) error {
 		if !pinned || !apply.Wrote(live, there.Object, there.Path) {
 			continue
 		}
-		for _, ref := range distinct(d.work.refs) {
+		for _, ref := range lost {
 			key := d.work.pinKey(ref.Value)
 			resolved := image.Resolved{Digest: digest}
 			switch {
-			case ref.Form != image.Tag:
-				continue
 			case key.semver == "" && ref.Value != tagged:
 				continue
 			case key.semver != "":

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -345,3 +346,52 @@ func (f tagStands) Digest(context.Context, string) (string, error)     { return 
 func (tagStands) Confirm(context.Context, string, string) error        { return nil }
 func (tagStands) Tags(context.Context, string) ([]string, error)       { return nil, nil }
 func (tagStands) Verify(context.Context, string, string, string) error { return nil }
+
+// References that git gave up leave nothing behind, however long a daemon runs.
+func TestOldLooksAreForgotten(t *testing.T) {
+	day := now
+	r := &Runner{Config: &v1alpha1.Config{}, now: func() time.Time { return day }, looked: map[look]time.Time{}}
+	target := apply.Target{Pipeline: "p", Environment: "dev"}
+	for i := range 10_000 {
+		r.due(target, fmt.Sprintf("app:%d", i), time.Minute)
+		day = day.Add(10 * time.Minute)
+	}
+	if len(r.looked) > 1000 {
+		t.Errorf("%d looks are remembered", len(r.looked))
+	}
+	if r.due(target, "app:9999", time.Hour) {
+		t.Error("the last look is forgotten")
+	}
+}
+
+// A pin is lost when its reference runs and the record has none of it; a refresh or another range looks anew.
+func TestLostPins(t *testing.T) {
+	ran := []v1alpha1.Deployment{{Outcome: outcomeApplied, Images: []v1alpha1.DeployedImage{{Reference: "app:1", Digest: "sha256:a"}}}}
+	pin := v1alpha1.PinnedImage{Reference: "app:1", Refresh: "old", Digest: "sha256:a"}
+	record := func(images []v1alpha1.PinnedImage, commit string, history []v1alpha1.Deployment) *v1alpha1.PipelineSync {
+		return &v1alpha1.PipelineSync{
+			Spec:   v1alpha1.PipelineSyncSpec{Images: images},
+			Status: v1alpha1.PipelineSyncStatus{LastAppliedCommit: commit, History: history},
+		}
+	}
+	for name, c := range map[string]struct {
+		record *v1alpha1.PipelineSync
+		want   string
+	}{
+		"no record":        {nil, "app:1 new:1"},
+		"a new record":     {record(nil, "", nil), "app:1 new:1"},
+		"an emptied one":   {record(nil, "c", ran), "app:1"},
+		"one as it was":    {record([]v1alpha1.PinnedImage{pin}, "c", ran), ""},
+		"one pin removed":  {record([]v1alpha1.PinnedImage{{Reference: "other:1"}}, "c", ran), "app:1"},
+		"nothing deployed": {record(nil, "c", nil), ""},
+	} {
+		d := decider{work: &work{record: c.record, refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}
+		var got []string
+		for _, ref := range d.lost() {
+			got = append(got, ref.Value)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -73,7 +73,9 @@ type Runner struct {
 	clusters map[v1alpha1.Cluster]*apply.Cluster
 	audits   map[string]*audit.Log // by file
 	looked   map[look]time.Time    // when a tag was last looked at
-	followed map[look]time.Time    // when one was last found to have moved, and its new digest was written
+	// lookedKept is how many looks there were when the old ones were dropped last.
+	lookedKept int
+	followed   map[look]time.Time // when one was last found to have moved, and its new digest was written
 
 	severities []drift.SeverityRule
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
@@ -110,7 +112,24 @@ func (r *Runner) due(target apply.Target, reference string, interval time.Durati
 		return false
 	}
 	r.looked[key] = now
+	r.forgetOldLooks(now)
 	return true
+}
+
+// longestLook is how long a look is remembered, as long as the interval of no environment is longer.
+const longestLook = 24 * time.Hour
+
+// forgetOldLooks drops what references that git gave up left, now and then. The caller holds the lock.
+func (r *Runner) forgetOldLooks(now time.Time) {
+	if len(r.looked) < 2*r.lookedKept+100 {
+		return
+	}
+	longest := longestLook
+	for i := range r.Config.Environments {
+		longest = max(longest, r.Config.Environments[i].Images.Interval.Duration)
+	}
+	maps.DeleteFunc(r.looked, func(_ look, at time.Time) bool { return now.Sub(at) >= longest })
+	r.lookedKept = len(r.looked)
 }
 
 // noteLook notes that a tag was looked at although nobody asked whether it is due.
