@@ -88,6 +88,9 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		case !helped[serverOf(w)] && !c.allowed[w.target] && c.promotable[w.target] == "" && d.stands(w): // the poll has it looked at in time
 		case !d.retries.due(w.target, w.snapshot.Commit):
 		case d.overtaken(w.cluster, w.record):
+			if r.rewound != "" {
+				d.tellRewound(r.ctx, w, r.rewound) // what follows is a turn of its own, which knows of no force push
+			}
 			d.lookAgain(w.target, tryAgain)
 		default:
 			works = append(works, w)
