@@ -133,6 +133,7 @@ var troubles = []trouble{
 		return s.onRegistry(ctx, fault.Trickle(ctx, 1, time.Second))
 	}},
 	{"a record is edited", true, (*stage).editRecord},
+	{"a daemon is killed", true, (*stage).killBeside},
 	{"a sync by hand beside the daemons", true, (*stage).syncBeside},
 	{"a leader is paused for longer than its Lease", false, (*stage).pauseBeside},
 }
@@ -171,39 +172,71 @@ func (s *stage) fault(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	t := troubles[s.random.IntN(len(troubles))]
+	t := []trouble{troubles[s.random.IntN(len(troubles))]}
+	if s.random.IntN(4) == 0 {
+		t = append(t, troubles[s.random.IntN(len(troubles))])
+	}
 	if s.random.IntN(2) == 0 {
 		if err := s.acts(ctx, 1); err != nil {
 			return err
 		}
 	}
-	s.journal.say("fault %d: %s", i, t.what)
+	what := t[0].what
+	for _, other := range t[1:] {
+		what += "; " + other.what
+	}
+	s.journal.say("fault %d: %s", i, what)
 	lasts := time.Duration(3+s.random.IntN(22)) * time.Second
 	if err := s.suffer(ctx, t, lasts); err != nil {
 		return err
 	}
 	s.journal.say("fault %d is over", i)
-	return s.settleOrReset(ctx, "the fault ("+t.what+")", nil)
+	return s.settleOrReset(ctx, "the fault ("+what+")", nil)
 }
 
-// suffer lets a trouble last while people go on.
-func (s *stage) suffer(ctx context.Context, t trouble, lasts time.Duration) error {
+// suffer lets troubles last while people go on. Those that take time begin first, so that the others come into them.
+func (s *stage) suffer(ctx context.Context, all []trouble, lasts time.Duration) error {
 	s.judge.disturb(true)
 	defer s.judge.disturb(false)
-	if t.now {
+	during, over := context.WithTimeout(ctx, lasts)
+	defer over()
+	done := make(chan error, len(all))
+	lasting := 0
+	for _, t := range all {
+		if !t.now {
+			lasting++
+			go func() { done <- t.inflict(s, during) }()
+		}
+	}
+	err := s.live(ctx, all, lasting > 0)
+	if err != nil {
+		over()
+	}
+	for range lasting {
+		err = errors.Join(err, <-done)
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+// live lets people act while troubles last, and inflicts those that come at once.
+func (s *stage) live(ctx context.Context, all []trouble, lasting bool) error {
+	for _, t := range all {
+		if !t.now {
+			continue
+		}
+		if lasting {
+			// It takes a moment until the others are in force.
+			if err := pause(ctx, time.Duration(s.random.IntN(1000))*time.Millisecond); err != nil {
+				return err
+			}
+		}
 		if err := t.inflict(s, ctx); err != nil {
 			return err
 		}
-		if s.random.IntN(2) == 0 {
-			return s.acts(ctx, 1)
-		}
-		return nil
 	}
-	during, over := context.WithTimeout(ctx, lasts)
-	defer over()
-	done := make(chan error, 1)
-	go func() { done <- t.inflict(s, during) }()
-	// It takes a moment until it is in force; the actions come after that, or before.
+	if !lasting {
+		return s.acts(ctx, s.random.IntN(2))
+	}
 	for range 1 + s.random.IntN(3) {
 		if err := pause(ctx, time.Duration(s.random.IntN(3000))*time.Millisecond); err != nil {
 			return err
@@ -212,11 +245,7 @@ func (s *stage) suffer(ctx context.Context, t trouble, lasts time.Duration) erro
 			return err
 		}
 	}
-	err := <-done
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return nil
 }
 
 func (s *stage) onEachAPI(f fault.Fault) (end func(), err error) {
@@ -279,6 +308,26 @@ func (s *stage) syncBeside(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// killBeside kills one of the daemons, which is started again at once.
+func (s *stage) killBeside(ctx context.Context) error {
+	name := names[s.random.IntN(len(names))]
+	y, err := s.runningDaemon(name, true)
+	if err != nil {
+		return err
+	}
+	if err := s.acts(ctx, 1); err != nil {
+		return err
+	}
+	if _, err := s.killSomewhere(ctx, y, 2*time.Second); err != nil {
+		return err
+	}
+	if err := y.kill(); err != nil {
+		return err
+	}
+	_, err = s.daemon(name, true)
+	return err
 }
 
 // pauseBeside pauses one of two daemons.

@@ -21,6 +21,9 @@ const within = 60 * time.Second
 // stays is how long the cluster has to be equal, so that a pass which is under way may spoil it.
 const stays = time.Second
 
+// noticed is the time after which an edit that left no difference is not reported any more.
+const noticed = 30 * time.Second
+
 // declaredFor is how long git has declared an object before its deletion is a violation: a syncer that was slow or stopped may still
 // carry out an earlier commit.
 const declaredFor = 90 * time.Second
@@ -311,12 +314,13 @@ func (j *judge) targetWrong(t target, h head) []string {
 			has = append(has, fmt.Sprintf("%s %s", k, d))
 		}
 		j.mu.Lock()
-		_, edited := j.edited[k]
+		at, edited := j.edited[k]
 		switch {
 		case edited && drifted[k]: // also where it is equal and no field of it is syncer's
 			has, excused = nil, true
-		case len(has) == 0:
+		case len(has) == 0 && time.Since(at) > noticed:
 			delete(j.edited, k)
+		case len(has) == 0:
 		case edited:
 			has = append(has, fmt.Sprintf("%s was changed by hand, and the record does not say so", k))
 		}
