@@ -113,7 +113,7 @@ func (p *Proxy) Refuse(refuse bool) error {
 	if p.tls != nil {
 		protocols.SetHTTP2(true)
 	}
-	server := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: p.tls, Protocols: protocols}
+	server := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: p.tls.Clone(), Protocols: protocols}
 	p.server = server
 	p.serving.Go(func() {
 		var err error
