@@ -24,6 +24,7 @@ type stalling struct {
 	addr   string
 	after  atomic.Int64  // bytes of an answer; 0: it carries everything
 	stuck  chan struct{} // one for each connection that stopped
+	drops  bool          // it goes on by a byte now and then
 	opened atomic.Int32
 }
 
@@ -73,6 +74,12 @@ func (s *stalling) carry(client net.Conn, to string) {
 		n, err := server.Read(buffer)
 		if after := s.after.Load(); after > 0 && sent+int64(n) > after {
 			s.stuck <- struct{}{}
+			for i := 0; s.drops && i < n; i++ {
+				time.Sleep(50 * time.Millisecond)
+				if _, err := client.Write(buffer[i : i+1]); err != nil {
+					break
+				}
+			}
 			<-gone
 			return
 		}
@@ -160,6 +167,27 @@ func TestSilenceThatLasts(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A pack that comes drop by drop ends the try as well: neither transport hands on what is not whole.
+func TestPackThatTrickles(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{"http", "ssh"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			origin := newRepo(t)
+			ballast := make([]byte, 1<<20)
+			rand.Read(ballast)
+			origin.commit("ballast", hex.EncodeToString(ballast))
+			options := source.Options{Branch: "main"}
+			proxy := front(t, transport, origin, &options)
+			proxy.drops = true
+			proxy.after.Store(64 << 10)
+			r := open(t, options)
+			source.LimitSilence(r, time.Second)
+			fails(t, r, source.ErrUnreachable, "the server sent nothing for 1s")
+		})
 	}
 }
 
