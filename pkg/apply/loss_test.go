@@ -100,6 +100,9 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				if change.Lost == nil || change.Lost.Kind != want || want == manifest.Recreated && change.Lost.By.Name != "somebody" {
 					t.Errorf("it is lost: %+v", change.Lost)
 				}
+				if len(change.Added) != 0 {
+					t.Errorf("beside it, a finding each: %+v", change.Added)
+				}
 				if len(plan.Members) != 2 {
 					t.Errorf("members: %v", plan.Members)
 				}

@@ -328,6 +328,10 @@ func (p *planner) noteAdditions(s *step) {
 		return
 	}
 	found, quiet := p.plan.request.Rules.additions(s.rendered, live, p.recorded[s.change.ID.Key()], p.salt)
+	if lost := s.change.Lost; lost != nil {
+		// Who made the object anew wrote each default of it, too: that is one finding, of the object as a whole.
+		found = slices.DeleteFunc(found, func(a manifest.Addition) bool { return a.Manager.Name == lost.By.Name })
+	}
 	s.change.Added, s.quiet = found, append(s.quiet, quiet...)
 	// An apply may change such a field as well, as where the API server derives it from another one. It is one finding.
 	s.change.Fields = slices.DeleteFunc(s.change.Fields, func(f manifest.FieldChange) bool {
