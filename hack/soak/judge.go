@@ -21,8 +21,9 @@ const within = 60 * time.Second
 // stays is how long the cluster has to be equal, so that a pass which is under way may spoil it.
 const stays = time.Second
 
-// noticed is the time after which an edit that left no difference is not reported any more.
-const noticed = 30 * time.Second
+// noticed is the time after which an edit that left no difference is not reported any more: longer than it may take to
+// notice one.
+const noticed = 2 * within
 
 // declaredFor is how long git has declared an object before its deletion is a violation: a syncer that was slow or stopped may still
 // carry out an earlier commit.
