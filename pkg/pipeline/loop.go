@@ -197,11 +197,15 @@ func (r *Runner) logTarget(p Progress) {
 	state := ""
 	if p.Result.Result == Failed || p.Result.Result == Held {
 		state = string(p.Result.Result) + p.Result.Error + p.Result.Message
+	} else if p.Result.uncompared != nil {
+		state = p.Result.uncompared.Error()
 	}
 	news := r.heard.news(p.Target.String(), state)
 	switch {
 	case p.Result.Result == Failed && news:
 		log.Error("target failed", "error", p.Result.Error, "owner", p.Result.Owner)
+	case p.Result.Result != Failed && p.Result.uncompared != nil && news:
+		log.Warn("objects of it could not be compared", "result", p.Result.Result, "changes", len(p.Result.Changes), "message", p.Result.Message)
 	case p.Result.Result == Applied:
 		log.Info("target applied", "changes", len(p.Result.Changes), "message", p.Result.Message)
 	case p.Result.Result == Held && news:

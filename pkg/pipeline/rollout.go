@@ -97,7 +97,12 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		}
 	}
 	d.tracked(works, r.began)
-	d.others.Go(func() { d.tellUnderway(r.ctx, works, r.began) })
+	d.others.Go(func() {
+		_ = d.guarded(apply.Target{}, func() error { // what it says, the turns say later
+			d.tellUnderway(r.ctx, works, r.began)
+			return nil
+		})
+	})
 	a.inOrder(r.ctx, works, d.Config, func(w *work, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.target] = waiting{w, finished}

@@ -57,7 +57,12 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	r.tracked(agenda.works, began)
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
-	telltale.Go(func() { r.tellUnderway(telling, agenda.works, began) })
+	telltale.Go(func() {
+		_ = r.guarded(apply.Target{}, func() error { // what it says, the turns say later
+			r.tellUnderway(telling, agenda.works, began)
+			return nil
+		})
+	})
 	results := c.carryAll(ctx, agenda, turns)
 	stop()
 	telltale.Wait()
@@ -508,7 +513,7 @@ func summary(result *TargetResult, left int, stale []string, o outcome) string {
 	}
 	parts = append(parts, heldSummary(o.held)...)
 	if result.uncompared != nil {
-		parts = append(parts, strings.ReplaceAll(result.uncompared.Error(), "\n", "; "))
+		parts = append(parts, shorten(strings.Split(result.uncompared.Error(), "\n")))
 	}
 	if left > 0 {
 		parts = append(parts, plural(left, "drifted field")+" left alone")
