@@ -29,7 +29,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 	if p.handsOver(s.change.ID, live) {
 		return nil
 	}
-	if err := p.cluster.refuseForeign(ctx, target, live); err != nil {
+	if err := p.refuseForeign(ctx, s.change.ID, live); err != nil {
 		return err
 	}
 	_, recorded := p.recorded[s.change.ID.Key()]
@@ -50,6 +50,14 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 	}
 	s.adopts, s.change.Live = live, taken
 	return nil
+}
+
+// refuseForeign returns an error for a live object of another ApplySet that does not hand it over.
+func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstructured.Unstructured) error {
+	if p.handsOver(id, live) {
+		return nil
+	}
+	return p.cluster.refuseForeign(ctx, p.plan.request.Target, live)
 }
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.

@@ -161,6 +161,9 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 		held, isHeld := errors.AsType[*heldError](errs[i])
 		switch {
 		case isHeld:
+			if held.held.Reason == manifest.HeldTerminating {
+				a.doubt(s) // it is deleted, to be made anew
+			}
 			s.change.Action, s.change.Held, errs[i] = manifest.Hold, &held.held, nil
 		case errs[i] == nil && s.skipped:
 			a.skip(s)
@@ -251,6 +254,9 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
 		}
+		if err := a.plan.planner.refuseForeign(ctx, id, live); err != nil {
+			return nil, err
+		}
 		if a.onlyReported(s, live) {
 			s.change.Live = live
 		} else if err := a.plan.planner.rejudge(ctx, resource, s, live); err != nil {
@@ -331,10 +337,10 @@ func (a *application) doubt(s step) {
 	if !recorded {
 		return // an object without an entry is compared in any case
 	}
-	entry.Unconfirmed = true
-	if s.change.Action != manifest.Update {
+	if s.outdates(entry) {
 		entry.Spec = ""
 	}
+	entry.Unconfirmed = true
 	a.inventory[key] = entry
 }
 

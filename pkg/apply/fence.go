@@ -16,9 +16,9 @@ import (
 const annotationFence = v1alpha1.Group + "/fence"
 
 // needsFence reports whether an object that is as git says may still be written by an apply that was never confirmed:
-// its process may be paused, or the request on its way.
+// its process may be paused, or the request on its way. Of what left git and stays, git says nothing.
 func (p *planner) needsFence(s *step) bool {
-	return s.change.Action == manifest.None && !s.left && !s.gone && s.change.Live != nil && p.recorded[s.change.ID.Key()].Unconfirmed
+	return s.rendered != nil && s.change.Action == manifest.None && !s.left && !s.gone && s.change.Live != nil && p.recorded[s.change.ID.Key()].Unconfirmed
 }
 
 // Unfinished reports whether an earlier apply was never confirmed, so that this one has to be carried out although the

@@ -273,7 +273,8 @@ func (c *Cluster) Touched(ctx context.Context, entries []v1alpha1.InventoryEntry
 	return out
 }
 
-// Applied reports whether a record's inventory is just what a set says: the same objects, each applied in this form.
+// Applied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
+// none of them in doubt.
 func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
 	key, err := c.keyFor(ctx, set, false)
 	if err != nil || len(set) != len(record.Status.Inventory) {
@@ -281,6 +282,9 @@ func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, se
 	}
 	hashes := map[string]bool{}
 	for _, entry := range record.Status.Inventory {
+		if entry.Unconfirmed {
+			return false, nil
+		}
 		hashes[entry.Hash] = true
 	}
 	for _, obj := range set {

@@ -397,6 +397,12 @@ func writtenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry
 	return known && !written.Equal(entry.Written.Time)
 }
 
+// moved reports whether a field that syncer owns has another value, or another owner, than after the apply that was
+// recorded. Another order of a keyed list is neither.
+func (p *Plan) moved(change *manifest.Change) bool {
+	return change.Live != nil && manifest.OwnedState(change.Live, FieldManager, p.key) != p.recorded[change.ID.Key()].Fields
+}
+
 // ownsDifference reports whether syncer's own name, and nobody else's, set a field to something else than git says.
 func ownsDifference(change *manifest.Change) bool {
 	return change.Live != nil && slices.ContainsFunc(change.Fields, func(field manifest.FieldChange) bool {
@@ -500,7 +506,7 @@ func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []
 	for i := range p.steps {
 		s := &p.steps[i]
 		change := s.change
-		if !change.Drifted || change.Action == manifest.None || s.ownHand || ownsDifference(change) {
+		if !change.Drifted || change.Action == manifest.None || s.ownHand || p.moved(change) && ownsDifference(change) {
 			continue // what syncer's own name wrote is no wish of somebody else's
 		}
 		if which(*change, nil) {

@@ -28,25 +28,39 @@ func shortHash(key manifest.Key) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }
 
-// writes lists the objects that a plan sets out to write or to delete, as annotationApplying has them.
+// writes lists the objects that a plan sets out to write or to delete, as annotationApplying has them, and those that are
+// in doubt since an earlier apply: the record's status may not say so yet, and would never where this one is interrupted
+// as well.
 func (p *Plan) writes() []string {
 	recorded := inventory(p.request.Record)
-	out := []string{}
+	marks := map[manifest.Key]string{}
+	for key, entry := range recorded {
+		if entry.Unconfirmed {
+			marks[key] = ""
+		}
+	}
 	for _, s := range p.steps {
-		key := s.change.ID.Key()
-		mark := endsRun
-		switch s.change.Action {
-		case manifest.None, manifest.Hold:
-			continue
-		case manifest.Update:
-			if spec := recorded[key].Spec; spec == "" || spec == specHash(s.rendered) {
-				mark = ""
+		if s.change.Action != manifest.None && s.change.Action != manifest.Hold {
+			marks[s.change.ID.Key()] = ""
+			if s.outdates(recorded[s.change.ID.Key()]) {
+				marks[s.change.ID.Key()] = endsRun
 			}
+		}
+	}
+	out := make([]string, 0, len(marks))
+	for key, mark := range marks {
+		if entry := recorded[key]; entry.Unconfirmed && entry.Spec == "" {
+			mark = endsRun // as it was noted before
 		}
 		out = append(out, shortHash(key)+mark)
 	}
 	slices.Sort(out)
 	return out
+}
+
+// outdates reports whether, once a change is carried out, what the object did before says nothing of it.
+func (s *step) outdates(entry v1alpha1.InventoryEntry) bool {
+	return s.change.Action != manifest.Update || entry.Spec != "" && entry.Spec != specHash(s.rendered)
 }
 
 // noteUnconfirmed marks the entries of a record whose objects an apply set out to write that was never confirmed.

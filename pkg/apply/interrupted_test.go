@@ -1,0 +1,255 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// endless ends an apply after the record's write and before the first object's, as when the process is killed there.
+func endless(req *apply.Request) {
+	req.Confirm = func(context.Context) error { return errors.New("killed") }
+}
+
+// leaveAll leaves all drift, as an environment does that reports it, and says what was left.
+func leaveAll(plan *apply.Plan) string {
+	return actions(plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
+}
+
+// dieAfterWrites has no more than some writes of ConfigMaps arrive.
+func (b *bench) dieAfterWrites(most int32) {
+	var writes atomic.Int32
+	b.cluster = b.connectBy(func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				isWrite := req.Method == http.MethodPatch && req.URL.Query().Get("dryRun") == "" && strings.Contains(req.URL.Path, "/configmaps/")
+				if isWrite && writes.Add(1) > most {
+					return nil, errors.New("killed")
+				}
+				return inner.RoundTrip(req)
+			})
+		})
+	})
+}
+
+// What an apply left in doubt stays in doubt when the next apply is interrupted as well.
+func TestDoubtOutlivesASecondInterruption(t *testing.T) {
+	more := func(value string) string { return strings.Replace(settings("a", value), "{key", "{more: x, key", 1) }
+	for name, c := range map[string]struct{ good, bad string }{
+		"a value":    {settings("a", "good"), settings("a", "bad")},
+		"a key less": {more("good"), settings("a", "good")},
+	} {
+		for _, fenced := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, within a fence: %t", name, fenced), func(t *testing.T) {
+				b := newBench(t)
+				b.sync(b.set(c.good))
+				b.begin(c.bad)
+				b.restart()
+				change := endless
+				if fenced {
+					b.dieAfterWrites(1)
+					change = func(*apply.Request) {}
+				}
+				if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(c.bad), change), b.spec()); err == nil {
+					t.Error("it was not interrupted")
+				}
+				b.restart()
+				plan := b.plan(b.set(c.good))
+				if got := leaveAll(plan); got != "" {
+					t.Errorf("left as somebody's drift: %s", got)
+				}
+				if got := actions(plan.Changes); got != "Update ConfigMap/a" {
+					t.Errorf("the revert is to do: %q", got)
+				}
+				b.sync(b.set(c.good))
+				if got := actions(b.plan(b.set(c.good), full).Changes); got != "" {
+					t.Errorf("after the revert: %s", got)
+				}
+			})
+		}
+	}
+}
+
+// An object that an interrupted apply changed, and that left git since, is not fenced: git says nothing of it.
+func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
+	for name, c := range map[string]struct {
+		metadata string
+		disabled bool
+	}{
+		"it is to be kept":           {metadata: ", annotations: {syncer.dev/prune: disabled}"},
+		"nothing is pruned there":    {disabled: true},
+		"it waits for a finalizer":   {metadata: ", finalizers: [example.com/wait]"},
+		"it is not to be reconciled": {metadata: ", annotations: {syncer.dev/reconcile: disabled}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			doc := func(value string) string {
+				return strings.Replace(settings("a", value), "namespace: $NS", "namespace: $NS"+c.metadata, 1)
+			}
+			rest := settings("b", "1")
+			b.sync(b.set(join(doc("1"), rest)))
+			b.begin(doc("2"), rest)
+			if strings.Contains(c.metadata, "finalizers") {
+				defer b.letGo(configMaps, "a")
+				b.delete(configMaps, b.namespace, "a")
+			}
+			b.restart()
+			for range 2 {
+				plan := b.plan(b.set(rest))
+				if err := plan.LimitPrunes(apply.PruneLimit{Disabled: c.disabled, MaxPercent: 100, Allowed: true}); err != nil {
+					t.Fatal(err)
+				}
+				applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.save(applied.Inventory)
+			}
+			if plan := b.plan(b.set(rest)); plan.Unfinished() {
+				t.Error("it is carried out again at each pass")
+			}
+		})
+	}
+}
+
+// A revert is carried out also where the change was held half-way: the object is deleted, and waits for a finalizer.
+func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
+	b := newBench(t)
+	job := func(image string) string {
+		doc := strings.Replace(backfill("once", 600, "suspend: true"), "namespace: $NS", "namespace: $NS, finalizers: [example.com/wait]", 1)
+		return strings.Replace(doc, "backfill:1", image, 1)
+	}
+	good := b.set(job("backfill:1"))
+	b.sync(good)
+	if got := held(b.sync(b.set(job("backfill:2")))); got != "Terminating Job/once" {
+		t.Fatalf("held are %q", got)
+	}
+	b.letGo(jobs, "once")
+	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
+	plan := b.plan(good)
+	if got := leaveAll(plan); got != "" {
+		t.Errorf("left as somebody's drift: %s", got)
+	}
+	if got := actions(plan.Changes); got != "Create Job/once" {
+		t.Errorf("the revert is to do: %q", got)
+	}
+	b.sync(good)
+	defer b.letGo(jobs, "once")
+	if b.get(jobs, b.namespace, "once") == nil {
+		t.Error("the job is not there")
+	}
+}
+
+// An object that another target takes over between the plan and the write stays with it.
+func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
+	for name, delete := range map[string]bool{"relabelled": false, "made anew": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(settings("a", "1")))
+			taken := func(req *apply.Request) {
+				req.Confirm = func(context.Context) error {
+					if delete {
+						b.delete(configMaps, b.namespace, "a")
+						b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {"+partOf+": applyset-xyz-v1}}\ndata: {key: theirs}\n")
+						return nil
+					}
+					b.edit(configMaps, "a", `{"metadata":{"labels":{"`+partOf+`":"applyset-xyz-v1"}},"data":{"key":"theirs"}}`)
+					return nil
+				}
+			}
+			plan := b.plan(b.set(settings("a", "2")), taken)
+			_, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			wantError(t, err, "it belongs to the ApplySet applyset-xyz-v1")
+			if got := b.key("a"); got != "theirs" {
+				t.Errorf("it is %v", got)
+			}
+		})
+	}
+}
+
+// Who puts the items of a keyed list into another order becomes no field manager. That is drift like any other.
+func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
+	b := newBench(t)
+	pod := func(names ...string) string {
+		var containers []string
+		for _, name := range names {
+			containers = append(containers, "{name: "+name+", image: \""+name+":1\"}")
+		}
+		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: $NS}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: main, image: \"x:1\"}], initContainers: [" + strings.Join(containers, ", ") + "]}\n"
+	}
+	set := b.set(pod("one", "two"))
+	b.sync(set)
+	_, err := b.admin.Resource(deployments).Namespace(b.namespace).Patch(b.ctx, "web", types.JSONPatchType,
+		[]byte(`[{"op":"move","from":"/spec/template/spec/initContainers/0","path":"/spec/template/spec/initContainers/1"}]`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := b.plan(set, full)
+	if got := leaveAll(plan); got != "Update Deployment/web (drifted)" || len(plan.Pending()) != 0 {
+		t.Errorf("left: %q; to do: %s", got, actions(plan.Pending()))
+	}
+}
+
+// The record of a version that noted neither the time of its write nor the values is no sign of drift, and costs one look.
+func TestRecordOfAnEarlierVersion(t *testing.T) {
+	b := newBench(t)
+	set := b.set(join(settings("a", "1"), settings("b", "1"), backfill("once", 600, "suspend: true")))
+	inventory := b.sync(set).Inventory
+	for i := range inventory {
+		resource := configMaps
+		if inventory[i].Kind == "Job" {
+			resource = jobs
+		}
+		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.get(resource, b.namespace, inventory[i].Name), apply.FieldManager), nil
+	}
+	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
+	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
+		t.Fatal(err)
+	}
+	record := b.record()
+	_, err := b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"syncer.dev/applying":null}}}`), metav1.PatchOptions{FieldManager: apply.FieldManager})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	plan := b.plan(set)
+	if got := actions(plan.Changes); got != "" || plan.Unfinished() {
+		t.Errorf("the plan: %s", got)
+	}
+	for _, e := range b.requests(func() { b.sync(set) }) {
+		if isWrite(e) && !strings.Contains(e.RequestURI, "/pipelinesyncs/") {
+			t.Errorf("a write: %s %s", e.Verb, e.RequestURI)
+		}
+	}
+	for _, e := range b.requests(func() { b.sync(set) }) {
+		if isDryRun(e) {
+			t.Errorf("still a dry run: %s %s", e.Verb, e.RequestURI)
+		}
+	}
+}
+
+// A commit that says what the record has is on its way all the same where the record is in doubt.
+func TestAppliedIsNotInDoubt(t *testing.T) {
+	b := newBench(t)
+	good := b.set(settings("a", "good"))
+	b.sync(good)
+	if same, err := b.cluster.Applied(b.ctx, b.record(), good); err != nil || !same {
+		t.Errorf("applied: %t, %v", same, err)
+	}
+	b.begin(settings("a", "bad"))
+	if same, err := b.cluster.Applied(b.ctx, b.record(), good); err != nil || same {
+		t.Errorf("applied while in doubt: %t, %v", same, err)
+	}
+}
