@@ -71,8 +71,10 @@ func (c *cluster) follow(ctx context.Context, wg *sync.WaitGroup) {
 	for kind := range resources {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := c.followKind(ctx, kind); err != nil && ctx.Err() == nil {
-					time.Sleep(100 * time.Millisecond)
+				_ = c.followKind(ctx, kind) // it ends with an error, and the next round lists anew
+				select {
+				case <-ctx.Done():
+				case <-time.After(100 * time.Millisecond):
 				}
 			}
 		})
@@ -193,20 +195,6 @@ func (c *cluster) history(k key) []version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.versions[k])
-}
-
-// labelled returns the objects of a namespace that carry the label of an ApplySet's member.
-func (c *cluster) labelled(ns, id string) []key {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var found []key
-	for k, all := range c.versions {
-		o := all[len(all)-1].object
-		if k.namespace == ns && o != nil && o.GetLabels()["applyset.kubernetes.io/part-of"] == id {
-			found = append(found, k)
-		}
-	}
-	return found
 }
 
 func (c *cluster) of(k key) dynamic.ResourceInterface {

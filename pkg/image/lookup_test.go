@@ -238,8 +238,7 @@ func TestEachSignatureIsCheckedOncePerPass(t *testing.T) {
 func TestAPanicIsNoAnswer(t *testing.T) {
 	lookup := NewLookup(resolverFunc(func(_ context.Context, reference string) (string, error) {
 		if reference == "host/bad" {
-			var tags map[string]string
-			tags["a"] = "b"
+			panic("a registry's answer that nobody expected")
 		}
 		return "sha256:1", nil
 	}))

@@ -85,9 +85,8 @@ func toldOnce(t *testing.T, r *Runner, log *bytes.Buffer, target apply.Target, f
 }
 
 func fall() error {
-	var set map[string]bool
-	set["a"] = true
-	return nil
+	var none []error
+	return none[len(none)]
 }
 
 // deep falls in a goroutine below the target's own.
