@@ -211,9 +211,15 @@ func TestKindThatIsGone(t *testing.T) {
 				b.restart()
 			}
 			b.eventually("the API server stops serving the kind", func() bool {
-				_, err := b.tryPlan(b.set(widget))
-				return err != nil && strings.Contains(err.Error(), "the cluster serves no kind Widget")
+				plan, err := b.tryPlan(b.set(widget))
+				if err != nil || len(plan.Uncompared()) != 1 {
+					return false
+				}
+				return strings.Contains(plan.Uncompared()[0].Err.Error(), "the cluster serves no kind Widget")
 			})
+			if _, err := b.tryPlan(b.set(custom(b.group(), "v1", "Widget", b.namespace, "one", "size: 4"))); err == nil || !strings.Contains(err.Error(), "the cluster serves no kind Widget") {
+				t.Errorf("git changes the object, and the error is %v", err)
+			}
 			plan := b.plan(b.set(settings("plain", "1")))
 			if got := actions(plan.Changes); got != "" {
 				t.Errorf("the plan: %s", got)
