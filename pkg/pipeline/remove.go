@@ -164,13 +164,15 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 	if isOvertaken(err) {
 		return err
 	}
-	w.takeIn(applied.Record)
 	if err != nil {
-		return c.fail(ctx, w, err)
+		// What is deleted is not in the inventory any more: a revert makes it again.
+		o := outcome{err: err, written: applied.Record, inventory: applied.Inventory, held: w.record.Status.Held, contested: w.record.Status.Contested}
+		return errors.Join(err, c.save(ctx, w, o))
 	}
 	if len(applied.Held) > 0 {
 		return c.holdRemoval(ctx, w, result, applied)
 	}
+	w.takeIn(applied.Record)
 	if err := c.retire(ctx, w); err != nil {
 		return err
 	}
@@ -189,7 +191,7 @@ func (w *work) takeIn(written apply.Written) {
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *work, result *TargetResult, applied apply.Applied) error {
-	o := outcome{inventory: applied.Inventory, held: heldChanges(w.record.Status.Held, applied.Held, c.stamp(w))}
+	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.record.Status.Held, applied.Held, c.stamp(w))}
 	o.health = healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, alarmFor(w, applied.Held)
 	result.Message = "it is no longer in git: " + heldMessage(o.held)
