@@ -19,8 +19,9 @@ import (
 )
 
 // annotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
-// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another; very many as hashes of that. It is
-// written with the record's spec: after a crash, an object that stands here and is not in the cluster may have run already.
+// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another or follow one; very many as hashes
+// of that. It is written with the record's spec: after a crash, an object that stands here and is not in the cluster may
+// have run already.
 const annotationCreating = v1alpha1.Group + "/creating"
 
 func intent(id manifest.ID, hash string) string {
@@ -35,6 +36,8 @@ func (p *Plan) intents() string {
 			text := intent(s.change.ID, p.hashes[s.change.ID.Key()])
 			if s.change.Live != nil {
 				text += "@" + string(s.change.Live.GetUID())
+			} else if s.remadeAs != "" {
+				text += "@" + string(s.remadeAs)
 			}
 			out = append(out, text)
 		}
@@ -95,20 +98,36 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	if !ok {
 		return "", false
 	}
-	earlier := []types.UID{types.UID(replaced), p.recorded[id.Key()].UID}
+	as, made, err := p.madeSince(ctx, id, types.UID(replaced), p.recorded[id.Key()].UID)
+	return as, made && err == nil // without the right to read events, a run more is better than one that never was
+}
+
+// remade reports whether an object that ran and is gone may have been made anew, in another form, by an apply that was
+// never confirmed.
+func (p *planner) remade(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) bool {
+	if !entry.Unconfirmed {
+		return false
+	}
+	as, made, err := p.madeSince(ctx, s.change.ID, entry.UID)
+	s.remadeAs = as
+	return made || err != nil
+}
+
+// madeSince reports whether events tell of an object of a name, other than earlier ones, since the last apply was begun.
+func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...types.UID) (as types.UID, made bool, err error) {
 	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil {
-		return "", false // without the right to read events, a run more is better than one that never was
+		return "", false, err
 	}
-	began := Decided(record)
+	began := Decided(p.plan.request.Record)
 	for _, event := range events {
 		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
 		if !event.GetCreationTimestamp().Time.Before(began) && (of == "" || !slices.Contains(earlier, types.UID(of))) {
-			return types.UID(of), true
+			return types.UID(of), true, nil
 		}
 	}
-	return "", false
+	return "", false, nil
 }
 
 // Decided is when a record's spec was written last, by the API server's clock.

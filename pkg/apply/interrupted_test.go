@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -251,5 +252,52 @@ func TestAppliedIsNotInDoubt(t *testing.T) {
 	b.begin(settings("a", "bad"))
 	if same, err := b.cluster.Applied(b.ctx, b.record(), good); err != nil || same {
 		t.Errorf("applied while in doubt: %t, %v", same, err)
+	}
+}
+
+// A Job that ran and removed itself is run again by a revert where another one of its name was made meanwhile, and not
+// where an apply was only begun, however often syncer is killed on the way.
+func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
+	const ran, other = "backfill:1", "backfill:2"
+	for name, c := range map[string]struct {
+		steps []string // each killed before it makes the Job; a ! lets it be made, run and be gone
+		again bool
+	}{
+		"killed before the other Job":                       {steps: []string{other}},
+		"killed before the other Job twice":                 {steps: []string{other, other}},
+		"killed in the revert as well":                      {steps: []string{other, ran}},
+		"killed after the other Job":                        {steps: []string{other + "!"}, again: true},
+		"killed after the other Job, and when that is seen": {steps: []string{other + "!", other}, again: true},
+		"killed after the other Job, and in the revert":     {steps: []string{other + "!", ran}, again: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			job := func(image string) manifest.Set {
+				return b.set(join(strings.Replace(backfill("once", 1, "ttlSecondsAfterFinished: 0"), "backfill:1", image, 1), settings("beside", image)))
+			}
+			b.sync(job(ran))
+			gone := func() bool { return b.get(jobs, b.namespace, "once") == nil }
+			b.eventually("the job is gone", gone)
+			b.sync(job(ran))
+			// Events are dated to the second: the other Job's begin in another one.
+			written := b.record().Status.Inventory[0].Written
+			b.eventually("it is another second", func() bool { return time.Since(written.Time) > 2*time.Second })
+			for _, step := range c.steps {
+				image, made := strings.CutSuffix(step, "!")
+				if made {
+					if _, err := b.cluster.Apply(b.ctx, b.plan(job(image)), b.spec()); err != nil {
+						t.Fatal(err)
+					}
+					b.eventually("the other job is gone", gone)
+				} else {
+					_, _ = b.cluster.Apply(b.ctx, b.plan(job(image), endless), b.spec()) // killed
+				}
+				b.restart()
+			}
+			got := strings.Contains(actions(b.plan(job(ran)).Changes), "Create Job/once")
+			if got != c.again {
+				t.Errorf("it is run again: %t", got)
+			}
+		})
 	}
 }

@@ -87,8 +87,9 @@ type step struct {
 	skipped  bool // the change is part of the next run
 	gone     bool // it ran, and is not to run again
 	ranAs    types.UID
-	handed   bool   // another target of the commit names it, and takes it over
-	endedRun string // the run that had ended when the change was judged
+	remadeAs types.UID // what ran under the name since, by an apply that was never confirmed, and is gone as well
+	handed   bool      // another target of the commit names it, and takes it over
+	endedRun string    // the run that had ended when the change was judged
 }
 
 // fanOut is how many requests one target has under way at once.
@@ -348,7 +349,7 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	case isDisabled(s.rendered) || isDisabled(live):
 		s.left = true
 	case live == nil:
-		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered))
+		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered) && !p.remade(ctx, s, entry))
 		if s.gone = ran; !ran {
 			s.ranAs, s.gone = p.ranAlready(ctx, s.change.ID, hash)
 		}

@@ -18,8 +18,8 @@ import (
 // server carried out, or still will: the process may have died, or its requests may be on their way.
 const annotationApplying = v1alpha1.Group + "/applying"
 
-// endsRun marks a write after which the object's earlier run says nothing of it: it is made anew, pruned, or its spec
-// changes.
+// endsRun marks an object of which it is settled that its earlier run says nothing any more: the write makes it anew,
+// deletes it or changes its spec. A creation in the place of what ran and is gone has no mark: events tell whether it came.
 const endsRun = "!"
 
 // shortHash names an object in annotationApplying.
@@ -40,27 +40,41 @@ func (p *Plan) writes() []string {
 		}
 	}
 	for _, s := range p.steps {
-		if s.change.Action != manifest.None && s.change.Action != manifest.Hold {
-			marks[s.change.ID.Key()] = ""
-			if s.outdates(recorded[s.change.ID.Key()]) {
-				marks[s.change.ID.Key()] = endsRun
+		key := s.change.ID.Key()
+		entry := recorded[key]
+		if s.change.Action != manifest.None && s.change.Action != manifest.Hold || entry.Unconfirmed {
+			marks[key] = ""
+			if s.outdates(entry) {
+				marks[key] = endsRun
 			}
 		}
 	}
 	out := make([]string, 0, len(marks))
 	for key, mark := range marks {
-		if entry := recorded[key]; entry.Unconfirmed && entry.Spec == "" {
-			mark = endsRun // as it was noted before
-		}
 		out = append(out, shortHash(key)+mark)
 	}
 	slices.Sort(out)
 	return out
 }
 
-// outdates reports whether, once a change is carried out, what the object did before says nothing of it.
+// outdates reports whether what an object did before says nothing of it, once a step is carried out or where git's form
+// of it is there already.
 func (s *step) outdates(entry v1alpha1.InventoryEntry) bool {
-	return s.change.Action != manifest.Update || entry.Spec != "" && entry.Spec != specHash(s.rendered)
+	if entry.Spec == "" {
+		return true // as it was noted before, or never ran
+	}
+	same := s.rendered != nil && entry.Spec == specHash(s.rendered)
+	switch s.change.Action {
+	case manifest.Replace, manifest.Prune:
+		return true
+	case manifest.Create:
+		return same // it is to run again, although it ran
+	case manifest.Update:
+		return !same
+	case manifest.None:
+		return s.rendered != nil && !same && !s.left && (s.gone || s.change.Live != nil)
+	}
+	return false
 }
 
 // noteUnconfirmed marks the entries of a record whose objects an apply set out to write that was never confirmed.
