@@ -333,12 +333,13 @@ func TestForceDeletesNothingThatAPolicyRefusesAsNew(t *testing.T) {
 // A bare Pod that runs to its end is a run.
 func TestForceWaitsForAPodThatRunsToItsEnd(t *testing.T) {
 	b := newBench(t)
-	doc := "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {restartPolicy: Never, nodeName: nowhere, containers: [{name: main, image: \"web:1\", args: [one]}]}\n"
+	doc := "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {restartPolicy: Never, schedulerName: nobody, containers: [{name: main, image: \"web:1\", args: [one]}]}\n"
 	b.sync(b.set(doc))
 	b.status(pods, "it", `{"status":{"phase":"Running"}}`)
 	changed := b.set(strings.Replace(doc, "args: [one]", "args: [two]", 1))
-	if got := held(b.sync(changed)); got != "Running Pod/it" {
-		t.Fatalf("held are %q", got)
+	applied := b.sync(changed)
+	if got := held(applied); got != "Running Pod/it" {
+		t.Fatalf("held are %q, applied is %q", got, actions(applied.Changes))
 	}
 	b.status(pods, "it", `{"status":{"phase":"Succeeded"}}`)
 	if got := actions(b.plan(changed).Changes); got != "Replace Pod/it" {

@@ -20,7 +20,8 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 		return nil
 	}
 	run := p.cluster.judge.Run(change.Live)
-	if change.Action == manifest.Replace && run.State == health.NotARun {
+	pod := change.Action == manifest.Replace && run.State == health.NotARun
+	if pod {
 		run = podRun(change.Live)
 	}
 	if run.State == health.NotARun {
@@ -39,7 +40,10 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 	if change.Action == manifest.Update {
 		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
 	}
-	if run = p.cluster.run(ctx, change.Live); run.State != health.Running {
+	if !pod {
+		run = p.cluster.run(ctx, change.Live) // also between a start and the first pod
+	}
+	if run.State != health.Running {
 		return nil
 	}
 	policy, err := p.plan.request.Rules.onRunning(s.rendered)
