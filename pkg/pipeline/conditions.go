@@ -96,6 +96,11 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		setCondition(status, v1alpha1.ConditionReady, false, "NotCompared", o.uncorrected.Error())
 		setCondition(status, v1alpha1.ConditionReconciling, false, "NotCompared", "")
 		setCondition(status, v1alpha1.ConditionStalled, true, "NotCompared", o.uncorrected.Error())
+	case o.health.status == health.Healthy && o.wait == nil && len(uncreated(o.held)) > 0:
+		message := heldMessage(uncreated(o.held))
+		setCondition(status, v1alpha1.ConditionReady, false, "Incomplete", message)
+		setCondition(status, v1alpha1.ConditionReconciling, true, "Incomplete", message)
+		setCondition(status, v1alpha1.ConditionStalled, false, "Incomplete", "")
 	case o.health.status == health.Healthy:
 		message := "every object is as git says and healthy"
 		switch {
@@ -126,6 +131,12 @@ func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outc
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Unhealthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.message)
 	}
+}
+
+// uncreated are the held changes of objects that are not in the cluster: what is there may be healthy, and is not what git
+// says.
+func uncreated(held []v1alpha1.HeldChange) []v1alpha1.HeldChange {
+	return slices.DeleteFunc(slices.Clone(held), func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Create) })
 }
 
 func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, reason, message string) {
