@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -60,27 +59,25 @@ func (a *application) fences(ctx context.Context) error {
 	return joinSorted(errs)
 }
 
-// fence writes an object twice: an apply that changes nothing would keep the version.
+// fence writes an object twice: an apply that changes nothing would keep the version. Controllers may write it in between,
+// as that of Deployments does, which follows their annotations.
 func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	resource, id, err := a.cluster.resourceFor(s.change.ID)
 	if err != nil {
 		return nil, explain(s.rendered, id, "looking up", err)
 	}
-	live := s.change.Live
+	judged := manifest.OwnedState(s.change.Live, FieldManager, a.plan.key)
+	live, next, marked := s.change.Live, a.marked(s.sent), false
 	for range changedTries {
-		marked := s.sent.DeepCopy()
-		annotations := marked.GetAnnotations()
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[annotationFence] = a.attempt
-		marked.SetAnnotations(annotations)
-		written, err := writeOver(ctx, resource, id, marked, live)
-		if err == nil {
-			written, err = writeOver(ctx, resource, id, s.sent, written)
-		}
-		if !apierrors.IsConflict(err) {
-			return written, explain(s.rendered, id, "applying", err, live)
+		written, err := writeOver(ctx, resource, id, next, live)
+		switch {
+		case err == nil && marked:
+			return written, nil
+		case err == nil:
+			live, next, marked = written, s.sent, true
+			continue
+		case !changed(err, live):
+			return nil, explain(s.rendered, id, "applying", err, live)
 		}
 		if live, err = get(ctx, resource, id); err != nil {
 			return nil, explain(s.rendered, id, "reading", err)
@@ -88,9 +85,30 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
 		}
-		if live == nil || manifest.OwnedState(live, FieldManager, a.plan.key) != manifest.OwnedState(s.change.Live, FieldManager, a.plan.key) {
-			break
+		switch {
+		case live == nil:
+		case live.GetAnnotations()[annotationFence] == a.attempt: // another apply would have taken it away
+			next, marked = s.sent, true
+			continue
+		case manifest.OwnedState(live, FieldManager, a.plan.key) != judged:
+		case marked:
+			return live, nil // the answer to the second write was lost
+		default:
+			continue
 		}
+		break
 	}
 	return nil, &passingError{fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)}
+}
+
+// marked is an object with the annotation of a fence.
+func (a *application) marked(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	out := obj.DeepCopy()
+	annotations := out.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationFence] = a.attempt
+	out.SetAnnotations(annotations)
+	return out
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -297,6 +298,51 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 			got := strings.Contains(actions(b.plan(job(ran)).Changes), "Create Job/once")
 			if got != c.again {
 				t.Errorf("it is run again: %t", got)
+			}
+		})
+	}
+}
+
+// A controller may write an object between the two writes of a fence, and the answer to each of them may be lost.
+func TestFenceBesideOthers(t *testing.T) {
+	for name, c := range map[string]struct{ written, lost int32 }{
+		"a controller writes before the first":  {written: 1},
+		"a controller writes before the second": {written: 2},
+		"the answer to the first is lost":       {lost: 1},
+		"the answer to the second is lost":      {lost: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.sync(b.set(settings("a", "1")))
+			b.begin(settings("a", "2"))
+			before := b.get(configMaps, b.namespace, "a").GetResourceVersion()
+			var writes atomic.Int32
+			b.cluster = b.connectBy(func(config *rest.Config) {
+				config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
+					return roundTripper(func(req *http.Request) (*http.Response, error) {
+						if req.Method != http.MethodPatch || req.URL.Query().Get("dryRun") != "" || !strings.Contains(req.URL.Path, "/configmaps/") {
+							return inner.RoundTrip(req)
+						}
+						n := writes.Add(1)
+						if n == c.written {
+							b.edit(configMaps, "a", `{"metadata":{"annotations":{"example.com/seen":"yes"}}}`)
+						}
+						resp, err := inner.RoundTrip(req)
+						if err == nil && n == c.lost {
+							_ = resp.Body.Close() // it is thrown away
+							return nil, syscall.ECONNRESET
+						}
+						return resp, err
+					})
+				})
+			})
+			b.sync(b.set(settings("a", "2")))
+			live := b.get(configMaps, b.namespace, "a")
+			if _, there := live.GetAnnotations()["syncer.dev/fence"]; there || live.GetResourceVersion() == before || writes.Load() < 2 {
+				t.Errorf("after the fence: %v", live.Object["metadata"])
+			}
+			if plan := b.plan(b.set(settings("a", "2"))); actions(plan.Changes) != "" || plan.Unfinished() {
+				t.Errorf("the next plan: %s", actions(plan.Changes))
 			}
 		})
 	}
