@@ -319,7 +319,7 @@ func (j *judge) targetWrong(t target, h head) []string {
 		switch {
 		case edited && drifted[k]: // also where it is equal and no field of it is syncer's
 			has, excused = nil, true
-		case len(has) == 0 && time.Since(at) > noticed:
+		case len(has) == 0 && time.Since(at) > noticed && !byHand(live):
 			delete(j.edited, k)
 		case len(has) == 0:
 		case edited:

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -113,4 +116,9 @@ func driftedObjects(record *unstructured.Unstructured) map[key]bool {
 		found[key{kind, ns, name}] = true
 	}
 	return found
+}
+
+// byHand reports whether somebody owns fields of an object. What git drops of them stays, and is then an addition of theirs.
+func byHand(o *unstructured.Unstructured) bool {
+	return o != nil && slices.ContainsFunc(o.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return strings.HasPrefix(f.Manager, "hand-") })
 }
