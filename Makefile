@@ -24,7 +24,7 @@ soak: build parts ## kill syncer KILLS times, then MINUTES of faults; SEED repea
 
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
-	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 30m ./...
+	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...
 	cd hack/alerts && go test -count=1 ./... # the test cache does not look at files of another module
 
 .PHONY: verify

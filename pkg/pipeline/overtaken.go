@@ -116,11 +116,14 @@ func (p *Pass) then(later *Pass) *Pass {
 }
 
 // decidedSince reports whether the spec of a record was written after a moment of the own clock, at which the repository
-// was asked. What was decided before is no newer than the repository's answer. Where the API server's clock is not known,
-// it is taken for newer.
+// was asked. What was decided before is no newer than the repository's answer. An API server that does not date its answers
+// is taken to have the own clock.
 func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
 	now, known := cluster.Date()
-	return !known || !apply.Decided(record).Before(now.Add(-time.Since(asked)-dateSlack))
+	if !known {
+		now = time.Now()
+	}
+	return !apply.Decided(record).Before(now.Add(-time.Since(asked) - dateSlack))
 }
 
 // strangers reports whether a record names a commit that the history of a snapshot does not show, and was written since the

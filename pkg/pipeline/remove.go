@@ -227,7 +227,10 @@ func (c *carrier) forget(ctx context.Context, a *agenda) error {
 	var errs []error
 	for _, w := range a.retired {
 		if c.isPast(w, w.record.Status.RemovedAt.Time, w.environment.Images.KeepPins.For.Duration) {
-			errs = append(errs, w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion))
+			err := w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion)
+			if !isOvertaken(err) { // else somebody has revived it
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
