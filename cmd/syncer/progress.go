@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -50,7 +51,7 @@ func (p *progress) step(s pipeline.Progress) {
 		p.last, p.shown = time.Now(), true
 		fmt.Fprintf(p.w, "\r\x1b[K%d/%d targets done, %d running, %d failed", p.done, p.total, p.running, p.bad)
 	case !p.terminal && s.Result != nil:
-		fmt.Fprintf(p.w, "syncer: %d/%d %s %s\n", p.done, p.total, s.Target, s.Result.Result)
+		fmt.Fprintf(p.w, "syncer: %d/%d %s %s\n", p.done, p.total, manifest.Visible(s.Target.String()), s.Result.Result)
 	}
 }
 

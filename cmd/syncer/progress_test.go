@@ -1,0 +1,19 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/pipeline"
+)
+
+// Who may commit names a folder, and must not reach the terminal of whoever deploys.
+func TestProgressShowsEscapeSequences(t *testing.T) {
+	var out strings.Builder
+	p := newProgress(&out)
+	p.step(pipeline.Progress{Target: apply.Target{Pipeline: "ev\x1b[31mil", Environment: "dev"}, Total: 1, Result: &pipeline.TargetResult{Result: pipeline.Failed}})
+	if want := "syncer: 1/1 ev\\u001b[31mil@dev Failed\n"; out.String() != want {
+		t.Errorf("it is %q; want %q", out.String(), want)
+	}
+}
