@@ -42,15 +42,16 @@ func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry
 		}
 		g.Go(func() error {
 			ended := c.endOf(ctx, *entry)
-			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.cutOff()
+			// What the events once told stays true when they are forgotten.
+			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.cutOff() || entry.Deleted && !ended.Completed
 			return nil
 		})
 	}
 	_ = g.Wait() // what is not known stays so
 }
 
-// fates is Fates for the inventory of a plan.
-func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found) {
+// fates is Fates for the inventory of a plan, which knows what git says of the objects.
+func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
 	for key, entry := range recorded {
@@ -60,8 +61,21 @@ func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.
 	}
 	c.Fates(ctx, gone, found.members)
 	for i, key := range keys {
+		if entry := &gone[i]; !entry.Completed && c.tooSoon(find(set, entryID(*entry)), *entry) {
+			entry.Deleted = true
+		}
 		recorded[key] = gone[i]
 	}
+}
+
+// tooSoon reports whether an object is gone sooner than it could have removed itself, which proves that somebody deleted
+// it, whether there are events of it or not: it had not ended when it was written.
+func (c *Cluster) tooSoon(rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	now, known := c.Date() // no other clock proves it
+	if rendered == nil || entry.Spec != specHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
+		return false
+	}
+	return now.Before(entry.Written.Add(health.Lifetime(rendered)))
 }
 
 // endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
@@ -121,7 +135,8 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 func (c *Cluster) cutOff(ctx context.Context, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
 	ended, lifetime := c.fateOf(ctx, entry), health.Lifetime(rendered)
 	now := c.now()
-	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last)
+	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last) ||
+		!ended.Completed && c.tooSoon(rendered, entry)
 	return &manifest.Loss{Kind: manifest.CutOff, Unproven: !proven}
 }
 

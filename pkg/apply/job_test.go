@@ -171,10 +171,12 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 		want      string
 		unproven  bool
 		completed bool
+		forgotten bool // its events are gone
 	}{
 		"while it runs":                           {ttl: "600", await: true, want: "Create Job/once (drifted)"},
 		"before any pass saw it":                  {ttl: "600", want: "Create Job/once (drifted)"},
 		"while it runs, and might be gone by now": {ttl: "0", await: true, want: "Create Job/once (drifted)", unproven: true},
+		"while it runs, and its events are gone":  {ttl: "600", await: true, forgotten: true, want: "Create Job/once (drifted)"},
 		"by its TTL":                              {ttl: "0", ends: true, completed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +192,11 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 				if c.await {
 					b.sync(set)
 				}
+				job := b.get(jobs, b.namespace, "once")
 				b.delete(jobs, b.namespace, "once")
+				if c.forgotten {
+					b.forgetEvents(job)
+				}
 			}
 			b.eventually("it is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
 			plan := b.plan(set)
@@ -216,6 +222,18 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 				t.Errorf("when it runs again: %+v", got)
 			}
 		})
+	}
+}
+
+// What the events of a run once told stays true when they are forgotten, as after an hour.
+func TestDeletedRunStaysMissing(t *testing.T) {
+	b := newBench(t)
+	inventory := []v1alpha1.InventoryEntry{{
+		APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "once", Ephemeral: true, Deleted: true, UID: "forgotten",
+	}}
+	b.cluster.Fates(b.ctx, inventory, nil)
+	if e := inventory[0]; !e.Deleted || e.MayBeGone() {
+		t.Errorf("it is said to be %+v", e)
 	}
 }
 

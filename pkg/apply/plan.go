@@ -110,7 +110,7 @@ func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	recorded := inventory(req.Record)
-	c.fates(ctx, recorded, found)
+	c.fates(ctx, recorded, found, req.Set)
 	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, unread: found.unread, request: req, hashes: map[manifest.Key]string{}, judge: c.judge, key: key}
 	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
