@@ -80,23 +80,40 @@ func discoverIn(files fs.FS, pattern, environment string, byName map[string]*fou
 		if !ok || name == "" || strings.HasPrefix(name, ".") || !isFolder(files, at) {
 			continue
 		}
-		pipeline := byName[name]
-		if pipeline == nil {
-			pipeline = &found{
-				name: name, overlays: map[string]string{}, expected: map[string]string{}, folders: map[string]string{},
-				settings: map[string]pipelineSettings{}, decoded: map[string]*v1alpha1.Pipeline{},
-			}
-			byName[name] = pipeline
+		if byName[name] == nil {
+			byName[name] = newFound(name)
 		}
-		overlay := path.Join(at, rest)
-		pipeline.expected[environment] = overlay
-		pipeline.folders[environment] = at
-		if isFolder(files, overlay) {
-			pipeline.overlays[environment] = overlay
-		}
-		pipeline.settings[environment] = pipeline.read(files, path.Join(at, settingsFile), environment)
+		byName[name].note(files, environment, at, rest)
 	}
 	return nil
+}
+
+// discoverOne is discover for one pipeline in one environment, whether its folder is there or not.
+func discoverOne(files fs.FS, layout, environment, name string) *found {
+	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
+	before, after, _ := strings.Cut(pattern, pipelineHole)
+	suffix, rest, _ := strings.Cut(after, "/")
+	pipeline := newFound(name)
+	pipeline.note(files, environment, path.Clean(before+name+suffix), rest)
+	return pipeline
+}
+
+func newFound(name string) *found {
+	return &found{
+		name: name, overlays: map[string]string{}, expected: map[string]string{}, folders: map[string]string{},
+		settings: map[string]pipelineSettings{}, decoded: map[string]*v1alpha1.Pipeline{},
+	}
+}
+
+// note takes down what the folder at a path, and the rest of the layout below it, hold for an environment.
+func (p *found) note(files fs.FS, environment, at, rest string) {
+	overlay := path.Join(at, rest)
+	p.expected[environment] = overlay
+	p.folders[environment] = at
+	if isFolder(files, overlay) {
+		p.overlays[environment] = overlay
+	}
+	p.settings[environment] = p.read(files, path.Join(at, settingsFile), environment)
 }
 
 func isFolder(files fs.FS, name string) bool {

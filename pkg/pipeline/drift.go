@@ -267,15 +267,11 @@ func (c *carrier) lastApplied(ctx context.Context, w *work) (*work, manifest.Set
 
 // setAt is what a commit means for a target: its files, with the digests of the record.
 func (c *carrier) setAt(w *work, snap source.Snapshot) (*work, manifest.Set, error) {
-	pipelines, err := c.discover(snap)
-	if err != nil {
-		return nil, nil, err
-	}
-	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == w.target.Pipeline })
-	if i < 0 || pipelines[i].overlays[w.environment.Name] == "" {
+	pipeline := discoverOne(snap.Files, c.Config.Source.Layout, w.environment.Name, w.target.Pipeline)
+	if pipeline.overlays[w.environment.Name] == "" {
 		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
 	}
-	at := c.newWork(pipelines[i], w.environment, snap)
+	at := c.newWork(pipeline, w.environment, snap)
 	at.render()
 	if at.err != nil {
 		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.err)

@@ -14,8 +14,12 @@ import (
 func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
 	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
 	is.state, _ = stateOf(after)
-	if o.err == nil && o.wait == nil {
-		is.findings = slices.Clone(o.drift)
+	found, looked := o.drift, o.err == nil && o.wait == nil
+	if o.standing.compared {
+		found, looked = o.standing.drift, true
+	}
+	if looked {
+		is.findings = slices.Clone(found)
 		c.countMissed(w, is.findings, before.Drift)
 		drift.Recall(is.findings, after.Drift)
 		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none

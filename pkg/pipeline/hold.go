@@ -62,6 +62,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult,
 		if err != nil {
 			return err
 		}
+		o.standing = c.standingOf(ctx, w)
 		result.live, result.settled = live, wait.reason == reasonSuspended
 		o.health = healthOf(ctx, w.cluster, o.inventory, live) // what runs goes on running, and others promote from it
 		o.swapped = swapped(ctx, w.cluster, o.inventory, live, w.fields, deployedImages(w.record.Status.History))

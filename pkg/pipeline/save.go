@@ -28,6 +28,7 @@ type outcome struct {
 	unwatched []string       // kinds whose changes are not noticed now
 	objects   map[string]int // by how they are; nil: they were not looked at
 	drift     []drift.Finding
+	standing  standing // of the commit last applied, where the newest one was not looked at to the end
 	corrected []drift.Finding
 	images    []v1alpha1.DeployedImage
 	pins      []v1alpha1.PinnedImage // that the record has beside this; nil: those that it had
@@ -99,6 +100,7 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 		status.LastAttemptedCommit = w.snapshot.Commit
 	}
 	c.setHeld(w, &status, o)
+	o.standing.note(&status, before.Drift, c.dateIn(w.cluster))
 	if o.wait != nil {
 		if status.LastAppliedCommit != "" {
 			c.markHealthy(w, &status, o)
@@ -146,6 +148,7 @@ func (c *carrier) fail(ctx context.Context, w *work, failure error) error {
 		return failure // the record is somebody else's
 	} else {
 		o.inventory, o.held, o.contested = w.record.Status.Inventory, w.record.Status.Held, w.record.Status.Contested
+		o.standing = c.standingOf(ctx, w)
 	}
 	if err := c.save(ctx, w, o); err != nil {
 		return errors.Join(failure, err)
