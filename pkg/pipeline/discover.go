@@ -110,7 +110,7 @@ func (p *found) note(files fs.FS, environment, at, rest string) {
 	overlay := path.Join(at, rest)
 	p.expected[environment] = overlay
 	p.folders[environment] = at
-	if isFolder(files, overlay) {
+	if isFolder(files, overlay) || isLostLink(files, overlay) {
 		p.overlays[environment] = overlay
 	}
 	p.settings[environment] = p.read(files, path.Join(at, settingsFile), environment)
@@ -119,6 +119,13 @@ func (p *found) note(files fs.FS, environment, at, rest string) {
 func isFolder(files fs.FS, name string) bool {
 	info, err := fs.Stat(files, name)
 	return err == nil && info.IsDir()
+}
+
+// isLostLink reports whether a path is a link that leads to no folder. An overlay that is one is not left out: rendering
+// says what is wrong with it.
+func isLostLink(files fs.FS, name string) bool {
+	info, err := fs.Lstat(files, name)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0 && !isFolder(files, name)
 }
 
 func (p *found) read(files fs.FS, file, environment string) pipelineSettings {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -9,11 +10,11 @@ import (
 )
 
 func tree(files ...string) fstest.MapFS {
-	fs := fstest.MapFS{}
+	out := fstest.MapFS{}
 	for _, file := range files {
-		fs[file] = &fstest.MapFile{}
+		out[file] = &fstest.MapFile{}
 	}
-	return fs
+	return out
 }
 
 func TestDiscoverFollowsTheLayout(t *testing.T) {
@@ -136,5 +137,20 @@ func TestCredentialsLeaveAnAddress(t *testing.T) {
 		if got := publicURL(url); got != want {
 			t.Errorf("publicURL(%q) = %q, want %q", url, got, want)
 		}
+	}
+}
+
+// A link that leads nowhere is an overlay, so that its target says what is wrong.
+func TestOverlayThatIsALostLink(t *testing.T) {
+	files := tree("pipelines/a/overlays/dev/k", "pipelines/a/README.md")
+	for environment, target := range map[string]string{"gone": "nowhere", "outside": "../../../../etc", "file": "../README.md"} {
+		files["pipelines/a/overlays/"+environment] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
+	}
+	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev", "gone", "outside", "file", "none"})
+	if err != nil || len(pipelines) != 1 {
+		t.Fatalf("%v, %v", pipelines, err)
+	}
+	if got := pipelines[0].overlays; len(got) != 4 || got["none"] != "" {
+		t.Errorf("the overlays: %v", got)
 	}
 }
