@@ -82,8 +82,10 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// longestRest bounds what a Retry-After may ask for, so that a clock that is far off ends no host for good.
-const longestRest = 24 * time.Hour
+// longestRest bounds what a Retry-After may ask for: a registry that is well again long before the time that it named, or
+// whose clock is far off, would keep every commit back. One that means it is asked about twice a minute. It is longer than
+// longestAsked, so that who comes right after the answer is refused and not made to wait.
+const longestRest = 40 * time.Second
 
 // note remembers for every request to a host what one answer asked for.
 func (h *hostLimit) note(answer *http.Response) {
