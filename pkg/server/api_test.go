@@ -92,7 +92,7 @@ func fullView() *pipeline.View {
 		History:    []pipeline.HistoryDeployment{deployment},
 		Pins: []v1alpha1.PinnedImage{{
 			Reference: "registry.example.com/a:v1", Refresh: "1", Semver: ">=1", Tag: "v1", Digest: digestX, ResolvedAt: since, Commit: hashA,
-			PromotedFrom: "dev", Seen: digestY, LastDeployment: 2, UnusedSince: &since,
+			PromotedFrom: "dev", Seen: digestY, LastDeployment: 2, UnusedSince: &since, Moves: 3,
 		}},
 		Objects: []manifest.ID{id},
 	}
