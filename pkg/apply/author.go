@@ -1,7 +1,7 @@
 package apply
 
 import (
-	"github.com/syncerdev/syncer/pkg/apply/audit"
+	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 

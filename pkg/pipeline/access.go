@@ -8,7 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/apply/audit"
+	"github.com/syncerdev/syncer/pkg/audit"
 )
 
 // Access is something that a server lets people and programs see.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/apply/audit"
+	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 

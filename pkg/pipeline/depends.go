@@ -9,7 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/apply/health"
+	"github.com/syncerdev/syncer/pkg/health"
 )
 
 // orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that

@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/apply/health"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 )
 
 // uncompared are what a plan says of objects that it could not compare. Of one that cannot be read, what was found last
