@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -22,7 +23,7 @@ went back to.
 Exit status: 0 done, 2 failed.`,
 		Args: onePipeline("history"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			target := pipeline.Target{Pipeline: args[0], Environment: environment}
+			target := v1alpha1.Target{Pipeline: args[0], Environment: environment}
 			show := func(history pipeline.History, err error) error {
 				if err != nil {
 					return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -40,7 +41,7 @@ Exit status: 0 done, 2 failed.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				refresh, err := r.Refresh(cmd.Context(), pipeline.Target{Pipeline: args[0], Environment: environment}, args[1])
+				refresh, err := r.Refresh(cmd.Context(), v1alpha1.Target{Pipeline: args[0], Environment: environment}, args[1])
 				if err != nil {
 					return err
 				}

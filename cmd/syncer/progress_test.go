@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -12,7 +12,7 @@ import (
 func TestProgressShowsEscapeSequences(t *testing.T) {
 	var out strings.Builder
 	p := newProgress(&out)
-	p.step(pipeline.Progress{Target: apply.Target{Pipeline: "ev\x1b[31mil", Environment: "dev"}, Total: 1, Result: &pipeline.TargetResult{Result: pipeline.Failed}})
+	p.step(pipeline.Progress{Target: v1alpha1.Target{Pipeline: "ev\x1b[31mil", Environment: "dev"}, Total: 1, Result: &pipeline.TargetResult{Result: pipeline.Failed}})
 	if want := "syncer: 1/1 ev\\u001b[31mil@dev Failed\n"; out.String() != want {
 		t.Errorf("it is %q; want %q", out.String(), want)
 	}

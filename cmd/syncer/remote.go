@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/server"
@@ -62,7 +63,7 @@ func (r *remote) images(ctx context.Context, selection pipeline.Selection) (imag
 	return images, order, lost, err
 }
 
-func (r *remote) history(ctx context.Context, target pipeline.Target) (history pipeline.History, err error) {
+func (r *remote) history(ctx context.Context, target v1alpha1.Target) (history pipeline.History, err error) {
 	c, err := r.client()
 	if err != nil {
 		return history, err

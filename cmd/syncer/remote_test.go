@@ -30,7 +30,7 @@ type still struct{ view *pipeline.View }
 
 func (s still) View() *pipeline.View     { return s.view }
 func (s still) Changed() <-chan struct{} { return nil }
-func (s still) Objects(context.Context, pipeline.Target) ([]pipeline.ObjectView, error) {
+func (s still) Objects(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) {
 	return nil, nil
 }
 func (s still) Wake()                        {}

@@ -41,7 +41,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 		return nil
 	}
 	// What `syncer install` brings is syncer's own, also where kubectl applied it before: it has no target.
-	if s.rendered.GetAnnotations()[annotationAdopt] != enabled && target != (Target{}) {
+	if s.rendered.GetAnnotations()[annotationAdopt] != enabled && target != (v1alpha1.Target{}) {
 		return &AdoptionError{ID: s.change.ID, Target: target, Tool: tool.Tool, Owner: tool.Owner}
 	}
 	taken, err := takenOver(live)
@@ -61,7 +61,7 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 }
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.
-func (c *Cluster) isMember(target Target, live *unstructured.Unstructured) bool {
+func (c *Cluster) isMember(target v1alpha1.Target, live *unstructured.Unstructured) bool {
 	_, own := MemberLabel(c.namespace, target)
 	return live.GetLabels()[labelMember] == own && manifest.OwnedFields(live, FieldManager) != ""
 }

@@ -45,12 +45,12 @@ func (p promises) annotations(own string) map[string]string {
 }
 
 // MemberLabel is the label that marks an object as a member of a target's ApplySet.
-func MemberLabel(namespace string, target Target) (key, value string) {
+func MemberLabel(namespace string, target v1alpha1.Target) (key, value string) {
 	return labelMember, setID(namespace, target)
 }
 
 // setID derives the ID of an ApplySet from its parent, as KEP-3659 prescribes (version 1).
-func setID(namespace string, target Target) string {
+func setID(namespace string, target v1alpha1.Target) string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{target.RecordName(), namespace, recordKind.Kind, recordKind.Group}, ".")))
 	return "applyset-" + base64.RawURLEncoding.EncodeToString(sum[:]) + "-v1"
 }

@@ -37,7 +37,7 @@ type bench struct {
 	admin     dynamic.Interface // somebody else
 	cluster   *apply.Cluster
 	agent     string // by which the audit log knows the cluster's requests
-	target    apply.Target
+	target    v1alpha1.Target
 	namespace string
 	records   string
 }
@@ -70,7 +70,7 @@ func newBenchAlone(t *testing.T) *bench {
 	}
 	n := benches.Add(1)
 	b := &bench{
-		t: t, ctx: ctx, plane: p, admin: admin, target: apply.Target{Pipeline: "orders", Environment: "prod"},
+		t: t, ctx: ctx, plane: p, admin: admin, target: v1alpha1.Target{Pipeline: "orders", Environment: "prod"},
 		namespace: fmt.Sprintf("team-%d", n), records: fmt.Sprintf("records-%d", n),
 	}
 	b.createNamespace(b.namespace)

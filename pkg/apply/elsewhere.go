@@ -40,7 +40,7 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 
 // recordedElsewhere finds an object in the inventory of another target: of the one that names it in the commit, else of
 // any whose record is beside this one's.
-func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (Target, v1alpha1.InventoryEntry, error) {
+func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (v1alpha1.Target, v1alpha1.InventoryEntry, error) {
 	if _, full, err := p.cluster.resourceFor(id); err == nil {
 		id = full
 	}
@@ -51,12 +51,12 @@ func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (Target
 	}
 	records, err := p.cluster.Records(ctx)
 	for _, record := range records {
-		target := Target{record.Spec.Pipeline, record.Spec.Environment}
+		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 		if entry, found := inventory(record)[id.Key()]; found && target != own {
 			return target, entry, nil
 		}
 	}
-	return Target{}, v1alpha1.InventoryEntry{}, err
+	return v1alpha1.Target{}, v1alpha1.InventoryEntry{}, err
 }
 
 const (

@@ -14,13 +14,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // OwnedError says that an object belongs to another target, or to another tool's ApplySet.
 type OwnedError struct {
 	ID     manifest.ID
-	Target Target
+	Target v1alpha1.Target
 	Owner  string
 	// Namespace of the owner's record; empty where it has none.
 	Namespace string
@@ -37,7 +38,7 @@ func (e *OwnedError) Error() string {
 
 // PruneRefusedError says that a commit would delete more than it may.
 type PruneRefusedError struct {
-	Target  Target
+	Target  v1alpha1.Target
 	Objects []manifest.ID
 	Of      int    // the size of the inventory
 	Limit   string // the limit that is exceeded

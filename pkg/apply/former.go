@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -160,7 +161,7 @@ func traces(live *unstructured.Unstructured) *fieldpath.Set {
 // AdoptionError says that a tool manages an object that git wants, and that git does not allow to take it.
 type AdoptionError struct {
 	ID     manifest.ID
-	Target Target
+	Target v1alpha1.Target
 	Tool   string
 	Owner  string // what of the tool: a release, a Kustomization, an Application; empty where it has none
 }

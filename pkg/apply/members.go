@@ -27,7 +27,7 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
 // them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
 // people copy objects with their labels, and the endpoints controller copies those of a Service.
-func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.PipelineSync) (Members, error) {
+func (c *Cluster) Members(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
 	found, err := c.look(ctx, target, record, nil)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (c *Cluster) Members(ctx context.Context, target Target, record *v1alpha1.P
 }
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
-func (c *Cluster) MembersOf(ctx context.Context, target Target, set manifest.Set) (manifest.Set, error) {
+func (c *Cluster) MembersOf(ctx context.Context, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
 	found, err := c.look(ctx, target, nil, set)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ type found struct {
 }
 
 // whole is what was found, or an error where not everything could be read.
-func (f found) whole(target Target) (Members, error) {
+func (f found) whole(target v1alpha1.Target) (Members, error) {
 	var errs []error
 	for _, of := range []map[manifest.Key]error{f.unread.places, f.unread.single} {
 		for _, err := range of {
@@ -81,7 +81,7 @@ func (f found) whole(target Target) (Members, error) {
 }
 
 // look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
-func (c *Cluster) look(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
+func (c *Cluster) look(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
 	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
 	namespaces := memberNamespaces(c.namespace, record, set)
 	places, err := c.places(memberKinds(record, set), namespaces, &out.unread)
@@ -252,7 +252,7 @@ func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.Group
 }
 
 // Live lists the live objects of an inventory whose record may not be read again yet.
-func (c *Cluster) Live(ctx context.Context, target Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
+func (c *Cluster) Live(ctx context.Context, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
 	return c.Members(ctx, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
@@ -297,7 +297,7 @@ func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, se
 }
 
 // refuseForeign returns an error for a live object that belongs to another ApplySet.
-func (c *Cluster) refuseForeign(ctx context.Context, target Target, live *unstructured.Unstructured) error {
+func (c *Cluster) refuseForeign(ctx context.Context, target v1alpha1.Target, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
@@ -324,7 +324,7 @@ func (c *Cluster) parentOf(ctx context.Context, id string) (owner, namespace str
 			continue
 		}
 		if record, err := decodeRecord(&list.Items[0]); err == nil {
-			return Target{record.Spec.Pipeline, record.Spec.Environment}.String(), record.Namespace
+			return v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}.String(), record.Namespace
 		}
 	}
 	return owner, ""

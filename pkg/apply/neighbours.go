@@ -3,20 +3,21 @@ package apply
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Neighbours are targets of the same commit in one cluster, the plan's own included. An object that moves from one to
 // another is handed over, and not deleted and made anew.
 type Neighbours struct {
-	Named map[manifest.Key]Target // by which target's set an object is named
-	Known map[string]bool         // the ApplySets of the targets whose new sets are known
+	Named map[manifest.Key]v1alpha1.Target // by which target's set an object is named
+	Known map[string]bool                  // the ApplySets of the targets whose new sets are known
 }
 
 // Add notes a target and its set; an empty one names nothing any more.
-func (n *Neighbours) Add(namespace string, target Target, set manifest.Set) {
+func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.Set) {
 	if n.Named == nil {
-		n.Named, n.Known = map[manifest.Key]Target{}, map[string]bool{}
+		n.Named, n.Known = map[manifest.Key]v1alpha1.Target{}, map[string]bool{}
 	}
 	n.Known[setID(namespace, target)] = true
 	for _, obj := range set {

@@ -23,7 +23,7 @@ import (
 
 // Request is a target and the set that it is to become.
 type Request struct {
-	Target Target
+	Target v1alpha1.Target
 	// Record is the target's record; nil at the first deployment.
 	Record *v1alpha1.PipelineSync
 	// Set is what git says, with digests and the member label. An empty set prunes everything.

@@ -22,7 +22,7 @@ func TestOnlyOwnMembersArePruned(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("anchor", "1"), settings("unlabelled", "1"), settings("relabelled", "1"))))
 	b.edit(configMaps, "unlabelled", `{"metadata":{"labels":{"`+partOf+`":null}}}`)
-	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+apply.SetID(b.records, apply.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
+	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+apply.SetID(b.records, v1alpha1.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
 	// A copy with the label, which syncer never applied.
 	_, id := apply.MemberLabel(b.records, b.target)
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, labels: {"+partOf+": "+id+"}}\n")

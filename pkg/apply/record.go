@@ -21,15 +21,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Target is one pipeline in one environment.
-type Target struct{ Pipeline, Environment string }
-
-// String is PIPELINE@ENVIRONMENT.
-func (t Target) String() string { return t.Pipeline + "@" + t.Environment }
-
-// RecordName is the name of the target's record.
-func (t Target) RecordName() string { return t.Pipeline + "." + t.Environment }
-
 var recordKind = schema.GroupVersionKind{Group: v1alpha1.Group, Version: v1alpha1.Version, Kind: "PipelineSync"}
 
 // ErrNotInstalled says that the cluster does not know the record's kind.
@@ -62,7 +53,7 @@ func (c *Cluster) isUninstalled(err error) bool {
 }
 
 // Record returns a target's record, or nil where there is none.
-func (c *Cluster) Record(ctx context.Context, target Target) (*v1alpha1.PipelineSync, error) {
+func (c *Cluster) Record(ctx context.Context, target v1alpha1.Target) (*v1alpha1.PipelineSync, error) {
 	records, err := c.records(ctx)
 	if err != nil {
 		return nil, err
@@ -120,7 +111,7 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 // then on a crash loses neither a pin nor an object.
 //
 // The write asks for the record that the plan was made from: another syncer may have written it since, and its pins stand.
-func (c *Cluster) saveSpec(ctx context.Context, target Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p promises) (Written, error) {
+func (c *Cluster) saveSpec(ctx context.Context, target v1alpha1.Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p promises) (Written, error) {
 	record := recordObject(c.namespace, target)
 	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
 	record.SetAnnotations(p.annotations(c.namespace))
@@ -171,7 +162,7 @@ func written(record *unstructured.Unstructured, err error) (Written, error) {
 
 // makeRecord creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its
 // fields beside the apply that follows, so that it has none that may be emptied one day.
-func (c *Cluster) makeRecord(ctx context.Context, target Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (c *Cluster) makeRecord(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	records, err := c.records(ctx)
 	if err != nil {
 		return nil, err
@@ -186,7 +177,7 @@ func (c *Cluster) makeRecord(ctx context.Context, target Target, record *unstruc
 	return made, c.explainRecord(target, err)
 }
 
-func (c *Cluster) explainRecord(target Target, err error) error {
+func (c *Cluster) explainRecord(target v1alpha1.Target, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -201,12 +192,12 @@ func (c *Cluster) explainRecord(target Target, err error) error {
 }
 
 // CreateRecord makes the record of a target that has none, before anything of it is applied.
-func (c *Cluster) CreateRecord(ctx context.Context, target Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
+func (c *Cluster) CreateRecord(ctx context.Context, target v1alpha1.Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
 	return c.saveSpec(ctx, target, nil, spec, promises{})
 }
 
 // SaveStatus writes what syncer saw of a target, where its record still is the version that was read or written before.
-func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
+func (c *Cluster) SaveStatus(ctx context.Context, target v1alpha1.Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
 	record := recordObject(c.namespace, target)
 	record.SetResourceVersion(version)
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
@@ -217,7 +208,7 @@ func (c *Cluster) SaveStatus(ctx context.Context, target Target, status v1alpha1
 	return written(c.writeRecord(ctx, target, record, "status"))
 }
 
-func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
+func (c *Cluster) writeRecord(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
 	records, err := c.records(ctx)
 	if err != nil {
 		return nil, err
@@ -230,7 +221,7 @@ func (c *Cluster) writeRecord(ctx context.Context, target Target, record *unstru
 
 // DeleteRecord forgets a target whose objects are gone, where its record still is the version that the caller has read
 // or written: one that somebody revived stays, and the error is an OvertakenError.
-func (c *Cluster) DeleteRecord(ctx context.Context, target Target, uid types.UID, version string) error {
+func (c *Cluster) DeleteRecord(ctx context.Context, target v1alpha1.Target, uid types.UID, version string) error {
 	records, err := c.records(ctx)
 	if err != nil {
 		return err
@@ -249,7 +240,7 @@ func (c *Cluster) DeleteRecord(ctx context.Context, target Target, uid types.UID
 	return nil
 }
 
-func recordObject(namespace string, target Target) *unstructured.Unstructured {
+func recordObject(namespace string, target v1alpha1.Target) *unstructured.Unstructured {
 	record := &unstructured.Unstructured{}
 	record.SetGroupVersionKind(recordKind)
 	record.SetNamespace(namespace)

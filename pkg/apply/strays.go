@@ -71,7 +71,7 @@ func madeByController(obj *unstructured.Unstructured) bool {
 
 // lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
 // One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
-func (c *Cluster) lookByName(ctx context.Context, target Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
+func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
 	if record == nil {
 		return nil
 	}

@@ -104,7 +104,7 @@ func noteUnconfirmed(record *v1alpha1.PipelineSync) {
 
 // OvertakenError says that another syncer wrote the record of a target since it was read. What that one decided stands,
 // and this pass writes nothing more of the target.
-type OvertakenError struct{ Target Target }
+type OvertakenError struct{ Target v1alpha1.Target }
 
 func (e *OvertakenError) Error() string {
 	return fmt.Sprintf("writing the record of %s: another syncer wrote it in the meantime; the next pass goes on from there", e.Target)

@@ -25,7 +25,7 @@ import (
 
 // Notice says that something happened to a member of a target's ApplySet, or to its record.
 type Notice struct {
-	Target Target
+	Target v1alpha1.Target
 	// Status says that nothing but the object's status changed, or what is quiet by design.
 	Status bool
 }
@@ -53,7 +53,7 @@ type Watches struct {
 // watched is a target whose members are followed.
 type watched struct {
 	set        string // the ID of its ApplySet
-	target     Target
+	target     v1alpha1.Target
 	cluster    *Cluster
 	scopes     []scope
 	unserved   []schema.GroupKind
@@ -116,7 +116,7 @@ func (c *Cluster) NewWatches(ctx context.Context, notice func(Notice), failed fu
 
 // Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
 // is told. It follows the target's kinds from now on.
-func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) {
+func (w *Watches) Judged(cluster *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) {
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
@@ -143,7 +143,7 @@ func (w *Watches) Judged(cluster *Cluster, target Target, record *v1alpha1.Pipel
 	w.follow()
 }
 
-func (w *Watches) scoped(cluster *Cluster, target Target, record *v1alpha1.PipelineSync, live Members) *watched {
+func (w *Watches) scoped(cluster *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) *watched {
 	objects := make(manifest.Set, 0, len(live))
 	for _, obj := range live {
 		objects = append(objects, obj)
@@ -176,7 +176,7 @@ func (w *Watches) judge(key manifest.Key, set string, state uint64, version stri
 }
 
 // Forget stops following a target.
-func (w *Watches) Forget(target Target) {
+func (w *Watches) Forget(target v1alpha1.Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	set := setID(w.server.namespace, target)
@@ -186,7 +186,7 @@ func (w *Watches) Forget(target Target) {
 }
 
 // Differs reports whether a member of a target is not as it was last judged.
-func (w *Watches) Differs(target Target) bool {
+func (w *Watches) Differs(target v1alpha1.Target) bool {
 	set := setID(w.server.namespace, target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,7 +201,7 @@ func (w *Watches) Differs(target Target) bool {
 func (m *member) differs() bool { return m.there != m.known || m.there && m.state != m.judged }
 
 // Follows reports whether every kind of a target is watched without a fault.
-func (w *Watches) Follows(target Target) bool {
+func (w *Watches) Follows(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t, ok := w.targets[setID(w.server.namespace, target)]
@@ -213,7 +213,7 @@ func (w *Watches) Follows(target Target) bool {
 
 // Unwatched lists the kinds of a target whose objects are not watched now, sorted: their watch is refused or does not
 // answer, or the API server does not serve them.
-func (w *Watches) Unwatched(target Target) []string {
+func (w *Watches) Unwatched(target v1alpha1.Target) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t, ok := w.targets[setID(w.server.namespace, target)]

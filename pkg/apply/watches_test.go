@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -347,7 +348,7 @@ func TestWatchForgets(t *testing.T) {
 func BenchmarkWatchedObject(b *testing.B) {
 	const count = 10_000
 	live := apply.Members{}
-	target := apply.Target{Pipeline: "many", Environment: "prod"}
+	target := v1alpha1.Target{Pipeline: "many", Environment: "prod"}
 	for i := range count {
 		obj := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "ConfigMap",

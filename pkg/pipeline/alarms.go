@@ -5,31 +5,31 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // alarms wake a daemon for the targets whose wait is over, so that a change goes out as soon as the run ends that it
 // waited for, and not at the next poll.
 type alarms struct {
-	ring    func(apply.Target)
-	failed  func(apply.Target, error) // is told why a wait was given up
+	ring    func(v1alpha1.Target)
+	failed  func(v1alpha1.Target, error) // is told why a wait was given up
 	watches sync.WaitGroup
 
 	mu      sync.Mutex
-	waiting map[apply.Target]context.CancelFunc
-	began   map[apply.Target]time.Time
+	waiting map[v1alpha1.Target]context.CancelFunc
+	began   map[v1alpha1.Target]time.Time
 }
 
-func newAlarms(ring func(apply.Target), failed func(apply.Target, error)) *alarms {
-	return &alarms{ring: ring, failed: failed, waiting: map[apply.Target]context.CancelFunc{}, began: map[apply.Target]time.Time{}}
+func newAlarms(ring func(v1alpha1.Target), failed func(v1alpha1.Target, error)) *alarms {
+	return &alarms{ring: ring, failed: failed, waiting: map[v1alpha1.Target]context.CancelFunc{}, began: map[v1alpha1.Target]time.Time{}}
 }
 
 // breath is the least time between two passes of one target that alarms cause, for objects that change all the time.
 const breath = 500 * time.Millisecond
 
 // set replaces what a target waits for; nil ends its wait.
-func (a *alarms) set(ctx context.Context, target apply.Target, until *alarm) {
+func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *alarm) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.clear(target)
@@ -66,7 +66,7 @@ func wait(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-func (a *alarms) clear(target apply.Target) {
+func (a *alarms) clear(target v1alpha1.Target) {
 	if cancel, ok := a.waiting[target]; ok {
 		cancel()
 		delete(a.waiting, target)

@@ -41,7 +41,7 @@ type board struct {
 	records map[string]apply.Records // by environment
 	agenda  *agenda                  // of the newest commit; nil: not planned yet
 	replica ReplicaView
-	behinds map[apply.Target]behind
+	behinds map[v1alpha1.Target]behind
 }
 
 // behind is how far a target is behind a commit, so that it is counted once.
@@ -53,7 +53,7 @@ type behind struct {
 
 func newBoard(r *Runner) *board {
 	b := &board{
-		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Records{}, behinds: map[apply.Target]behind{},
+		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Records{}, behinds: map[v1alpha1.Target]behind{},
 		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
@@ -243,14 +243,14 @@ func (b *board) count(ctx context.Context) {
 	if a == nil {
 		return
 	}
-	works := map[apply.Target]*work{}
+	works := map[v1alpha1.Target]*work{}
 	for _, w := range a.everyone() {
 		works[w.target] = w
 	}
-	counted := map[apply.Target]behind{}
+	counted := map[v1alpha1.Target]behind{}
 	for environment, r := range records {
 		for _, record := range r.List {
-			target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment}
+			target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment}
 			w := works[target]
 			if record.Spec.Environment != environment || w == nil {
 				continue
@@ -319,7 +319,7 @@ func (b *board) assemble(now time.Time) *View {
 			if record.Spec.Owner != b.runner.Config.Name || record.Spec.Environment != environment.Name || record.Status.RemovedAt != nil {
 				continue
 			}
-			target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name}
+			target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name}
 			count := -1
 			if known, ok := b.behinds[target]; ok {
 				count = known.count
@@ -346,8 +346,8 @@ func (b *board) assemble(now time.Time) *View {
 }
 
 // settings are what pipeline.yaml and the layout say of targets. The caller holds the lock.
-func (b *board) settings() (owners, folders map[apply.Target]string) {
-	owners, folders = map[apply.Target]string{}, map[apply.Target]string{}
+func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
+	owners, folders = map[v1alpha1.Target]string{}, map[v1alpha1.Target]string{}
 	if b.agenda == nil {
 		return owners, folders
 	}
@@ -359,7 +359,7 @@ func (b *board) settings() (owners, folders map[apply.Target]string) {
 
 // viewOf is viewOf of a record that anybody may have written: where that panics the view says so, and has the rest.
 func (b *board) viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
-	target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
+	target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 	var t TargetView
 	err := b.runner.guarded(target, func() error {
 		t = viewOf(record, behind)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 
@@ -45,9 +44,9 @@ func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, 
 
 // compare lists how the environments of each pipeline differ, as far as both could be read. Of a pipeline that only one
 // of them has it lists the objects; git says whether the other one is to have it.
-func (r *Runner) compare(works []*work, couples []couple, sides map[apply.Target]drift.Side, inGit []*found) []drift.Skew {
+func (r *Runner) compare(works []*work, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*found) []drift.Skew {
 	var pipelines []string
-	deployed := map[apply.Target]bool{}
+	deployed := map[v1alpha1.Target]bool{}
 	for _, w := range works { // sorted
 		pipelines = append(pipelines, w.target.Pipeline)
 		deployed[w.target] = true
@@ -56,7 +55,7 @@ func (r *Runner) compare(works []*work, couples []couple, sides map[apply.Target
 	for _, name := range slices.Compact(pipelines) {
 		for _, c := range couples {
 			of := func(environment string) (drift.Side, bool) {
-				target := apply.Target{Pipeline: name, Environment: environment}
+				target := v1alpha1.Target{Pipeline: name, Environment: environment}
 				side, ok := sides[target]
 				if !ok {
 					side.Environment = environment

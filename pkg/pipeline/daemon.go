@@ -36,9 +36,9 @@ type daemon struct {
 	// lookedAt is when the repository was last asked with success.
 	lookedAt time.Time
 	lost     bool // the last rollout could not see every environment
-	desks    map[apply.Target]*desk
+	desks    map[v1alpha1.Target]*desk
 	waits    waiters
-	versions map[apply.Target]string // of the records, as the board saw them
+	versions map[v1alpha1.Target]string // of the records, as the board saw them
 	watches  map[*apply.Cluster]*apply.Watches
 	watch    func(*apply.Cluster) *apply.Watches
 }
@@ -65,14 +65,14 @@ const (
 
 func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d := &daemon{
-		Runner: r, options: options, desks: map[apply.Target]*desk{}, versions: map[apply.Target]string{}, watches: map[*apply.Cluster]*apply.Watches{},
+		Runner: r, options: options, desks: map[v1alpha1.Target]*desk{}, versions: map[v1alpha1.Target]string{}, watches: map[*apply.Cluster]*apply.Watches{},
 	}
 	d.fetching = newFetching(r.source.Fetch, &d.others)
 	d.queue = newQueue(targetsAtOnce, d.lane)
-	d.alarms = newAlarms(func(target apply.Target) { d.queue.add(target, time.Now(), waitEnded) }, d.tellPanic)
+	d.alarms = newAlarms(func(target v1alpha1.Target) { d.queue.add(target, time.Now(), waitEnded) }, d.tellPanic)
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {
 		return cluster.NewWatches(ctx, d.notice, func(kind string, err error) {
-			r.tellPanic(apply.Target{}, err) // it may be of any target that has the kind
+			r.tellPanic(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	}
@@ -88,7 +88,7 @@ func (d *daemon) begin(ctx context.Context) {
 	d.others.Go(func() { d.passOn(ctx) })
 	lanes := map[string]bool{}
 	for i := range d.Config.Environments {
-		lanes[d.lane(apply.Target{Environment: d.Config.Environments[i].Name})] = true
+		lanes[d.lane(v1alpha1.Target{Environment: d.Config.Environments[i].Name})] = true
 	}
 	for range targetsAtOnce * len(lanes) {
 		d.workers.Go(func() { d.serve(ctx) })
@@ -96,7 +96,7 @@ func (d *daemon) begin(ctx context.Context) {
 }
 
 // lane names the cluster of a target, as the configuration has it.
-func (d *daemon) lane(target apply.Target) string {
+func (d *daemon) lane(target v1alpha1.Target) string {
 	for i := range d.Config.Environments {
 		if e := &d.Config.Environments[i]; e.Name == target.Environment {
 			return e.Cluster.Kubeconfig + "\n" + e.Cluster.Context
@@ -138,15 +138,15 @@ func (d *daemon) planned(a *agenda, near map[*apply.Cluster]apply.Neighbours) {
 	d.mu.Lock()
 	d.latest, d.near = a, near
 	d.mu.Unlock()
-	there := map[apply.Target]bool{}
+	there := map[v1alpha1.Target]bool{}
 	for _, w := range a.everyone() {
 		there[w.target] = true
 	}
-	d.leave(func(target apply.Target) bool { return !there[target] })
+	d.leave(func(target v1alpha1.Target) bool { return !there[target] })
 }
 
 // leave forgets the targets that are not this process's to look at any more.
-func (d *daemon) leave(gone func(apply.Target) bool) {
+func (d *daemon) leave(gone func(v1alpha1.Target) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for target := range d.desks {
@@ -311,11 +311,11 @@ func (d *daemon) leaveUnled() {
 	if a == nil {
 		return
 	}
-	led := map[apply.Target]bool{}
+	led := map[v1alpha1.Target]bool{}
 	for _, w := range d.tenure.own(a.everyone()) {
 		led[w.target] = true
 	}
-	d.leave(func(target apply.Target) bool { return !led[target] })
+	d.leave(func(target v1alpha1.Target) bool { return !led[target] })
 }
 
 // follows reports whether every object of a target is watched. The caller holds the lock.
@@ -373,7 +373,7 @@ func (d *daemon) serve(ctx context.Context) {
 
 // attendGuarded is attend, after which the target is another worker's to take, also when it panicked: then the next poll
 // that its retries allow looks at it again.
-func (d *daemon) attendGuarded(target apply.Target, why reasons) {
+func (d *daemon) attendGuarded(target v1alpha1.Target, why reasons) {
 	defer d.queue.finish(target)
 	err := d.guarded(target, func() error {
 		d.attend(target, why)
@@ -389,7 +389,7 @@ func (d *daemon) attendGuarded(target apply.Target, why reasons) {
 }
 
 // attend carries one target out.
-func (d *daemon) attend(target apply.Target, why reasons) {
+func (d *daemon) attend(target v1alpha1.Target, why reasons) {
 	d.mu.Lock()
 	r := d.rollout
 	d.mu.Unlock()
@@ -436,7 +436,7 @@ func (d *daemon) reconciled(w *work, why reasons, result *TargetResult, took tim
 }
 
 // revisit carries one target out by itself, because something happened to it.
-func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
+func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
 	w, a := d.current(target)
 	if w == nil {
 		return
@@ -488,7 +488,7 @@ func (d *daemon) revisit(target apply.Target, why reasons, r *rollout) {
 }
 
 // lookAgain leaves a target to another syncer for now: the repository is asked, and the target looked at after that.
-func (d *daemon) lookAgain(target apply.Target, why reasons) {
+func (d *daemon) lookAgain(target v1alpha1.Target, why reasons) {
 	d.queue.add(target, time.Now().Add(2*wakeInterval), why)
 	d.lookSoon()
 }
@@ -506,7 +506,7 @@ func (d *daemon) overtaken(cluster *apply.Cluster, record *v1alpha1.PipelineSync
 }
 
 // unsettle has the next poll look at a target.
-func (d *daemon) unsettle(target apply.Target) {
+func (d *daemon) unsettle(target v1alpha1.Target) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.waits.note(target, "", 0)
@@ -516,7 +516,7 @@ func (d *daemon) unsettle(target apply.Target) {
 }
 
 // current is a target's work by the newest commit, in an agenda of its own; nil where there is none.
-func (d *daemon) current(target apply.Target) (*work, *agenda) {
+func (d *daemon) current(target v1alpha1.Target) (*work, *agenda) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.latest == nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 // A Lease that is taken while a rollout ends has the next look go through every target, whichever of the two comes first.
@@ -42,7 +41,7 @@ func TestRenewedRolloutIsNotWhole(t *testing.T) {
 
 // A target whose objects are as git says and whose record could not be written is not done.
 func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
-	target := apply.Target{Pipeline: "web", Environment: "dev"}
+	target := v1alpha1.Target{Pipeline: "web", Environment: "dev"}
 	for name, c := range map[string]struct {
 		failure error
 		settled bool
@@ -50,8 +49,8 @@ func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
 		"saved":     {nil, true},
 		"not saved": {errors.New("writing the record of web@dev: no answer"), false},
 	} {
-		d := &daemon{Runner: &Runner{now: time.Now, Config: &v1alpha1.Config{}}, desks: map[apply.Target]*desk{}}
-		d.alarms = newAlarms(func(apply.Target) {}, func(apply.Target, error) {})
+		d := &daemon{Runner: &Runner{now: time.Now, Config: &v1alpha1.Config{}}, desks: map[v1alpha1.Target]*desk{}}
+		d.alarms = newAlarms(func(v1alpha1.Target) {}, func(v1alpha1.Target, error) {})
 		result := TargetResult{settled: true, failure: c.failure}
 		d.done(t.Context(), &work{target: target}, &result, false)
 		if d.desks[target].settled != c.settled {

@@ -8,14 +8,13 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 )
 
 // orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
 // is not there, or that goes in a circle, is an error of the targets in question.
 func (a *agenda) orderByDependency() {
-	levels := map[apply.Target]int{}
+	levels := map[v1alpha1.Target]int{}
 	for _, w := range a.everyone() {
 		if level, err := a.level(w, levels, nil); err != nil {
 			w.err = errors.Join(w.err, err)
@@ -28,7 +27,7 @@ func (a *agenda) orderByDependency() {
 // everyone is every target of the environments, those that were not selected included.
 func (a *agenda) everyone() []*work { return slices.Concat(a.works, a.others) }
 
-func (a *agenda) find(target apply.Target) *work {
+func (a *agenda) find(target v1alpha1.Target) *work {
 	all := a.everyone()
 	i := slices.IndexFunc(all, func(w *work) bool { return w.target == target })
 	if i < 0 {
@@ -37,7 +36,7 @@ func (a *agenda) find(target apply.Target) *work {
 	return all[i]
 }
 
-func (a *agenda) level(w *work, levels map[apply.Target]int, trail []string) (int, error) {
+func (a *agenda) level(w *work, levels map[v1alpha1.Target]int, trail []string) (int, error) {
 	if level, ok := levels[w.target]; ok {
 		return level, nil
 	}
@@ -48,7 +47,7 @@ func (a *agenda) level(w *work, levels map[apply.Target]int, trail []string) (in
 	trail = append(trail[:len(trail):len(trail)], name)
 	level := 0
 	for _, dependency := range w.settings.DependsOn {
-		other := a.find(apply.Target{Pipeline: dependency, Environment: w.environment.Name})
+		other := a.find(v1alpha1.Target{Pipeline: dependency, Environment: w.environment.Name})
 		if other == nil || other.overlay == "" {
 			return 0, fmt.Errorf("%s: dependsOn: there is no pipeline %s in environment %s", settingsFile, dependency, w.environment.Name)
 		}
@@ -90,7 +89,7 @@ func (c *carrier) noteHealth(w *work, h targetHealth, inventory []v1alpha1.Inven
 // commit, or is not healthy.
 func (c *carrier) awaitDependencies(ctx context.Context, w *work) error {
 	for _, name := range w.settings.DependsOn {
-		other := c.agenda.find(apply.Target{Pipeline: name, Environment: w.environment.Name})
+		other := c.agenda.find(v1alpha1.Target{Pipeline: name, Environment: w.environment.Name})
 		h, why, err := c.dependency(ctx, other)
 		if err != nil {
 			return fmt.Errorf("looking at %s, which it depends on: %w", other.target, err)

@@ -54,7 +54,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		return c.drift(ctx, w, result)
 	}
 	var quiet []apply.Quiet
-	sides := map[apply.Target]drift.Side{}
+	sides := map[v1alpha1.Target]drift.Side{}
 	for i, result := range c.each(works, compare) {
 		w := works[i]
 		report.Findings = append(report.Findings, result.Drift...)
@@ -112,7 +112,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 					continue
 				}
 				works = append(works, &work{
-					target:      apply.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
+					target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
 					environment: environment, cluster: acting, record: record,
 				})
 			}

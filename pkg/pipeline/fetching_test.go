@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -24,15 +23,15 @@ func TestFetchThatHangs(t *testing.T) {
 		leads := false
 		r := &Runner{
 			Config: &v1alpha1.Config{LeaderElection: &leads}, metrics: newMetrics(time.Now), log: slog.New(slog.NewTextHandler(&said, nil)),
-			now: time.Now, wake: make(chan struct{}, 1), checks: &checks{byTarget: map[apply.Target]check{}},
+			now: time.Now, wake: make(chan struct{}, 1), checks: &checks{byTarget: map[v1alpha1.Target]check{}},
 		}
 		r.Config.Source.Interval.Duration = 10 * time.Second
 		r.board = newBoard(r)
-		target := apply.Target{Pipeline: "report", Environment: "dev"}
+		target := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
 		d := &daemon{
-			Runner: r, desks: map[apply.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
+			Runner: r, desks: map[v1alpha1.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
 			latest: &agenda{works: []*work{{target: target, overlay: "overlays/dev"}}},
-			queue:  newQueue(1, func(apply.Target) string { return "" }),
+			queue:  newQueue(1, func(v1alpha1.Target) string { return "" }),
 		}
 		d.tenure = newTenure(d)
 		var questions atomic.Int32

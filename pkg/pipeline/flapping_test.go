@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 )
 
@@ -74,9 +73,9 @@ func TestTagThatRestsBetweenItsMoves(t *testing.T) {
 func TestTagThatWasFollowedIsNotDueForAnInterval(t *testing.T) {
 	date := now
 	r := &Runner{now: func() time.Time { return date }, looked: map[look]time.Time{}}
-	target, other := apply.Target{Pipeline: "a", Environment: "dev"}, apply.Target{Pipeline: "b", Environment: "dev"}
+	target, other := v1alpha1.Target{Pipeline: "a", Environment: "dev"}, v1alpha1.Target{Pipeline: "b", Environment: "dev"}
 	const interval = time.Minute
-	for _, at := range []apply.Target{target, other} {
+	for _, at := range []v1alpha1.Target{target, other} {
 		r.due(at, "web:1", interval)
 		r.due(at, "db:1", interval)
 	}

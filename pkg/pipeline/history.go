@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 // History lists the deployments of one target, the newest first.
@@ -37,7 +36,7 @@ type HistoryImage struct {
 }
 
 // History reads a target's deployments from its record.
-func (r *Runner) History(ctx context.Context, target apply.Target) (History, error) {
+func (r *Runner) History(ctx context.Context, target v1alpha1.Target) (History, error) {
 	out := History{Pipeline: target.Pipeline, Environment: target.Environment, Deployments: []HistoryDeployment{}}
 	environments, err := r.environments([]string{target.Environment})
 	if err != nil {

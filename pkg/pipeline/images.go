@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -19,7 +18,7 @@ import (
 // heard in between.
 type checks struct {
 	mu       sync.Mutex
-	byTarget map[apply.Target]check
+	byTarget map[v1alpha1.Target]check
 }
 
 type check struct {
@@ -199,10 +198,10 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 
 // Images compares what runs in the environments of each selected pipeline, by the records.
 func (v *View) Images(selection Selection) Images {
-	var targets []Target
+	var targets []v1alpha1.Target
 	for _, t := range v.Targets {
 		if selection.has(t.Pipeline, t.Environment) {
-			targets = append(targets, Target{Pipeline: t.Pipeline, Environment: t.Environment})
+			targets = append(targets, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 		}
 	}
 	slices.SortFunc(targets, compareTargets)
@@ -237,7 +236,7 @@ func chosenTag(pins []v1alpha1.PinnedImage, deployed HistoryImage) string {
 // imageTable gathers the images of targets, which come sorted by pipeline.
 type imageTable []PipelineImages
 
-func (t *imageTable) put(target Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage, unpinned []drift.Unpinned) {
+func (t *imageTable) put(target v1alpha1.Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage, unpinned []drift.Unpinned) {
 	if n := len(*t); n == 0 || (*t)[n-1].Pipeline != target.Pipeline {
 		*t = append(*t, PipelineImages{Pipeline: target.Pipeline, Images: []ImageRow{}, Unpinned: []UnpinnedImage{}})
 	}

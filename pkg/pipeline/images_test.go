@@ -93,7 +93,7 @@ func TestImagesOfAView(t *testing.T) {
 	fromRecords := imageTable{}
 	view := &View{}
 	for _, r := range records {
-		target := Target{Pipeline: r.Spec.Pipeline, Environment: r.Spec.Environment}
+		target := v1alpha1.Target{Pipeline: r.Spec.Pipeline, Environment: r.Spec.Environment}
 		unpinned := []drift.Unpinned{{Path: "spec.task", Reference: "r.io/" + target.Pipeline + ":1", Message: "looks like an image"}}
 		fromRecords.put(target, lastImages(r), r.Spec.Images, unpinned)
 		shown := TargetView{Target: drift.Target{Pipeline: target.Pipeline, Environment: target.Environment, Unpinned: unpinned}, Pins: r.Spec.Images}

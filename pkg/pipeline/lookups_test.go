@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -94,7 +93,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Runner{Config: config, registry: hosts, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, looked: map[look]time.Time{}}
-	records := map[apply.Target]*v1alpha1.PipelineSync{}
+	records := map[v1alpha1.Target]*v1alpha1.PipelineSync{}
 
 	pass := func() map[string]int {
 		t.Helper()

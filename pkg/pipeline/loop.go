@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -38,7 +38,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	if _, err := r.environments(options.Environments); err != nil {
 		return err
 	}
-	r.checks = &checks{byTarget: map[apply.Target]check{}}
+	r.checks = &checks{byTarget: map[v1alpha1.Target]check{}}
 	r.progress = func(p Progress) {
 		if ctx.Err() == nil || p.Result != nil && !errors.Is(p.Result.failure, context.Canceled) { // a target that was told to stop did not fail
 			r.logTarget(p)

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 )
@@ -33,7 +32,7 @@ type metrics struct {
 	mu        sync.Mutex
 	queue     *queue // nil: no loop runs
 	unwatched func() int
-	byTarget  map[apply.Target]measured
+	byTarget  map[v1alpha1.Target]measured
 }
 
 // measured is what the metrics know of one target.
@@ -58,7 +57,7 @@ var (
 
 func newMetrics(now func() time.Time) *metrics {
 	m := &metrics{
-		now: now, registry: prometheus.NewRegistry(), byTarget: map[apply.Target]measured{},
+		now: now, registry: prometheus.NewRegistry(), byTarget: map[v1alpha1.Target]measured{},
 		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "syncer_reconcile_duration_seconds", Help: "How long a target's turn took, by its result: Applied, Unchanged, Held or Failed.",
 			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
@@ -109,7 +108,7 @@ func (m *metrics) reconciled(w *work, result *TargetResult, took time.Duration) 
 }
 
 // saw takes in how a target is.
-func (m *metrics) saw(target apply.Target, is measured) {
+func (m *metrics) saw(target v1alpha1.Target, is measured) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is.findings == nil { // nothing was said of them
@@ -119,7 +118,7 @@ func (m *metrics) saw(target apply.Target, is measured) {
 }
 
 // progresses takes in that a newer commit is on its way into a target.
-func (m *metrics) progresses(target apply.Target) {
+func (m *metrics) progresses(target v1alpha1.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	is := m.byTarget[target]
@@ -128,7 +127,7 @@ func (m *metrics) progresses(target apply.Target) {
 }
 
 // forget drops a target that is another replica's, or no more.
-func (m *metrics) forget(target apply.Target) {
+func (m *metrics) forget(target v1alpha1.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byTarget, target)
@@ -163,7 +162,7 @@ func (m *metrics) synced(environments map[string]bool) {
 }
 
 // panicked counts a panic that failed a target.
-func (m *metrics) panicked(target apply.Target) {
+func (m *metrics) panicked(target v1alpha1.Target) {
 	m.panics.WithLabelValues(target.Pipeline, target.Environment).Inc()
 }
 
@@ -232,7 +231,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (m *metrics) collectDrift(target apply.Target, findings []drift.Finding, gauge func(*prometheus.Desc, float64, ...string)) {
+func (m *metrics) collectDrift(target v1alpha1.Target, findings []drift.Finding, gauge func(*prometheus.Desc, float64, ...string)) {
 	type labels struct {
 		kind     drift.Kind
 		severity drift.Severity

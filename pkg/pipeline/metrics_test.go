@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 
 func TestDriftMetrics(t *testing.T) {
 	m := newMetrics(func() time.Time { return noon })
 	hour, minute := noon.Add(-time.Hour), noon.Add(-time.Minute)
-	prod, dev := apply.Target{Pipeline: "etl", Environment: "prod"}, apply.Target{Pipeline: "etl", Environment: "dev"}
+	prod, dev := v1alpha1.Target{Pipeline: "etl", Environment: "prod"}, v1alpha1.Target{Pipeline: "etl", Environment: "dev"}
 	m.saw(prod, measured{state: drift.Ready, findings: []drift.Finding{
 		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute, Path: "data.password", Desired: "canary", Live: "canary", Message: "canary"},
 		{Kind: drift.Modified, Severity: drift.Warning, FirstSeen: &hour},
@@ -31,8 +31,8 @@ func TestDriftMetrics(t *testing.T) {
 	m.saw(prod, measured{state: drift.Failed, held: 2, objects: map[string]int{"Healthy": 3, "Missing": 1}}) // says nothing of the findings
 	m.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{{Kind: drift.Added, Severity: drift.Info}}})
 	m.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{}})
-	m.saw(apply.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
-	m.forget(apply.Target{Pipeline: "gone", Environment: "dev"})
+	m.saw(v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
+	m.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
 	m.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false})
 	q := newQueue(100, oneLane)

@@ -17,7 +17,7 @@ const objectsFresh = 5 * time.Second
 // looks remember what was last said of the live objects of targets. The zero value is ready.
 type looks struct {
 	mu       sync.Mutex
-	byTarget map[apply.Target]*objectsLook
+	byTarget map[v1alpha1.Target]*objectsLook
 }
 
 type objectsLook struct {
@@ -27,7 +27,7 @@ type objectsLook struct {
 }
 
 // Objects judges the live objects of a target, sorted. It asks the API server, and gives what it said for five seconds.
-func (r *Runner) Objects(ctx context.Context, target apply.Target) ([]ObjectView, error) {
+func (r *Runner) Objects(ctx context.Context, target v1alpha1.Target) ([]ObjectView, error) {
 	environments, err := r.environments([]string{target.Environment})
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func (r *Runner) Objects(ctx context.Context, target apply.Target) ([]ObjectView
 	}
 	r.looks.mu.Lock()
 	if r.looks.byTarget == nil {
-		r.looks.byTarget = map[apply.Target]*objectsLook{}
+		r.looks.byTarget = map[v1alpha1.Target]*objectsLook{}
 	}
 	last := r.looks.byTarget[target]
 	if last == nil {

@@ -33,7 +33,7 @@ func (p place) before(o place) bool {
 // them has an earlier place, so that nothing waits in a circle.
 func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work {
 	var bringers []*work
-	byTarget, places := map[apply.Target]*work{}, map[*work]place{}
+	byTarget, places := map[v1alpha1.Target]*work{}, map[*work]place{}
 	for _, w := range works {
 		byTarget[w.target], places[w] = w, placeOf(w, config)
 		if !places[w].needy {
@@ -50,10 +50,10 @@ func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work
 			}
 		}
 		if from := w.environment.Images.PromoteFrom; from != "" {
-			add(byTarget[apply.Target{Pipeline: w.target.Pipeline, Environment: from}])
+			add(byTarget[v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: from}])
 		}
 		for _, name := range w.settings.DependsOn {
-			add(byTarget[apply.Target{Pipeline: name, Environment: w.environment.Name}])
+			add(byTarget[v1alpha1.Target{Pipeline: name, Environment: w.environment.Name}])
 		}
 		for _, other := range bringers {
 			if w.cluster != nil && other.cluster != nil && other.cluster.Server() == w.cluster.Server() {

@@ -3,13 +3,13 @@ package pipeline
 import (
 	"context"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // guarded does something of one target. A panic fails that target and no other: it is returned as an error, logged with
 // its stack, and counted.
-func (r *Runner) guarded(target apply.Target, do func() error) error {
+func (r *Runner) guarded(target v1alpha1.Target, do func() error) error {
 	err := panics.Try(do)
 	r.tellPanic(target, err)
 	return err
@@ -17,7 +17,7 @@ func (r *Runner) guarded(target apply.Target, do func() error) error {
 
 // tellPanic logs and counts the panic that an error of a target wraps, if there is one, once. The zero target stands for
 // what is of none.
-func (r *Runner) tellPanic(target apply.Target, err error) {
+func (r *Runner) tellPanic(target v1alpha1.Target, err error) {
 	caught := panics.In(err)
 	if caught == nil || !caught.First() {
 		return

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -53,8 +52,8 @@ func (f brokenFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 var (
-	falling = apply.Target{Pipeline: "falling", Environment: "dev"}
-	well    = apply.Target{Pipeline: "well", Environment: "dev"}
+	falling = v1alpha1.Target{Pipeline: "falling", Environment: "dev"}
+	well    = v1alpha1.Target{Pipeline: "well", Environment: "dev"}
 )
 
 // loggedRunner is a Runner without a cluster, and what it logs.
@@ -69,7 +68,7 @@ func loggedRunner() (*Runner, *bytes.Buffer) {
 }
 
 // toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
-func toldOnce(t *testing.T, r *Runner, log *bytes.Buffer, target apply.Target, function string) {
+func toldOnce(t *testing.T, r *Runner, log *bytes.Buffer, target v1alpha1.Target, function string) {
 	t.Helper()
 	if n := testutil.ToFloat64(r.metrics.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
 		t.Errorf("%v panics of %s were counted", n, target)
@@ -129,8 +128,8 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 		{target: falling, environment: environment, overlay: "o"},
 		{target: well, environment: environment, overlay: "o", err: stopped},
 	}}
-	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[apply.Target]reached{}}
-	results := c.carryAll(t.Context(), a, map[apply.Target]int{})
+	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[v1alpha1.Target]reached{}}
+	results := c.carryAll(t.Context(), a, map[v1alpha1.Target]int{})
 	if got := results[falling]; got.Result != Failed || panics.In(got.failure) == nil {
 		t.Errorf("the target that panicked: %s %v", got.Result, got.failure)
 	}
@@ -147,11 +146,11 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, log := loggedRunner()
 		finished := false
-		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[apply.Target]waiting{
+		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
 			falling: {work: &work{target: falling}, finished: func() { finished = true }},
 		}}
 		d := &daemon{
-			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[apply.Target]*desk{falling: {settled: true}},
+			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[v1alpha1.Target]*desk{falling: {settled: true}},
 			latest: &agenda{works: []*work{{target: falling}}},
 		}
 		d.queue.add(falling, time.Now(), commitMoved)
@@ -177,7 +176,7 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 // What a rollout as a whole panics at ends that rollout. The loop reads on.
 func TestAPanicEndsARollout(t *testing.T) {
 	r, log := loggedRunner()
-	d := &daemon{Runner: r, queue: newQueue(1, oneLane), desks: map[apply.Target]*desk{}}
+	d := &daemon{Runner: r, queue: newQueue(1, oneLane), desks: map[v1alpha1.Target]*desk{}}
 	d.rollOut(t.Context(), source.Snapshot{Commit: "c1", Files: brokenFiles{within: "."}})
 	<-d.rollout.over
 	d.others.Wait()

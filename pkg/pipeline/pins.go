@@ -278,7 +278,7 @@ func (d *decider) isNews(key pinKey, found image.Resolved) bool {
 
 // lookAgain makes tags due that moved. They are looked at by each pass until the record has their new digests: a pass
 // that fails or is held would else be followed by one that knows nothing of the move.
-func (r *Runner) lookAgain(target apply.Target, references []string) {
+func (r *Runner) lookAgain(target v1alpha1.Target, references []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, reference := range references {

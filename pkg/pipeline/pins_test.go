@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -351,7 +350,7 @@ func (tagStands) Verify(context.Context, string, string, string) error { return 
 func TestOldLooksAreForgotten(t *testing.T) {
 	day := now
 	r := &Runner{Config: &v1alpha1.Config{}, now: func() time.Time { return day }, looked: map[look]time.Time{}}
-	target := apply.Target{Pipeline: "p", Environment: "dev"}
+	target := v1alpha1.Target{Pipeline: "p", Environment: "dev"}
 	for i := range 10_000 {
 		r.due(target, fmt.Sprintf("app:%d", i), time.Minute)
 		day = day.Add(10 * time.Minute)

@@ -21,7 +21,7 @@ import (
 
 // work is one target on its way through the rooms. Each room fills in its part; err stops it.
 type work struct {
-	target      apply.Target
+	target      v1alpha1.Target
 	environment *v1alpha1.Environment
 	cluster     *apply.Cluster
 	record      *v1alpha1.PipelineSync // nil: never deployed
@@ -148,7 +148,7 @@ func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment,
 	var g panics.Group
 	for i, environment := range environments {
 		g.Go(func() error {
-			reads[i].err = r.guarded(apply.Target{Environment: environment.Name}, func() (err error) {
+			reads[i].err = r.guarded(v1alpha1.Target{Environment: environment.Name}, func() (err error) {
 				reads[i].works, err = r.targetsOf(ctx, environment, pipelines, snap)
 				return err
 			})
@@ -216,7 +216,7 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 				return works, err
 			}
 			works = append(works, &work{
-				target:      apply.Target{Pipeline: name, Environment: environment.Name},
+				target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
 				environment: environment, cluster: acting, record: record, snapshot: snap,
 			})
 		}
@@ -226,7 +226,7 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 
 func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap source.Snapshot) *work {
 	w := &work{
-		target:      apply.Target{Pipeline: p.name, Environment: environment.Name},
+		target:      v1alpha1.Target{Pipeline: p.name, Environment: environment.Name},
 		environment: environment, snapshot: snap, overlay: p.overlays[environment.Name],
 		settings: p.settings[environment.Name], folder: p.folders[environment.Name],
 	}
@@ -248,7 +248,7 @@ func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap sourc
 // missingOverlayError says that a pipeline still stands and one of its overlays is gone.
 type missingOverlayError struct {
 	overlay string
-	target  apply.Target
+	target  v1alpha1.Target
 }
 
 func (e *missingOverlayError) Error() string {

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 )
@@ -51,7 +50,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
 	fields := w.fields
 	if c.agenda != nil {
-		if source := c.agenda.find(apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
+		if source := c.agenda.find(v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
 			p.asked, fields = source.settings.Images.Refresh, source.fields
 		}
 	}
@@ -63,7 +62,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, err := cluster.Record(ctx, apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom})
+	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom})
 	p.now = c.dateIn(cluster) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
@@ -74,7 +73,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
 			return nil, err
 		}
-		live, err := cluster.Members(ctx, apply.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}, record)
+		live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}, record)
 		if err != nil {
 			return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
 		}

@@ -6,21 +6,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
 // queue holds the targets that are to be looked at, and why. A target is in it once, however much happens to it, and is
 // never with two workers at a time. Each lane has so many workers at most, so that a cluster that hangs takes no other
 // one with it. The zero value is not ready; use newQueue. It is safe for concurrent use.
 type queue struct {
-	lane func(apply.Target) string // which targets share their workers
-	wide int                       // how many of a lane are with workers at most
+	lane func(v1alpha1.Target) string // which targets share their workers
+	wide int                          // how many of a lane are with workers at most
 
 	mu      sync.Mutex
 	lanes   map[string]int // how many of each are
-	entries map[apply.Target]entry
-	busy    map[apply.Target]bool // with a worker
-	changed chan struct{}         // closed at each change
+	entries map[v1alpha1.Target]entry
+	busy    map[v1alpha1.Target]bool // with a worker
+	changed chan struct{}            // closed at each change
 }
 
 // entry is one target that waits for its turn.
@@ -71,14 +71,14 @@ func (r reasons) priority() int {
 	return n
 }
 
-func newQueue(wide int, lane func(apply.Target) string) *queue {
+func newQueue(wide int, lane func(v1alpha1.Target) string) *queue {
 	return &queue{
-		wide: wide, lane: lane, lanes: map[string]int{}, entries: map[apply.Target]entry{}, busy: map[apply.Target]bool{}, changed: make(chan struct{}),
+		wide: wide, lane: lane, lanes: map[string]int{}, entries: map[v1alpha1.Target]entry{}, busy: map[v1alpha1.Target]bool{}, changed: make(chan struct{}),
 	}
 }
 
 // add has a target looked at, at a time or before. What comes while the target waits is looked at with it.
-func (q *queue) add(target apply.Target, when time.Time, why reasons) {
+func (q *queue) add(target v1alpha1.Target, when time.Time, why reasons) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if last, ok := q.entries[target]; ok {
@@ -111,7 +111,7 @@ func (q *queue) withdraw(why reasons) {
 }
 
 // next waits for the target whose turn it is, which is the caller's until finish; false when the context has ended.
-func (q *queue) next(ctx context.Context) (apply.Target, reasons, bool) {
+func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
 	for {
 		q.mu.Lock()
 		target, e, soonest, found := q.first(time.Now())
@@ -128,7 +128,7 @@ func (q *queue) next(ctx context.Context) (apply.Target, reasons, bool) {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return apply.Target{}, noReason, false
+			return v1alpha1.Target{}, noReason, false
 		case <-changed:
 		case <-timer.C:
 		}
@@ -137,7 +137,7 @@ func (q *queue) next(ctx context.Context) (apply.Target, reasons, bool) {
 }
 
 // first finds the target whose turn it is; where there is none, soonest is when to look again.
-func (q *queue) first(now time.Time) (target apply.Target, e entry, soonest time.Duration, found bool) {
+func (q *queue) first(now time.Time) (target v1alpha1.Target, e entry, soonest time.Duration, found bool) {
 	soonest = time.Hour
 	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/patience) }
 	for t, other := range q.entries {
@@ -153,7 +153,7 @@ func (q *queue) first(now time.Time) (target apply.Target, e entry, soonest time
 }
 
 // finish gives a target back, so that it may have another turn.
-func (q *queue) finish(target apply.Target) {
+func (q *queue) finish(target v1alpha1.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, target)
@@ -162,7 +162,7 @@ func (q *queue) finish(target apply.Target) {
 }
 
 // taken reports whether a target is with a worker.
-func (q *queue) taken(target apply.Target) bool {
+func (q *queue) taken(target v1alpha1.Target) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.busy[target]

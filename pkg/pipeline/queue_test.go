@@ -14,9 +14,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-func named(name string) apply.Target { return apply.Target{Pipeline: name, Environment: "prod"} }
+func named(name string) v1alpha1.Target { return v1alpha1.Target{Pipeline: name, Environment: "prod"} }
 
-func oneLane(apply.Target) string { return "" }
+func oneLane(v1alpha1.Target) string { return "" }
 
 func TestQueue(t *testing.T) {
 	take := func(t *testing.T, q *queue) (string, reasons) {
@@ -88,13 +88,13 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("a lane that is full holds up no other", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, now := newQueue(2, func(target apply.Target) string { return target.Environment }), time.Now()
+			q, now := newQueue(2, func(target v1alpha1.Target) string { return target.Environment }), time.Now()
 			for i, name := range []string{"a", "b", "c"} {
 				q.add(named(name), now.Add(time.Duration(i-3)*time.Second), commitMoved)
 			}
 			take(t, q) // a
 			take(t, q) // b
-			elsewhere := apply.Target{Pipeline: "d", Environment: "dev"}
+			elsewhere := v1alpha1.Target{Pipeline: "d", Environment: "dev"}
 			q.add(elsewhere, now.Add(time.Second), slowCheck)
 			if name, _ := take(t, q); name != "d" {
 				t.Errorf("%s has its turn, and d of the other lane does not", name)
@@ -180,7 +180,7 @@ func TestInOrder(t *testing.T) {
 		var all []*work
 		for i := range config.Environments {
 			for _, name := range []string{"a", "b", "c"} {
-				w := &work{target: apply.Target{Pipeline: name, Environment: config.Environments[i].Name}, environment: &config.Environments[i]}
+				w := &work{target: v1alpha1.Target{Pipeline: name, Environment: config.Environments[i].Name}, environment: &config.Environments[i]}
 				if name == "c" {
 					w.settings.DependsOn, w.level = []string{"a"}, 1
 				}

@@ -16,7 +16,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 )
 
@@ -30,7 +29,7 @@ type Refresh struct {
 
 // Refresh gives the change of pipeline.yaml that makes one environment look a reference up again. It writes nothing:
 // the change is a commit of the repository, so that reverting it brings the earlier digest back.
-func (r *Runner) Refresh(ctx context.Context, target apply.Target, reference string) (Refresh, error) {
+func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference string) (Refresh, error) {
 	if _, err := r.environments([]string{target.Environment}); err != nil {
 		return Refresh{}, err
 	}

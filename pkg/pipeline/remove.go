@@ -20,9 +20,9 @@ var allowPrune = regexp.MustCompile(`(?mi)^Syncer-Allow-Prune:[ \t]*(\S+)[ \t]*$
 // trailers reads what the commits allow that this pass carries out for the first time, as far as the fetched history
 // reaches: prunes above the limits, and references that were never promoted, with the author who allows those. Commits
 // that cannot be read allow nothing.
-func (r *Runner) trailers(ctx context.Context, a *agenda) (prunes map[apply.Target]bool, promotions map[apply.Target]string) {
+func (r *Runner) trailers(ctx context.Context, a *agenda) (prunes map[v1alpha1.Target]bool, promotions map[v1alpha1.Target]string) {
 	since := map[string][]source.Commit{} // by the commit last carried out
-	prunes, promotions = map[apply.Target]bool{}, map[apply.Target]string{}
+	prunes, promotions = map[v1alpha1.Target]bool{}, map[v1alpha1.Target]string{}
 	for _, w := range a.works {
 		from := ""
 		if w.record != nil {
@@ -62,7 +62,7 @@ func lastAttempted(record *v1alpha1.PipelineSync) string {
 }
 
 // speaksOf reports whether a commit has a trailer that names a target.
-func speaksOf(commit source.Commit, trailer *regexp.Regexp, target apply.Target) bool {
+func speaksOf(commit source.Commit, trailer *regexp.Regexp, target v1alpha1.Target) bool {
 	for _, match := range trailer.FindAllStringSubmatch(commit.Message, -1) {
 		if match[1] == target.Pipeline || match[1] == target.String() {
 			return true

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -20,7 +19,7 @@ import (
 // value is ready to use.
 type renderings struct {
 	byOverlay map[string]*rendering
-	last      map[apply.Target]given
+	last      map[v1alpha1.Target]given
 	// count is told of each overlay that a pass needs. Optional.
 	count func(renderResult)
 }
@@ -117,7 +116,7 @@ func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
 // hand gives each work its rendering, and notes whether git gives its target just what it gave at the last pass.
 func (r *renderings) hand(works []*work) {
 	if r.last == nil {
-		r.last = map[apply.Target]given{}
+		r.last = map[v1alpha1.Target]given{}
 	}
 	for _, w := range works {
 		if !w.renders() {
@@ -136,7 +135,7 @@ func (r *renderings) hand(works []*work) {
 		now.refs, now.suspects, now.err = w.refs, w.suspects, w.err
 		r.last[w.target] = now
 	}
-	maps.DeleteFunc(r.last, func(_ apply.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
+	maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
 }
 
 func newRendering(files fs.FS, overlay string) *rendering {

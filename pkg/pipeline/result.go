@@ -68,8 +68,8 @@ type TargetResult struct {
 }
 
 // Target names the pipeline and the environment.
-func (t *TargetResult) Target() apply.Target {
-	return apply.Target{Pipeline: t.Pipeline, Environment: t.Environment}
+func (t *TargetResult) Target() v1alpha1.Target {
+	return v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}
 }
 
 // ChangeResult is what happened to one object.

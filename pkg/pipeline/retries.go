@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
@@ -18,7 +19,7 @@ const (
 // retries remembers when each failed target is due again. The zero value is ready.
 type retries struct {
 	mu       sync.Mutex
-	byTarget map[apply.Target]retry
+	byTarget map[v1alpha1.Target]retry
 }
 
 type retry struct {
@@ -28,7 +29,7 @@ type retry struct {
 }
 
 // due reports whether a target is to be carried out now: it did not fail, or its time has come, or git changed.
-func (r *retries) due(target apply.Target, commit string) bool {
+func (r *retries) due(target v1alpha1.Target, commit string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last, ok := r.byTarget[target]
@@ -36,7 +37,7 @@ func (r *retries) due(target apply.Target, commit string) bool {
 }
 
 // goOn has the back-off of a target that failed go on under another commit, which says the same of it.
-func (r *retries) goOn(target apply.Target, commit string) {
+func (r *retries) goOn(target v1alpha1.Target, commit string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if last, ok := r.byTarget[target]; ok {
@@ -46,7 +47,7 @@ func (r *retries) goOn(target apply.Target, commit string) {
 }
 
 // has reports whether a target failed when it was carried out last.
-func (r *retries) has(target apply.Target) bool {
+func (r *retries) has(target v1alpha1.Target) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, failed := r.byTarget[target]
@@ -54,7 +55,7 @@ func (r *retries) has(target apply.Target) bool {
 }
 
 // note remembers how a target fared; a nil failure forgets it.
-func (r *retries) note(target apply.Target, commit string, failure error, interval time.Duration) {
+func (r *retries) note(target v1alpha1.Target, commit string, failure error, interval time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := r.byTarget[target]
@@ -73,7 +74,7 @@ func (r *retries) note(target apply.Target, commit string, failure error, interv
 	last.times++
 	last.due = time.Now().Add(wait - rand.N(wait/jitterShare+1))
 	if r.byTarget == nil {
-		r.byTarget = map[apply.Target]retry{}
+		r.byTarget = map[v1alpha1.Target]retry{}
 	}
 	r.byTarget[target] = last
 }

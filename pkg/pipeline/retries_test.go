@@ -6,9 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 func TestFailedTargetIsTriedSeldomAndSeldom(t *testing.T) {
@@ -22,7 +21,7 @@ func TestFailedTargetIsTriedSeldomAndSeldom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var r retries
-				target := apply.Target{Pipeline: "a", Environment: "b"}
+				target := v1alpha1.Target{Pipeline: "a", Environment: "b"}
 				if !r.due(target, "c1") {
 					t.Fatal("a target that never failed is not due")
 				}

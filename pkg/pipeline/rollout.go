@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -17,13 +18,13 @@ type rollout struct {
 	ctx     context.Context // ends with the rollout's place as the newest
 	stop    context.CancelFunc
 	carrier *carrier
-	turns   map[apply.Target]int // when the records were read
-	over    chan struct{}        // closed when it has ended
-	began   time.Time            // when the commit was seen, by the monotonic clock
-	rewound string               // where the branch stood before a force push; empty: there was none
+	turns   map[v1alpha1.Target]int // when the records were read
+	over    chan struct{}           // closed when it has ended
+	began   time.Time               // when the commit was seen, by the monotonic clock
+	rewound string                  // where the branch stood before a force push; empty: there was none
 
 	mu      sync.Mutex
-	waiting map[apply.Target]waiting
+	waiting map[v1alpha1.Target]waiting
 }
 
 // waiting is a target of a rollout that is in the queue.
@@ -43,14 +44,14 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 		<-before.over
 		d.queue.withdraw(commitMoved)
 	}
-	r := &rollout{began: time.Now(), over: make(chan struct{}), rewound: snap.Rewound, waiting: map[apply.Target]waiting{}}
+	r := &rollout{began: time.Now(), over: make(chan struct{}), rewound: snap.Rewound, waiting: map[v1alpha1.Target]waiting{}}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	d.mu.Lock()
 	d.rollout = r
 	d.mu.Unlock()
 	d.others.Go(func() {
 		defer close(r.over)
-		err := d.guarded(apply.Target{}, func() error { return d.roll(r, snap) })
+		err := d.guarded(v1alpha1.Target{}, func() error { return d.roll(r, snap) })
 		if r.ctx.Err() != nil {
 			return // what was not carried out is the next one's
 		}
@@ -98,7 +99,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	}
 	d.tracked(works, r.began)
 	d.others.Go(func() {
-		_ = d.guarded(apply.Target{}, func() error { // what it says, the turns say later
+		_ = d.guarded(v1alpha1.Target{}, func() error { // what it says, the turns say later
 			d.tellUnderway(r.ctx, works, r.began)
 			return nil
 		})
@@ -117,7 +118,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 }
 
 // take gives the work on a target to a worker, who calls finished at its end; nil when the rollout does not wait for it.
-func (r *rollout) take(target apply.Target) (w *work, finished func()) {
+func (r *rollout) take(target v1alpha1.Target) (w *work, finished func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	mine, ok := r.waiting[target]

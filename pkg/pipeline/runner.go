@@ -47,7 +47,7 @@ type Options struct {
 
 // Progress is one step of a pass.
 type Progress struct {
-	Target apply.Target
+	Target v1alpha1.Target
 	Total  int // targets in the pass
 	Commit string
 	Result *TargetResult // nil: the target starts
@@ -98,13 +98,13 @@ type Runner struct {
 
 // look is one reference of one target, whose tag is looked at now and then.
 type look struct {
-	target    apply.Target
+	target    v1alpha1.Target
 	reference string
 }
 
 // due reports whether it is time to look at a tag again, and notes that it is looked at. A command that runs once
 // looks.
-func (r *Runner) due(target apply.Target, reference string, interval time.Duration) bool {
+func (r *Runner) due(target v1alpha1.Target, reference string, interval time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key, now := look{target, reference}, r.now()
@@ -133,7 +133,7 @@ func (r *Runner) forgetOldLooks(now time.Time) {
 }
 
 // noteLook notes that a tag was looked at although nobody asked whether it is due.
-func (r *Runner) noteLook(target apply.Target, reference string) {
+func (r *Runner) noteLook(target v1alpha1.Target, reference string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.looked != nil {
@@ -142,7 +142,7 @@ func (r *Runner) noteLook(target apply.Target, reference string) {
 }
 
 // noteFollowed notes that tags were followed to where they moved.
-func (r *Runner) noteFollowed(target apply.Target, references []string) {
+func (r *Runner) noteFollowed(target v1alpha1.Target, references []string) {
 	if len(references) == 0 {
 		return
 	}
@@ -163,7 +163,7 @@ const longestFollowed = 24 * time.Hour
 
 // forgetLooks makes every tag of a target due, those that were followed within the interval aside. It returns how long it
 // is until the last of these is due; 0: there is none.
-func (r *Runner) forgetLooks(target apply.Target, interval time.Duration) (wait time.Duration) {
+func (r *Runner) forgetLooks(target v1alpha1.Target, interval time.Duration) (wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
@@ -386,9 +386,6 @@ func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, err
 	return c, nil
 }
 
-// Target is one pipeline in one environment.
-type Target = apply.Target
-
 // Selection narrows a command to some pipelines and environments; empty means all.
 type Selection struct{ Pipelines, Environments []string }
 
@@ -419,6 +416,6 @@ func names(environments []*v1alpha1.Environment) []string {
 	return out
 }
 
-func compareTargets(a, b apply.Target) int {
+func compareTargets(a, b v1alpha1.Target) int {
 	return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Environment, b.Environment))
 }

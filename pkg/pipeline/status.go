@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 )
@@ -53,7 +52,7 @@ func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error
 	}
 	c := carrier{Runner: r, total: len(works)}
 	statuses := make([]TargetStatus, len(works))
-	byTarget := map[apply.Target]*TargetStatus{}
+	byTarget := map[v1alpha1.Target]*TargetStatus{}
 	for i, w := range works {
 		byTarget[w.target] = &statuses[i]
 	}

@@ -58,7 +58,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
 	telltale.Go(func() {
-		_ = r.guarded(apply.Target{}, func() error { // what it says, the turns say later
+		_ = r.guarded(v1alpha1.Target{}, func() error { // what it says, the turns say later
 			r.tellUnderway(telling, agenda.works, began)
 			return nil
 		})
@@ -75,8 +75,8 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 }
 
 // carryAll carries the targets of an agenda through, as many side by side as may be.
-func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[apply.Target]int) map[apply.Target]TargetResult {
-	results := map[apply.Target]TargetResult{}
+func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
+	results := map[v1alpha1.Target]TargetResult{}
 	var mu sync.Mutex
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
@@ -147,9 +147,9 @@ type carrier struct {
 	agenda   *agenda
 	brings   map[*apply.Cluster]apply.Brings
 	near     map[*apply.Cluster]apply.Neighbours
-	allowed  map[apply.Target]bool // prunes that a commit trailer allows
+	allowed  map[v1alpha1.Target]bool // prunes that a commit trailer allows
 	// promotable are the targets whose new references need no promotion, by the author whose trailer says so.
-	promotable map[apply.Target]string
+	promotable map[v1alpha1.Target]string
 	total      int
 	lookups    *lookups
 	alone      bool // the agenda's other targets are as an earlier pass read them
@@ -164,7 +164,7 @@ type carrier struct {
 	confirm func(context.Context) error
 
 	mu      sync.Mutex
-	arrived map[apply.Target]reached
+	arrived map[v1alpha1.Target]reached
 }
 
 func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
@@ -174,7 +174,7 @@ func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
 func (r *Runner) carrierAmong(ctx context.Context, a *agenda, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.works), lookups: r.newLookups(), arrived: map[apply.Target]reached{},
+		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.works), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
 	}
 	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c

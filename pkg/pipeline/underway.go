@@ -35,7 +35,7 @@ const (
 // for concurrent use.
 type underway struct {
 	mu       sync.Mutex
-	byTarget map[apply.Target]journey
+	byTarget map[v1alpha1.Target]journey
 }
 
 type journey struct {
@@ -59,21 +59,21 @@ func (u *underway) expect(w *work, since time.Time) *commitMark {
 		at.mark = &commitMark{target: w.target, cluster: w.cluster}
 	}
 	if u.byTarget == nil {
-		u.byTarget = map[apply.Target]journey{}
+		u.byTarget = map[v1alpha1.Target]journey{}
 	}
 	u.byTarget[w.target] = at
 	return at.mark
 }
 
 // of is what is known of a target.
-func (u *underway) of(target apply.Target) journey {
+func (u *underway) of(target v1alpha1.Target) journey {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.byTarget[target]
 }
 
 // say notes what is said of a target that a commit is on its way into.
-func (u *underway) say(target apply.Target, message string) {
+func (u *underway) say(target v1alpha1.Target, message string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if at, ok := u.byTarget[target]; ok {
@@ -83,10 +83,10 @@ func (u *underway) say(target apply.Target, message string) {
 }
 
 // said is what is said of a target; empty: nothing.
-func (u *underway) said(target apply.Target) string { return u.of(target).message }
+func (u *underway) said(target v1alpha1.Target) string { return u.of(target).message }
 
 // arrived forgets a target that has nothing to wait for.
-func (u *underway) arrived(target apply.Target) {
+func (u *underway) arrived(target v1alpha1.Target) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.byTarget, target)
@@ -111,7 +111,7 @@ func (u *underway) ended(w *work, result *TargetResult) {
 // commitMark says in a target's record that a newer commit is on its way. Whoever else writes the record closes the mark
 // before, so that each write asks for the version that the last one left. A nil mark is never written.
 type commitMark struct {
-	target  apply.Target
+	target  v1alpha1.Target
 	cluster *apply.Cluster
 
 	mu         sync.Mutex

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -91,7 +90,7 @@ type TargetView struct {
 
 // Name is how a target is written: session-enrichment@prod.
 func (t *TargetView) Name() string {
-	return apply.Target{Pipeline: t.Pipeline, Environment: t.Environment}.String()
+	return v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}.String()
 }
 
 // Drift counts the findings of a severity that are not only waiting.
@@ -219,7 +218,7 @@ func (v *View) Status(selection Selection) Status {
 		out.Targets = append(out.Targets, s)
 	}
 	slices.SortFunc(out.Targets, func(a, b TargetStatus) int { // as the command does
-		return compareTargets(Target{Pipeline: a.Pipeline, Environment: a.Environment}, Target{Pipeline: b.Pipeline, Environment: b.Environment})
+		return compareTargets(v1alpha1.Target{Pipeline: a.Pipeline, Environment: a.Environment}, v1alpha1.Target{Pipeline: b.Pipeline, Environment: b.Environment})
 	})
 	return out
 }

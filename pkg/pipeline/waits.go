@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 // longestWait bounds the back-off of a target that waits or is not healthy yet. What it waits for is watched; some of it is
@@ -19,7 +18,7 @@ const longestWait = time.Minute
 // the source, then after twice as long, and so on, as long as it waits for the same. The zero value is ready.
 type waiters struct {
 	mu       sync.Mutex
-	byTarget map[apply.Target]waitFor
+	byTarget map[v1alpha1.Target]waitFor
 }
 
 type waitFor struct {
@@ -29,7 +28,7 @@ type waitFor struct {
 }
 
 // due reports whether a target is to be looked at: its back-off has ended, or it has none.
-func (w *waiters) due(target apply.Target) bool {
+func (w *waiters) due(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last, ok := w.byTarget[target]
@@ -37,7 +36,7 @@ func (w *waiters) due(target apply.Target) bool {
 }
 
 // note remembers what a target waits for; empty: nothing that a back-off is for.
-func (w *waiters) note(target apply.Target, what string, interval time.Duration) {
+func (w *waiters) note(target v1alpha1.Target, what string, interval time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if what == "" {
@@ -52,7 +51,7 @@ func (w *waiters) note(target apply.Target, what string, interval time.Duration)
 	last.times++
 	last.due = time.Now().Add(pause - rand.N(pause/jitterShare+1))
 	if w.byTarget == nil {
-		w.byTarget = map[apply.Target]waitFor{}
+		w.byTarget = map[v1alpha1.Target]waitFor{}
 	}
 	w.byTarget[target] = last
 }
@@ -80,11 +79,11 @@ func sameInput(a, b *work) bool {
 // recordsMoved has those targets looked at that wait for another one, as its record moved: for what they depend on, and for
 // what they promote.
 func (d *daemon) recordsMoved(environments []string, records []*v1alpha1.PipelineSync) {
-	moved := map[apply.Target]bool{}
+	moved := map[v1alpha1.Target]bool{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, record := range records {
-		target := apply.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
+		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 		if slices.Contains(environments, target.Environment) && d.versions[target] != record.ResourceVersion {
 			d.versions[target] = record.ResourceVersion
 			moved[target] = true
@@ -99,7 +98,7 @@ func (d *daemon) recordsMoved(environments []string, records []*v1alpha1.Pipelin
 			continue
 		}
 		on := func(pipeline, environment string) bool {
-			return moved[apply.Target{Pipeline: pipeline, Environment: environment}]
+			return moved[v1alpha1.Target{Pipeline: pipeline, Environment: environment}]
 		}
 		from := w.environment.Images.PromoteFrom
 		if from != "" && on(w.target.Pipeline, from) || slices.ContainsFunc(w.settings.DependsOn, func(name string) bool { return on(name, w.environment.Name) }) {

@@ -12,7 +12,7 @@ import (
 func TestATargetThatWaitsForTheSameIsLookedAtLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 10 * time.Second
-		target := Target{Pipeline: "web", Environment: "prod"}
+		target := v1alpha1.Target{Pipeline: "web", Environment: "prod"}
 		var w waiters
 		looks := func(span time.Duration) int {
 			n := 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/docs/reference"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
@@ -194,7 +195,7 @@ func (a *api) blind(q *question) error {
 
 // target finds the one that the path names.
 func (q *question) target() (*pipeline.TargetView, error) {
-	name := pipeline.Target{Pipeline: q.PathValue("pipeline"), Environment: q.PathValue("environment")}
+	name := v1alpha1.Target{Pipeline: q.PathValue("pipeline"), Environment: q.PathValue("environment")}
 	q.selection.Environments = []string{name.Environment}
 	if err := q.check(); err != nil {
 		return nil, err
@@ -312,7 +313,7 @@ func (a *api) target(q *question) (any, error) {
 		return nil, err
 	}
 	detail := targetDetail{TargetView: t, Objects: []pipeline.ObjectView{}}
-	objects, err := a.daemon.Objects(q.Context(), pipeline.Target{Pipeline: t.Pipeline, Environment: t.Environment})
+	objects, err := a.daemon.Objects(q.Context(), v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 	if err != nil {
 		detail.ObjectsError, objects = err.Error(), unknownObjects(t.Objects)
 	}

@@ -38,7 +38,7 @@ type shown struct {
 
 func (s *shown) View() *pipeline.View     { return s.view }
 func (s *shown) Changed() <-chan struct{} { return nil }
-func (s *shown) Objects(context.Context, pipeline.Target) ([]pipeline.ObjectView, error) {
+func (s *shown) Objects(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) {
 	return s.objects, s.unreadable
 }
 func (s *shown) Wake() {
@@ -357,7 +357,7 @@ func TestParameters(t *testing.T) {
 		"/api/v1/events?environment=dev":                   "ingest@dev",
 		"/api/v1/events?limit=5":                           "ingest@prod ingest@dev",
 	} {
-		var list struct{ Targets, Events []pipeline.Target }
+		var list struct{ Targets, Events []v1alpha1.Target }
 		answer := ask(t, handler, target)
 		if err := json.Unmarshal(answer.Body.Bytes(), &list); err != nil || answer.Code != http.StatusOK {
 			t.Errorf("%s: %d %v %s", target, answer.Code, err, answer.Body)

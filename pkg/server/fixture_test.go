@@ -19,7 +19,7 @@ import (
 
 // publisher is a daemon that shows what a test publishes.
 type publisher struct {
-	objects func(context.Context, pipeline.Target) ([]pipeline.ObjectView, error)
+	objects func(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error)
 
 	mu      sync.Mutex
 	view    *pipeline.View
@@ -51,7 +51,7 @@ func (p *publisher) Changed() <-chan struct{} {
 	return p.changed
 }
 
-func (p *publisher) Objects(ctx context.Context, target pipeline.Target) ([]pipeline.ObjectView, error) {
+func (p *publisher) Objects(ctx context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error) {
 	if p.objects == nil {
 		return nil, errors.New("no object was asked for")
 	}
@@ -250,7 +250,7 @@ func fixtureEvents(now time.Time, view *pipeline.View) []pipeline.EventView {
 }
 
 // fixtureObjects are the live objects of any target.
-func fixtureObjects(_ context.Context, target pipeline.Target) ([]pipeline.ObjectView, error) {
+func fixtureObjects(_ context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error) {
 	object := func(version, kind, name, health, message string, touched bool) pipeline.ObjectView {
 		return pipeline.ObjectView{Object: manifest.ID{APIVersion: version, Kind: kind, Namespace: "data-" + target.Environment, Name: name}, Health: health, Message: message, Touched: touched}
 	}

@@ -134,7 +134,7 @@ func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View
 func (s *site) health(ctx context.Context, t *pipeline.TargetView) *healthSection {
 	ctx, cancel := context.WithTimeout(ctx, askingTakes)
 	defer cancel()
-	objects, err := s.daemon.Objects(ctx, pipeline.Target{Pipeline: t.Pipeline, Environment: t.Environment})
+	objects, err := s.daemon.Objects(ctx, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 	if err != nil {
 		return &healthSection{Error: err.Error()}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
@@ -475,12 +476,12 @@ func TestPagesEscape(t *testing.T) {
 		for i := range daemon.view.Targets {
 			daemon.view.Targets[i].Folder = `pipelines/<b>"'` // there is no command for one that cannot be read
 		}
-		objects, err := fixtureObjects(t.Context(), pipeline.Target{Pipeline: "orders-daily", Environment: "prod"})
+		objects, err := fixtureObjects(t.Context(), v1alpha1.Target{Pipeline: "orders-daily", Environment: "prod"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		infect(reflect.ValueOf(&objects).Elem(), text)
-		daemon.objects = func(context.Context, pipeline.Target) ([]pipeline.ObjectView, error) { return objects, nil }
+		daemon.objects = func(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) { return objects, nil }
 		handler := readers(daemon)
 		name, in := url.PathEscape("orders-daily"+text), url.QueryEscape("prod"+text)
 		for _, path := range []string{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -18,7 +19,7 @@ type Daemon interface {
 	// Changed is closed when there is a newer view than the one that View gave before it was called.
 	Changed() <-chan struct{}
 	// Objects judges the live objects of a target; it asks the API server, and answers from memory for some seconds.
-	Objects(ctx context.Context, target pipeline.Target) ([]pipeline.ObjectView, error)
+	Objects(ctx context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error)
 	// Wake has the repository looked at now.
 	Wake()
 	// Ready says why the daemon is not ready to do its work; nil: it is.

@@ -1,0 +1,10 @@
+package v1alpha1
+
+// Target is a deployment target: one pipeline in one environment.
+type Target struct{ Pipeline, Environment string }
+
+// String is PIPELINE@ENVIRONMENT.
+func (t Target) String() string { return t.Pipeline + "@" + t.Environment }
+
+// RecordName is the name of the target's record.
+func (t Target) RecordName() string { return t.Pipeline + "." + t.Environment }
