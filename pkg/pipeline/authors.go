@@ -10,22 +10,22 @@ import (
 )
 
 // nameUsers says who made findings, where the API server's audit log tells. Managed fields name a client only.
-func (c *carrier) nameUsers(w *work, findings []drift.Finding) {
-	log := c.auditLog(w.environment)
+func (c *carrier) nameUsers(w *Desired, findings []drift.Finding) {
+	log := c.auditLog(w.Environment)
 	if log == nil || len(findings) == 0 {
 		return
 	}
 	if err := log.Refresh(); err != nil {
-		c.log.Warn("users cannot be named", "environment", w.environment.Name, "error", err)
+		c.log.Warn("users cannot be named", "environment", w.Environment.Name, "error", err)
 		return
 	}
 	own := apply.FieldManager
-	if len(w.environment.CorrectExcept) > 0 {
+	if len(w.Environment.CorrectExcept) > 0 {
 		own = "" // an apply that corrects leaves fields as they are
 	}
 	for i := range findings {
 		f := &findings[i]
-		object, err := w.cluster.Audited(f.Object)
+		object, err := w.Cluster.Audited(f.Object)
 		if err != nil {
 			continue // the kind is gone
 		}

@@ -39,7 +39,7 @@ type board struct {
 	source  SourceView
 	commits []CommitView
 	records map[string]apply.Records // by environment
-	agenda  *agenda                  // of the newest commit; nil: not planned yet
+	agenda  *Commit                  // of the newest commit; nil: not planned yet
 	replica ReplicaView
 	behinds map[v1alpha1.Target]behind
 }
@@ -132,7 +132,7 @@ func (b *board) knows(commit string) bool {
 }
 
 // plannedFor takes in what the newest commit says of each target.
-func (b *board) plannedFor(a *agenda) {
+func (b *board) plannedFor(a *Commit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.agenda = a
@@ -243,9 +243,9 @@ func (b *board) count(ctx context.Context) {
 	if a == nil {
 		return
 	}
-	works := map[v1alpha1.Target]*work{}
-	for _, w := range a.everyone() {
-		works[w.target] = w
+	works := map[v1alpha1.Target]*Desired{}
+	for _, w := range a.All() {
+		works[w.Target] = w
 	}
 	counted := map[v1alpha1.Target]behind{}
 	for environment, r := range records {
@@ -255,7 +255,7 @@ func (b *board) count(ctx context.Context) {
 			if record.Spec.Environment != environment || w == nil {
 				continue
 			}
-			now := behind{version: record.ResourceVersion, commit: w.snapshot.Commit}
+			now := behind{version: record.ResourceVersion, commit: w.Snapshot.Commit}
 			if last := b.behinds[target]; last.version == now.version && last.commit == now.commit {
 				counted[target] = last
 				continue
@@ -275,19 +275,19 @@ func (b *board) count(ctx context.Context) {
 
 // behindOf counts the commits since the one last applied, where the newest one says something else for a target; -1: not
 // known.
-func (r *Runner) behindOf(ctx context.Context, w *work, record *v1alpha1.PipelineSync, newest string) int {
+func (r *Runner) behindOf(ctx context.Context, w *Desired, record *v1alpha1.PipelineSync, newest string) int {
 	applied := record.Status.LastAppliedCommit
-	if applied == "" || w.err != nil || w.snapshot.Commit != newest || w.overlay == "" {
+	if applied == "" || w.Err != nil || w.Snapshot.Commit != newest || w.Overlay == "" {
 		return -1
 	}
 	if applied == newest {
 		return 0
 	}
-	set, err := w.applicable(w.recorded(record), w.cluster.Namespace())
+	set, err := w.applicable(w.recorded(record), w.Cluster.Namespace())
 	if err != nil {
 		return -1
 	}
-	if same, err := w.cluster.Applied(ctx, record, set); err == nil && same {
+	if same, err := w.Cluster.Applied(ctx, record, set); err == nil && same {
 		return 0
 	}
 	commits, err := r.source.Since(ctx, applied, newest)
@@ -351,8 +351,8 @@ func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
 	if b.agenda == nil {
 		return owners, folders
 	}
-	for _, w := range b.agenda.everyone() {
-		owners[w.target], folders[w.target] = w.settings.Owner, w.folder
+	for _, w := range b.agenda.All() {
+		owners[w.Target], folders[w.Target] = w.Settings.Owner, w.Folder
 	}
 	return owners, folders
 }

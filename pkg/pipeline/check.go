@@ -67,7 +67,7 @@ const (
 type checking struct {
 	*Runner
 	tell  func(Check)
-	works []*work // that render
+	works []*Desired // that render
 }
 
 // Check looks at everything that syncer needs to carry the newest commit into the selected environments, and changes
@@ -127,18 +127,18 @@ func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environm
 		k.fail(checkPipelines, nil, "mend source.layout or the repository", "%v", err)
 		return
 	}
-	var works []*work
+	var works []*Desired
 	for _, environment := range selected {
 		for _, p := range pipelines {
-			if p.overlays[environment.Name] != "" {
+			if p.Overlays[environment.Name] != "" {
 				works = append(works, k.newWork(p, environment, snap))
 			}
 		}
 	}
 	k.rendered.render(works, snap.Files)
 	for _, w := range works {
-		if w.err != nil {
-			k.fail(checkPipelines, []string{w.target.Environment}, "mend the repository; the other pipelines are deployed", "%s does not render: %v", w.target.Pipeline, w.err)
+		if w.Err != nil {
+			k.fail(checkPipelines, []string{w.Target.Environment}, "mend the repository; the other pipelines are deployed", "%s does not render: %v", w.Target.Pipeline, w.Err)
 			continue
 		}
 		k.works = append(k.works, w)
@@ -312,7 +312,7 @@ func (k *checking) registries(ctx context.Context) {
 	byLogin := map[login]*asked{}
 	for _, w := range k.works {
 		repositories := map[string]string{} // by host
-		for _, ref := range w.refs {
+		for _, ref := range w.Refs {
 			if ref.Form == image.Template {
 				continue
 			}
@@ -330,8 +330,8 @@ func (k *checking) registries(ctx context.Context) {
 				byLogin[at] = &asked{login: at, repository: repository, registry: k.registry.With(credentials)}
 				all = append(all, byLogin[at])
 			}
-			if a := byLogin[at]; !slices.Contains(a.environments, w.target.Environment) {
-				a.environments = append(a.environments, w.target.Environment)
+			if a := byLogin[at]; !slices.Contains(a.environments, w.Target.Environment) {
+				a.environments = append(a.environments, w.Target.Environment)
 			}
 		}
 	}
@@ -351,24 +351,24 @@ func (k *checking) registries(ctx context.Context) {
 }
 
 // credentials are those of a target's pull secrets, as far as they can be read: a missing right is named by itself.
-func (k *checking) credentials(ctx context.Context, w *work) image.Credentials {
+func (k *checking) credentials(ctx context.Context, w *Desired) image.Credentials {
 	if err := k.readCluster(w); err != nil {
 		return image.Credentials{}
 	}
-	configs, _ := w.cluster.PullSecrets(ctx, w.plain) // gives what it could read
+	configs, _ := w.Cluster.PullSecrets(ctx, w.Plain) // gives what it could read
 	return image.Credentials{Configs: configs}
 }
 
 // readCluster fills in the connection that acts for a target.
-func (k *checking) readCluster(w *work) (err error) {
-	if w.cluster != nil {
+func (k *checking) readCluster(w *Desired) (err error) {
+	if w.Cluster != nil {
 		return nil
 	}
-	server, err := k.Runner.cluster(w.environment)
+	server, err := k.Runner.cluster(w.Environment)
 	if err != nil {
 		return err
 	}
-	w.cluster, err = server.As(w.settings.ServiceAccount)
+	w.Cluster, err = server.As(w.Settings.ServiceAccount)
 	return err
 }
 

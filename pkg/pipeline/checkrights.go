@@ -97,18 +97,18 @@ func (k *checking) deploying(ctx context.Context, g *group) {
 }
 
 // byAccount are the targets of an environment that render, by the account that applies them.
-func (k *checking) byAccount(environment string) map[string][]*work {
-	out := map[string][]*work{}
+func (k *checking) byAccount(environment string) map[string][]*Desired {
+	out := map[string][]*Desired{}
 	for _, w := range k.works {
-		if w.target.Environment == environment {
-			out[w.settings.ServiceAccount] = append(out[w.settings.ServiceAccount], w)
+		if w.Target.Environment == environment {
+			out[w.Settings.ServiceAccount] = append(out[w.Settings.ServiceAccount], w)
 		}
 	}
 	return out
 }
 
 // account checks the rights of one account, and notes those of syncer itself in known, without their namespaces.
-func (k *checking) account(ctx context.Context, g *group, environment, account string, works []*work, known map[apply.Right]bool) (ok bool, asked int) {
+func (k *checking) account(ctx context.Context, g *group, environment, account string, works []*Desired, known map[apply.Right]bool) (ok bool, asked int) {
 	in := []string{environment}
 	acting, err := g.cluster.As(account)
 	if err != nil {
@@ -117,27 +117,27 @@ func (k *checking) account(ctx context.Context, g *group, environment, account s
 	}
 	if account != "" {
 		if missing, err := g.cluster.Missing(ctx, []apply.Right{apply.Impersonation(account)}); err != nil || len(missing) > 0 {
-			k.fail(checkRights, in, "see docs/how-to/accounts.md for the rule", "may not act as the service account %s, which pipeline.yaml of %s names", account, works[0].target.Pipeline)
+			k.fail(checkRights, in, "see docs/how-to/accounts.md for the rule", "may not act as the service account %s, which pipeline.yaml of %s names", account, works[0].Target.Pipeline)
 			return false, 0
 		}
 	}
 	var sets []manifest.Set
 	for _, w := range k.works {
-		if w.target.Environment == environment {
-			sets = append(sets, w.plain)
+		if w.Target.Environment == environment {
+			sets = append(sets, w.Plain)
 		}
 	}
 	why := map[apply.Right]string{}
 	ok = true
 	for _, w := range works {
-		needs, unknown, err := acting.Needs(w.plain, sets...)
+		needs, unknown, err := acting.Needs(w.Plain, sets...)
 		if err != nil {
-			k.fail(checkRights, in, "", "%s: %v", w.target.Pipeline, err)
+			k.fail(checkRights, in, "", "%s: %v", w.Target.Pipeline, err)
 			return false, 0
 		}
 		for _, id := range unknown {
 			ok = false
-			k.fail(checkRights, in, "install its CRD, or mend apiVersion and kind", "%s: the cluster serves no kind %s in %s, which %s has", w.target.Pipeline, id.Kind, id.APIVersion, id)
+			k.fail(checkRights, in, "install its CRD, or mend apiVersion and kind", "%s: the cluster serves no kind %s in %s, which %s has", w.Target.Pipeline, id.Kind, id.APIVersion, id)
 		}
 		for _, need := range needs {
 			if reason, there := why[need.Right]; !there || reason != "" {

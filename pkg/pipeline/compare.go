@@ -44,12 +44,12 @@ func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, 
 
 // compare lists how the environments of each pipeline differ, as far as both could be read. Of a pipeline that only one
 // of them has it lists the objects; git says whether the other one is to have it.
-func (r *Runner) compare(works []*work, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*found) []drift.Skew {
+func (r *Runner) compare(works []*Desired, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*Pipeline) []drift.Skew {
 	var pipelines []string
 	deployed := map[v1alpha1.Target]bool{}
 	for _, w := range works { // sorted
-		pipelines = append(pipelines, w.target.Pipeline)
-		deployed[w.target] = true
+		pipelines = append(pipelines, w.Target.Pipeline)
+		deployed[w.Target] = true
 	}
 	var out []drift.Skew
 	for _, name := range slices.Compact(pipelines) {
@@ -79,8 +79,8 @@ func (r *Runner) compare(works []*work, couples []couple, sides map[v1alpha1.Tar
 }
 
 // isIn reports whether a pipeline has an overlay for an environment.
-func isIn(pipelines []*found, name, environment string) bool {
-	return slices.ContainsFunc(pipelines, func(p *found) bool { return p.name == name && p.overlays[environment] != "" })
+func isIn(pipelines []*Pipeline, name, environment string) bool {
+	return slices.ContainsFunc(pipelines, func(p *Pipeline) bool { return p.Name == name && p.Overlays[environment] != "" })
 }
 
 func expectedRules(rules []v1alpha1.FieldRule) ([]drift.ExpectedRule, error) {

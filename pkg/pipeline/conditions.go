@@ -20,7 +20,7 @@ import (
 )
 
 // setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
-func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) setHeld(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	reason, message := "NothingHeld", ""
 	switch {
 	case o.err != nil:
@@ -41,7 +41,7 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 		reason, message = heldReason(o.held), heldMessage(o.held)
 	}
 	setCondition(status, v1alpha1.ConditionHeld, message != "", reason, message)
-	if w.environment.Images.PromoteFrom != "" {
+	if w.Environment.Images.PromoteFrom != "" {
 		promotion := o.wait != nil && reason == v1alpha1.ConditionPromotionPending
 		if !promotion {
 			reason, message = "NothingHeld", ""
@@ -51,7 +51,7 @@ func (c *carrier) setHeld(w *work, status *v1alpha1.PipelineSyncStatus, o outcom
 }
 
 // markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
-func (c *carrier) markHealthy(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) markHealthy(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
 		return
 	}
@@ -75,9 +75,9 @@ func (c *carrier) markHealthy(w *work, status *v1alpha1.PipelineSyncStatus, o ou
 const defaultHealthTimeout = 10 * time.Minute
 
 // setHealth says how the target is, by the rules of kstatus.
-func (c *carrier) setHealth(w *work, status *v1alpha1.PipelineSyncStatus, o outcome) {
-	timeout := cmp.Or(w.settings.HealthTimeout.Duration, defaultHealthTimeout)
-	now := c.dateIn(w.cluster)
+func (c *carrier) setHealth(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
+	timeout := cmp.Or(w.Settings.HealthTimeout.Duration, defaultHealthTimeout)
+	now := c.dateIn(w.Cluster)
 	rivals := contestMessage(o.contested, now)
 	switch {
 	case o.err != nil && passes(o.err):

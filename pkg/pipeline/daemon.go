@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -30,8 +31,9 @@ type daemon struct {
 
 	mu      sync.Mutex
 	rollout *rollout // of the newest commit; nil: none yet
-	latest  *agenda  // of the newest commit, once it is planned
+	latest  *Commit  // of the newest commit, once it is planned
 	near    map[*apply.Cluster]apply.Neighbours
+	marks   marks // of the latest
 	whole   time.Time
 	// lookedAt is when the repository was last asked with success.
 	lookedAt time.Time
@@ -45,13 +47,14 @@ type daemon struct {
 
 // desk is what is known of one target.
 type desk struct {
-	settled   bool  // there is nothing to do before something happens
-	unwatched bool  // its record says so of some of its kinds
-	tried     *work // of the last turn, however it went
-	passed    time.Time
-	compared  time.Time // when all of its objects were last compared
-	work      *work     // of the last pass; nil: it has not come that far
-	pins      []v1alpha1.PinnedImage
+	settled     bool     // there is nothing to do before something happens
+	unwatched   bool     // its record says so of some of its kinds
+	tried       *Desired // of the last turn, however it went
+	passed      time.Time
+	compared    time.Time // when all of its objects were last compared
+	work        *Desired  // of the last pass; nil: it has not come that far
+	pins        []v1alpha1.PinnedImage
+	credentials *image.Credentials // of the pull secrets, for the next look at the images; nil: they are read then
 }
 
 const (
@@ -134,13 +137,13 @@ func (d *daemon) notice(n apply.Notice) {
 }
 
 // planned takes in the agenda of a new commit: from now on a target is carried out by it.
-func (d *daemon) planned(a *agenda, near map[*apply.Cluster]apply.Neighbours) {
+func (d *daemon) planned(a *Commit, near map[*apply.Cluster]apply.Neighbours) {
 	d.mu.Lock()
-	d.latest, d.near = a, near
+	d.latest, d.near, d.marks = a, near, nil
 	d.mu.Unlock()
 	there := map[v1alpha1.Target]bool{}
-	for _, w := range a.everyone() {
-		there[w.target] = true
+	for _, w := range a.All() {
+		there[w.Target] = true
 	}
 	d.leave(func(target v1alpha1.Target) bool { return !there[target] })
 }
@@ -196,23 +199,23 @@ func (d *daemon) renew() {
 }
 
 // done takes in how a target fared. It is called while the target's turn lasts.
-func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compared bool) {
+func (d *daemon) done(ctx context.Context, w *Desired, result *TargetResult, compared bool) {
 	left := result.skipped || isOvertaken(result.failure)
 	if left {
-		d.unsettle(w.target) // a newer commit has to look at it
+		d.unsettle(w.Target) // a newer commit has to look at it
 	}
 	if ctx.Err() != nil || left {
 		return
 	}
-	d.retries.note(w.target, w.snapshot.Commit, result.failure, d.Config.Source.Interval.Duration)
-	d.waits.note(w.target, waitsFor(result), d.Config.Source.Interval.Duration)
-	d.alarms.set(ctx, w.target, result.until)
-	if w.record == nil && result.live != nil {
-		record, err := w.cluster.Record(ctx, w.target) // that this turn made
+	d.retries.note(w.Target, w.Snapshot.Commit, result.failure, d.Config.Source.Interval.Duration)
+	d.waits.note(w.Target, waitsFor(result), d.Config.Source.Interval.Duration)
+	d.alarms.set(ctx, w.Target, result.until)
+	if w.Record == nil && result.live != nil {
+		record, err := w.Cluster.Record(ctx, w.Target) // that this turn made
 		if err != nil {
 			d.failed(ctx, err) // the next poll looks again
 		}
-		w.record = record
+		w.Record = record
 	}
 	var watches *apply.Watches
 	d.mu.Lock()
@@ -220,10 +223,10 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 		d.mu.Unlock()
 		return
 	}
-	at := d.desks[w.target]
+	at := d.desks[w.Target]
 	if at == nil {
 		at = &desk{compared: d.now()}
-		d.desks[w.target] = at
+		d.desks[w.Target] = at
 	}
 	at.passed, at.unwatched, at.tried = d.now(), result.unwatched, w
 	// The objects may all be as they should be and the record be another: what failed is looked at again.
@@ -231,12 +234,12 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 	if compared {
 		at.compared = d.now()
 	}
-	if result.live != nil && w.record != nil {
-		at.work, at.pins = w, w.record.Spec.Images
+	if result.live != nil && w.Record != nil {
+		at.work, at.pins, at.credentials = w, w.Record.Spec.Images, result.credentials
 		if result.pins != nil {
 			at.pins = result.pins
 		}
-		server := w.cluster.Server()
+		server := w.Cluster.Server()
 		if watches = d.watches[server]; watches == nil {
 			watches = d.watch(server)
 			d.watches[server] = watches
@@ -244,7 +247,7 @@ func (d *daemon) done(ctx context.Context, w *work, result *TargetResult, compar
 	}
 	d.mu.Unlock()
 	if watches != nil {
-		watches.Judged(w.cluster, w.target, w.record, result.live)
+		watches.Judged(w.Cluster, w.Target, w.Record, result.live)
 	}
 }
 
@@ -255,24 +258,24 @@ func (d *daemon) poll(ctx context.Context) {
 	if d.latest == nil || d.rollout != nil && !d.rollout.ended() {
 		return
 	}
-	for _, w := range d.latest.works {
-		at := d.desks[w.target]
+	for _, w := range d.latest.Targets {
+		at := d.desks[w.Target]
 		switch {
 		case !d.tenure.has(w): // another replica's
-		case at != nil && at.settled && w.overlay == "": // removed
-		case at == nil || at.settled && at.work == nil || at.work != nil && !d.follows(w) || at.unwatched || !at.settled && d.waits.due(w.target):
-			if d.retries.due(w.target, w.snapshot.Commit) {
-				d.queue.add(w.target, time.Now(), tryAgain)
+		case at != nil && at.settled && w.Overlay == "": // removed
+		case at == nil || at.settled && at.work == nil || at.work != nil && !d.follows(w) || at.unwatched || !at.settled && d.waits.due(w.Target):
+			if d.retries.due(w.Target, w.Snapshot.Commit) {
+				d.queue.add(w.Target, time.Now(), tryAgain)
 			}
 		case at.work == nil: // there is nothing of it yet
 		case d.now().Sub(at.compared) > compareInterval:
 			at.compared = d.now() // asked for
-			d.queue.add(w.target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
+			d.queue.add(w.Target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
 		case d.imagesDue(w):
-			carried, pins := at.work, at.pins // a turn may replace them meanwhile
+			carried, pins, credentials := at.work, at.pins, at.credentials // a turn may replace them meanwhile
 			d.others.Go(func() {
-				_ = d.guarded(carried.target, func() error { // what fails is looked at again when it is due
-					d.lookAtImages(ctx, carried, pins)
+				_ = d.guarded(carried.Target, func() error { // what fails is looked at again when it is due
+					d.lookAtImages(ctx, carried, pins, credentials)
 					return nil
 				})
 			})
@@ -289,15 +292,15 @@ func (d *daemon) complete() map[string]bool {
 	if d.latest == nil || d.rollout != nil && (!d.rollout.ended() || d.rollout.ctx.Err() != nil) {
 		return out
 	}
-	for _, w := range d.latest.works {
+	for _, w := range d.latest.Targets {
 		if !d.tenure.has(w) {
 			continue
 		}
-		if _, known := out[w.environment.Name]; !known {
-			out[w.environment.Name] = true
+		if _, known := out[w.Environment.Name]; !known {
+			out[w.Environment.Name] = true
 		}
-		if d.desks[w.target] == nil || d.retries.has(w.target) {
-			out[w.environment.Name] = false
+		if d.desks[w.Target] == nil || d.retries.has(w.Target) {
+			out[w.Environment.Name] = false
 		}
 	}
 	return out
@@ -312,52 +315,52 @@ func (d *daemon) leaveUnled() {
 		return
 	}
 	led := map[v1alpha1.Target]bool{}
-	for _, w := range d.tenure.own(a.everyone()) {
-		led[w.target] = true
+	for _, w := range d.tenure.own(a.All()) {
+		led[w.Target] = true
 	}
 	d.leave(func(target v1alpha1.Target) bool { return !led[target] })
 }
 
 // follows reports whether every object of a target is watched. The caller holds the lock.
-func (d *daemon) follows(w *work) bool {
-	watches := d.watches[w.cluster.Server()]
-	return watches != nil && watches.Follows(w.target)
+func (d *daemon) follows(w *Desired) bool {
+	watches := d.watches[w.Cluster.Server()]
+	return watches != nil && watches.Follows(w.Target)
 }
 
 // imagesDue reports whether it is time to ask the registries about a target's images.
-func (d *daemon) imagesDue(w *work) bool {
+func (d *daemon) imagesDue(w *Desired) bool {
 	d.checks.mu.Lock()
 	defer d.checks.mu.Unlock()
-	last, ok := d.checks.byTarget[w.target]
-	if !ok || d.now().Sub(last.at) < w.environment.Images.Interval.Duration {
+	last, ok := d.checks.byTarget[w.Target]
+	if !ok || d.now().Sub(last.at) < w.Environment.Images.Interval.Duration {
 		return !ok
 	}
 	last.at = d.now() // asked for
-	d.checks.byTarget[w.target] = last
+	d.checks.byTarget[w.Target] = last
 	return true
 }
 
 // lookAtImages asks the registries about the images of a target at rest. The API server is asked only where they say
 // something new.
-func (d *daemon) lookAtImages(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) {
+func (d *daemon) lookAtImages(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage, credentials *image.Credentials) {
 	c := carrier{Runner: d.Runner, lookups: d.newLookups()}
-	c.lookups.known = w.credentials
+	c.lookups.known = credentials
 	d.checks.mu.Lock()
-	before := d.checks.byTarget[w.target].findings
+	before := d.checks.byTarget[w.Target].findings
 	d.checks.mu.Unlock()
 	news := c.checkImages(ctx, w, pins)
 	same := slices.EqualFunc(before, news, func(a, b drift.Finding) bool {
 		return a.Kind == b.Kind && a.Object == b.Object && a.Path == b.Path && a.Live == b.Live
 	})
-	ranges := w.policy() == v1alpha1.Track && len(w.settings.Images.Select) > 0 // a new tag may be the highest
+	ranges := w.policy() == v1alpha1.Track && len(w.Settings.Images.Select) > 0 // a new tag may be the highest
 	if ctx.Err() != nil || same && !ranges {
 		return
 	}
 	d.checks.mu.Lock()
-	delete(d.checks.byTarget, w.target)
+	delete(d.checks.byTarget, w.Target)
 	d.checks.mu.Unlock()
-	wait := d.forgetLooks(w.target, w.environment.Images.Interval.Duration)
-	d.queue.add(w.target, time.Now().Add(wait), waitEnded)
+	wait := d.forgetLooks(w.Target, w.Environment.Images.Interval.Duration)
+	d.queue.add(w.Target, time.Now().Add(wait), waitEnded)
 }
 
 // serve carries out the targets whose turn it is, one after the other, until the context ends.
@@ -384,7 +387,7 @@ func (d *daemon) attendGuarded(target v1alpha1.Target, why reasons) {
 	}
 	d.unsettle(target)
 	if w, _ := d.current(target); w != nil {
-		d.retries.note(target, w.snapshot.Commit, err, d.Config.Source.Interval.Duration)
+		d.retries.note(target, w.Snapshot.Commit, err, d.Config.Source.Interval.Duration)
 	}
 }
 
@@ -419,20 +422,20 @@ func (d *daemon) attend(target v1alpha1.Target, why reasons) {
 }
 
 // reconciled takes in that a turn has ended.
-func (d *daemon) reconciled(w *work, why reasons, result *TargetResult, took time.Duration) {
+func (d *daemon) reconciled(w *Desired, why reasons, result *TargetResult, took time.Duration) {
 	if isOvertaken(result.failure) {
-		d.lookAgain(w.target, why|tryAgain)
+		d.lookAgain(w.Target, why|tryAgain)
 		return
 	}
 	if result.skipped {
 		// A newer commit came. Whether that one has to look at the target is for it to say; what else happened is not forgotten.
 		if why &^= commitMoved; why != noReason {
-			d.queue.add(w.target, time.Now(), why)
+			d.queue.add(w.Target, time.Now(), why)
 		}
 		return
 	}
 	d.metrics.reconciled(w, result, took)
-	d.log.Debug("turn", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "reasons", why.String(), "result", result.Result)
+	d.log.Debug("turn", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "reasons", why.String(), "result", result.Result)
 }
 
 // revisit carries one target out by itself, because something happened to it.
@@ -447,7 +450,7 @@ func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
 	}
 	defer ended()
 	d.mu.Lock()
-	at, watches, near := d.desks[target], d.watches[w.cluster.Server()], d.near
+	at, watches, near, marks := d.desks[target], d.watches[w.Cluster.Server()], d.near, d.marks
 	var passed time.Time
 	if at != nil {
 		passed = at.passed
@@ -462,21 +465,22 @@ func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
 	}
 	began := time.Now()
 	turn := d.turns.take(target)
-	record, err := w.cluster.Record(ctx, target)
+	record, err := w.Cluster.Record(ctx, target)
 	if err != nil {
 		d.unsettle(target)
-		d.retries.note(target, w.snapshot.Commit, err, d.Config.Source.Interval.Duration)
+		d.retries.note(target, w.Snapshot.Commit, err, d.Config.Source.Interval.Duration)
 		d.failed(ctx, fmt.Errorf("%s: %w", target, err))
 		return
 	}
-	if d.overtaken(w.cluster, record) {
+	if d.overtaken(w.Cluster, record) {
 		d.lookAgain(target, why)
 		return
 	}
-	if w.record = record; w.overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
+	if w.Record = record; w.Overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
 	c := d.carrierAmong(ctx, a, near)
+	c.marks = marks
 	c.deadline, c.alone, c.done, c.unwatched = time.Now(), true, d.done, d.unwatched
 	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
 		c.newest = r.ctx
@@ -516,17 +520,17 @@ func (d *daemon) unsettle(target v1alpha1.Target) {
 }
 
 // current is a target's work by the newest commit, in an agenda of its own; nil where there is none.
-func (d *daemon) current(target v1alpha1.Target) (*work, *agenda) {
+func (d *daemon) current(target v1alpha1.Target) (*Desired, *Commit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.latest == nil {
 		return nil, nil
 	}
-	i := slices.IndexFunc(d.latest.works, func(w *work) bool { return w.target == target })
+	i := slices.IndexFunc(d.latest.Targets, func(w *Desired) bool { return w.Target == target })
 	if i < 0 {
 		return nil, nil
 	}
-	w := *d.latest.works[i]
-	others := slices.Concat(d.latest.works[:i:i], d.latest.works[i+1:], d.latest.others)
-	return &w, &agenda{works: []*work{&w}, others: others, deployed: d.latest.deployed}
+	w := *d.latest.Targets[i]
+	others := slices.Concat(d.latest.Targets[:i:i], d.latest.Targets[i+1:], d.latest.Others)
+	return &w, &Commit{Targets: []*Desired{&w}, Others: others, Deployed: d.latest.Deployed}
 }

@@ -52,7 +52,7 @@ func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
 		d := &daemon{Runner: &Runner{now: time.Now, Config: &v1alpha1.Config{}}, desks: map[v1alpha1.Target]*desk{}}
 		d.alarms = newAlarms(func(v1alpha1.Target) {}, func(v1alpha1.Target, error) {})
 		result := TargetResult{settled: true, failure: c.failure}
-		d.done(t.Context(), &work{target: target}, &result, false)
+		d.done(t.Context(), &Desired{Target: target}, &result, false)
 		if d.desks[target].settled != c.settled {
 			t.Errorf("%s: settled: %t", name, d.desks[target].settled)
 		}

@@ -30,14 +30,14 @@ func (r *Runner) dateIn(cluster *apply.Cluster) time.Time {
 }
 
 // stamp is the date that a record of a target is given now.
-func (r *Runner) stamp(w *work) metav1.Time { return toSecond(r.dateIn(w.cluster)) }
+func (r *Runner) stamp(w *Desired) metav1.Time { return toSecond(r.dateIn(w.Cluster)) }
 
 func toSecond(date time.Time) metav1.Time { return metav1.NewTime(date.UTC().Truncate(time.Second)) }
 
 // isPast reports whether so much time has passed since a date of a target's record, by the API server's clock and by the
 // own one: what is deleted for its age cannot be had back, and one clock proves nothing.
-func (r *Runner) isPast(w *work, date time.Time, keep time.Duration) bool {
-	return r.dateIn(w.cluster).Sub(date) > keep && r.date().Sub(date) > keep
+func (r *Runner) isPast(w *Desired, date time.Time, keep time.Duration) bool {
+	return r.dateIn(w.Cluster).Sub(date) > keep && r.date().Sub(date) > keep
 }
 
 // stampConditions gives the conditions that changed their value the date, where apimachinery gave them that of the own clock.

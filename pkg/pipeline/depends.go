@@ -13,43 +13,43 @@ import (
 
 // orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
 // is not there, or that goes in a circle, is an error of the targets in question.
-func (a *agenda) orderByDependency() {
+func (a *Commit) orderByDependency() {
 	levels := map[v1alpha1.Target]int{}
-	for _, w := range a.everyone() {
+	for _, w := range a.All() {
 		if level, err := a.level(w, levels, nil); err != nil {
-			w.err = errors.Join(w.err, err)
+			w.Err = errors.Join(w.Err, err)
 		} else {
-			w.level = level
+			w.Level = level
 		}
 	}
 }
 
 // everyone is every target of the environments, those that were not selected included.
-func (a *agenda) everyone() []*work { return slices.Concat(a.works, a.others) }
+func (a *Commit) All() []*Desired { return slices.Concat(a.Targets, a.Others) }
 
-func (a *agenda) find(target v1alpha1.Target) *work {
-	all := a.everyone()
-	i := slices.IndexFunc(all, func(w *work) bool { return w.target == target })
+func (a *Commit) Find(target v1alpha1.Target) *Desired {
+	all := a.All()
+	i := slices.IndexFunc(all, func(w *Desired) bool { return w.Target == target })
 	if i < 0 {
 		return nil
 	}
 	return all[i]
 }
 
-func (a *agenda) level(w *work, levels map[v1alpha1.Target]int, trail []string) (int, error) {
-	if level, ok := levels[w.target]; ok {
+func (a *Commit) level(w *Desired, levels map[v1alpha1.Target]int, trail []string) (int, error) {
+	if level, ok := levels[w.Target]; ok {
 		return level, nil
 	}
-	name := w.target.Pipeline
+	name := w.Target.Pipeline
 	if at := slices.Index(trail, name); at >= 0 {
 		return 0, fmt.Errorf("%s: dependsOn goes in a circle: %s", settingsFile, strings.Join(append(trail[at:len(trail):len(trail)], name), " on "))
 	}
 	trail = append(trail[:len(trail):len(trail)], name)
 	level := 0
-	for _, dependency := range w.settings.DependsOn {
-		other := a.find(v1alpha1.Target{Pipeline: dependency, Environment: w.environment.Name})
-		if other == nil || other.overlay == "" {
-			return 0, fmt.Errorf("%s: dependsOn: there is no pipeline %s in environment %s", settingsFile, dependency, w.environment.Name)
+	for _, dependency := range w.Settings.DependsOn {
+		other := a.Find(v1alpha1.Target{Pipeline: dependency, Environment: w.Environment.Name})
+		if other == nil || other.Overlay == "" {
+			return 0, fmt.Errorf("%s: dependsOn: there is no pipeline %s in environment %s", settingsFile, dependency, w.Environment.Name)
 		}
 		below, err := a.level(other, levels, trail)
 		if err != nil {
@@ -57,7 +57,7 @@ func (a *agenda) level(w *work, levels map[v1alpha1.Target]int, trail []string) 
 		}
 		level = max(level, below+1)
 	}
-	levels[w.target] = level
+	levels[w.Target] = level
 	return level, nil
 }
 
@@ -69,34 +69,34 @@ type reached struct {
 	judged    bool                      // health says something
 }
 
-func (c *carrier) note(w *work, result TargetResult) {
+func (c *carrier) note(w *Desired, result TargetResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.arrived[w.target]
+	r := c.arrived[w.Target]
 	r.result = result
-	c.arrived[w.target] = r
+	c.arrived[w.Target] = r
 }
 
-func (c *carrier) noteHealth(w *work, h targetHealth, inventory []v1alpha1.InventoryEntry) {
+func (c *carrier) noteHealth(w *Desired, h targetHealth, inventory []v1alpha1.InventoryEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.arrived[w.target]
+	r := c.arrived[w.Target]
 	r.health, r.inventory, r.judged = h, inventory, true
-	c.arrived[w.target] = r
+	c.arrived[w.Target] = r
 }
 
 // awaitDependencies returns a waitError while a pipeline that the target depends on has not been carried out at this
 // commit, or is not healthy.
-func (c *carrier) awaitDependencies(ctx context.Context, w *work) error {
-	for _, name := range w.settings.DependsOn {
-		other := c.agenda.find(v1alpha1.Target{Pipeline: name, Environment: w.environment.Name})
+func (c *carrier) awaitDependencies(ctx context.Context, w *Desired) error {
+	for _, name := range w.Settings.DependsOn {
+		other := c.agenda.Find(v1alpha1.Target{Pipeline: name, Environment: w.Environment.Name})
 		h, why, err := c.dependency(ctx, other)
 		if err != nil {
-			return fmt.Errorf("looking at %s, which it depends on: %w", other.target, err)
+			return fmt.Errorf("looking at %s, which it depends on: %w", other.Target, err)
 		}
 		if why != "" {
 			return &waitError{
-				reason: reasonDependency, message: fmt.Sprintf("it depends on %s, %s", other.target, why),
+				reason: reasonDependency, message: fmt.Sprintf("it depends on %s, %s", other.Target, why),
 				until: alarmFor(other, h.waiting),
 			}
 		}
@@ -105,9 +105,9 @@ func (c *carrier) awaitDependencies(ctx context.Context, w *work) error {
 }
 
 // dependency says why another target is not there yet; "" when it is.
-func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, string, error) {
+func (c *carrier) dependency(ctx context.Context, other *Desired) (targetHealth, string, error) {
 	c.mu.Lock()
-	r, ok := c.arrived[other.target]
+	r, ok := c.arrived[other.Target]
 	c.mu.Unlock()
 	h := r.health
 	switch {
@@ -122,11 +122,11 @@ func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, st
 			return h, why, err
 		}
 	case h.status != health.Healthy: // it may have become so since
-		live, err := other.cluster.Live(ctx, other.target, r.inventory)
+		live, err := other.Cluster.Live(ctx, other.Target, r.inventory)
 		if err != nil {
 			return h, "", err
 		}
-		h = healthOf(ctx, other.cluster, r.inventory, live)
+		h = healthOf(ctx, other.Cluster, r.inventory, live)
 	}
 	if h.status != health.Healthy {
 		return h, "which is not healthy yet: " + h.message, nil
@@ -136,33 +136,33 @@ func (c *carrier) dependency(ctx context.Context, other *work) (targetHealth, st
 
 // atCommit judges a target that is not part of this pass by its record and its objects: what was applied there has to be
 // what this commit says.
-func (c *carrier) atCommit(ctx context.Context, other *work) (targetHealth, string, error) {
+func (c *carrier) atCommit(ctx context.Context, other *Desired) (targetHealth, string, error) {
 	if c.alone {
-		record, err := other.cluster.Record(ctx, other.target)
+		record, err := other.Cluster.Record(ctx, other.Target)
 		if err != nil {
 			return targetHealth{}, "", err
 		}
 		fresh := *other
-		fresh.record = record
+		fresh.Record = record
 		other = &fresh
 	}
-	if other.record == nil || other.record.Status.LastAppliedCommit == "" {
+	if other.Record == nil || other.Record.Status.LastAppliedCommit == "" {
 		return targetHealth{}, "which was never deployed", nil
 	}
-	_, set, err := c.setAt(other, other.snapshot)
+	_, set, err := c.setAt(other, other.Snapshot)
 	if err != nil {
 		return targetHealth{}, "", err
 	}
-	same, err := other.cluster.Applied(ctx, other.record, set)
+	same, err := other.Cluster.Applied(ctx, other.Record, set)
 	if err != nil {
 		return targetHealth{}, "", err
 	}
 	if !same {
-		return targetHealth{}, fmt.Sprintf("which is not at commit %.8s yet", other.snapshot.Commit), nil
+		return targetHealth{}, fmt.Sprintf("which is not at commit %.8s yet", other.Snapshot.Commit), nil
 	}
-	live, err := other.cluster.Members(ctx, other.target, other.record)
+	live, err := other.Cluster.Members(ctx, other.Target, other.Record)
 	if err != nil {
 		return targetHealth{}, "", err
 	}
-	return healthOf(ctx, other.cluster, other.record.Status.Inventory, live), "", nil
+	return healthOf(ctx, other.Cluster, other.Record.Status.Inventory, live), "", nil
 }

@@ -25,9 +25,9 @@ const (
 
 // history adds a deployment, or mends the entry of a commit that is tried again. Undoing a change that was made in the
 // cluster deploys nothing new.
-func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
+func (c *carrier) history(w *Desired, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
 	entry := v1alpha1.Deployment{
-		Number: 1, Commit: w.snapshot.Commit, Author: w.snapshot.Author, Subject: w.snapshot.Subject,
+		Number: 1, Commit: w.Snapshot.Commit, Author: w.Snapshot.Author, Subject: w.Snapshot.Subject,
 		Time: c.stamp(w), Outcome: outcomeApplied, Images: o.images,
 		AllowedBy: o.allowedBy,
 	}
@@ -42,7 +42,7 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	if len(before) > 0 {
 		entry.Number = before[0].Number + 1
 		last := before[0]
-		if sameDeployment(last, entry, w.record) {
+		if sameDeployment(last, entry, w.Record) {
 			return before
 		}
 		if last.Commit == entry.Commit && last.Outcome != outcomeApplied {
@@ -50,7 +50,7 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 			if last.Outcome == entry.Outcome {
 				entry.Time = last.Time // the same again says nothing new
 			}
-			if len(before) > 0 && sameDeployment(before[0], entry, w.record) {
+			if len(before) > 0 && sameDeployment(before[0], entry, w.Record) {
 				return before // a correction that took more than one try
 			}
 		} else if last.Outcome == outcomeHeld && o.released {
@@ -61,7 +61,7 @@ func (c *carrier) history(w *work, before []v1alpha1.Deployment, o outcome) []v1
 	}
 	entry.RollbackOf = returnsTo(entry, before)
 	history := append([]v1alpha1.Deployment{entry}, before...)
-	return history[:min(len(history), max(keptDeployments, min(*w.environment.Images.KeepPins.Deployments, mostDeployments)))]
+	return history[:min(len(history), max(keptDeployments, min(*w.Environment.Images.KeepPins.Deployments, mostDeployments)))]
 }
 
 // onlyDeletions reports whether nothing waits but the deletion of what git does not have any more: what it has is applied.

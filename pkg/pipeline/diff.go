@@ -30,9 +30,9 @@ func (r *Runner) Diff(ctx context.Context, revision string, selection Selection)
 	c.limitRemovals(agenda)
 	c.limitPass(agenda)
 	pass := newPass(snap)
-	results := c.each(agenda.works, func(w *work, result *TargetResult) error { return c.diff(ctx, w, result) })
+	results := c.each(agenda.Targets, func(w *Desired, result *TargetResult) error { return c.diff(ctx, w, result) })
 	pass.Targets = append(pass.Targets, results...)
-	return pass, errors.Join(agenda.lost...)
+	return pass, errors.Join(agenda.Incomplete...)
 }
 
 func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot, error) {
@@ -42,12 +42,12 @@ func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot
 	return r.source.At(ctx, revision)
 }
 
-func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
+func (c *carrier) diff(ctx context.Context, w *Desired, result *TargetResult) error {
+	_, overlayGone := errors.AsType[*missingOverlayError](w.Err)
 	var plan *apply.Plan
 	var err error
-	if w.err == nil && w.overlay == "" || overlayGone && c.allowed[w.target] {
-		plan, err = w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], ReadOnly: true, Rules: w.rules()})
+	if w.Err == nil && w.Overlay == "" || overlayGone && c.allowed[w.Target] {
+		plan, err = w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], ReadOnly: true, Rules: w.Rules()})
 	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)
 	}
@@ -60,7 +60,7 @@ func (c *carrier) diff(ctx context.Context, w *work, result *TargetResult) error
 	}
 	// What changed in the cluster is drift and not what this revision changes.
 	left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
-	result.Drift = drift.Compare(w.target.Pipeline, w.target.Environment, left, apply.FieldManager)
+	result.Drift = drift.Compare(w.Target.Pipeline, w.Target.Environment, left, apply.FieldManager)
 	held := plan.Held()
 	result.Changes = changeResults(slices.Concat(plan.Pending(), held), true)
 	switch {

@@ -13,18 +13,18 @@ import (
 )
 
 // found is a pipeline as the repository has it.
-type found struct {
-	name     string
-	overlays map[string]string             // environment -> overlay, for those that are there
-	expected map[string]string             // environment -> where its overlay would be
-	folders  map[string]string             // environment -> the pipeline's own folder
-	settings map[string]pipelineSettings   // environment -> pipeline.yaml, or why it cannot be read
+type Pipeline struct {
+	Name     string
+	Overlays map[string]string             // environment -> overlay, for those that are there
+	Expected map[string]string             // environment -> where its overlay would be
+	Folders  map[string]string             // environment -> the pipeline's own folder
+	Settings map[string]Settings           // environment -> pipeline.yaml, or why it cannot be read
 	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
 }
 
-type pipelineSettings struct {
+type Settings struct {
 	v1alpha1.PipelineSettings
-	err error
+	Err error
 }
 
 const (
@@ -35,8 +35,8 @@ const (
 
 // discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have
 // had one. A repository without any pipeline is an error, because to take it at its word would delete everything.
-func discover(files fs.FS, layout string, environments []string) ([]*found, error) {
-	byName := map[string]*found{}
+func discover(files fs.FS, layout string, environments []string) ([]*Pipeline, error) {
+	byName := map[string]*Pipeline{}
 	for _, environment := range environments {
 		pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
 		if err := discoverIn(files, pattern, environment, byName); err != nil {
@@ -47,20 +47,20 @@ func discover(files fs.FS, layout string, environments []string) ([]*found, erro
 	overlays := 0
 	for name, pipeline := range byName {
 		names = append(names, name)
-		overlays += len(pipeline.overlays)
+		overlays += len(pipeline.Overlays)
 	}
 	if overlays == 0 {
 		return nil, fmt.Errorf("the repository has no overlay at %s for %s; mend source.layout or the repository (nothing was deleted)", layout, strings.Join(environments, ", "))
 	}
 	slices.Sort(names)
-	all := make([]*found, len(names))
+	all := make([]*Pipeline, len(names))
 	for i, name := range names {
 		all[i] = byName[name]
 	}
 	return all, nil
 }
 
-func discoverIn(files fs.FS, pattern, environment string, byName map[string]*found) error {
+func discoverIn(files fs.FS, pattern, environment string, byName map[string]*Pipeline) error {
 	before, after, _ := strings.Cut(pattern, pipelineHole)
 	folder, prefix := path.Split(before)
 	suffix, rest, _ := strings.Cut(after, "/")
@@ -89,7 +89,7 @@ func discoverIn(files fs.FS, pattern, environment string, byName map[string]*fou
 }
 
 // discoverOne is discover for one pipeline in one environment, whether its folder is there or not.
-func discoverOne(files fs.FS, layout, environment, name string) *found {
+func discoverOne(files fs.FS, layout, environment, name string) *Pipeline {
 	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
 	before, after, _ := strings.Cut(pattern, pipelineHole)
 	suffix, rest, _ := strings.Cut(after, "/")
@@ -98,22 +98,22 @@ func discoverOne(files fs.FS, layout, environment, name string) *found {
 	return pipeline
 }
 
-func newFound(name string) *found {
-	return &found{
-		name: name, overlays: map[string]string{}, expected: map[string]string{}, folders: map[string]string{},
-		settings: map[string]pipelineSettings{}, decoded: map[string]*v1alpha1.Pipeline{},
+func newFound(name string) *Pipeline {
+	return &Pipeline{
+		Name: name, Overlays: map[string]string{}, Expected: map[string]string{}, Folders: map[string]string{},
+		Settings: map[string]Settings{}, decoded: map[string]*v1alpha1.Pipeline{},
 	}
 }
 
 // note takes down what the folder at a path, and the rest of the layout below it, hold for an environment.
-func (p *found) note(files fs.FS, environment, at, rest string) {
+func (p *Pipeline) note(files fs.FS, environment, at, rest string) {
 	overlay := path.Join(at, rest)
-	p.expected[environment] = overlay
-	p.folders[environment] = at
+	p.Expected[environment] = overlay
+	p.Folders[environment] = at
 	if isFolder(files, overlay) || isLostLink(files, overlay) {
-		p.overlays[environment] = overlay
+		p.Overlays[environment] = overlay
 	}
-	p.settings[environment] = p.read(files, path.Join(at, settingsFile), environment)
+	p.Settings[environment] = p.read(files, path.Join(at, settingsFile), environment)
 }
 
 func isFolder(files fs.FS, name string) bool {
@@ -128,23 +128,23 @@ func isLostLink(files fs.FS, name string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0 && !isFolder(files, name)
 }
 
-func (p *found) read(files fs.FS, file, environment string) pipelineSettings {
+func (p *Pipeline) read(files fs.FS, file, environment string) Settings {
 	decoded, ok := p.decoded[file]
 	if !ok {
 		data, err := fs.ReadFile(files, file)
 		if errors.Is(err, fs.ErrNotExist) {
-			return pipelineSettings{}
+			return Settings{}
 		}
 		if err != nil {
-			return pipelineSettings{err: err}
+			return Settings{Err: err}
 		}
 		if render.IsPointer(data) {
-			return pipelineSettings{err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
+			return Settings{Err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
 		}
 		if decoded, err = v1alpha1.DecodePipeline(file, data); err != nil {
-			return pipelineSettings{err: err}
+			return Settings{Err: err}
 		}
 		p.decoded[file] = decoded
 	}
-	return pipelineSettings{PipelineSettings: decoded.For(environment)}
+	return Settings{PipelineSettings: decoded.For(environment)}
 }

@@ -57,8 +57,8 @@ func TestDiscoverFollowsTheLayout(t *testing.T) {
 			}
 			got := map[string]string{}
 			for _, p := range pipelines {
-				for environment, overlay := range p.overlays {
-					got[p.name+"@"+environment] = overlay
+				for environment, overlay := range p.Overlays {
+					got[p.Name+"@"+environment] = overlay
 				}
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -89,7 +89,7 @@ func TestAPipelineWithoutAnOverlayIsRememberedAsStanding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pipelines) != 2 || pipelines[1].name != "b" || len(pipelines[1].overlays) != 0 || pipelines[1].expected["dev"] != "pipelines/b/overlays/dev" {
+	if len(pipelines) != 2 || pipelines[1].Name != "b" || len(pipelines[1].Overlays) != 0 || pipelines[1].Expected["dev"] != "pipelines/b/overlays/dev" {
 		t.Errorf("got %+v", pipelines)
 	}
 }
@@ -101,10 +101,10 @@ func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := pipelines[0].settings["dev"].err; err != nil {
+	if err := pipelines[0].Settings["dev"].Err; err != nil {
 		t.Errorf("a: %v", err)
 	}
-	if err := pipelines[1].settings["dev"].err; err == nil || !strings.Contains(err.Error(), "pipelines/b/pipeline.yaml:3: ownr") {
+	if err := pipelines[1].Settings["dev"].Err; err == nil || !strings.Contains(err.Error(), "pipelines/b/pipeline.yaml:3: ownr") {
 		t.Errorf("b: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestOverlayThatIsALostLink(t *testing.T) {
 	if err != nil || len(pipelines) != 1 {
 		t.Fatalf("%v, %v", pipelines, err)
 	}
-	if got := pipelines[0].overlays; len(got) != 4 || got["none"] != "" {
+	if got := pipelines[0].Overlays; len(got) != 4 || got["none"] != "" {
 		t.Errorf("the overlays: %v", got)
 	}
 }

@@ -49,8 +49,8 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	}
 	errs := []error{lost}
 	c := carrier{Runner: r, total: len(works), lookups: r.newLookups()}
-	compare := func(w *work, result *TargetResult) error {
-		w.snapshot = snap
+	compare := func(w *Desired, result *TargetResult) error {
+		w.Snapshot = snap
 		return c.drift(ctx, w, result)
 	}
 	var quiet []apply.Quiet
@@ -58,11 +58,11 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	for i, result := range c.each(works, compare) {
 		w := works[i]
 		report.Findings = append(report.Findings, result.Drift...)
-		report.Past = append(report.Past, drift.PastOf(w.target.Pipeline, w.target.Environment, w.record.Status.Drift)...)
+		report.Past = append(report.Past, drift.PastOf(w.Target.Pipeline, w.Target.Environment, w.Record.Status.Drift)...)
 		report.Targets = append(report.Targets, reported(w, result))
 		quiet = append(quiet, result.quiet...)
 		if result.set != nil {
-			sides[w.target] = drift.Side{Environment: w.environment.Name, Rendered: result.set, Written: result.written, Findings: result.Drift}
+			sides[w.Target] = drift.Side{Environment: w.Environment.Name, Rendered: result.set, Written: result.written, Findings: result.Drift}
 		}
 		if result.Error != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", result.Target(), result.Error))
@@ -82,7 +82,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 }
 
 // deployed lists the selected targets that have a record, sorted. lost joins the environments that cannot be read.
-func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*work, lost, err error) {
+func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*Desired, lost, err error) {
 	environments, err := r.environments(selection.Environments)
 	if err != nil {
 		return nil, nil, err
@@ -111,9 +111,9 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 					errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 					continue
 				}
-				works = append(works, &work{
-					target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					environment: environment, cluster: acting, record: record,
+				works = append(works, &Desired{
+					Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
+					Environment: environment, Cluster: acting, Record: record,
 				})
 			}
 		}
@@ -123,12 +123,12 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*wo
 			return nil, nil, fmt.Errorf("no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(names(environments), ", "), r.Config.Name)
 		}
 	}
-	slices.SortFunc(works, func(a, b *work) int { return compareTargets(a.target, b.target) })
+	slices.SortFunc(works, func(a, b *Desired) int { return compareTargets(a.Target, b.Target) })
 	return works, errors.Join(errs...), nil
 }
 
-func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) error {
-	if w.record.Status.LastAppliedCommit == "" && len(w.record.Status.Inventory) == 0 {
+func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) error {
+	if w.Record.Status.LastAppliedCommit == "" && len(w.Record.Status.Inventory) == 0 {
 		return nil // nothing was ever applied, so nothing can differ
 	}
 	result.behind = -1
@@ -137,30 +137,30 @@ func (c *carrier) drift(ctx context.Context, w *work, result *TargetResult) erro
 		return err
 	}
 	result.behind = c.behind(ctx, w, at)
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Full: true, ReadOnly: true, Rules: at.rules()})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules()})
 	if err != nil {
 		return err
 	}
-	result.Drift = c.findings(w, released(w.record.Status, plan.Changes), plan.Changes)
+	result.Drift = c.findings(w, released(w.Record.Status, plan.Changes), plan.Changes)
 	result.Drift = append(result.Drift, c.rated(stillHeld(w, result.Drift))...)
 	result.Drift = append(result.Drift, c.uncompared(w, plan)...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
-	images := c.checkImages(ctx, at, w.record.Spec.Images)
+	images := c.checkImages(ctx, at, w.Record.Spec.Images)
 	for i := range images {
-		images[i].Time = recordedSince(w.record, images[i])
+		images[i].Time = recordedSince(w.Record, images[i])
 	}
 	result.Drift = append(result.Drift, c.rated(images)...)
 	locate(at, result.Drift)
 	c.nameUsers(w, result.Drift)
-	drift.Recall(result.Drift, w.record.Status.Drift)
-	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.plain, append([]image.Suspect{}, at.suspects...)
+	drift.Recall(result.Drift, w.Record.Status.Drift)
+	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.Plain, append([]image.Suspect{}, at.Suspects...)
 	return uncomparedError(plan)
 }
 
 // findings are those of changes that are left as they are, and of what others added to objects.
-func (c *carrier) findings(w *work, changes, objects []manifest.Change) []drift.Finding {
-	pipeline, environment := w.target.Pipeline, w.target.Environment
+func (c *carrier) findings(w *Desired, changes, objects []manifest.Change) []drift.Finding {
+	pipeline, environment := w.Target.Pipeline, w.Target.Environment
 	found := drift.Compare(pipeline, environment, changes, apply.FieldManager)
 	found = append(found, drift.Additions(pipeline, environment, objects)...)
 	drift.Sort(found)
@@ -189,26 +189,26 @@ func isHeld(held []v1alpha1.HeldChange, id manifest.ID) bool {
 
 // stillHeld are the changes that wait by a target's record and that no finding speaks of: a comparison with the commit
 // before them does not see them.
-func stillHeld(w *work, findings []drift.Finding) []drift.Finding {
+func stillHeld(w *Desired, findings []drift.Finding) []drift.Finding {
 	var out []drift.Finding
-	for _, h := range w.record.Status.Held {
+	for _, h := range w.Record.Status.Held {
 		known := slices.ContainsFunc(findings, func(f drift.Finding) bool {
 			return (f.Kind == drift.Held || f.Kind == drift.Orphaned) && objectReference(f.Object) == h.ObjectReference
 		})
 		if !known {
 			id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
-			out = append(out, drift.HeldOf(w.target.Pipeline, w.target.Environment, id, h.Message))
+			out = append(out, drift.HeldOf(w.Target.Pipeline, w.Target.Environment, id, h.Message))
 		}
 	}
 	return out
 }
 
 // locate says where git sets what findings are about, or declares the object.
-func locate(w *work, findings []drift.Finding) {
-	if len(findings) == 0 || w.overlay == "" || w.snapshot.Files == nil {
+func locate(w *Desired, findings []drift.Finding) {
+	if len(findings) == 0 || w.Overlay == "" || w.Snapshot.Files == nil {
 		return
 	}
-	origins := render.NewOrigins(w.snapshot.Files, w.overlay)
+	origins := render.NewOrigins(w.Snapshot.Files, w.Overlay)
 	for i := range findings {
 		f := &findings[i]
 		path, _ := manifest.ParsePath(f.Path) // an empty one is the whole object
@@ -229,17 +229,17 @@ func (c *carrier) rated(findings []drift.Finding) []drift.Finding {
 }
 
 // exempt reports whether the environment leaves drift of a field alone although it corrects the rest.
-func (c *carrier) exempt(w *work, id manifest.ID, text string) bool {
+func (c *carrier) exempt(w *Desired, id manifest.ID, text string) bool {
 	path, err := manifest.ParsePath(text)
-	return err == nil && slices.ContainsFunc(c.exemptions[w.environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
+	return err == nil && slices.ContainsFunc(c.exemptions[w.Environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
 }
 
 // behind counts the commits since the one that was applied last, where the newest one says something else for a target.
-func (c *carrier) behind(ctx context.Context, w, applied *work) int {
-	if applied.snapshot.Commit == w.snapshot.Commit {
+func (c *carrier) behind(ctx context.Context, w, applied *Desired) int {
+	if applied.Snapshot.Commit == w.Snapshot.Commit {
 		return 0
 	}
-	commits, err := c.source.Since(ctx, w.record.Status.LastAppliedCommit, w.snapshot.Commit)
+	commits, err := c.source.Since(ctx, w.Record.Status.LastAppliedCommit, w.Snapshot.Commit)
 	if err != nil {
 		return -1 // history may not have been fetched that far
 	}
@@ -248,13 +248,13 @@ func (c *carrier) behind(ctx context.Context, w, applied *work) int {
 
 // lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading
 // history; else it is read from the commit that the record names.
-func (c *carrier) lastApplied(ctx context.Context, w *work) (*work, manifest.Set, error) {
-	if at, set, err := c.setAt(w, w.snapshot); err == nil {
-		if same, err := w.cluster.Applied(ctx, w.record, set); err != nil || same {
+func (c *carrier) lastApplied(ctx context.Context, w *Desired) (*Desired, manifest.Set, error) {
+	if at, set, err := c.setAt(w, w.Snapshot); err == nil {
+		if same, err := w.Cluster.Applied(ctx, w.Record, set); err != nil || same {
 			return at, set, err
 		}
 	}
-	commit := w.record.Status.LastAppliedCommit
+	commit := w.Record.Status.LastAppliedCommit
 	if commit == "" {
 		return nil, nil, errors.New("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
 	}
@@ -266,29 +266,29 @@ func (c *carrier) lastApplied(ctx context.Context, w *work) (*work, manifest.Set
 }
 
 // setAt is what a commit means for a target: its files, with the digests of the record.
-func (c *carrier) setAt(w *work, snap source.Snapshot) (*work, manifest.Set, error) {
-	pipeline := discoverOne(snap.Files, c.Config.Source.Layout, w.environment.Name, w.target.Pipeline)
-	if pipeline.overlays[w.environment.Name] == "" {
+func (c *carrier) setAt(w *Desired, snap source.Snapshot) (*Desired, manifest.Set, error) {
+	pipeline := discoverOne(snap.Files, c.Config.Source.Layout, w.Environment.Name, w.Target.Pipeline)
+	if pipeline.Overlays[w.Environment.Name] == "" {
 		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
 	}
-	at := c.newWork(pipeline, w.environment, snap)
+	at := c.newWork(pipeline, w.Environment, snap)
 	at.render()
-	if at.err != nil {
-		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.err)
+	if at.Err != nil {
+		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.Err)
 	}
-	at.cluster, at.record = w.cluster, w.record
-	set, err := at.applicable(at.recorded(w.record), w.cluster.Namespace())
+	at.Cluster, at.Record = w.Cluster, w.Record
+	set, err := at.applicable(at.recorded(w.Record), w.Cluster.Namespace())
 	return at, set, err
 }
 
 // recorded gives the references of a target what its record says they stand for.
-func (w *work) recorded(record *v1alpha1.PipelineSync) map[string]image.Resolved {
+func (w *Desired) recorded(record *v1alpha1.PipelineSync) map[string]image.Resolved {
 	pins := map[pinKey]v1alpha1.PinnedImage{}
 	for _, pin := range record.Spec.Images {
 		pins[keyOf(pin)] = pin
 	}
 	resolved := map[string]image.Resolved{}
-	for _, ref := range distinct(w.refs) {
+	for _, ref := range distinct(w.Refs) {
 		if pin, ok := pins[w.pinKey(ref.Value)]; ok && ref.Form == image.Tag {
 			resolved[ref.Value] = image.Resolved{Tag: pin.Tag, Digest: pin.Digest}
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 // measure tells the metrics how a target is now, and what the watches had missed.
-func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyncStatus) {
+func (c *carrier) measure(w *Desired, o outcome, before, after v1alpha1.PipelineSyncStatus) {
 	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
 	is.state, _ = stateOf(after)
 	found, looked := o.drift, o.err == nil && o.wait == nil
@@ -24,12 +24,12 @@ func (c *carrier) measure(w *work, o outcome, before, after v1alpha1.PipelineSyn
 		drift.Recall(is.findings, after.Drift)
 		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none
 	}
-	c.metrics.saw(w.target, is)
+	c.metrics.saw(w.Target, is)
 	c.metrics.live(w, before, after)
 }
 
 // countMissed counts what only a full comparison found.
-func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha1.DriftSummary) {
+func (c *carrier) countMissed(w *Desired, findings []drift.Finding, before *v1alpha1.DriftSummary) {
 	if !c.options.full || c.checks == nil {
 		return
 	}
@@ -37,29 +37,29 @@ func (c *carrier) countMissed(w *work, findings []drift.Finding, before *v1alpha
 	for _, f := range findings {
 		if f.FirstSeen == nil && f.Kind != drift.TagMoved && f.Kind != drift.ImageMissing && f.Kind != drift.Held && f.Kind != drift.NotCompared {
 			c.metrics.missed.Inc()
-			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "finding", f.Message)
+			c.log.Warn("a full comparison found what no watch had noticed", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "finding", f.Message)
 		}
 	}
 }
 
 // noteDrift writes findings into a record before they are put right.
-func (c *carrier) noteDrift(ctx context.Context, w *work, findings []drift.Finding) error {
-	status := w.record.Status
+func (c *carrier) noteDrift(ctx context.Context, w *Desired, findings []drift.Finding) error {
+	status := w.Record.Status
 	status.Conditions = slices.Clone(status.Conditions)
-	status.Drift = drift.Summary(findings, nil, withoutImages(w.record.Status.Drift, true), c.dateIn(w.cluster))
-	status.Drift = keepImageFindings(status.Drift, w.record.Status.Drift)
+	status.Drift = drift.Summary(findings, nil, withoutImages(w.Record.Status.Drift, true), c.dateIn(w.Cluster))
+	status.Drift = keepImageFindings(status.Drift, w.Record.Status.Drift)
 	setDrifted(&status)
 	status = w.fitted(nil, status)
-	stampConditions(&status, w.record.Status.Conditions, c.stamp(w))
-	if equality.Semantic.DeepEqual(w.record.Status, status) {
+	stampConditions(&status, w.Record.Status.Conditions, c.stamp(w))
+	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil
 	}
-	written, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	written, err := w.Cluster.SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	if err != nil {
 		return err
 	}
-	c.tell(ctx, w, written, w.record.Status, status)
-	w.record.Status, w.record.ResourceVersion = status, written.Version
+	c.tell(ctx, w, written, w.Record.Status, status)
+	w.Record.Status, w.Record.ResourceVersion = status, written.Version
 	return nil
 }
 

@@ -3,18 +3,18 @@ package pipeline
 import "github.com/syncerdev/syncer/pkg/panics"
 
 // each runs a read-only step for every target, several at once, and returns the results in the order of the works.
-func (c *carrier) each(works []*work, step func(*work, *TargetResult) error) []TargetResult {
+func (c *carrier) each(works []*Desired, step func(*Desired, *TargetResult) error) []TargetResult {
 	results := make([]TargetResult, len(works)) // each worker owns one slot
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
 	for i, w := range works {
 		g.Go(func() error {
-			c.progress(Progress{Target: w.target, Total: c.total})
+			c.progress(Progress{Target: w.Target, Total: c.total})
 			results[i] = newResult(w)
-			if err := c.guarded(w.target, func() error { return step(w, &results[i]) }); err != nil {
+			if err := c.guarded(w.Target, func() error { return step(w, &results[i]) }); err != nil {
 				results[i].Result, results[i].Error = Failed, err.Error()
 			}
-			c.progress(Progress{Target: w.target, Total: c.total, Result: &results[i]})
+			c.progress(Progress{Target: w.Target, Total: c.total, Result: &results[i]})
 			return nil
 		})
 	}
@@ -22,9 +22,9 @@ func (c *carrier) each(works []*work, step func(*work, *TargetResult) error) []T
 	return results
 }
 
-func newResult(w *work) TargetResult {
+func newResult(w *Desired) TargetResult {
 	return TargetResult{
-		Pipeline: w.target.Pipeline, Environment: w.target.Environment, Owner: w.settings.Owner,
-		Result: Unchanged, Changes: []ChangeResult{}, Images: []ImageResult{}, Warnings: append([]string{}, w.warnings()...),
+		Pipeline: w.Target.Pipeline, Environment: w.Target.Environment, Owner: w.Settings.Owner,
+		Result: Unchanged, Changes: []ChangeResult{}, Images: []ImageResult{}, Warnings: append([]string{}, w.Warnings()...),
 	}
 }

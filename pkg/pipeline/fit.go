@@ -8,21 +8,21 @@ import (
 
 // fit returns the pins that a target's record is to hold beside the inventory of a set. A target that is too large for a
 // record is refused before anything of it is tried or written.
-func (w *work) fit(decided decision, set manifest.Set) ([]v1alpha1.PinnedImage, error) {
+func (w *Desired) fit(decided decision, set manifest.Set) ([]v1alpha1.PinnedImage, error) {
 	demand := record.Demand{Set: make([]manifest.ID, len(set)), Pins: decided.pins, Images: w.deployed(decided.resolved, nil)}
 	for i, obj := range set {
 		demand.Set[i] = manifest.IDOf(obj)
 	}
-	if w.record != nil {
-		demand.Before = *w.record
+	if w.Record != nil {
+		demand.Before = *w.Record
 	}
 	return demand.Fit()
 }
 
 // fitted is a status as the target's record can hold it beside some pins; nil: those that it has.
-func (w *work) fitted(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
-	if pins == nil && w.record != nil {
-		pins = w.record.Spec.Images
+func (w *Desired) fitted(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
+	if pins == nil && w.Record != nil {
+		pins = w.Record.Spec.Images
 	}
 	return record.Status(pins, status)
 }

@@ -35,22 +35,22 @@ func flaps(pin v1alpha1.PinnedImage, interval time.Duration) string {
 }
 
 // tellFlapping says once that a tag begins to flap, in an event of the record and in the log.
-func (c *carrier) tellFlapping(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) {
-	if !w.written || w.record == nil {
+func (c *carrier) tellFlapping(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) {
+	if w.Record == nil {
 		return
 	}
 	before := map[pinKey]string{}
-	for _, pin := range w.record.Spec.Images {
+	for _, pin := range w.Record.Spec.Images {
 		before[keyOf(pin)] = pin.Digest
 	}
 	for _, pin := range pins {
 		if pin.Moves != flappingMoves || before[keyOf(pin)] == pin.Digest {
 			continue
 		}
-		note := flaps(pin, w.environment.Images.Interval.Duration)
-		c.log.Warn("a tag flaps", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "message", note)
-		if err := w.cluster.Tell(ctx, w.record, apply.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note}); err != nil {
-			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		note := flaps(pin, w.Environment.Images.Interval.Duration)
+		c.log.Warn("a tag flaps", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "message", note)
+		if err := w.Cluster.Tell(ctx, w.Record, apply.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note}); err != nil {
+			c.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 		}
 	}
 }

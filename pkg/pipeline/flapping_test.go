@@ -17,10 +17,10 @@ func TestTagThatMovesAtEachLook(t *testing.T) {
 	deployments, date := 20, now
 	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{Deployments: &deployments})
 	d.now, d.looked = func() time.Time { return date }, map[look]time.Time{}
-	d.work.environment.Images.Interval = v1alpha1.Duration{Duration: interval}
-	d.work.refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
-	d.work.record = &v1alpha1.PipelineSync{}
-	d.work.record.Status.LastAppliedCommit = "c1"
+	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: interval}
+	d.work.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
+	d.work.Record = &v1alpha1.PipelineSync{}
+	d.work.Record.Status.LastAppliedCommit = "c1"
 	asked, moving := 0, true
 	stands := tagStands(func() string {
 		if moving {
@@ -40,7 +40,7 @@ func TestTagThatMovesAtEachLook(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.work.record.Spec.Images = decided.pins
+		d.work.Record.Spec.Images = decided.pins
 		if got := flapping(decided.pins, date, interval); len(got) == 1 && strings.HasPrefix(got[0], "web:1 flaps: it moved ") {
 			reported = append(reported, second)
 		}
@@ -59,7 +59,7 @@ func TestTagThatRestsBetweenItsMoves(t *testing.T) {
 	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{})
 	date := now
 	d.now = func() time.Time { return date }
-	d.work.environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
+	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
 	for i := range 10 {
 		date = date.Add(3 * time.Minute)
 		pin = d.follow(pin, keyOf(pin), image.Resolved{Digest: fmt.Sprint(i + 1)})

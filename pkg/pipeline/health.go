@@ -127,8 +127,8 @@ func shorten(parts []string) string {
 const healthPoll = time.Second
 
 // judgeHealth judges a target after its apply, and waits for it to be healthy where the user asked for that.
-func (c *carrier) judgeHealth(ctx context.Context, w *work, applied apply.Applied, applyErr error) (targetHealth, error) {
-	h := healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
+func (c *carrier) judgeHealth(ctx context.Context, w *Desired, applied apply.Applied, applyErr error) (targetHealth, error) {
+	h := healthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
 	if c.options.Wait == 0 || applyErr != nil {
 		return h, nil
 	}
@@ -142,11 +142,11 @@ func (c *carrier) judgeHealth(ctx context.Context, w *work, applied apply.Applie
 			return h, fmt.Errorf("not healthy after %s: %s", c.options.Wait, h.message)
 		case <-tick.C:
 		}
-		live, err := w.cluster.Live(ctx, w.target, applied.Inventory)
+		live, err := w.Cluster.Live(ctx, w.Target, applied.Inventory)
 		if err != nil {
 			return h, err
 		}
-		h = healthOf(ctx, w.cluster, applied.Inventory, live)
+		h = healthOf(ctx, w.Cluster, applied.Inventory, live)
 	}
 	if h.status == health.Failed {
 		return h, fmt.Errorf("not healthy: %s", h.message)

@@ -31,14 +31,14 @@ const (
 )
 
 // suspended says who suspended a target; nil where nobody did.
-func (c *carrier) suspended(w *work) error {
+func (c *carrier) suspended(w *Desired) error {
 	var who string
 	switch {
-	case w.environment.Suspend:
-		who = "environment " + w.environment.Name + " is suspended in the configuration"
-	case w.settings.Suspend != nil && *w.settings.Suspend:
+	case w.Environment.Suspend:
+		who = "environment " + w.Environment.Name + " is suspended in the configuration"
+	case w.Settings.Suspend != nil && *w.Settings.Suspend:
 		who = settingsFile + " suspends it"
-	case w.record != nil && apply.IsDisabled(w.record):
+	case w.Record != nil && apply.IsDisabled(w.Record):
 		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
 	default:
 		return nil
@@ -47,25 +47,25 @@ func (c *carrier) suspended(w *work) error {
 }
 
 // holdTarget leaves a target as it is, and says what for.
-func (c *carrier) holdTarget(ctx context.Context, w *work, result *TargetResult, wait *waitError) error {
+func (c *carrier) holdTarget(ctx context.Context, w *Desired, result *TargetResult, wait *waitError) error {
 	result.Result, result.Message, result.until = Held, wait.message, wait.until
 	o := outcome{wait: wait}
-	if w.record == nil {
-		written, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+	if w.Record == nil {
+		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, decision{}))
 		if err != nil {
 			return err
 		}
 		o.written = written
 	} else {
-		o.inventory, o.held, o.contested = w.record.Status.Inventory, w.record.Status.Held, w.record.Status.Contested
-		live, err := w.cluster.Members(ctx, w.target, w.record)
+		o.inventory, o.held, o.contested = w.Record.Status.Inventory, w.Record.Status.Held, w.Record.Status.Contested
+		live, err := w.Cluster.Members(ctx, w.Target, w.Record)
 		if err != nil {
 			return err
 		}
 		o.standing = c.standingOf(ctx, w)
 		result.live, result.settled = live, wait.reason == reasonSuspended
-		o.health = healthOf(ctx, w.cluster, o.inventory, live) // what runs goes on running, and others promote from it
-		o.swapped = swapped(ctx, w.cluster, o.inventory, live, w.fields, deployedImages(w.record.Status.History))
+		o.health = healthOf(ctx, w.Cluster, o.inventory, live) // what runs goes on running, and others promote from it
+		o.swapped = swapped(ctx, w.Cluster, o.inventory, live, w.Fields, deployedImages(w.Record.Status.History))
 	}
 	return c.save(ctx, w, o)
 }
@@ -87,11 +87,11 @@ func (a *alarm) onlyHealth() bool {
 	})
 }
 
-func alarmFor(w *work, held []manifest.Change) *alarm {
+func alarmFor(w *Desired, held []manifest.Change) *alarm {
 	if len(held) == 0 {
 		return nil
 	}
-	return &alarm{cluster: w.cluster, held: held}
+	return &alarm{cluster: w.Cluster, held: held}
 }
 
 // heldChanges is what a record says of the changes that wait. A change that was held before keeps the time since when.

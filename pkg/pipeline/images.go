@@ -28,22 +28,22 @@ type check struct {
 
 // imageFindings returns what registries say of the images of a target: at once in a daemon whose last question is
 // recent, and nothing in a command that deploys once, which has other things to do.
-func (c *carrier) imageFindings(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) []drift.Finding {
+func (c *carrier) imageFindings(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
 	if c.checks == nil {
 		return nil
 	}
 	c.checks.mu.Lock()
-	last, ok := c.checks.byTarget[w.target]
+	last, ok := c.checks.byTarget[w.Target]
 	c.checks.mu.Unlock()
-	if ok && c.now().Sub(last.at) < w.environment.Images.Interval.Duration {
+	if ok && c.now().Sub(last.at) < w.Environment.Images.Interval.Duration {
 		return stillDeployed(last.findings, pins)
 	}
 	findings := c.checkImages(ctx, w, pins)
 	for i := range findings {
-		findings[i].Time = since(last.findings, w.record, findings[i], c.stamp(w).Time)
+		findings[i].Time = since(last.findings, w.Record, findings[i], c.stamp(w).Time)
 	}
 	c.checks.mu.Lock()
-	c.checks.byTarget[w.target] = check{at: c.now(), findings: findings}
+	c.checks.byTarget[w.Target] = check{at: c.now(), findings: findings}
 	c.checks.mu.Unlock()
 	return findings
 }
@@ -84,15 +84,15 @@ func recordedSince(record *v1alpha1.PipelineSync, f drift.Finding) *time.Time {
 
 // checkImages asks the registries whether each deployed digest is still there, and what its tag stands for now. A
 // registry that does not answer says nothing about an image.
-func (c *carrier) checkImages(ctx context.Context, w *work, pins []v1alpha1.PinnedImage) []drift.Finding {
+func (c *carrier) checkImages(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
 	byKey := map[pinKey]v1alpha1.PinnedImage{}
 	for _, pin := range pins {
 		byKey[keyOf(pin)] = pin
 	}
 	lookup := c.lookupFor(ctx, w)
-	images := make([]*drift.DeployedImage, len(w.refs)) // each worker owns one slot
+	images := make([]*drift.DeployedImage, len(w.Refs)) // each worker owns one slot
 	var g panics.Group
-	for i, ref := range w.refs {
+	for i, ref := range w.Refs {
 		pin, ok := byKey[w.pinKey(ref.Value)]
 		if !ok {
 			continue
@@ -109,10 +109,10 @@ func (c *carrier) checkImages(ctx context.Context, w *work, pins []v1alpha1.Pinn
 			found = append(found, *deployed)
 		}
 	}
-	return drift.Images(w.target.Pipeline, w.target.Environment, found)
+	return drift.Images(w.Target.Pipeline, w.Target.Environment, found)
 }
 
-func (c *carrier) checkImage(ctx context.Context, w *work, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) *drift.DeployedImage {
+func (c *carrier) checkImage(ctx context.Context, w *Desired, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) *drift.DeployedImage {
 	deployed := &drift.DeployedImage{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Deployed: pin.Digest, Now: pin.Digest}
 	if ref.Form == image.Tag {
 		deployed.Reference = image.WithTag(ref.Value, pin.Tag)
@@ -141,11 +141,11 @@ func (c *carrier) checkImage(ctx context.Context, w *work, lookup *image.Lookup,
 	return deployed
 }
 
-func (c *carrier) unanswered(w *work, err error) {
+func (c *carrier) unanswered(w *Desired, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	c.log.Warn("an image could not be checked", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+	c.log.Warn("an image could not be checked", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 }
 
 // Images compares what runs in the environments of each pipeline.
@@ -191,7 +191,7 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 	}
 	rows := imageTable{}
 	for _, w := range works { // sorted by pipeline
-		rows.put(w.target, lastImages(w.record), w.record.Spec.Images, unpinnedOf(suspectsOf(w.record.Status.Unpinned)))
+		rows.put(w.Target, lastImages(w.Record), w.Record.Spec.Images, unpinnedOf(suspectsOf(w.Record.Status.Unpinned)))
 	}
 	return rows.images(), lost
 }

@@ -54,9 +54,9 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 
 // A rule for signatures is not escaped by a template.
 func TestTemplatesAreNotSigned(t *testing.T) {
-	w := &work{
-		environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Signatures: []v1alpha1.Signature{{Match: "registry.example.com/*", PublicKeyFile: "key.pub"}}}},
-		refs: []image.Reference{
+	w := &Desired{
+		Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Signatures: []v1alpha1.Signature{{Match: "registry.example.com/*", PublicKeyFile: "key.pub"}}}},
+		Refs: []image.Reference{
 			{Path: "spec.a", Value: "registry.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.b", Value: "other.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.c", Value: "{{image}}", Form: image.Template},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 )
 
@@ -14,6 +15,7 @@ type lookups struct {
 	known    *image.Credentials // of the one target that is asked about; nil: its cluster is asked
 
 	mu            sync.Mutex
+	byTarget      map[v1alpha1.Target]*image.Credentials // of its pull secrets, as far as they were read
 	byCredentials map[string]*image.Lookup
 }
 
@@ -35,17 +37,35 @@ func (l *lookups) with(credentials image.Credentials) *image.Lookup {
 
 // lookupFor returns the look-up with the credentials of a target's pull secrets, which are read from its cluster. What
 // cannot be read there is left out: syncer's own credentials may do, and if they do not, the registry says so.
-func (c *carrier) lookupFor(ctx context.Context, w *work) *image.Lookup {
+func (c *carrier) lookupFor(ctx context.Context, w *Desired) *image.Lookup {
 	if c.lookups.known != nil {
 		return c.lookups.with(*c.lookups.known)
 	}
-	if w.cluster == nil {
+	if w.Cluster == nil {
 		return c.lookups.with(image.Credentials{})
 	}
-	configs, err := w.cluster.PullSecrets(ctx, w.plain)
+	configs, err := w.Cluster.PullSecrets(ctx, w.Plain)
 	if err != nil {
-		c.log.Warn("reading pull secrets", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		c.log.Warn("reading pull secrets", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}
-	w.credentials = &image.Credentials{Configs: configs}
-	return c.lookups.with(*w.credentials)
+	read := image.Credentials{Configs: configs}
+	c.lookups.note(w.Target, read)
+	return c.lookups.with(read)
+}
+
+// note keeps the credentials that were read for a target.
+func (l *lookups) note(target v1alpha1.Target, credentials image.Credentials) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byTarget == nil {
+		l.byTarget = map[v1alpha1.Target]*image.Credentials{}
+	}
+	l.byTarget[target] = &credentials
+}
+
+// credentialsOf are those that were read for a target; nil: none were.
+func (l *lookups) credentialsOf(target v1alpha1.Target) *image.Credentials {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byTarget[target]
 }

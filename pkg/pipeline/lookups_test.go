@@ -103,21 +103,21 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 			t.Fatal(err)
 		}
 		environment := &r.Config.Environments[0]
-		a := &agenda{}
+		a := &Commit{}
 		for _, p := range pipelines {
 			w := r.newWork(p, environment, snap)
-			w.record = records[w.target]
-			a.works = append(a.works, w)
+			w.Record = records[w.Target]
+			a.Targets = append(a.Targets, w)
 		}
-		r.rendered.render(a.works, snap.Files)
+		r.rendered.render(a.Targets, snap.Files)
 		c := &carrier{Runner: r, lookups: r.newLookups()}
-		decided := make([]decision, len(a.works)) // each worker owns one slot
+		decided := make([]decision, len(a.Targets)) // each worker owns one slot
 		var g errgroup.Group
 		g.SetLimit(targetsAtOnce)
-		for i, w := range a.works {
+		for i, w := range a.Targets {
 			g.Go(func() (err error) {
-				if w.err != nil {
-					return w.err
+				if w.Err != nil {
+					return w.Err
 				}
 				decided[i], err = c.decide(t.Context(), w)
 				return err
@@ -126,14 +126,14 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		for i, w := range a.works {
+		for i, w := range a.Targets {
 			if len(decided[i].pins) != 2 || decided[i].pins[0].Digest != want.String() || decided[i].pins[1].Digest != want.String() {
-				t.Fatalf("%s: %+v", w.target, decided[i].pins)
+				t.Fatalf("%s: %+v", w.Target, decided[i].pins)
 			}
-			records[w.target] = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: decided[i].pins}}
+			records[w.Target] = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: decided[i].pins}}
 		}
-		if len(a.works) != targets {
-			t.Fatalf("%d targets", len(a.works))
+		if len(a.Targets) != targets {
+			t.Fatalf("%d targets", len(a.Targets))
 		}
 		return h.take()
 	}

@@ -103,8 +103,8 @@ func (m *metrics) runs(q *queue, unwatched func() int) {
 }
 
 // reconciled takes in that a target had its turn.
-func (m *metrics) reconciled(w *work, result *TargetResult, took time.Duration) {
-	m.reconcile.WithLabelValues(w.environment.Name, string(result.Result)).Observe(took.Seconds())
+func (m *metrics) reconciled(w *Desired, result *TargetResult, took time.Duration) {
+	m.reconcile.WithLabelValues(w.Environment.Name, string(result.Result)).Observe(took.Seconds())
 }
 
 // saw takes in how a target is.
@@ -134,15 +134,15 @@ func (m *metrics) forget(target v1alpha1.Target) {
 }
 
 // live observes a deployment that was just seen healthy for the first time.
-func (m *metrics) live(w *work, before, after v1alpha1.PipelineSyncStatus) {
-	if len(after.History) == 0 || after.History[0].HealthyAt == nil || after.History[0].Commit != w.snapshot.Commit {
+func (m *metrics) live(w *Desired, before, after v1alpha1.PipelineSyncStatus) {
+	if len(after.History) == 0 || after.History[0].HealthyAt == nil || after.History[0].Commit != w.Snapshot.Commit {
 		return
 	}
 	deployed := after.History[0]
 	if len(before.History) > 0 && before.History[0].Number == deployed.Number && before.History[0].HealthyAt != nil {
 		return
 	}
-	m.commitToLive.WithLabelValues(w.environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.snapshot.Time).Seconds()))
+	m.commitToLive.WithLabelValues(w.Environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.Snapshot.Time).Seconds()))
 }
 
 // synced notes when each environment was last as git says: none of its targets failed.

@@ -14,8 +14,8 @@ type place struct {
 	needy        bool // it brings neither namespaces nor kinds
 }
 
-func placeOf(w *work, config *v1alpha1.Config) place {
-	return place{config.PromotionDepth(w.environment.Name), w.level, !apply.BroughtBy(w.plain).Any()}
+func placeOf(w *Desired, config *v1alpha1.Config) place {
+	return place{config.PromotionDepth(w.Environment.Name), w.Level, !apply.BroughtBy(w.Plain).Any()}
 }
 
 func (p place) before(o place) bool {
@@ -31,32 +31,32 @@ func (p place) before(o place) bool {
 // needs lists for each target those among the works that are to be carried out before it: the same pipeline in the
 // environment that it promotes from, what it depends on, and what brings namespaces or kinds to its cluster. Each of
 // them has an earlier place, so that nothing waits in a circle.
-func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work {
-	var bringers []*work
-	byTarget, places := map[v1alpha1.Target]*work{}, map[*work]place{}
+func (a *Commit) needs(works []*Desired, config *v1alpha1.Config) map[*Desired][]*Desired {
+	var bringers []*Desired
+	byTarget, places := map[v1alpha1.Target]*Desired{}, map[*Desired]place{}
 	for _, w := range works {
-		byTarget[w.target], places[w] = w, placeOf(w, config)
+		byTarget[w.Target], places[w] = w, placeOf(w, config)
 		if !places[w].needy {
 			bringers = append(bringers, w)
 		}
 	}
-	needs := map[*work][]*work{}
+	needs := map[*Desired][]*Desired{}
 	for _, w := range works {
-		at, listed := places[w], map[*work]bool{}
-		add := func(other *work) {
+		at, listed := places[w], map[*Desired]bool{}
+		add := func(other *Desired) {
 			if other != nil && !listed[other] && places[other].before(at) {
 				listed[other] = true
 				needs[w] = append(needs[w], other)
 			}
 		}
-		if from := w.environment.Images.PromoteFrom; from != "" {
-			add(byTarget[v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: from}])
+		if from := w.Environment.Images.PromoteFrom; from != "" {
+			add(byTarget[v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: from}])
 		}
-		for _, name := range w.settings.DependsOn {
-			add(byTarget[v1alpha1.Target{Pipeline: name, Environment: w.environment.Name}])
+		for _, name := range w.Settings.DependsOn {
+			add(byTarget[v1alpha1.Target{Pipeline: name, Environment: w.Environment.Name}])
 		}
 		for _, other := range bringers {
-			if w.cluster != nil && other.cluster != nil && other.cluster.Server() == w.cluster.Server() {
+			if w.Cluster != nil && other.Cluster != nil && other.Cluster.Server() == w.Cluster.Server() {
 				add(other)
 			}
 		}
@@ -66,17 +66,17 @@ func (a *agenda) needs(works []*work, config *v1alpha1.Config) map[*work][]*work
 
 // inOrder starts each target when all that it needs has finished, and returns when all have, or the context has ended.
 // start is called by one goroutine at a time; it has finished called once, from wherever it likes.
-func (a *agenda) inOrder(ctx context.Context, works []*work, config *v1alpha1.Config, start func(w *work, finished func())) {
-	waitsFor := map[*work]int{}
-	holdsUp := map[*work][]*work{}
+func (a *Commit) inOrder(ctx context.Context, works []*Desired, config *v1alpha1.Config, start func(w *Desired, finished func())) {
+	waitsFor := map[*Desired]int{}
+	holdsUp := map[*Desired][]*Desired{}
 	for w, needed := range a.needs(works, config) {
 		waitsFor[w] = len(needed)
 		for _, other := range needed {
 			holdsUp[other] = append(holdsUp[other], w)
 		}
 	}
-	done := make(chan *work, len(works)) // so that nobody waits to say that it has finished
-	begin := func(w *work) { start(w, func() { done <- w }) }
+	done := make(chan *Desired, len(works)) // so that nobody waits to say that it has finished
+	begin := func(w *Desired) { start(w, func() { done <- w }) }
 	for _, w := range works {
 		if waitsFor[w] == 0 {
 			begin(w)

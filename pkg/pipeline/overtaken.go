@@ -128,11 +128,11 @@ func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked t
 
 // strangers reports whether a record names a commit that the history of a snapshot does not show, and was written since the
 // repository was asked for it: another syncer may have carried out a newer one.
-func (r *Runner) strangers(ctx context.Context, a *agenda, snap source.Snapshot, asked time.Time) bool {
+func (r *Runner) strangers(ctx context.Context, a *Commit, snap source.Snapshot, asked time.Time) bool {
 	named := map[string]bool{}
-	for _, w := range a.works {
-		if w.record != nil && w.record.Spec.Source.Commit != snap.Commit && decidedSince(w.cluster, w.record, asked) {
-			named[w.record.Spec.Source.Commit] = true
+	for _, w := range a.Targets {
+		if w.Record != nil && w.Record.Spec.Source.Commit != snap.Commit && decidedSince(w.Cluster, w.Record, asked) {
+			named[w.Record.Spec.Source.Commit] = true
 		}
 	}
 	if len(named) == 0 {

@@ -29,25 +29,25 @@ func (r *Runner) tellPanic(target v1alpha1.Target, err error) {
 }
 
 // reconcileOrFail is reconcile, after which the record tells of a panic as well, where that can be written.
-func (c *carrier) reconcileOrFail(ctx context.Context, w *work, result *TargetResult) error {
+func (c *carrier) reconcileOrFail(ctx context.Context, w *Desired, result *TargetResult) error {
 	var err error
 	caught := panics.Catch(func() { err = c.reconcile(ctx, w, result) })
 	if caught == nil {
-		c.tellPanic(w.target, err) // such as of its rendering, which keeps its own
+		c.tellPanic(w.Target, err) // such as of its rendering, which keeps its own
 		return err
 	}
-	c.tellPanic(w.target, caught)
-	return c.guarded(w.target, func() error {
+	c.tellPanic(w.Target, caught)
+	return c.guarded(w.Target, func() error {
 		// It may have been written since it was read.
-		if record, err := w.cluster.Record(ctx, w.target); err == nil && record != nil {
-			w.record = record
+		if record, err := w.Cluster.Record(ctx, w.Target); err == nil && record != nil {
+			w.Record = record
 		}
 		return c.fail(ctx, w, caught)
 	})
 }
 
 // failedResult is the result of a target whose turn did not come to its end.
-func failedResult(w *work, failure error) TargetResult {
+func failedResult(w *Desired, failure error) TargetResult {
 	result := newResult(w)
 	result.Result, result.Error, result.failure = Failed, failure.Error(), failure
 	return result

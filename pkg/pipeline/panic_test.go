@@ -101,8 +101,8 @@ func TestAPanicFailsOneTargetOfACommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, log := loggedRunner()
 			c := carrier{Runner: r}
-			results := c.each([]*work{{target: falling}, {target: well}}, func(w *work, result *TargetResult) error {
-				if w.target == falling {
+			results := c.each([]*Desired{{Target: falling}, {Target: well}}, func(w *Desired, result *TargetResult) error {
+				if w.Target == falling {
 					return step()
 				}
 				result.Result = Applied
@@ -124,9 +124,9 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 	r, log := loggedRunner()
 	environment := &r.Config.Environments[0]
 	stopped := context.Canceled // a failure that no record is asked for
-	a := &agenda{works: []*work{
-		{target: falling, environment: environment, overlay: "o"},
-		{target: well, environment: environment, overlay: "o", err: stopped},
+	a := &Commit{Targets: []*Desired{
+		{Target: falling, Environment: environment, Overlay: "o"},
+		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
 	}}
 	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[v1alpha1.Target]reached{}}
 	results := c.carryAll(t.Context(), a, map[v1alpha1.Target]int{})
@@ -147,11 +147,11 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		r, log := loggedRunner()
 		finished := false
 		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
-			falling: {work: &work{target: falling}, finished: func() { finished = true }},
+			falling: {work: &Desired{Target: falling}, finished: func() { finished = true }},
 		}}
 		d := &daemon{
 			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[v1alpha1.Target]*desk{falling: {settled: true}},
-			latest: &agenda{works: []*work{{target: falling}}},
+			latest: &Commit{Targets: []*Desired{{Target: falling}}},
 		}
 		d.queue.add(falling, time.Now(), commitMoved)
 		d.queue.add(well, time.Now(), tryAgain)
@@ -194,18 +194,18 @@ func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
 		"well/kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
 		"well/a.yaml":             {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")},
 	}}
-	works := func() []*work {
-		return []*work{{target: falling, overlay: "broken"}, {target: well, overlay: "well"}}
+	works := func() []*Desired {
+		return []*Desired{{Target: falling, Overlay: "broken"}, {Target: well, Overlay: "well"}}
 	}
 	var r renderings
 	for pass := range 2 {
 		all := works()
 		r.render(all, files)
-		if panics.In(all[0].err) == nil {
-			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].err)
+		if panics.In(all[0].Err) == nil {
+			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].Err)
 		}
-		if all[1].err != nil || len(all[1].plain) != 1 {
-			t.Errorf("pass %d: its neighbour: %v", pass, all[1].err)
+		if all[1].Err != nil || len(all[1].Plain) != 1 {
+			t.Errorf("pass %d: its neighbour: %v", pass, all[1].Err)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 type decision struct {
 	resolved map[string]image.Resolved // by reference as git writes it
 	pins     []v1alpha1.PinnedImage    // what the record's spec is to hold, sorted
+	moved    []string                  // references whose tag was found to have moved, also where an error is returned
 	stale    []string                  // Track references that could not be looked up and keep their digest
 }
 
@@ -29,12 +30,12 @@ func keyOf(pin v1alpha1.PinnedImage) pinKey {
 	return pinKey{pin.Reference, pin.Refresh, pin.Semver}
 }
 
-func (w *work) pinKey(reference string) pinKey {
-	key := pinKey{reference: reference, refresh: w.settings.Images.Refresh[reference]}
+func (w *Desired) pinKey(reference string) pinKey {
+	key := pinKey{reference: reference, refresh: w.Settings.Images.Refresh[reference]}
 	if strings.Contains(reference, "@") {
 		return key // git names the very bytes, and no range chooses others
 	}
-	for _, s := range w.settings.Images.Select {
+	for _, s := range w.Settings.Images.Select {
 		if image.Repository(s.Repository) == image.Repository(reference) {
 			key.semver = s.Semver
 		}
@@ -43,8 +44,8 @@ func (w *work) pinKey(reference string) pinKey {
 }
 
 // byRange tells the references whose tag git writes from those whose tag a range chooses; the latter name that tag.
-func (w *work) byRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
-	for _, ref := range w.refs {
+func (w *Desired) byRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
+	for _, ref := range w.Refs {
 		if ref.Form != image.Tag || w.pinKey(ref.Value).semver == "" {
 			written = append(written, ref)
 			continue
@@ -56,43 +57,44 @@ func (w *work) byRange(resolved map[string]image.Resolved) (written, chosen []im
 }
 
 // policy is the environment's, or the one that pipeline.yaml sets in its place.
-func (w *work) policy() v1alpha1.PinPolicy {
-	return cmp.Or(w.settings.Images.Policy, w.environment.Images.Policy)
+func (w *Desired) policy() v1alpha1.PinPolicy {
+	return cmp.Or(w.Settings.Images.Policy, w.Environment.Images.Policy)
 }
 
 // decider gives the references of one target their digests.
 type decider struct {
 	*carrier
-	work      *work
+	work      *Desired
 	lookup    *image.Lookup
 	promotion *promotion // nil: digests come from the registry
 	recorded  map[pinKey]v1alpha1.PinnedImage
+	moved     []string
 	stale     []string
 }
 
 // decide gives each reference of a target its digest. A recorded one stays under Pin. Under Track the tag is looked at
 // again when it is time. A reference that is new here takes its digest from the environment that it is promoted from,
 // or else from its registry. Nothing is looked up for references that ran here before.
-func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
+func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
 	d := decider{carrier: c, work: w, recorded: map[pinKey]v1alpha1.PinnedImage{}}
-	if w.record != nil {
-		for _, pin := range w.record.Spec.Images {
+	if w.Record != nil {
+		for _, pin := range w.Record.Spec.Images {
 			d.recorded[keyOf(pin)] = pin
 		}
 	}
-	if w.cluster != nil && len(d.lost()) > 0 {
+	if w.Cluster != nil && len(d.lost()) > 0 {
 		if err := d.recover(ctx); err != nil {
 			return decision{}, err
 		}
 	}
-	allowed := c.promotable[w.target] != ""
+	allowed := c.promotable[w.Target] != ""
 	if !d.allRecorded() {
 		var err error
 		if d.promotion, err = c.promotion(ctx, w); err != nil && !allowed {
 			return decision{}, err
 		}
 		if err != nil { // who lets references through may do so because of this
-			c.log.Warn("going without promotion, as a commit trailer allows", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+			c.log.Warn("going without promotion, as a commit trailer allows", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 		}
 	}
 	ask, waiting := d.sort(allowed)
@@ -101,7 +103,7 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 	}
 	if len(ask) > 0 {
 		if err := d.look(ctx, ask); err != nil {
-			return decision{}, err
+			return decision{moved: d.moved}, err
 		}
 	}
 	decided := d.decision()
@@ -111,8 +113,8 @@ func (c *carrier) decide(ctx context.Context, w *work) (decision, error) {
 // lost lists the references by tag whose pins are gone: those of a record that is not there, or says nothing yet, and
 // those that run by the record's history and have no pin at all, because somebody emptied the record.
 func (d *decider) lost() []image.Reference {
-	refs := slices.DeleteFunc(distinct(d.work.refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
-	record := d.work.record
+	refs := slices.DeleteFunc(distinct(d.work.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
+	record := d.work.Record
 	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
 		return refs
 	}
@@ -129,14 +131,14 @@ func (d *decider) lost() []image.Reference {
 // recover takes lost pins from the objects that they left: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
-	live, err := d.work.cluster.MembersOf(ctx, d.work.target, d.work.plain)
+	live, err := d.work.Cluster.MembersOf(ctx, d.work.Target, d.work.Plain)
 	if errors.Is(err, apply.ErrNotInstalled) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	found, err := image.Find(live, d.work.fields)
+	found, err := image.Find(live, d.work.Fields)
 	if err != nil {
 		return nil // somebody's edit; the references are resolved anew
 	}
@@ -165,7 +167,7 @@ func (d *decider) recover(ctx context.Context) error {
 // allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
 // asked, so that a rollback does not depend on it.
 func (d *decider) allRecorded() bool {
-	return !slices.ContainsFunc(distinct(d.work.refs), func(ref image.Reference) bool {
+	return !slices.ContainsFunc(distinct(d.work.Refs), func(ref image.Reference) bool {
 		_, pinned := d.recorded[d.work.pinKey(ref.Value)]
 		return !pinned
 	})
@@ -175,7 +177,7 @@ func (d *decider) allRecorded() bool {
 // wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
 // environment has is taken from there all the same, so that both run the same bytes.
 func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
-	for _, ref := range distinct(d.work.refs) {
+	for _, ref := range distinct(d.work.Refs) {
 		key := d.work.pinKey(ref.Value)
 		pin, pinned := d.recorded[key]
 		switch {
@@ -186,7 +188,7 @@ func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
 			pin.Seen = ""
 			d.recorded[key] = pin
 		case pinned && d.frozen:
-		case pinned && !d.due(d.work.target, ref.Value, d.work.environment.Images.Interval.Duration):
+		case pinned && !d.due(d.work.Target, ref.Value, d.work.Environment.Images.Interval.Duration):
 		case !pinned && d.promotion != nil:
 			missing := d.promote(key, ref)
 			switch {
@@ -223,7 +225,7 @@ func (d *decider) pin(key pinKey, resolved image.Resolved) v1alpha1.PinnedImage 
 	return v1alpha1.PinnedImage{
 		Reference: key.reference, Refresh: key.refresh, Semver: key.semver,
 		Tag: resolved.Tag, Digest: resolved.Digest,
-		ResolvedAt: d.stamp(d.work), Commit: d.work.snapshot.Commit,
+		ResolvedAt: d.stamp(d.work), Commit: d.work.Snapshot.Commit,
 	}
 }
 
@@ -248,7 +250,7 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 		switch {
 		case failed[i] != nil && pinned:
 			if errors.Is(failed[i], image.ErrMismatch) {
-				d.log.Warn("a tag keeps its digest", "pipeline", d.work.target.Pipeline, "environment", d.work.target.Environment, "error", failed[i])
+				d.log.Warn("a tag keeps its digest", "pipeline", d.work.Target.Pipeline, "environment", d.work.Target.Environment, "error", failed[i])
 			}
 			d.stale = append(d.stale, key.reference) // what runs goes on running, whatever its registry says today
 		case failed[i] != nil:
@@ -258,12 +260,12 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 			pin.Seen = d.seen(found[i])
 			d.recorded[key] = pin
 			if d.work.policy() == v1alpha1.Track {
-				d.noteLook(d.work.target, key.reference)
+				d.noteLook(d.work.Target, key.reference)
 			}
 		default:
 			d.recorded[key] = d.follow(pin, key, found[i])
 			if d.recorded[key].Digest != pin.Digest {
-				d.work.moved = append(d.work.moved, key.reference)
+				d.moved = append(d.moved, key.reference)
 			}
 		}
 	}
@@ -298,7 +300,7 @@ func (d *decider) seen(found image.Resolved) string {
 func (d *decider) follow(pin v1alpha1.PinnedImage, key pinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
 		moves := 1
-		if within(d.dateIn(d.work.cluster), pin, d.work.environment.Images.Interval.Duration) {
+		if within(d.dateIn(d.work.Cluster), pin, d.work.Environment.Images.Interval.Duration) {
 			moves = pin.Moves + 1
 		}
 		pin = d.pin(key, found)
@@ -328,9 +330,9 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 
 // decision sums up, and decides which pins the record keeps.
 func (d *decider) decision() decision {
-	out := decision{resolved: map[string]image.Resolved{}, stale: d.stale}
+	out := decision{resolved: map[string]image.Resolved{}, moved: d.moved, stale: d.stale}
 	inUse := map[pinKey]bool{}
-	for _, ref := range distinct(d.work.refs) {
+	for _, ref := range distinct(d.work.Refs) {
 		key := d.work.pinKey(ref.Value)
 		pin := d.recorded[key]
 		inUse[key] = true
@@ -339,8 +341,8 @@ func (d *decider) decision() decision {
 		}
 	}
 	number := int64(1)
-	if d.work.record != nil && len(d.work.record.Status.History) > 0 {
-		number = d.work.record.Status.History[0].Number + 1
+	if d.work.Record != nil && len(d.work.Record.Status.History) > 0 {
+		number = d.work.Record.Status.History[0].Number + 1
 	}
 	for key, pin := range d.recorded {
 		if inUse[key] {
@@ -361,7 +363,7 @@ func (d *decider) decision() decision {
 
 // keeps reports whether an unused pin is within one of the limits up to which a revert is exact.
 func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
-	limits := d.work.environment.Images.KeepPins
+	limits := d.work.Environment.Images.KeepPins
 	return number-pin.LastDeployment <= int64(*limits.Deployments) || !d.isPast(d.work, pin.UnusedSince.Time, limits.For.Duration)
 }
 
@@ -387,9 +389,9 @@ func distinct(refs []image.Reference) []image.Reference {
 }
 
 // blame names each place that uses a reference which could not be resolved.
-func (w *work) blame(reference string, err error) []error {
+func (w *Desired) blame(reference string, err error) []error {
 	var errs []error
-	for _, ref := range w.refs {
+	for _, ref := range w.Refs {
 		if ref.Value == reference {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", ref.Object, ref.Path, err))
 		}
@@ -399,23 +401,23 @@ func (w *work) blame(reference string, err error) []error {
 
 // verify makes sure that every image that must be signed is. A template that may become one is refused, since nobody
 // can say what it will be.
-func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d decision) error {
+func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, d decision) error {
 	var errs []error
-	for _, ref := range w.refs {
-		for _, required := range w.environment.Images.Signatures {
+	for _, ref := range w.Refs {
+		for _, required := range w.Environment.Images.Signatures {
 			if ref.Form == image.Template && image.MayMatch(required.Match, ref.Value) {
 				rule := fmt.Sprintf("images.signatures wants a signature for %s, and a template may become anything", required.Match)
 				errs = append(errs, &image.RefusedError{Object: ref.Object, Path: ref.Path, Value: ref.Value, Rule: rule})
 			}
 		}
 	}
-	for _, ref := range distinct(w.refs) {
+	for _, ref := range distinct(w.Refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
 			_, digest, _ = strings.Cut(ref.Value, "@")
 		}
 		repository := image.Repository(ref.Value)
-		for _, required := range w.environment.Images.Signatures {
+		for _, required := range w.Environment.Images.Signatures {
 			if !image.Matches(required.Match, repository) || c.known(w, repository, digest) {
 				continue
 			}
@@ -431,26 +433,26 @@ func (c *carrier) verify(ctx context.Context, w *work, lookup *image.Lookup, d d
 }
 
 // known reports whether an image was deployed here before, and so verified then: a rollback needs no registry.
-func (c *carrier) known(w *work, repository, digest string) bool {
-	return w.record != nil && slices.ContainsFunc(w.record.Spec.Images, func(p v1alpha1.PinnedImage) bool {
+func (c *carrier) known(w *Desired, repository, digest string) bool {
+	return w.Record != nil && slices.ContainsFunc(w.Record.Spec.Images, func(p v1alpha1.PinnedImage) bool {
 		return p.Digest == digest && image.Repository(p.Reference) == repository
 	})
 }
 
 // applicable is what syncer applies: the rendered set with digests, without what belongs to the API server, and with
 // the label that makes its objects members of the target.
-func (w *work) applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
-	set, err := image.Pin(w.plain, w.fields, resolved)
+func (w *Desired) applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
+	set, err := image.Pin(w.Plain, w.Fields, resolved)
 	if err != nil {
 		return nil, err
 	}
-	key, value := apply.MemberLabel(namespace, w.target)
+	key, value := apply.MemberLabel(namespace, w.Target)
 	return set.Applicable().Label(key, value), nil
 }
 
 // images lists the references of a target for a report.
-func (w *work) images(resolved map[string]image.Resolved) []ImageResult {
-	refs := slices.Clone(w.refs)
+func (w *Desired) images(resolved map[string]image.Resolved) []ImageResult {
+	refs := slices.Clone(w.Refs)
 	image.SortReferences(refs)
 	out := make([]ImageResult, len(refs))
 	for i, ref := range refs {
@@ -464,7 +466,7 @@ func (w *work) images(resolved map[string]image.Resolved) []ImageResult {
 
 // deployed lists the distinct references of a target and what they stand for, without those of objects that are left
 // alone.
-func (w *work) deployed(resolved map[string]image.Resolved, alone map[manifest.Key]bool) []v1alpha1.DeployedImage {
+func (w *Desired) deployed(resolved map[string]image.Resolved, alone map[manifest.Key]bool) []v1alpha1.DeployedImage {
 	var out []v1alpha1.DeployedImage
 	for _, ref := range w.images(resolved) {
 		if alone[ref.Object.Key()] {

@@ -22,7 +22,7 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func deciding(policy v1alpha1.PinPolicy, keep v1alpha1.KeepPins) *decider {
 	runner := &Runner{now: func() time.Time { return now }}
 	environment := &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Policy: policy, KeepPins: keep}}
-	return &decider{carrier: &carrier{Runner: runner}, work: &work{environment: environment, snapshot: source.Snapshot{Commit: "c2"}}}
+	return &decider{carrier: &carrier{Runner: runner}, work: &Desired{Environment: environment, Snapshot: source.Snapshot{Commit: "c2"}}}
 }
 
 // A tag is followed from what it was when it was last looked at, and not from what runs: after a rollback the two differ.
@@ -175,10 +175,10 @@ func TestSetHash(t *testing.T) {
 func TestRollbackStandsInTheHistory(t *testing.T) {
 	deployments := 20
 	c := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-	w := &work{environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+	w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 	var history []v1alpha1.Deployment
 	deploy := func(commit, hash, digest string, err error) {
-		w.snapshot = source.Snapshot{Commit: commit}
+		w.Snapshot = source.Snapshot{Commit: commit}
 		history = c.history(w, history, outcome{err: err, images: images(digest), inventory: []v1alpha1.InventoryEntry{{Kind: "Pod", Name: "x", Hash: hash}}})
 	}
 	deploy("c1", "x", "a", nil)
@@ -225,7 +225,7 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 	} {
 		deployments := 20
 		cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-		w := &work{environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+		w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 		held := []v1alpha1.HeldChange{{ObjectReference: objectReference(app), Action: string(manifest.Update), Hash: c.heldHash}}
 		var history []v1alpha1.Deployment
 		for _, deploy := range []struct {
@@ -236,7 +236,7 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 			{"bob", outcome{images: images("b"), inventory: inventory("a"), held: held}},
 			{"carol", outcome{images: images("b"), inventory: c.after, released: releases(held, c.changes, c.after)}},
 		} {
-			w.snapshot = source.Snapshot{Commit: "of " + deploy.author, Author: deploy.author}
+			w.Snapshot = source.Snapshot{Commit: "of " + deploy.author, Author: deploy.author}
 			history = cr.history(w, history, deploy.o)
 		}
 		if history[0].Author != c.author || history[0].Commit != "of "+c.author || history[0].Outcome != outcomeApplied {
@@ -253,7 +253,7 @@ func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entryID(entry("old", "a"))), Action: string(manifest.Prune)}}
 	deployments := 20
 	cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-	w := &work{environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+	w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 	var history []v1alpha1.Deployment
 	for _, deploy := range []struct {
 		commit string
@@ -264,7 +264,7 @@ func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 		{"c2", outcome{images: images("b"), inventory: []v1alpha1.InventoryEntry{entry("new", "b"), entry("old", "a")}, held: waits}},
 		{"c3", outcome{images: images("b"), inventory: []v1alpha1.InventoryEntry{entry("new", "b")}}},
 	} {
-		w.snapshot = source.Snapshot{Commit: deploy.commit}
+		w.Snapshot = source.Snapshot{Commit: deploy.commit}
 		history = cr.history(w, history, deploy.o)
 	}
 	var got []string
@@ -306,9 +306,9 @@ func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
 	asked := 0
 	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{Deployments: &deployments})
 	d.looked = map[look]time.Time{}
-	d.work.environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
-	d.work.refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
-	d.work.record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: digests[0], Seen: digests[0]}}}}
+	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
+	d.work.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
+	d.work.Record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: digests[0], Seen: digests[0]}}}}
 	carriedOut := false
 	pass := func(now string) decision {
 		t.Helper()
@@ -319,9 +319,8 @@ func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !carriedOut {
-			c.lookAgain(d.work.target, d.work.moved)
+			c.lookAgain(d.work.Target, decided.moved)
 		}
-		d.work.moved = nil
 		return decided
 	}
 	for i := range 3 { // none of these passes is carried out
@@ -330,7 +329,7 @@ func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
 		}
 	}
 	carriedOut = true
-	d.work.record.Spec.Images = pass(digests[1]).pins
+	d.work.Record.Spec.Images = pass(digests[1]).pins
 	for i := range 3 { // at rest the interval counts, wherever the tag stands by now
 		if got := pass(digests[i%2]); got.resolved["web:1"].Digest != digests[1] || asked != 4 {
 			t.Errorf("recorded: %v after %d questions", got.resolved, asked)
@@ -384,7 +383,7 @@ func TestLostPins(t *testing.T) {
 		"one pin removed":  {record([]v1alpha1.PinnedImage{{Reference: "other:1"}}, "c", ran), "app:1"},
 		"nothing deployed": {record(nil, "c", nil), ""},
 	} {
-		d := decider{work: &work{record: c.record, refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}
+		d := decider{work: &Desired{Record: c.record, Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}
 		var got []string
 		for _, ref := range d.lost() {
 			got = append(got, ref.Value)

@@ -20,49 +20,39 @@ import (
 )
 
 // work is one target on its way through the rooms. Each room fills in its part; err stops it.
-type work struct {
-	target      v1alpha1.Target
-	environment *v1alpha1.Environment
-	cluster     *apply.Cluster
-	record      *v1alpha1.PipelineSync // nil: never deployed
-	snapshot    source.Snapshot
-	overlay     string // "": git no longer has this target
-	folder      string // of the pipeline
-	settings    pipelineSettings
-	fields      []image.Field
-	ignore      []apply.Ignore
-	level       int // how long the chain of targets is that it depends on
+type Desired struct {
+	Target      v1alpha1.Target
+	Environment *v1alpha1.Environment
+	Cluster     *apply.Cluster
+	Record      *v1alpha1.PipelineSync // nil: never deployed
+	Snapshot    source.Snapshot
+	Overlay     string // "": git no longer has this target
+	Folder      string // of the pipeline
+	Settings    Settings
+	Fields      []image.Field
+	Ignore      []apply.Ignore
+	Level       int // how long the chain of targets is that it depends on
 
-	rendering *rendering // of the overlay; the same one as before where nothing that it read has changed
+	Rendering *Rendering // of the overlay; the same one as before where nothing that it read has changed
 
-	plain manifest.Set      // what git says, tags as written
-	refs  []image.Reference // its image references
+	Plain manifest.Set      // what git says, tags as written
+	Refs  []image.Reference // its image references
 	// suspects are values that may be references that nothing names.
-	suspects []image.Suspect
-	err      error
-	// same says that git gives the target just what it gave at the last pass of this process: the overlay reads the same
-	// files, and pipeline.yaml means the same. It says nothing of whether that pass carried it out.
-	same bool
-
-	mark *commitMark // says in the record that the commit is on its way; nil: nobody does
-
-	moved   []string // references whose tag was found by this pass to have moved
-	written bool     // this pass wrote the record's spec, and with it the digests of those
-
-	credentials *image.Credentials // of its pull secrets, as far as they were read
+	Suspects []image.Suspect
+	Err      error
 }
 
 // agenda is what one pass has to do, sorted by target.
-type agenda struct {
-	works    []*work
-	others   []*work        // targets that were not selected
-	deployed map[string]int // how many targets each environment has, selected or not
-	retired  []*work        // targets that left git before, and whose records are still there
-	lost     []error        // environments whose cluster cannot be reached, or whose records cannot be read
+type Commit struct {
+	Targets    []*Desired
+	Others     []*Desired     // targets that were not selected
+	Deployed   map[string]int // how many targets each environment has, selected or not
+	Retired    []*Desired     // targets that left git before, and whose records are still there
+	Incomplete []error        // environments whose cluster cannot be reached, or whose records cannot be read
 }
 
 // plan finds the targets of a snapshot and of the records, and renders them. Errors of one target are kept with it.
-func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selection) (*agenda, error) {
+func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selection) (*Commit, error) {
 	environments, err := r.environments(selection.Environments)
 	if err != nil {
 		return nil, err
@@ -71,42 +61,42 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	if err != nil {
 		return nil, err
 	}
-	a := &agenda{deployed: map[string]int{}}
+	a := &Commit{Deployed: map[string]int{}}
 	known := map[string]bool{}
 	reads := r.read(ctx, environments, pipelines, snap)
 	for i, environment := range environments {
 		if err := reads[i].err; err != nil {
-			a.lost = append(a.lost, fmt.Errorf("environment %s: %w", environment.Name, err))
+			a.Incomplete = append(a.Incomplete, fmt.Errorf("environment %s: %w", environment.Name, err))
 		}
 		for _, w := range reads[i].works {
-			if w.overlay == "" && w.record.Status.RemovedAt != nil {
-				a.retired = append(a.retired, w)
+			if w.Overlay == "" && w.Record.Status.RemovedAt != nil {
+				a.Retired = append(a.Retired, w)
 				continue
 			}
-			known[w.target.Pipeline] = true
-			if w.record != nil {
-				a.deployed[environment.Name]++
+			known[w.Target.Pipeline] = true
+			if w.Record != nil {
+				a.Deployed[environment.Name]++
 			}
-			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, w.target.Pipeline) {
-				a.works = append(a.works, w)
+			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, w.Target.Pipeline) {
+				a.Targets = append(a.Targets, w)
 			} else {
-				a.others = append(a.others, w)
+				a.Others = append(a.Others, w)
 			}
 		}
 	}
 	if err := checkSelection(selection, pipelines, known, a); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(a.works, func(x, y *work) int { return compareTargets(x.target, y.target) })
+	slices.SortFunc(a.Targets, func(x, y *Desired) int { return compareTargets(x.Target, y.Target) })
 	// Those that were not selected too: an object may have moved to one of them, and is then not to be pruned.
-	r.rendered.render(a.everyone(), snap.Files)
+	r.rendered.render(a.All(), snap.Files)
 	a.claim()
 	a.orderByDependency()
 	return a, nil
 }
 
 // discover finds the pipelines of a snapshot in every environment of the configuration.
-func (r *Runner) discover(snap source.Snapshot) ([]*found, error) {
+func (r *Runner) discover(snap source.Snapshot) ([]*Pipeline, error) {
 	all, err := r.environments(nil)
 	if err != nil {
 		return nil, err
@@ -118,17 +108,17 @@ func (r *Runner) discover(snap source.Snapshot) ([]*found, error) {
 	return pipelines, nil
 }
 
-func checkSelection(selection Selection, pipelines []*found, known map[string]bool, a *agenda) error {
+func checkSelection(selection Selection, pipelines []*Pipeline, known map[string]bool, a *Commit) error {
 	for _, name := range selection.Pipelines {
-		exists := slices.ContainsFunc(pipelines, func(p *found) bool { return p.name == name })
+		exists := slices.ContainsFunc(pipelines, func(p *Pipeline) bool { return p.Name == name })
 		switch {
 		case !exists && !known[name]:
 			all := make([]string, len(pipelines))
 			for i, p := range pipelines {
-				all[i] = p.name
+				all[i] = p.Name
 			}
 			return fmt.Errorf("there is no pipeline %q in the repository; it has %s", name, strings.Join(all, ", "))
-		case !known[name] && len(a.lost) == 0:
+		case !known[name] && len(a.Incomplete) == 0:
 			return fmt.Errorf("pipeline %s has no overlay for %s", name, strings.Join(selection.Environments, " and "))
 		}
 	}
@@ -137,13 +127,13 @@ func checkSelection(selection Selection, pipelines []*found, known map[string]bo
 
 // environmentRead is what is known of the targets of an environment.
 type environmentRead struct {
-	works []*work
+	works []*Desired
 	err   error
 }
 
 // read joins what git has with the records of each environment. They are read side by side: a cluster that does not answer
 // is waited for once, and not once for each of its environments.
-func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*found, snap source.Snapshot) []environmentRead {
+func (r *Runner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) []environmentRead {
 	reads := make([]environmentRead, len(environments))
 	var g panics.Group
 	for i, environment := range environments {
@@ -164,7 +154,7 @@ const recordsTimeout = 20 * time.Second
 
 // targetsOf joins what git has for an environment with what its records say was deployed there. Without a readable
 // cluster there is no work for it.
-func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*found, snap source.Snapshot) ([]*work, error) {
+func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) ([]*Desired, error) {
 	cluster, err := r.cluster(environment)
 	if err != nil {
 		return nil, err
@@ -181,31 +171,31 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 			byPipeline[record.Spec.Pipeline] = record
 		}
 	}
-	var works []*work
+	var works []*Desired
 	for _, p := range pipelines {
-		record := byPipeline[p.name]
-		overlay, ok := p.overlays[environment.Name]
+		record := byPipeline[p.Name]
+		overlay, ok := p.Overlays[environment.Name]
 		if !ok && (record == nil || record.Spec.Owner != r.Config.Name || record.Status.RemovedAt != nil) {
 			continue // not meant for this environment
 		}
 		w := r.newWork(p, environment, snap)
-		w.record = record
-		account := w.settings.ServiceAccount
+		w.Record = record
+		account := w.Settings.ServiceAccount
 		if !ok {
 			account = record.Spec.ServiceAccount // that applied what may be deleted, whatever pipeline.yaml says by now, or fails to say
 		}
-		if w.cluster, err = cluster.As(account); err != nil {
+		if w.Cluster, err = cluster.As(account); err != nil {
 			return works, err
 		}
-		delete(byPipeline, p.name)
+		delete(byPipeline, p.Name)
 		switch {
 		case record != nil && record.Spec.Owner != r.Config.Name:
-			w.err = fmt.Errorf("the record %s/%s belongs to the configuration %q, not to %q; rename the pipeline, or give this configuration a namespace of its own", cluster.Namespace(), record.Name, record.Spec.Owner, r.Config.Name)
+			w.Err = fmt.Errorf("the record %s/%s belongs to the configuration %q, not to %q; rename the pipeline, or give this configuration a namespace of its own", cluster.Namespace(), record.Name, record.Spec.Owner, r.Config.Name)
 		case !ok:
-			w.overlay = p.expected[environment.Name]
-			w.err = &missingOverlayError{overlay: w.overlay, target: w.target}
+			w.Overlay = p.Expected[environment.Name]
+			w.Err = &missingOverlayError{overlay: w.Overlay, target: w.Target}
 		default:
-			w.overlay = overlay
+			w.Overlay = overlay
 		}
 		works = append(works, w)
 	}
@@ -215,32 +205,32 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 			if err != nil {
 				return works, err
 			}
-			works = append(works, &work{
-				target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
-				environment: environment, cluster: acting, record: record, snapshot: snap,
+			works = append(works, &Desired{
+				Target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
+				Environment: environment, Cluster: acting, Record: record, Snapshot: snap,
 			})
 		}
 	}
 	return works, nil
 }
 
-func (r *Runner) newWork(p *found, environment *v1alpha1.Environment, snap source.Snapshot) *work {
-	w := &work{
-		target:      v1alpha1.Target{Pipeline: p.name, Environment: environment.Name},
-		environment: environment, snapshot: snap, overlay: p.overlays[environment.Name],
-		settings: p.settings[environment.Name], folder: p.folders[environment.Name],
+func (r *Runner) newWork(p *Pipeline, environment *v1alpha1.Environment, snap source.Snapshot) *Desired {
+	w := &Desired{
+		Target:      v1alpha1.Target{Pipeline: p.Name, Environment: environment.Name},
+		Environment: environment, Snapshot: snap, Overlay: p.Overlays[environment.Name],
+		Settings: p.Settings[environment.Name], Folder: p.Folders[environment.Name],
 	}
-	if w.err = w.settings.err; w.err == nil {
-		w.fields, w.err = imageFields(w.settings.Images.Fields)
+	if w.Err = w.Settings.Err; w.Err == nil {
+		w.Fields, w.Err = imageFields(w.Settings.Images.Fields)
 	}
-	if w.err == nil {
-		w.ignore, w.err = ignoreRules(w.settings.Ignore)
+	if w.Err == nil {
+		w.Ignore, w.Err = ignoreRules(w.Settings.Ignore)
 	}
-	if from := environment.Images.PromoteFrom; w.err == nil && from != "" && w.policy() == v1alpha1.Track {
-		w.err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", settingsFile, environment.Name, from)
+	if from := environment.Images.PromoteFrom; w.Err == nil && from != "" && w.policy() == v1alpha1.Track {
+		w.Err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", settingsFile, environment.Name, from)
 	}
-	if !v1alpha1.ValidPipelineName(p.name) {
-		w.err = fmt.Errorf("the folder's name %q cannot name a record; use lower-case letters, digits, dashes and dots", p.name)
+	if !v1alpha1.ValidPipelineName(p.Name) {
+		w.Err = fmt.Errorf("the folder's name %q cannot name a record; use lower-case letters, digits, dashes and dots", p.Name)
 	}
 	return w
 }
@@ -292,25 +282,25 @@ func fieldRule(place string, rule v1alpha1.FieldRule) (apply.Ignore, error) {
 }
 
 // rules are how the objects of a target are changed.
-func (w *work) rules() apply.Rules {
+func (w *Desired) Rules() apply.Rules {
 	return apply.Rules{
-		OnRunning: cmp.Or(w.settings.OnRunning, w.environment.OnRunning), Rerun: w.settings.Rerun,
-		Propagation: w.environment.Prune.Propagation, Ignore: w.ignore,
+		OnRunning: cmp.Or(w.Settings.OnRunning, w.Environment.OnRunning), Rerun: w.Settings.Rerun,
+		Propagation: w.Environment.Prune.Propagation, Ignore: w.Ignore,
 	}
 }
 
 // claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
-func (a *agenda) claim() {
+func (a *Commit) claim() {
 	type place struct {
 		cluster *apply.Cluster
 		key     manifest.Key
 	}
-	claims := map[place][]*work{}
+	claims := map[place][]*Desired{}
 	ids := map[manifest.Key]manifest.ID{}
-	for _, w := range a.everyone() {
-		for _, obj := range w.plain {
+	for _, w := range a.All() {
+		for _, obj := range w.Plain {
 			id := manifest.IDOf(obj)
-			at := place{w.cluster.Server(), placed(id)}
+			at := place{w.Cluster.Server(), placed(id)}
 			ids[at.key] = id
 			if !slices.Contains(claims[at], w) { // one that writes an object both ways is no rival of itself
 				claims[at] = append(claims[at], w)
@@ -325,17 +315,17 @@ func (a *agenda) claim() {
 			if w.owns(at.key) {
 				continue
 			}
-			others := slices.DeleteFunc(slices.Clone(rivals), func(o *work) bool { return o == w })
-			w.err = errors.Join(w.err, fmt.Errorf("%s is in %s and in %s; keep it in one of the two", ids[at.key], w.target, others[0].target))
+			others := slices.DeleteFunc(slices.Clone(rivals), func(o *Desired) bool { return o == w })
+			w.Err = errors.Join(w.Err, fmt.Errorf("%s is in %s and in %s; keep it in one of the two", ids[at.key], w.Target, others[0].Target))
 		}
 	}
 }
 
-func (w *work) owns(key manifest.Key) bool {
-	if w.record == nil {
+func (w *Desired) owns(key manifest.Key) bool {
+	if w.Record == nil {
 		return false
 	}
-	return slices.ContainsFunc(w.record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
+	return slices.ContainsFunc(w.Record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
 		return placed(entryID(e)) == key
 	})
 }
@@ -347,24 +337,24 @@ func placed(id manifest.ID) manifest.Key {
 }
 
 // neighbours are the targets of each cluster whose sets at this commit are known.
-func (a *agenda) neighbours() map[*apply.Cluster]apply.Neighbours {
+func (a *Commit) neighbours() map[*apply.Cluster]apply.Neighbours {
 	out := map[*apply.Cluster]apply.Neighbours{}
-	for _, w := range a.everyone() {
-		if w.err != nil || w.plain == nil && w.overlay != "" || w.cluster == nil {
+	for _, w := range a.All() {
+		if w.Err != nil || w.Plain == nil && w.Overlay != "" || w.Cluster == nil {
 			continue
 		}
-		n := out[w.cluster.Server()]
-		n.Add(w.cluster.Namespace(), w.target, w.plain)
-		out[w.cluster.Server()] = n
+		n := out[w.Cluster.Server()]
+		n.Add(w.Cluster.Namespace(), w.Target, w.Plain)
+		out[w.Cluster.Server()] = n
 	}
 	return out
 }
 
 // brings collects, for each cluster, the namespaces and kinds that its targets bring.
-func (a *agenda) brings() map[*apply.Cluster]apply.Brings {
+func (a *Commit) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
-	for _, w := range a.works {
-		sets[w.cluster.Server()] = append(sets[w.cluster.Server()], w.plain)
+	for _, w := range a.Targets {
+		sets[w.Cluster.Server()] = append(sets[w.Cluster.Server()], w.Plain)
 	}
 	out := map[*apply.Cluster]apply.Brings{}
 	for cluster, all := range sets {

@@ -25,26 +25,26 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 		"in two namespaces":                     {"ConfigMap", "shop", "shop", "", false},
 	} {
 		cluster := &apply.Cluster{}
-		wanting := func(pipeline, namespace string) *work {
+		wanting := func(pipeline, namespace string) *Desired {
 			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": c.kind, "metadata": map[string]any{"name": "x"}}}
 			obj.SetNamespace(namespace)
-			return &work{target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, cluster: cluster, plain: manifest.Set{obj}}
+			return &Desired{Target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, Cluster: cluster, Plain: manifest.Set{obj}}
 		}
 		owner, rival, third := wanting("owner", c.one), wanting("rival", c.other), wanting("third", c.other)
-		owner.record = &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: c.kind, Namespace: c.has, Name: "x"}}}}
-		(&agenda{works: []*work{owner, rival}}).claim()
-		if owner.err != nil || (rival.err != nil) != c.rivals {
-			t.Errorf("%s: the owner: %v; the other: %v", name, owner.err, rival.err)
+		owner.Record = &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: c.kind, Namespace: c.has, Name: "x"}}}}
+		(&Commit{Targets: []*Desired{owner, rival}}).claim()
+		if owner.Err != nil || (rival.Err != nil) != c.rivals {
+			t.Errorf("%s: the owner: %v; the other: %v", name, owner.Err, rival.Err)
 		}
-		rival.err = nil
-		rival.plain = append(rival.plain, rival.plain...)
-		(&agenda{works: []*work{rival}}).claim()
-		if rival.err != nil {
-			t.Errorf("%s: alone: %v", name, rival.err)
+		rival.Err = nil
+		rival.Plain = append(rival.Plain, rival.Plain...)
+		(&Commit{Targets: []*Desired{rival}}).claim()
+		if rival.Err != nil {
+			t.Errorf("%s: alone: %v", name, rival.Err)
 		}
-		(&agenda{works: []*work{rival, third}}).claim()
-		if rival.err == nil || third.err == nil {
-			t.Errorf("%s: without an owner: %v; %v", name, rival.err, third.err)
+		(&Commit{Targets: []*Desired{rival, third}}).claim()
+		if rival.Err == nil || third.Err == nil {
+			t.Errorf("%s: without an owner: %v; %v", name, rival.Err, third.Err)
 		}
 	}
 }

@@ -42,16 +42,16 @@ type promotion struct {
 }
 
 // promotion reads what a target may take over, or nil where its environment takes digests from the registry.
-func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
-	policy := w.environment.Images
+func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error) {
+	policy := w.Environment.Images
 	if policy.PromoteFrom == "" {
 		return nil, nil
 	}
 	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
-	fields := w.fields
+	fields := w.Fields
 	if c.agenda != nil {
-		if source := c.agenda.find(v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
-			p.asked, fields = source.settings.Images.Refresh, source.fields
+		if source := c.agenda.Find(v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
+			p.asked, fields = source.Settings.Images.Refresh, source.Fields
 		}
 	}
 	environments, err := c.environments([]string{policy.PromoteFrom})
@@ -62,7 +62,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom})
+	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom})
 	p.now = c.dateIn(cluster) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
@@ -73,7 +73,7 @@ func (c *carrier) promotion(ctx context.Context, w *work) (*promotion, error) {
 		if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
 			return nil, err
 		}
-		live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: w.target.Pipeline, Environment: policy.PromoteFrom}, record)
+		live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom}, record)
 		if err != nil {
 			return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
 		}

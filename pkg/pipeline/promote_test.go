@@ -180,7 +180,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 			}
 			deployed := deployedAgo(outcomeApplied, "a", 60, -1)
 			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-			status := cr.status(&work{environment: &v1alpha1.Environment{}, record: &v1alpha1.PipelineSync{}},
+			status := cr.status(&Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
 				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},
 				outcome{health: targetHealth{status: health.Healthy}, swapped: got})
 			if healthy := status.History[0].HealthyAt != nil; healthy == c.swapped {
@@ -217,7 +217,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 		d.recorded = map[pinKey]v1alpha1.PinnedImage{}
 		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
-			d.work.refs = append(d.work.refs, image.Reference{Value: value, Form: image.Tag})
+			d.work.Refs = append(d.work.Refs, image.Reference{Value: value, Form: image.Tag})
 		}
 		return d
 	}

@@ -152,23 +152,23 @@ func TestQueue(t *testing.T) {
 // Where every target brings a namespace, nothing of that is looked through for each pair of them.
 func BenchmarkNeeds(b *testing.B) {
 	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}}}}
-	a := &agenda{}
+	a := &Commit{}
 	server := &apply.Cluster{}
 	for i := range 1000 {
-		w := &work{target: named(fmt.Sprintf("pipeline-%d", i)), environment: &config.Environments[i%2], cluster: server}
+		w := &Desired{Target: named(fmt.Sprintf("pipeline-%d", i)), Environment: &config.Environments[i%2], Cluster: server}
 		for n := range 10 {
 			kind := "ConfigMap"
 			if n == 9 {
 				kind = "Namespace"
 			}
-			w.plain = append(w.plain, &unstructured.Unstructured{Object: map[string]any{
+			w.Plain = append(w.Plain, &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": fmt.Sprintf("object-%d-%d", i, n)},
 			}})
 		}
-		a.works = append(a.works, w)
+		a.Targets = append(a.Targets, w)
 	}
 	for b.Loop() {
-		a.needs(a.works, config)
+		a.needs(a.Targets, config)
 	}
 }
 
@@ -176,13 +176,13 @@ func TestInOrder(t *testing.T) {
 	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{
 		{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}},
 	}}
-	works := func() []*work {
-		var all []*work
+	works := func() []*Desired {
+		var all []*Desired
 		for i := range config.Environments {
 			for _, name := range []string{"a", "b", "c"} {
-				w := &work{target: v1alpha1.Target{Pipeline: name, Environment: config.Environments[i].Name}, environment: &config.Environments[i]}
+				w := &Desired{Target: v1alpha1.Target{Pipeline: name, Environment: config.Environments[i].Name}, Environment: &config.Environments[i]}
 				if name == "c" {
-					w.settings.DependsOn, w.level = []string{"a"}, 1
+					w.Settings.DependsOn, w.Level = []string{"a"}, 1
 				}
 				all = append(all, w)
 			}
@@ -190,17 +190,17 @@ func TestInOrder(t *testing.T) {
 		return all
 	}
 	t.Run("each target waits for what it needs and for nothing else", func(t *testing.T) {
-		a := &agenda{works: works()}
+		a := &Commit{Targets: works()}
 		ends := map[string]func(){}
 		var mu sync.Mutex
 		synctest.Test(t, func(t *testing.T) {
 			all := make(chan struct{})
 			go func() {
 				defer close(all)
-				a.inOrder(t.Context(), a.works, config, func(w *work, finished func()) {
+				a.inOrder(t.Context(), a.Targets, config, func(w *Desired, finished func()) {
 					mu.Lock()
 					defer mu.Unlock()
-					ends[w.target.String()] = finished
+					ends[w.Target.String()] = finished
 				})
 			}()
 			begun := func(want ...string) {
@@ -232,8 +232,8 @@ func TestInOrder(t *testing.T) {
 		})
 	})
 	t.Run("it is not waited for what has begun when the context ends", func(t *testing.T) {
-		a := &agenda{works: works()}
+		a := &Commit{Targets: works()}
 		ctx, cancel := context.WithCancel(t.Context())
-		a.inOrder(ctx, a.works, config, func(*work, func()) { cancel() })
+		a.inOrder(ctx, a.Targets, config, func(*Desired, func()) { cancel() })
 	})
 }

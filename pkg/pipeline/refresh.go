@@ -41,8 +41,8 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if err != nil {
 		return Refresh{}, err
 	}
-	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == target.Pipeline })
-	if i < 0 || pipelines[i].overlays[target.Environment] == "" {
+	i := slices.IndexFunc(pipelines, func(p *Pipeline) bool { return p.Name == target.Pipeline })
+	if i < 0 || pipelines[i].Overlays[target.Environment] == "" {
 		return Refresh{}, fmt.Errorf("commit %.8s has no overlay of pipeline %q for %s", snap.Commit, target.Pipeline, target.Environment)
 	}
 	environments, err := r.environments([]string{target.Environment})
@@ -51,14 +51,14 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	}
 	w := r.newWork(pipelines[i], environments[0], snap)
 	w.render()
-	if w.err != nil {
-		return Refresh{}, w.err
+	if w.Err != nil {
+		return Refresh{}, w.Err
 	}
-	if tags := image.Tags(w.refs); !slices.Contains(tags, reference) {
+	if tags := image.Tags(w.Refs); !slices.Contains(tags, reference) {
 		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", target, reference, strings.Join(tags, ", "))
 	}
 	out := Refresh{
-		File:    path.Join(pipelines[i].folders[target.Environment], settingsFile),
+		File:    path.Join(pipelines[i].Folders[target.Environment], settingsFile),
 		Subject: fmt.Sprintf("Refresh the digest of %s in %s", reference, target.Environment),
 	}
 	before, err := fs.ReadFile(snap.Files, out.File)
@@ -66,7 +66,7 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 		return Refresh{}, err
 	}
 	out.Before = string(before)
-	out.After, err = refreshed(before, target.Environment, reference, newText(r.date(), w.settings.Images.Refresh[reference]))
+	out.After, err = refreshed(before, target.Environment, reference, newText(r.date(), w.Settings.Images.Refresh[reference]))
 	return out, err
 }
 

@@ -20,34 +20,34 @@ var allowPrune = regexp.MustCompile(`(?mi)^Syncer-Allow-Prune:[ \t]*(\S+)[ \t]*$
 // trailers reads what the commits allow that this pass carries out for the first time, as far as the fetched history
 // reaches: prunes above the limits, and references that were never promoted, with the author who allows those. Commits
 // that cannot be read allow nothing.
-func (r *Runner) trailers(ctx context.Context, a *agenda) (prunes map[v1alpha1.Target]bool, promotions map[v1alpha1.Target]string) {
+func (r *Runner) trailers(ctx context.Context, a *Commit) (prunes map[v1alpha1.Target]bool, promotions map[v1alpha1.Target]string) {
 	since := map[string][]source.Commit{} // by the commit last carried out
 	prunes, promotions = map[v1alpha1.Target]bool{}, map[v1alpha1.Target]string{}
-	for _, w := range a.works {
+	for _, w := range a.Targets {
 		from := ""
-		if w.record != nil {
-			from = w.record.Status.LastAppliedCommit
+		if w.Record != nil {
+			from = w.Record.Status.LastAppliedCommit
 		}
-		if from == w.snapshot.Commit {
+		if from == w.Snapshot.Commit {
 			continue
 		}
-		if attempted := lastAttempted(w.record); from == "" && attempted != w.snapshot.Commit {
+		if attempted := lastAttempted(w.Record); from == "" && attempted != w.Snapshot.Commit {
 			from = attempted // never applied: what came since it was last tried
 		}
 		commits, ok := since[from]
 		if !ok {
 			var err error
-			if commits, err = r.source.Since(ctx, from, w.snapshot.Commit); err != nil {
+			if commits, err = r.source.Since(ctx, from, w.Snapshot.Commit); err != nil {
 				r.log.Warn("reading the commit messages since the last applied commit", "from", from, "error", err)
 			}
 			since[from] = commits
 		}
 		for _, commit := range commits {
-			if speaksOf(commit, allowPrune, w.target) {
-				prunes[w.target] = true
+			if speaksOf(commit, allowPrune, w.Target) {
+				prunes[w.Target] = true
 			}
-			if speaksOf(commit, allowPromotion, w.target) {
-				promotions[w.target] = commit.Author
+			if speaksOf(commit, allowPromotion, w.Target) {
+				promotions[w.Target] = commit.Author
 			}
 		}
 	}
@@ -73,25 +73,25 @@ func speaksOf(commit source.Commit, trailer *regexp.Regexp, target v1alpha1.Targ
 
 // limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
 // mistaken layout looks just like a wish to delete everything.
-func (c *carrier) limitRemovals(a *agenda) {
-	gone := map[string][]*work{}
-	for _, w := range a.works {
-		if w.overlay == "" && w.err == nil && !c.allowed[w.target] {
-			gone[w.environment.Name] = append(gone[w.environment.Name], w)
+func (c *carrier) limitRemovals(a *Commit) {
+	gone := map[string][]*Desired{}
+	for _, w := range a.Targets {
+		if w.Overlay == "" && w.Err == nil && !c.allowed[w.Target] {
+			gone[w.Environment.Name] = append(gone[w.Environment.Name], w)
 		}
 	}
 	for environment, works := range gone {
-		limit, total := works[0].environment.Prune, a.deployed[environment]
+		limit, total := works[0].Environment.Prune, a.Deployed[environment]
 		if len(works) < total && len(works)*100 <= *limit.MaxPercent*total {
 			continue
 		}
 		names := make([]string, len(works))
 		for i, w := range works {
-			names[i] = w.target.Pipeline
+			names[i] = w.Target.Pipeline
 		}
 		for _, w := range works {
-			w.err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				len(works), total, environment, strings.Join(names, ", "), *limit.MaxPercent, w.target.Pipeline)
+			w.Err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				len(works), total, environment, strings.Join(names, ", "), *limit.MaxPercent, w.Target.Pipeline)
 		}
 	}
 }
@@ -105,68 +105,68 @@ func refusal(format string, args ...any) error { return &refusedError{fmt.Sprint
 
 // limitPass refuses the prunes of a commit that would delete more from an environment than one pass may: many small losses
 // are one big one.
-func (c *carrier) limitPass(a *agenda) {
-	doomed, losers := map[string]int{}, map[string][]*work{}
-	for i, w := range a.everyone() {
-		limit, selected := w.environment.Prune.MaxPerPass, i < len(a.works)
-		if limit == 0 || !selected && w.overlay != "" || w.record == nil || w.err != nil || c.allowed[w.target] || w.overlay != "" && w.plain == nil {
+func (c *carrier) limitPass(a *Commit) {
+	doomed, losers := map[string]int{}, map[string][]*Desired{}
+	for i, w := range a.All() {
+		limit, selected := w.Environment.Prune.MaxPerPass, i < len(a.Targets)
+		if limit == 0 || !selected && w.Overlay != "" || w.Record == nil || w.Err != nil || c.allowed[w.Target] || w.Overlay != "" && w.Plain == nil {
 			continue
 		}
-		if n := apply.Doomed(w.record, w.plain); n > 0 {
-			doomed[w.environment.Name] += n
-			losers[w.environment.Name] = append(losers[w.environment.Name], w)
+		if n := apply.Doomed(w.Record, w.Plain); n > 0 {
+			doomed[w.Environment.Name] += n
+			losers[w.Environment.Name] = append(losers[w.Environment.Name], w)
 		}
 	}
 	for environment, works := range losers {
-		limit := works[0].environment.Prune.MaxPerPass
+		limit := works[0].Environment.Prune.MaxPerPass
 		if doomed[environment] <= limit {
 			continue
 		}
 		for _, w := range works {
-			w.err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				doomed[environment], len(works), environment, limit, w.target.Pipeline)
+			w.Err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				doomed[environment], len(works), environment, limit, w.Target.Pipeline)
 		}
 	}
 }
 
 // remove deletes what a target that left git still has in the cluster, and its record with it.
-func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) error {
-	if w.err != nil {
-		if _, gone := errors.AsType[*missingOverlayError](w.err); !gone || !c.allowed[w.target] {
-			w.mark.close(ctx)
-			return c.fail(ctx, w, w.err)
+func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) error {
+	if w.Err != nil {
+		if _, gone := errors.AsType[*missingOverlayError](w.Err); !gone || !c.allowed[w.Target] {
+			c.marks.of(w.Target).close(ctx)
+			return c.fail(ctx, w, w.Err)
 		}
 	}
-	if w.record == nil {
+	if w.Record == nil {
 		// Another turn, another syncer or a person has deleted it since the commit was looked at. Without it nothing tells
 		// which objects are the target's to delete.
 		result.Result, result.settled, result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
 		return nil
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Neighbours: c.near[w.cluster.Server()], Rules: w.rules(), Confirm: c.confirm})
-	w.mark.close(ctx)
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], Rules: w.Rules(), Confirm: c.confirm})
+	c.marks.of(w.Target).close(ctx)
 	if err == nil {
 		err = uncomparedError(plan) // what cannot be read cannot be deleted, and its record is not to go before it
 	}
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}
-	if !*w.environment.Prune.Enabled {
+	if !*w.Environment.Prune.Enabled {
 		result.settled = true
-		result.Result, result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+w.environment.Name
+		result.Result, result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+w.Environment.Name
 		return nil
 	}
-	if limit := w.environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.allowed[w.target] {
-		return c.fail(ctx, w, &apply.PruneRefusedError{Target: w.target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
+	if limit := w.Environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.allowed[w.Target] {
+		return c.fail(ctx, w, &apply.PruneRefusedError{Target: w.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
 	}
-	applied, err := w.cluster.Remove(ctx, plan)
+	applied, err := w.Cluster.Remove(ctx, plan)
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
 	if isOvertaken(err) {
 		return err
 	}
 	if err != nil {
 		// What is deleted is not in the inventory any more: a revert makes it again.
-		o := outcome{err: err, written: applied.Record, inventory: applied.Inventory, held: w.record.Status.Held, contested: w.record.Status.Contested}
+		o := outcome{err: err, written: applied.Record, inventory: applied.Inventory, held: w.Record.Status.Held, contested: w.Record.Status.Contested}
 		return errors.Join(err, c.save(ctx, w, o))
 	}
 	if len(applied.Held) > 0 {
@@ -182,17 +182,17 @@ func (c *carrier) remove(ctx context.Context, w *work, result *TargetResult) err
 }
 
 // takeIn notes that a pass wrote a target's record.
-func (w *work) takeIn(written apply.Written) {
+func (w *Desired) takeIn(written apply.Written) {
 	if written.Version == "" {
 		return
 	}
-	w.record.ResourceVersion, w.record.Generation, w.record.Status.ConfirmedApply = written.Version, written.Generation, written.Apply
+	w.Record.ResourceVersion, w.Record.Generation, w.Record.Status.ConfirmedApply = written.Version, written.Generation, written.Apply
 }
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
-func (c *carrier) holdRemoval(ctx context.Context, w *work, result *TargetResult, applied apply.Applied) error {
-	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.record.Status.Held, applied.Held, c.stamp(w))}
-	o.health = healthOf(ctx, w.cluster, applied.Inventory, applied.Live)
+func (c *carrier) holdRemoval(ctx context.Context, w *Desired, result *TargetResult, applied apply.Applied) error {
+	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.Record.Status.Held, applied.Held, c.stamp(w))}
+	o.health = healthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, alarmFor(w, applied.Held)
 	result.Message = "it is no longer in git: " + heldMessage(o.held)
 	return c.save(ctx, w, o)
@@ -207,27 +207,27 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 }
 
 // retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.
-func (c *carrier) retire(ctx context.Context, w *work) error {
-	if len(w.record.Spec.Images) == 0 {
-		return w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion)
+func (c *carrier) retire(ctx context.Context, w *Desired) error {
+	if len(w.Record.Spec.Images) == 0 {
+		return w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 	}
 	now := c.stamp(w)
 	status := v1alpha1.PipelineSyncStatus{
-		ObservedGeneration: w.record.Generation, ConfirmedApply: w.record.Status.ConfirmedApply, LastAttemptedCommit: w.snapshot.Commit, RemovedAt: &now,
-		History: w.record.Status.History,
+		ObservedGeneration: w.Record.Generation, ConfirmedApply: w.Record.Status.ConfirmedApply, LastAttemptedCommit: w.Snapshot.Commit, RemovedAt: &now,
+		History: w.Record.Status.History,
 	}
 	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
-	stampConditions(&status, w.record.Status.Conditions, now)
-	_, err := w.cluster.SaveStatus(ctx, w.target, status, w.record.ResourceVersion)
+	stampConditions(&status, w.Record.Status.Conditions, now)
+	_, err := w.Cluster.SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	return err
 }
 
 // forget deletes the records of targets that left git so long ago that nobody reverts to their pins.
-func (c *carrier) forget(ctx context.Context, a *agenda) error {
+func (c *carrier) forget(ctx context.Context, a *Commit) error {
 	var errs []error
-	for _, w := range a.retired {
-		if c.isPast(w, w.record.Status.RemovedAt.Time, w.environment.Images.KeepPins.For.Duration) {
-			err := w.cluster.DeleteRecord(ctx, w.target, w.record.UID, w.record.ResourceVersion)
+	for _, w := range a.Retired {
+		if c.isPast(w, w.Record.Status.RemovedAt.Time, w.Environment.Images.KeepPins.For.Duration) {
+			err := w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 			if !isOvertaken(err) { // else somebody has revived it
 				errs = append(errs, err)
 			}

@@ -9,7 +9,7 @@ import (
 // The record of a target that left git may go while the target waits for its turn: then another has removed it.
 func TestRemoveWithoutARecord(t *testing.T) {
 	var result TargetResult
-	removed := &work{target: v1alpha1.Target{Pipeline: "extra", Environment: "dev"}}
+	removed := &Desired{Target: v1alpha1.Target{Pipeline: "extra", Environment: "dev"}}
 	if err := (&carrier{}).remove(t.Context(), removed, &result); err != nil || result.Result != Unchanged || !result.settled {
 		t.Errorf("%+v, %v", result, err)
 	}

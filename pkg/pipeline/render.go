@@ -42,26 +42,26 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	if err != nil {
 		return Rendered{}, err
 	}
-	i := slices.IndexFunc(pipelines, func(p *found) bool { return p.name == options.Pipeline })
+	i := slices.IndexFunc(pipelines, func(p *Pipeline) bool { return p.Name == options.Pipeline })
 	if i < 0 {
 		return Rendered{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
 	}
-	if pipelines[i].overlays[environment.Name] == "" {
-		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].expected[environment.Name])
+	if pipelines[i].Overlays[environment.Name] == "" {
+		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].Expected[environment.Name])
 	}
 	w := r.newWork(pipelines[i], environment, snap)
 	var out Rendered
-	err = r.guarded(w.target, func() (err error) {
+	err = r.guarded(w.Target, func() (err error) {
 		out, err = r.renderTarget(ctx, w, options)
 		return err
 	})
 	return out, err
 }
 
-func (r *Runner) renderTarget(ctx context.Context, w *work, options RenderOptions) (Rendered, error) {
+func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOptions) (Rendered, error) {
 	w.render()
-	if options.Tags || w.err != nil {
-		return Rendered{Set: w.plain, Warnings: w.warnings()}, w.err
+	if options.Tags || w.Err != nil {
+		return Rendered{Set: w.Plain, Warnings: w.Warnings()}, w.Err
 	}
 	var note string
 	if err := r.readRecord(ctx, w); err != nil {
@@ -73,19 +73,19 @@ func (r *Runner) renderTarget(ctx context.Context, w *work, options RenderOption
 		return Rendered{}, err
 	}
 	set, err := w.applicable(decided.resolved, r.Config.Namespace)
-	return Rendered{Set: set, Warnings: w.warnings(), Note: note}, err
+	return Rendered{Set: set, Warnings: w.Warnings(), Note: note}, err
 }
 
 // readRecord reads a target's record, if its cluster has one.
-func (r *Runner) readRecord(ctx context.Context, w *work) error {
-	cluster, err := r.cluster(w.environment)
+func (r *Runner) readRecord(ctx context.Context, w *Desired) error {
+	cluster, err := r.cluster(w.Environment)
 	if err != nil {
 		return err
 	}
-	if w.cluster, err = cluster.As(w.settings.ServiceAccount); err != nil {
+	if w.Cluster, err = cluster.As(w.Settings.ServiceAccount); err != nil {
 		return err
 	}
-	if w.record, err = cluster.Record(ctx, w.target); errors.Is(err, apply.ErrNotInstalled) {
+	if w.Record, err = cluster.Record(ctx, w.Target); errors.Is(err, apply.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}
 	return err

@@ -18,25 +18,25 @@ import (
 // commit changes something that it read, so that a commit costs what it changes. One pass uses them at a time. The zero
 // value is ready to use.
 type renderings struct {
-	byOverlay map[string]*rendering
+	byOverlay map[string]*Rendering
 	last      map[v1alpha1.Target]given
 	// count is told of each overlay that a pass needs. Optional.
 	count func(renderResult)
 }
 
 // rendering is one overlay, rendered. It does not change, and neither does its set: all passes share it.
-type rendering struct {
+type Rendering struct {
 	overlay string
-	set     manifest.Set
-	err     error
+	Set     manifest.Set
+	Err     error
 	reads   render.ReadSet
 	// warnings name what arrives otherwise than git has it, a line for each object.
-	warnings []string
+	Warnings []string
 }
 
 // given is what git gave a target at the last pass.
 type given struct {
-	rendering *rendering
+	rendering *Rendering
 	settings  v1alpha1.PipelineSettings
 	refs      []image.Reference
 	suspects  []image.Suspect
@@ -54,11 +54,11 @@ const (
 
 // render gives the works of a commit their sets. It builds the overlays that the files of the commit change, as many at once as
 // there are processors, and takes the others as they are.
-func (r *renderings) render(works []*work, files fs.FS) {
-	wanted := map[string]*rendering{}
+func (r *renderings) render(works []*Desired, files fs.FS) {
+	wanted := map[string]*Rendering{}
 	for _, w := range works {
-		if w.renders() {
-			wanted[w.overlay] = r.byOverlay[w.overlay]
+		if w.Renders() {
+			wanted[w.Overlay] = r.byOverlay[w.Overlay]
 		}
 	}
 	r.refresh(wanted, files)
@@ -71,10 +71,10 @@ func (r *renderings) render(works []*work, files fs.FS) {
 }
 
 // refresh makes the overlays that are wanted what the files say.
-func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
+func (r *renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 	type slot struct {
 		overlay   string
-		rendering *rendering
+		rendering *Rendering
 		result    renderResult
 	}
 	all := make([]slot, 0, len(wanted))
@@ -93,9 +93,9 @@ func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
 				return nil
 			})
 			if err != nil {
-				at.rendering, at.result = &rendering{overlay: at.overlay, err: err}, renderBuilt
+				at.rendering, at.result = &Rendering{overlay: at.overlay, Err: err}, renderBuilt
 			}
-			if at.result == renderBuilt && at.rendering.err != nil {
+			if at.result == renderBuilt && at.rendering.Err != nil {
 				at.result = renderFailed
 			}
 			return nil
@@ -103,7 +103,7 @@ func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
 	}
 	_ = g.Wait() // each rendering keeps its own error
 	if r.byOverlay == nil {
-		r.byOverlay = map[string]*rendering{}
+		r.byOverlay = map[string]*Rendering{}
 	}
 	for _, at := range all {
 		r.byOverlay[at.overlay] = at.rendering
@@ -114,62 +114,61 @@ func (r *renderings) refresh(wanted map[string]*rendering, files fs.FS) {
 }
 
 // hand gives each work its rendering, and notes whether git gives its target just what it gave at the last pass.
-func (r *renderings) hand(works []*work) {
+func (r *renderings) hand(works []*Desired) {
 	if r.last == nil {
 		r.last = map[v1alpha1.Target]given{}
 	}
 	for _, w := range works {
-		if !w.renders() {
-			delete(r.last, w.target)
+		if !w.Renders() {
+			delete(r.last, w.Target)
 			continue
 		}
-		before, now := r.last[w.target], given{rendering: r.byOverlay[w.overlay], settings: w.settings.PipelineSettings}
-		w.same = before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings)
-		if w.same {
-			w.rendering, w.plain, w.refs, w.suspects, w.err = before.rendering, before.rendering.set, before.refs, before.suspects, before.err
+		before, now := r.last[w.Target], given{rendering: r.byOverlay[w.Overlay], settings: w.Settings.PipelineSettings}
+		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
+			w.Rendering, w.Plain, w.Refs, w.Suspects, w.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
 			continue
 		}
 		if err := panics.Try(func() error { w.take(now.rendering); return nil }); err != nil {
-			w.err = err
+			w.Err = err
 		}
-		now.refs, now.suspects, now.err = w.refs, w.suspects, w.err
-		r.last[w.target] = now
+		now.refs, now.suspects, now.err = w.Refs, w.Suspects, w.Err
+		r.last[w.Target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
 }
 
-func newRendering(files fs.FS, overlay string) *rendering {
+func newRendering(files fs.FS, overlay string) *Rendering {
 	set, reads, err := render.BuildReading(files, overlay)
-	rendered := &rendering{overlay: overlay, set: set, err: err, reads: reads}
+	rendered := &Rendering{overlay: overlay, Set: set, Err: err, reads: reads}
 	if err == nil {
-		rendered.warnings = render.Warnings(files, overlay, set, reads)
+		rendered.Warnings = render.Warnings(files, overlay, set, reads)
 	}
 	return rendered
 }
 
 // renders reports whether git has an overlay for a target, and nothing that stops it before.
-func (w *work) renders() bool { return w.err == nil && w.overlay != "" }
+func (w *Desired) Renders() bool { return w.Err == nil && w.Overlay != "" }
 
 // render renders a target by itself.
-func (w *work) render() {
-	if w.renders() {
-		w.take(newRendering(w.snapshot.Files, w.overlay))
+func (w *Desired) render() {
+	if w.Renders() {
+		w.take(newRendering(w.Snapshot.Files, w.Overlay))
 	}
 }
 
 // warnings are those of the target's overlay.
-func (w *work) warnings() []string {
-	if w.rendering == nil {
+func (w *Desired) Warnings() []string {
+	if w.Rendering == nil {
 		return nil
 	}
-	return w.rendering.warnings
+	return w.Rendering.Warnings
 }
 
-func (w *work) take(rendered *rendering) {
-	w.rendering = rendered
-	if w.plain, w.err = rendered.set, rendered.err; w.err == nil {
-		w.refs, w.err = image.Find(w.plain, w.fields)
-		w.suspects = image.Suspects(w.plain, w.refs)
-		image.SortSuspects(w.suspects)
+func (w *Desired) take(rendered *Rendering) {
+	w.Rendering = rendered
+	if w.Plain, w.Err = rendered.Set, rendered.Err; w.Err == nil {
+		w.Refs, w.Err = image.Find(w.Plain, w.Fields)
+		w.Suspects = image.Suspects(w.Plain, w.Refs)
+		image.SortSuspects(w.Suspects)
 	}
 }

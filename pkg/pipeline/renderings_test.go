@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/render"
@@ -19,6 +21,7 @@ import (
 
 // checkout is a git repository of pipelines and what follows it.
 type checkout struct {
+	last   map[string]*Desired // of the last passes
 	t      testing.TB
 	dir    string
 	source *source.Repository
@@ -88,16 +91,16 @@ func (c *checkout) commit() source.Snapshot {
 }
 
 // works are those of a pass over the pipelines, or over some of them.
-func (c *checkout) works(snap source.Snapshot, only ...string) []*work {
+func (c *checkout) works(snap source.Snapshot, only ...string) []*Desired {
 	c.t.Helper()
 	pipelines, err := c.runner.discover(snap)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	var works []*work
+	var works []*Desired
 	for _, p := range pipelines {
 		for i := range c.runner.Config.Environments {
-			if environment := &c.runner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.name) {
+			if environment := &c.runner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.Name) {
 				works = append(works, c.runner.newWork(p, environment, snap))
 			}
 		}
@@ -106,22 +109,27 @@ func (c *checkout) works(snap source.Snapshot, only ...string) []*work {
 }
 
 // pass commits, renders, and returns what was counted and which targets git gives something else than before.
-func (c *checkout) pass(only ...string) (byTarget map[string]*work, counts map[renderResult]int, differ []string) {
+func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts map[renderResult]int, differ []string) {
 	c.t.Helper()
 	snap := c.commit()
 	works := c.works(snap, only...)
 	clear(c.counts)
 	c.runner.rendered.render(works, snap.Files)
-	byTarget = map[string]*work{}
+	byTarget = map[string]*Desired{}
 	for _, w := range works {
-		byTarget[w.target.String()] = w
-		if !w.same {
-			differ = append(differ, w.target.String())
+		byTarget[w.Target.String()] = w
+		before := c.last[w.Target.String()]
+		if before == nil || w.Rendering == nil || w.Rendering != before.Rendering || !equality.Semantic.DeepEqual(w.Settings.PipelineSettings, before.Settings.PipelineSettings) {
+			differ = append(differ, w.Target.String())
 		}
-		if fresh, err := render.Build(snap.Files, w.overlay); w.overlay != "" && w.settings.err == nil && yamlOf(c.t, fresh, err) != yamlOf(c.t, w.plain, w.err) {
-			c.t.Errorf("%s is not what the commit says:\n%s\ninstead of\n%s", w.target, yamlOf(c.t, w.plain, w.err), yamlOf(c.t, fresh, err))
+		if fresh, err := render.Build(snap.Files, w.Overlay); w.Overlay != "" && w.Settings.Err == nil && yamlOf(c.t, fresh, err) != yamlOf(c.t, w.Plain, w.Err) {
+			c.t.Errorf("%s is not what the commit says:\n%s\ninstead of\n%s", w.Target, yamlOf(c.t, w.Plain, w.Err), yamlOf(c.t, fresh, err))
 		}
 	}
+	if c.last == nil {
+		c.last = map[string]*Desired{}
+	}
+	maps.Copy(c.last, byTarget)
 	return byTarget, maps.Clone(c.counts), differ
 }
 
@@ -262,7 +270,7 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	c.pipeline("clicks")
 	works, _, _ := c.pass()
 	w := works["clicks@dev"]
-	before := yamlOf(t, w.plain, w.err)
+	before := yamlOf(t, w.Plain, w.Err)
 	const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	set, err := w.applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
 	if text := yamlOf(t, set, err); !strings.Contains(text, digest) || text == before {
@@ -270,7 +278,7 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	}
 	set[0].Object["spec"] = "changed"
 	later, _, _ := c.pass()
-	if after := yamlOf(t, later["clicks@dev"].plain, nil); after != before {
+	if after := yamlOf(t, later["clicks@dev"].Plain, nil); after != before {
 		t.Errorf("changed from\n%s\nto\n%s", before, after)
 	}
 }
@@ -309,8 +317,8 @@ func (c *checkout) timed(snap source.Snapshot) time.Duration {
 	c.runner.rendered.render(works, snap.Files)
 	took := time.Since(start)
 	for _, w := range works {
-		if w.err != nil {
-			c.t.Fatal(w.err)
+		if w.Err != nil {
+			c.t.Fatal(w.Err)
 		}
 	}
 	return took

@@ -12,8 +12,8 @@ import (
 )
 
 // reported is what a report says of a target beside its findings.
-func reported(w *work, result TargetResult) drift.Target {
-	target := targetOf(w.record, result.behind)
+func reported(w *Desired, result TargetResult) drift.Target {
+	target := targetOf(w.Record, result.behind)
 	target.Error = result.Error
 	if result.Error == "" && result.suspects != nil {
 		target.Unpinned = unpinnedOf(result.suspects)

@@ -52,13 +52,14 @@ type TargetResult struct {
 	live      apply.Members // the objects as they were judged; nil: they were not
 	pins      []v1alpha1.PinnedImage
 	// corrects are the changes by which this pass puts drift right.
-	corrects []manifest.Change
-	quiet    []apply.Quiet
-	set      manifest.Set    // what git says, of a comparison
-	written  manifest.Set    // as it writes it
-	suspects []image.Suspect // of it; nil: not known
-	behind   int             // newer commits that change the target; -1: not known
-	skipped  bool            // it failed before and is not due yet
+	corrects    []manifest.Change
+	quiet       []apply.Quiet
+	set         manifest.Set       // what git says, of a comparison
+	written     manifest.Set       // as it writes it
+	suspects    []image.Suspect    // of it; nil: not known
+	behind      int                // newer commits that change the target; -1: not known
+	credentials *image.Credentials // of the target's pull secrets; nil: they were not read
+	skipped     bool               // it failed before and is not due yet
 	// until is what a held target waits for.
 	until *alarm
 	// Owner is who pipeline.yaml says to call.

@@ -29,7 +29,7 @@ type rollout struct {
 
 // waiting is a target of a rollout that is in the queue.
 type waiting struct {
-	work     *work
+	work     *Desired
 	finished func()
 }
 
@@ -79,46 +79,49 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	r.carrier = c
 	d.planned(a, c.near)
 	d.board.plannedFor(a)
-	var works []*work
-	helped := d.helped(a.works)
-	for _, w := range a.works {
+	var works []*Desired
+	helped := d.helped(a.Targets)
+	for _, w := range a.Targets {
 		switch {
 		case !d.tenure.has(w):
 		case d.rests(w):
-			d.underway.arrived(w.target)
-		case !helped[serverOf(w)] && !c.allowed[w.target] && c.promotable[w.target] == "" && d.stands(w): // the poll has it looked at in time
-		case !d.retries.due(w.target, w.snapshot.Commit):
-		case d.overtaken(w.cluster, w.record):
+			d.underway.arrived(w.Target)
+		case !helped[serverOf(w)] && !c.allowed[w.Target] && c.promotable[w.Target] == "" && d.stands(w): // the poll has it looked at in time
+		case !d.retries.due(w.Target, w.Snapshot.Commit):
+		case d.overtaken(w.Cluster, w.Record):
 			if r.rewound != "" {
 				d.tellRewound(r.ctx, w, r.rewound) // what follows is a turn of its own, which knows of no force push
 			}
-			d.lookAgain(w.target, tryAgain)
+			d.lookAgain(w.Target, tryAgain)
 		default:
 			works = append(works, w)
 		}
 	}
-	d.tracked(works, r.began)
+	c.marks = d.tracked(works, r.began)
+	d.mu.Lock()
+	d.marks = c.marks
+	d.mu.Unlock()
 	d.others.Go(func() {
 		_ = d.guarded(v1alpha1.Target{}, func() error { // what it says, the turns say later
-			d.tellUnderway(r.ctx, works, r.began)
+			d.tellUnderway(r.ctx, works, c.marks, r.began)
 			return nil
 		})
 	})
-	a.inOrder(r.ctx, works, d.Config, func(w *work, finished func()) {
+	a.inOrder(r.ctx, works, d.Config, func(w *Desired, finished func()) {
 		r.mu.Lock()
-		r.waiting[w.target] = waiting{w, finished}
+		r.waiting[w.Target] = waiting{w, finished}
 		r.mu.Unlock()
-		d.queue.add(w.target, time.Now(), commitMoved)
+		d.queue.add(w.Target, time.Now(), commitMoved)
 	})
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	a.retired = d.tenure.own(a.retired)
-	return errors.Join(append(a.lost, c.forget(r.ctx, a))...)
+	a.Retired = d.tenure.own(a.Retired)
+	return errors.Join(append(a.Incomplete, c.forget(r.ctx, a))...)
 }
 
 // take gives the work on a target to a worker, who calls finished at its end; nil when the rollout does not wait for it.
-func (r *rollout) take(target v1alpha1.Target) (w *work, finished func()) {
+func (r *rollout) take(target v1alpha1.Target) (w *Desired, finished func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	mine, ok := r.waiting[target]
@@ -141,48 +144,48 @@ func (r *rollout) ended() bool {
 // rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
 // What is with a worker does not rest: its turn may be writing what another commit says. Nor does a target whose record
 // says that a commit is on its way.
-func (d *daemon) rests(w *work) bool {
-	if d.queue.taken(w.target) || d.underway.said(w.target) != "" {
+func (d *daemon) rests(w *Desired) bool {
+	if d.queue.taken(w.Target) || d.underway.said(w.Target) != "" {
 		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	at := d.desks[w.target]
-	return at != nil && at.settled && at.work != nil && w.err == nil && w.overlay != "" && w.rendering != nil &&
-		w.rendering == at.work.rendering && reflect.DeepEqual(w.settings, at.work.settings) && w.level == at.work.level &&
+	at := d.desks[w.Target]
+	return at != nil && at.settled && at.work != nil && w.Err == nil && w.Overlay != "" && w.Rendering != nil &&
+		w.Rendering == at.work.Rendering && reflect.DeepEqual(w.Settings, at.work.Settings) && w.Level == at.work.Level &&
 		d.follows(w) && d.now().Sub(at.compared) <= compareInterval
 }
 
 // stands reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its last
 // turn. What happens to it has it looked at, and the end of its back-off.
-func (d *daemon) stands(w *work) bool {
-	if d.queue.taken(w.target) {
+func (d *daemon) stands(w *Desired) bool {
+	if d.queue.taken(w.Target) {
 		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	at := d.desks[w.target]
+	at := d.desks[w.Target]
 	if at == nil || at.settled || at.tried == nil || !sameInput(at.tried, w) || at.work != nil && !d.follows(w) {
 		return false
 	}
-	d.retries.goOn(w.target, w.snapshot.Commit)
+	d.retries.goOn(w.Target, w.Snapshot.Commit)
 	return true
 }
 
 // helped lists the clusters to which a commit brings namespaces or kinds, of which targets may be in want.
-func (d *daemon) helped(works []*work) map[*apply.Cluster]bool {
+func (d *daemon) helped(works []*Desired) map[*apply.Cluster]bool {
 	out := map[*apply.Cluster]bool{}
 	for _, w := range works {
-		if w.cluster != nil && apply.BroughtBy(w.plain).Any() && !d.rests(w) && !d.stands(w) {
+		if w.Cluster != nil && apply.BroughtBy(w.Plain).Any() && !d.rests(w) && !d.stands(w) {
 			out[serverOf(w)] = true
 		}
 	}
 	return out
 }
 
-func serverOf(w *work) *apply.Cluster {
-	if w.cluster == nil {
+func serverOf(w *Desired) *apply.Cluster {
+	if w.Cluster == nil {
 		return nil
 	}
-	return w.cluster.Server()
+	return w.Cluster.Server()
 }

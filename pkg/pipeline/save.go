@@ -46,28 +46,28 @@ type outcome struct {
 }
 
 // save writes a target's status where it says something new. A pass that finds a target at rest sends nothing.
-func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
+func (c *carrier) save(ctx context.Context, w *Desired, o outcome) error {
 	before := v1alpha1.PipelineSyncStatus{}
-	if w.record != nil {
-		before = w.record.Status
+	if w.Record != nil {
+		before = w.Record.Status
 	}
 	status := w.fitted(o.pins, c.status(w, before, o))
 	stampConditions(&status, before.Conditions, c.stamp(w))
 	c.measure(w, o, before, status)
 	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {
-		c.log.Info("git has what arrives otherwise than it reads", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "commit", w.snapshot.Commit, "warnings", added)
+		c.log.Info("git has what arrives otherwise than it reads", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "commit", w.Snapshot.Commit, "warnings", added)
 	}
-	if w.record != nil && equality.Semantic.DeepEqual(before, status) {
+	if w.Record != nil && equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
 	// A cancelled pass must still say what it did.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	version := o.written.Version
-	if version == "" && w.record != nil {
-		version = w.record.ResourceVersion
+	if version == "" && w.Record != nil {
+		version = w.Record.ResourceVersion
 	}
-	written, err := w.cluster.SaveStatus(ctx, w.target, status, version)
+	written, err := w.Cluster.SaveStatus(ctx, w.Target, status, version)
 	if err == nil {
 		c.tell(ctx, w, written, before, status)
 	}
@@ -77,12 +77,12 @@ func (c *carrier) save(ctx context.Context, w *work, o outcome) error {
 const saveTimeout = 10 * time.Second
 
 // status composes a record's status. It keeps every time that did not change, so that equal states compare equal.
-func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome) v1alpha1.PipelineSyncStatus {
+func (c *carrier) status(w *Desired, before v1alpha1.PipelineSyncStatus, o outcome) v1alpha1.PipelineSyncStatus {
 	status := before
 	status.Conditions = slices.Clone(before.Conditions) // setCondition writes into them
 	status.Inventory, status.RemovedAt = o.inventory, nil
-	if w.record != nil {
-		status.ObservedGeneration = w.record.Generation
+	if w.Record != nil {
+		status.ObservedGeneration = w.Record.Generation
 	}
 	if o.written.Generation != 0 {
 		status.ObservedGeneration = o.written.Generation
@@ -93,14 +93,14 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
 	}
-	if w.rendering == nil || w.rendering.err == nil { // of what cannot be rendered nothing new is known
-		status.Warnings, status.Unpinned = recordedWarnings(w.warnings()), recordedUnpinned(w.suspects)
+	if w.Rendering == nil || w.Rendering.Err == nil { // of what cannot be rendered nothing new is known
+		status.Warnings, status.Unpinned = recordedWarnings(w.Warnings()), recordedUnpinned(w.Suspects)
 	}
 	if o.attempted || o.err != nil || o.wait != nil {
-		status.LastAttemptedCommit = w.snapshot.Commit
+		status.LastAttemptedCommit = w.Snapshot.Commit
 	}
 	c.setHeld(w, &status, o)
-	o.standing.note(&status, before.Drift, c.dateIn(w.cluster))
+	o.standing.note(&status, before.Drift, c.dateIn(w.Cluster))
 	if o.wait != nil {
 		if status.LastAppliedCommit != "" {
 			c.markHealthy(w, &status, o)
@@ -116,11 +116,11 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 	// A commit that leaves the target as it is does not move its record, unless a trailer spoke of the target: what it
 	// allowed ends with this pass.
 	if o.err == nil && (o.attempted || o.allowed) {
-		status.LastAppliedCommit = w.snapshot.Commit
+		status.LastAppliedCommit = w.Snapshot.Commit
 	}
 	if o.err == nil {
 		unchecked := !o.checked && len(o.changes) == 0
-		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dateIn(w.cluster))
+		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dateIn(w.Cluster))
 		if unchecked {
 			status.Drift = keepImageFindings(status.Drift, before.Drift)
 		}
@@ -133,21 +133,21 @@ func (c *carrier) status(w *work, before v1alpha1.PipelineSyncStatus, o outcome)
 
 // fail notes a failure that came before anything was written, and gives it back. A target that was never deployed gets
 // a record for it, so that whoever looks at the cluster sees it.
-func (c *carrier) fail(ctx context.Context, w *work, failure error) error {
-	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(w.target.Pipeline) {
+func (c *carrier) fail(ctx context.Context, w *Desired, failure error) error {
+	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(w.Target.Pipeline) {
 		return failure
 	}
 	o := outcome{err: failure}
-	if w.record == nil {
-		written, err := w.cluster.CreateRecord(ctx, w.target, c.spec(w, decision{}))
+	if w.Record == nil {
+		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, decision{}))
 		if err != nil {
 			return errors.Join(failure, err)
 		}
 		o.written = written
-	} else if w.record.Spec.Owner != c.Config.Name {
+	} else if w.Record.Spec.Owner != c.Config.Name {
 		return failure // the record is somebody else's
 	} else {
-		o.inventory, o.held, o.contested = w.record.Status.Inventory, w.record.Status.Held, w.record.Status.Contested
+		o.inventory, o.held, o.contested = w.Record.Status.Inventory, w.Record.Status.Held, w.Record.Status.Contested
 		o.standing = c.standingOf(ctx, w)
 	}
 	if err := c.save(ctx, w, o); err != nil {

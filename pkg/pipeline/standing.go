@@ -27,8 +27,8 @@ const standingTimeout = 10 * time.Second
 // standingOf compares a target with the commit last applied. A commit that is refused, or that waits for days to be
 // promoted, says nothing of what somebody does meanwhile to the objects of the one before. Nothing is put right: that
 // would carry an old commit out.
-func (c *carrier) standingOf(ctx context.Context, w *work) standing {
-	if w.record == nil || w.record.Status.LastAppliedCommit == "" {
+func (c *carrier) standingOf(ctx context.Context, w *Desired) standing {
+	if w.Record == nil || w.Record.Status.LastAppliedCommit == "" {
 		return standing{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
@@ -37,11 +37,11 @@ func (c *carrier) standingOf(ctx context.Context, w *work) standing {
 	if err != nil {
 		return standing{err: err}
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.rules()})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.Rules()})
 	if err != nil {
 		return standing{err: err}
 	}
-	found := c.findings(w, released(w.record.Status, plan.Changes), plan.Changes)
+	found := c.findings(w, released(w.Record.Status, plan.Changes), plan.Changes)
 	found = append(found, c.uncompared(w, plan)...)
 	found = append(found, c.rated(notRerun(w, plan))...)
 	found = append(found, c.rated(strays(w, plan))...)

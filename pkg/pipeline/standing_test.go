@@ -48,10 +48,10 @@ func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
 			t.Fatalf("%s: %v, %v", layout, all, err)
 		}
 		one := discoverOne(files, layout, "dev", "one")
-		if one.overlays["dev"] == "" || one.overlays["dev"] != all[0].overlays["dev"] || one.folders["dev"] != all[0].folders["dev"] {
+		if one.Overlays["dev"] == "" || one.Overlays["dev"] != all[0].Overlays["dev"] || one.Folders["dev"] != all[0].Folders["dev"] {
 			t.Errorf("%s: %+v; of all: %+v", layout, one, all[0])
 		}
-		if other := discoverOne(files, layout, "dev", "two"); len(other.overlays) > 0 {
+		if other := discoverOne(files, layout, "dev", "two"); len(other.Overlays) > 0 {
 			t.Errorf("%s: one that is not there: %+v", layout, other)
 		}
 	}

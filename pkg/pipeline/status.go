@@ -54,10 +54,10 @@ func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error
 	statuses := make([]TargetStatus, len(works))
 	byTarget := map[v1alpha1.Target]*TargetStatus{}
 	for i, w := range works {
-		byTarget[w.target] = &statuses[i]
+		byTarget[w.Target] = &statuses[i]
 	}
-	results := c.each(works, func(w *work, _ *TargetResult) error {
-		*byTarget[w.target] = c.look(ctx, w)
+	results := c.each(works, func(w *Desired, _ *TargetResult) error {
+		*byTarget[w.Target] = c.look(ctx, w)
 		return nil
 	})
 	for i, result := range results {
@@ -79,26 +79,26 @@ func running(history []v1alpha1.Deployment) v1alpha1.Deployment {
 	return history[0]
 }
 
-func (c *carrier) look(ctx context.Context, w *work) TargetStatus {
-	recorded := w.record.Status
+func (c *carrier) look(ctx context.Context, w *Desired) TargetStatus {
+	recorded := w.Record.Status
 	s := TargetStatus{
-		Pipeline: w.target.Pipeline, Environment: w.target.Environment,
+		Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
 		Commit: recorded.LastAppliedCommit, Images: []v1alpha1.DeployedImage{},
 	}
 	if len(recorded.History) > 0 {
 		at := recorded.History[0].Time.UTC()
-		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dateIn(w.cluster).Sub(at)))
+		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dateIn(w.Cluster).Sub(at)))
 		s.Images = append(s.Images, running(recorded.History).Images...)
 	}
-	live, err := w.cluster.Members(ctx, w.target, w.record)
+	live, err := w.Cluster.Members(ctx, w.Target, w.Record)
 	if err != nil {
 		s.Message = err.Error()
 		return s
 	}
 	recorded.Inventory = slices.Clone(recorded.Inventory)
-	w.cluster.Fates(ctx, recorded.Inventory, live)
-	h := healthOf(ctx, w.cluster, recorded.Inventory, live)
-	touched := w.cluster.Touched(ctx, recorded.Inventory, live)
+	w.Cluster.Fates(ctx, recorded.Inventory, live)
+	h := healthOf(ctx, w.Cluster, recorded.Inventory, live)
+	touched := w.Cluster.Touched(ctx, recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.

@@ -54,38 +54,38 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 	c.options, c.deadline, c.confirm = options, time.Now().Add(options.Wait), newest.confirm
 	c.limitRemovals(agenda)
 	c.limitPass(agenda)
-	r.tracked(agenda.works, began)
+	c.marks = r.tracked(agenda.Targets, began)
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
 	telltale.Go(func() {
 		_ = r.guarded(v1alpha1.Target{}, func() error { // what it says, the turns say later
-			r.tellUnderway(telling, agenda.works, began)
+			r.tellUnderway(telling, agenda.Targets, c.marks, began)
 			return nil
 		})
 	})
 	results := c.carryAll(ctx, agenda, turns)
 	stop()
 	telltale.Wait()
-	agenda.lost = append(agenda.lost, c.forget(ctx, agenda))
+	agenda.Incomplete = append(agenda.Incomplete, c.forget(ctx, agenda))
 	pass := newPass(snap)
-	for _, w := range agenda.works {
-		pass.Targets = append(pass.Targets, results[w.target])
+	for _, w := range agenda.Targets {
+		pass.Targets = append(pass.Targets, results[w.Target])
 	}
-	return pass, errors.Join(agenda.lost...)
+	return pass, errors.Join(agenda.Incomplete...)
 }
 
 // carryAll carries the targets of an agenda through, as many side by side as may be.
-func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
+func (c *carrier) carryAll(ctx context.Context, a *Commit, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
 	results := map[v1alpha1.Target]TargetResult{}
 	var mu sync.Mutex
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
-	a.inOrder(ctx, a.works, c.Config, func(w *work, finished func()) {
+	a.inOrder(ctx, a.Targets, c.Config, func(w *Desired, finished func()) {
 		g.Go(func() error {
 			defer finished()
 			var result TargetResult
-			err := c.guarded(w.target, func() error {
-				result = c.inTurn(ctx, w, turns[w.target])
+			err := c.guarded(w.Target, func() error {
+				result = c.inTurn(ctx, w, turns[w.Target])
 				return nil
 			})
 			if err != nil {
@@ -94,44 +94,46 @@ func (c *carrier) carryAll(ctx context.Context, a *agenda, turns map[v1alpha1.Ta
 			c.note(w, result)
 			mu.Lock()
 			defer mu.Unlock()
-			results[w.target] = result
+			results[w.Target] = result
 			return nil
 		})
 	})
 	_ = g.Wait() // each target reports for itself
-	for _, w := range a.works {
-		if _, ok := results[w.target]; !ok { // it was told to stop before that one's turn
-			results[w.target] = failedResult(w, context.Cause(ctx))
+	for _, w := range a.Targets {
+		if _, ok := results[w.Target]; !ok { // it was told to stop before that one's turn
+			results[w.Target] = failedResult(w, context.Cause(ctx))
 		}
 	}
 	return results
 }
 
 // inTurn carries one target through. counted is how many turns the target had when its record was read.
-func (c *carrier) inTurn(ctx context.Context, w *work, counted int) TargetResult {
-	turn := c.turns.take(w.target)
+func (c *carrier) inTurn(ctx context.Context, w *Desired, counted int) TargetResult {
+	turn := c.turns.take(w.Target)
 	// A copy: the agenda's own stays what was planned, for whoever reads it beside this.
 	mine := *w
-	if w.record != nil {
-		record := *w.record
-		mine.record = &record
+	if w.Record != nil {
+		record := *w.Record
+		mine.Record = &record
 	}
 	w = &mine
-	if marked := w.mark.touched(); marked || turn != counted+1 {
-		record, err := w.cluster.Record(ctx, w.target)
+	mark := c.marks.of(w.Target)
+	if marked := mark.touched(); marked || turn != counted+1 {
+		record, err := w.Cluster.Record(ctx, w.Target)
 		if err != nil {
-			w.err = errors.Join(w.err, err)
+			w.Err = errors.Join(w.Err, err)
 		}
-		w.record = record
+		w.Record = record
 	}
-	w.mark.begin(w.record)
+	mark.begin(w.Record)
 	result := c.target(ctx, w)
-	w.mark.end(w.snapshot.Commit, result.skipped)
+	result.credentials = c.lookups.credentialsOf(w.Target)
+	mark.end(w.Snapshot.Commit, result.skipped)
 	c.underway.ended(w, &result)
 	if c.done != nil {
 		c.done(ctx, w, &result, c.options.full)
 	}
-	c.turns.take(w.target) // who read the record while this one lasted has to read it again
+	c.turns.take(w.Target) // who read the record while this one lasted has to read it again
 	return result
 }
 
@@ -144,7 +146,7 @@ type carrier struct {
 	*Runner
 	options  SyncOptions
 	deadline time.Time // of options.Wait
-	agenda   *agenda
+	agenda   *Commit
 	brings   map[*apply.Cluster]apply.Brings
 	near     map[*apply.Cluster]apply.Neighbours
 	allowed  map[v1alpha1.Target]bool // prunes that a commit trailer allows
@@ -152,12 +154,13 @@ type carrier struct {
 	promotable map[v1alpha1.Target]string
 	total      int
 	lookups    *lookups
+	marks      marks
 	alone      bool // the agenda's other targets are as an earlier pass read them
 	frozen     bool // tags that are deployed are not looked at again
 	// done is told of each target in its turn; nil: nobody asks.
-	done func(ctx context.Context, w *work, result *TargetResult, compared bool)
+	done func(ctx context.Context, w *Desired, result *TargetResult, compared bool)
 	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
-	unwatched func(*work) []string
+	unwatched func(*Desired) []string
 	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.
 	newest context.Context
 	// confirm is asked before the first object of a target is written; nil: a Lease says who writes.
@@ -167,23 +170,23 @@ type carrier struct {
 	arrived map[v1alpha1.Target]reached
 }
 
-func (r *Runner) carrier(ctx context.Context, a *agenda) *carrier {
+func (r *Runner) carrier(ctx context.Context, a *Commit) *carrier {
 	return r.carrierAmong(ctx, a, a.neighbours())
 }
 
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
-func (r *Runner) carrierAmong(ctx context.Context, a *agenda, near map[*apply.Cluster]apply.Neighbours) *carrier {
+func (r *Runner) carrierAmong(ctx context.Context, a *Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.works), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
+		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.Targets), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
 	}
 	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c
 }
 
 // target carries one target through, and says so.
-func (c *carrier) target(ctx context.Context, w *work) TargetResult {
+func (c *carrier) target(ctx context.Context, w *Desired) TargetResult {
 	started, result := c.now(), newResult(w)
-	c.progress(Progress{Target: w.target, Total: c.total})
+	c.progress(Progress{Target: w.Target, Total: c.total})
 	err := c.reconcileOrFail(ctx, w, &result)
 	for err == nil && c.goesOn(ctx, w, &result) {
 		result = newResult(w)
@@ -195,13 +198,13 @@ func (c *carrier) target(ctx context.Context, w *work) TargetResult {
 	case err != nil:
 		result.Result, result.Error, result.failure = Failed, err.Error(), err
 	}
-	c.progress(Progress{Target: w.target, Total: c.total, Commit: w.snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
+	c.progress(Progress{Target: w.Target, Total: c.total, Commit: w.Snapshot.Commit, Result: &result, Took: c.now().Sub(started)})
 	return result
 }
 
 // goesOn waits, where the user asked to wait for health, until what a held change depends on is healthy. The end of a run
 // is not waited for: it may take hours.
-func (c *carrier) goesOn(ctx context.Context, w *work, result *TargetResult) bool {
+func (c *carrier) goesOn(ctx context.Context, w *Desired, result *TargetResult) bool {
 	if c.options.Wait == 0 || result.until == nil || !result.until.onlyHealth() {
 		return false
 	}
@@ -210,11 +213,11 @@ func (c *carrier) goesOn(ctx context.Context, w *work, result *TargetResult) boo
 	if result.until.cluster.AwaitChange(ctx, result.until.held) != nil {
 		return false
 	}
-	record, err := w.cluster.Record(ctx, w.target)
+	record, err := w.Cluster.Record(ctx, w.Target)
 	if err != nil || record == nil {
 		return false
 	}
-	w.record = record
+	w.Record = record
 	return true
 }
 
@@ -231,20 +234,20 @@ func (c *carrier) whileNewest(ctx context.Context) (context.Context, context.Can
 	return reading, func() { stop(); cancel() }
 }
 
-func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*missingOverlayError](w.err)
+func (c *carrier) reconcile(ctx context.Context, w *Desired, result *TargetResult) error {
+	_, overlayGone := errors.AsType[*missingOverlayError](w.Err)
 	var decided decision
 	var plan *apply.Plan
 	err := c.suspended(w)
-	if err == nil && (w.overlay == "" || overlayGone && c.allowed[w.target]) {
+	if err == nil && (w.Overlay == "" || overlayGone && c.allowed[w.Target]) {
 		return c.remove(ctx, w, result)
 	}
-	w.moved, w.written = nil, false
+	written := false
 	defer func() {
-		if w.written {
-			c.noteFollowed(w.target, w.moved)
+		if written {
+			c.noteFollowed(w.Target, decided.moved)
 		} else {
-			c.lookAgain(w.target, w.moved)
+			c.lookAgain(w.Target, decided.moved)
 		}
 	}()
 	reading, stop := c.whileNewest(ctx)
@@ -262,27 +265,28 @@ func (c *carrier) reconcile(ctx context.Context, w *work, result *TargetResult) 
 		result.skipped = true
 		return errSuperseded
 	}
-	w.mark.close(ctx)
+	c.marks.of(w.Target).close(ctx)
 	if wait, ok := errors.AsType[*waitError](err); ok {
 		return c.holdTarget(ctx, w, result, wait)
 	}
 	if err != nil {
 		return c.fail(ctx, w, err)
 	}
-	return c.carryOut(ctx, w, result, decided, plan)
+	written, err = c.carryOut(ctx, w, result, decided, plan)
+	return err
 }
 
 // leaveDrift takes out of a plan what only the cluster changed: all of it where drift is reported, and else the fields
 // that the configuration leaves alone and those that a rival keeps taking. What is left to do is drift that this pass
 // puts right.
-func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
+func (c *carrier) leaveDrift(w *Desired, result *TargetResult, plan *apply.Plan) {
 	corrects := c.corrects(w)
 	var contests []v1alpha1.Contest
-	if w.record != nil {
-		contests = w.record.Status.Contested
+	if w.Record != nil {
+		contests = w.Record.Status.Contested
 	}
 	spared := func(change manifest.Change, field manifest.FieldChange) bool {
-		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dateIn(w.cluster))
+		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dateIn(w.Cluster))
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {
@@ -294,7 +298,7 @@ func (c *carrier) leaveDrift(w *work, result *TargetResult, plan *apply.Plan) {
 		// A replacement is all or nothing.
 		return change.Action == manifest.Replace && slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return spared(change, f) })
 	})
-	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.target.Pipeline, w.target.Environment, plan.Held(), apply.FieldManager))...)
+	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.Target.Pipeline, w.Target.Environment, plan.Held(), apply.FieldManager))...)
 	result.corrects = drifted(plan.Pending())
 }
 
@@ -312,8 +316,8 @@ func newlyCutOff(before, after []v1alpha1.InventoryEntry) bool {
 func isUnproven(change manifest.Change) bool { return change.Lost != nil && change.Lost.Unproven }
 
 // corrects reports whether what only the cluster changed is put right.
-func (c *carrier) corrects(w *work) bool {
-	return c.options.Correct || w.environment.Drift == v1alpha1.Correct
+func (c *carrier) corrects(w *Desired) bool {
+	return c.options.Correct || w.Environment.Drift == v1alpha1.Correct
 }
 
 func drifted(changes []manifest.Change) []manifest.Change {
@@ -321,34 +325,34 @@ func drifted(changes []manifest.Change) []manifest.Change {
 }
 
 // prepare decides what a target is to become and how it gets there. It writes nothing of the target.
-func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
-	if w.err != nil {
-		return decision{}, nil, w.err
+func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
+	if w.Err != nil {
+		return decision{}, nil, w.Err
 	}
-	policy := image.Policy{DenyTags: w.environment.Images.DenyTags, Allow: w.environment.Images.Allow}
+	policy := image.Policy{DenyTags: w.Environment.Images.DenyTags, Allow: w.Environment.Images.Allow}
 	written, _ := w.byRange(nil)
 	if err := policy.Check(written); err != nil {
 		return decision{}, nil, err
 	}
 	decided, err := c.decide(ctx, w)
 	if err != nil {
-		return decision{}, nil, err
+		return decided, nil, err
 	}
 	_, chosen := w.byRange(decided.resolved)
 	if err := policy.Check(chosen); err != nil {
-		return decision{}, nil, err
+		return decided, nil, err
 	}
 	result.Images = w.images(decided.resolved)
-	set, err := w.applicable(decided.resolved, w.cluster.Namespace())
+	set, err := w.applicable(decided.resolved, w.Cluster.Namespace())
 	if err != nil {
-		return decision{}, nil, err
+		return decided, nil, err
 	}
 	if decided.pins, err = w.fit(decided, set); err != nil {
-		return decision{}, nil, err
+		return decided, nil, err
 	}
-	plan, err := w.cluster.Plan(ctx, apply.Request{
-		Target: w.target, Record: w.record, Set: set, Brings: c.brings[w.cluster.Server()], Neighbours: c.near[w.cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.rules(),
-		Confirm: c.confirm, Recorded: w.mark.reopen,
+	plan, err := w.Cluster.Plan(ctx, apply.Request{
+		Target: w.Target, Record: w.Record, Set: set, Brings: c.brings[w.Cluster.Server()], Neighbours: c.near[w.Cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.Rules(),
+		Confirm: c.confirm, Recorded: c.marks.of(w.Target).reopen,
 	})
 	if err == nil {
 		err = plan.LimitPrunes(c.pruneLimit(w))
@@ -356,29 +360,29 @@ func (c *carrier) prepare(ctx context.Context, w *work, result *TargetResult, re
 	return decided, plan, err
 }
 
-// carryOut applies a plan where there is something to apply, judges the target's health, and records both.
-func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, decided decision, plan *apply.Plan) error {
+// carryOut applies a plan where there is something to apply, judges the target's health, and records both. written reports
+// whether it wrote the record's spec, and with it the digests that were decided.
+func (c *carrier) carryOut(ctx context.Context, w *Desired, result *TargetResult, decided decision, plan *apply.Plan) (written bool, err error) {
 	pending := plan.Pending()
 	correcting := c.findings(w, result.corrects, nil)
 	locate(w, correcting)
 	c.nameUsers(w, correcting)
-	if len(correcting) > 0 && w.record != nil {
+	if len(correcting) > 0 && w.Record != nil {
 		// Who did it is known now; afterwards the field is syncer's again.
 		if err := c.noteDrift(ctx, w, slices.Concat(result.Drift, correcting)); err != nil {
-			return err
+			return false, err
 		}
 	}
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
-	var err error
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
-	if len(pending) > 0 || plan.Unfinished() || w.record == nil || !samePins(decided.pins, w.record.Spec.Images) || w.record.Spec.ServiceAccount != w.settings.ServiceAccount {
-		applied, err = w.cluster.Apply(ctx, plan, c.spec(w, decided))
-		w.written = applied.Record.Generation != 0
-		applied.Record.Version = w.mark.leave(ctx, applied.Record.Version)
+	if len(pending) > 0 || plan.Unfinished() || w.Record == nil || !samePins(decided.pins, w.Record.Spec.Images) || w.Record.Spec.ServiceAccount != w.Settings.ServiceAccount {
+		applied, err = w.Cluster.Apply(ctx, plan, c.spec(w, decided))
+		written = applied.Record.Generation != 0
+		applied.Record.Version = c.marks.of(w.Target).leave(ctx, applied.Record.Version)
 	}
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
 	if isOvertaken(err) {
-		return err // what the target is now is for the other one to say
+		return written, err // what the target is now is for the other one to say
 	}
 	switch {
 	case len(applied.Held) > 0:
@@ -395,17 +399,17 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	c.nameUsers(w, result.Drift)
 	drift.Sort(result.Drift)
 	var before v1alpha1.PipelineSyncStatus
-	if w.record != nil {
-		before = w.record.Status
+	if w.Record != nil {
+		before = w.Record.Status
 	}
 	held := heldChanges(before.Held, applied.Held, c.stamp(w))
 	listed := record.Held(held)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.target] || c.promotable[w.target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
-		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.target],
+		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.Target] || c.promotable[w.Target] != "",
+		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
+		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.Target],
 		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
-		flapping: flapping(decided.pins, c.dateIn(w.cluster), w.environment.Images.Interval.Duration),
+		flapping: flapping(decided.pins, c.dateIn(w.Cluster), w.Environment.Images.Interval.Duration),
 	}
 	var unhealthy error
 	// Of what cannot be read it is not known how it is.
@@ -413,8 +417,8 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	seen.Inventory = plan.Readable(applied.Inventory)
 	o.health, unhealthy = c.judgeHealth(ctx, w, seen, err)
 	o.health = o.health.withUnread(plan)
-	o.swapped = swapped(ctx, w.cluster, seen.Inventory, applied.Live, w.fields, o.images)
-	o.objects = countObjects(objectsOf(ctx, w.cluster, seen.Inventory, applied.Live))
+	o.swapped = swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Fields, o.images)
+	o.objects = countObjects(objectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
 	result.uncompared = uncomparedError(plan)
 	if c.corrects(w) {
 		o.uncorrected = result.uncompared
@@ -423,13 +427,15 @@ func (c *carrier) carryOut(ctx context.Context, w *work, result *TargetResult, d
 	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.pins, len(o.unwatched) > 0
 	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
-	c.tellFlapping(ctx, w, decided.pins)
+	if written {
+		c.tellFlapping(ctx, w, decided.pins)
+	}
 	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
 	result.Message = summary(result, fields, decided.stale, o)
-	if w.record == nil && applied.Record.Generation == 0 {
-		return err // there is no record to say it in
+	if w.Record == nil && applied.Record.Generation == 0 {
+		return written, err // there is no record to say it in
 	}
-	return errors.Join(err, c.save(ctx, w, o), unhealthy, o.uncorrected)
+	return written, errors.Join(err, c.save(ctx, w, o), unhealthy, o.uncorrected)
 }
 
 // among are the findings about objects that were changed.
@@ -449,35 +455,35 @@ func unsaid(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEn
 }
 
 // notRerun is what a plan says of objects that were changed after their run, and not run again.
-func notRerun(w *work, plan *apply.Plan) []drift.Finding {
+func notRerun(w *Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	for _, id := range plan.NotRerun() {
-		out = append(out, drift.NotRerunOf(w.target.Pipeline, w.target.Environment, id))
+		out = append(out, drift.NotRerunOf(w.Target.Pipeline, w.Target.Environment, id))
 	}
 	return out
 }
 
 // strays are what a plan finds of objects that seem to be the target's, and that git does not have.
-func strays(w *work, plan *apply.Plan) []drift.Finding {
+func strays(w *Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	for _, stray := range plan.Strays() {
-		out = append(out, drift.StrayOf(w.target.Pipeline, w.target.Environment, stray.ID, stray.Unlabelled, stray.By))
+		out = append(out, drift.StrayOf(w.Target.Pipeline, w.Target.Environment, stray.ID, stray.Unlabelled, stray.By))
 	}
 	return out
 }
 
-func (c *carrier) spec(w *work, decided decision) v1alpha1.PipelineSyncSpec {
+func (c *carrier) spec(w *Desired, decided decision) v1alpha1.PipelineSyncSpec {
 	return v1alpha1.PipelineSyncSpec{
-		Owner: c.Config.Name, Pipeline: w.target.Pipeline, Environment: w.target.Environment,
-		Source:         v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.snapshot.Commit},
-		ServiceAccount: w.settings.ServiceAccount, Images: decided.pins,
+		Owner: c.Config.Name, Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
+		Source:         v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.Snapshot.Commit},
+		ServiceAccount: w.Settings.ServiceAccount, Images: decided.pins,
 	}
 }
 
-func (c *carrier) pruneLimit(w *work) apply.PruneLimit {
-	prune := w.environment.Prune
+func (c *carrier) pruneLimit(w *Desired) apply.PruneLimit {
+	prune := w.Environment.Prune
 	return apply.PruneLimit{
-		Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: c.allowed[w.target],
+		Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: c.allowed[w.Target],
 	}
 }
 

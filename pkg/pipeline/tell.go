@@ -14,11 +14,11 @@ import (
 
 // tell writes the events that a step of a record is worth: what was deployed, what waits or failed from now on, what
 // drifted and what was put right. A record that stays as it is gives none.
-func (c *carrier) tell(ctx context.Context, w *work, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
-	record := w.record
+func (c *carrier) tell(ctx context.Context, w *Desired, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
+	record := w.Record
 	if record == nil {
 		record = &v1alpha1.PipelineSync{}
-		record.Name, record.Namespace = w.target.RecordName(), w.cluster.Namespace()
+		record.Name, record.Namespace = w.Target.RecordName(), w.Cluster.Namespace()
 	}
 	if record.UID == "" {
 		of := *record
@@ -26,21 +26,21 @@ func (c *carrier) tell(ctx context.Context, w *work, written apply.Written, befo
 		record = &of
 	}
 	for _, event := range slices.Concat(deploymentNews(before, after), conditionNews(before, after), driftNews(before.Drift, after.Drift)) {
-		if err := w.cluster.Tell(ctx, record, event); err != nil {
-			c.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		if err := w.Cluster.Tell(ctx, record, event); err != nil {
+			c.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 		}
 	}
 }
 
 // tellRewound says that a target follows a history that was rewritten, which is one way to roll back and may be a mistake.
-func (r *Runner) tellRewound(ctx context.Context, w *work, before string) {
-	if w.record == nil {
+func (r *Runner) tellRewound(ctx context.Context, w *Desired, before string) {
+	if w.Record == nil {
 		return // it was never deployed, so that nothing was taken back
 	}
-	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, w.snapshot.Commit)
-	err := w.cluster.Tell(ctx, w.record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
+	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, w.Snapshot.Commit)
+	err := w.Cluster.Tell(ctx, w.Record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
 	if err != nil {
-		r.log.Warn("an event could not be written", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		r.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}
 }
 

@@ -127,11 +127,11 @@ func (t *tenure) shard(server *apply.Cluster, i int) part {
 }
 
 // begins is the context of a turn that writes a target, and what ends it; nil where the target is another process's.
-func (t *tenure) begins(w *work) (context.Context, func()) {
+func (t *tenure) begins(w *Desired) (context.Context, func()) {
 	if !t.elects {
 		return t.ctx, func() {}
 	}
-	s := t.seat(t.part(w.cluster.Server(), w.environment, w.target.Pipeline))
+	s := t.seat(t.part(w.Cluster.Server(), w.Environment, w.Target.Pipeline))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !s.holds() {
@@ -142,11 +142,11 @@ func (t *tenure) begins(w *work) (context.Context, func()) {
 }
 
 // has reports whether a target is this process's to write.
-func (t *tenure) has(w *work) bool {
+func (t *tenure) has(w *Desired) bool {
 	if !t.elects {
 		return true
 	}
-	s := t.seat(t.part(w.cluster.Server(), w.environment, w.target.Pipeline))
+	s := t.seat(t.part(w.Cluster.Server(), w.Environment, w.Target.Pipeline))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return s.holds()
@@ -156,8 +156,8 @@ func (t *tenure) has(w *work) bool {
 func (s *seat) holds() bool { return s.leads != nil && s.leads.Err() == nil && !s.leaving }
 
 // own are the works that this process may write.
-func (t *tenure) own(works []*work) []*work {
-	return slices.DeleteFunc(slices.Clone(works), func(w *work) bool { return !t.has(w) })
+func (t *tenure) own(works []*Desired) []*Desired {
+	return slices.DeleteFunc(slices.Clone(works), func(w *Desired) bool { return !t.has(w) })
 }
 
 // seat is the place in an election, which begins when it is first asked for.

@@ -12,15 +12,15 @@ import (
 
 // uncompared are what a plan says of objects that it could not compare. Of one that cannot be read, what was found last
 // stands: that it cannot be seen does not say that it is over.
-func (c *carrier) uncompared(w *work, plan *apply.Plan) []drift.Finding {
+func (c *carrier) uncompared(w *Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
-	pipeline, environment := w.target.Pipeline, w.target.Environment
+	pipeline, environment := w.Target.Pipeline, w.Target.Environment
 	for _, u := range plan.Uncompared() {
 		out = append(out, drift.Uncompared(pipeline, environment, u.Change, u.Err, u.Unread, apply.FieldManager)...)
-		if !u.Unread || w.record == nil {
+		if !u.Unread || w.Record == nil {
 			continue
 		}
-		for _, f := range drift.Recorded(pipeline, environment, w.record.Status.Drift) {
+		for _, f := range drift.Recorded(pipeline, environment, w.Record.Status.Drift) {
 			if f.Object.Key() == u.Change.ID.Key() && slices.Contains([]drift.Kind{drift.Modified, drift.Added, drift.Missing}, f.Kind) {
 				out = append(out, f)
 			}

@@ -47,21 +47,21 @@ type journey struct {
 
 // expect notes that the commit of a target's work is on its way since a moment, or since one before it is, and returns what
 // says so.
-func (u *underway) expect(w *work, since time.Time) *commitMark {
+func (u *underway) expect(w *Desired, since time.Time) *commitMark {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	at := u.byTarget[w.target]
-	at.commit = w.snapshot.Commit
+	at := u.byTarget[w.Target]
+	at.commit = w.Snapshot.Commit
 	if at.since.IsZero() {
 		at.since = since
 	}
 	if at.mark == nil {
-		at.mark = &commitMark{target: w.target, cluster: w.cluster}
+		at.mark = &commitMark{target: w.Target, cluster: w.Cluster}
 	}
 	if u.byTarget == nil {
 		u.byTarget = map[v1alpha1.Target]journey{}
 	}
-	u.byTarget[w.target] = at
+	u.byTarget[w.Target] = at
 	return at.mark
 }
 
@@ -94,17 +94,17 @@ func (u *underway) arrived(target v1alpha1.Target) {
 
 // ended takes in how a turn with a commit went. Where it failed, its record may say nothing of that: the API server may be
 // what failed.
-func (u *underway) ended(w *work, result *TargetResult) {
+func (u *underway) ended(w *Desired, result *TargetResult) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	at, ok := u.byTarget[w.target]
+	at, ok := u.byTarget[w.Target]
 	switch {
-	case !ok || at.commit != w.snapshot.Commit || result.skipped: // a newer one is on its way
+	case !ok || at.commit != w.Snapshot.Commit || result.skipped: // a newer one is on its way
 	case result.Result == Failed:
 		at.since, at.message = time.Time{}, fmt.Sprintf("commit %.8s is not carried out: %s", at.commit, result.Error)
-		u.byTarget[w.target] = at
+		u.byTarget[w.Target] = at
 	default:
-		delete(u.byTarget, w.target)
+		delete(u.byTarget, w.Target)
 	}
 }
 
@@ -306,37 +306,44 @@ func (m *commitMark) isOver() bool {
 	return m.commit == ""
 }
 
-// tracked gives the works of a commit their marks. began is when the commit was first seen.
-func (r *Runner) tracked(works []*work, began time.Time) {
+// marks are those of the targets that a commit is on its way into. A target without one is not marked.
+type marks map[v1alpha1.Target]*commitMark
+
+func (m marks) of(target v1alpha1.Target) *commitMark { return m[target] }
+
+// tracked returns the marks of the targets of a commit. began is when the commit was first seen.
+func (r *Runner) tracked(works []*Desired, began time.Time) marks {
+	out := marks{}
 	for _, w := range works {
-		if w.record == nil || w.record.Spec.Owner != r.Config.Name || w.record.Status.LastAppliedCommit == "" {
+		if w.Record == nil || w.Record.Spec.Owner != r.Config.Name || w.Record.Status.LastAppliedCommit == "" {
 			continue // nobody says that it is ready
 		}
-		w.mark = r.underway.expect(w, began)
-		w.mark.expect(w.snapshot.Commit)
+		out[w.Target] = r.underway.expect(w, began)
+		out[w.Target].expect(w.Snapshot.Commit)
 	}
+	return out
 }
 
 // tellUnderway says of each target that a commit is on its way into it, where that takes longer than markAfter, until the
 // context ends: in the record, on the board and in the metrics. began is when the commit was first seen.
-func (r *Runner) tellUnderway(ctx context.Context, works []*work, began time.Time) {
-	due, soonest := map[*work]time.Time{}, time.Now().Add(markGrace)
+func (r *Runner) tellUnderway(ctx context.Context, works []*Desired, m marks, began time.Time) {
+	due, soonest := map[*Desired]time.Time{}, time.Now().Add(markGrace)
 	for _, w := range works {
-		if w.mark == nil {
+		if m.of(w.Target) == nil {
 			continue
 		}
-		since := r.underway.of(w.target).since
+		since := r.underway.of(w.Target).since
 		if due[w] = since.Add(markAfter); due[w].Before(soonest) && !since.Before(began) { // no other commit waits for longer
 			due[w] = soonest
 		}
 	}
-	judged := map[*work]bool{}
+	judged := map[*Desired]bool{}
 	for len(due) > 0 {
 		now, next := time.Now(), time.Now().Add(time.Hour)
-		var late []*work
+		var late []*Desired
 		for w, at := range due {
 			switch {
-			case w.mark.isOver():
+			case m.of(w.Target).isOver():
 				delete(due, w)
 			case at.After(now):
 				next = earlier(next, at)
@@ -347,7 +354,7 @@ func (r *Runner) tellUnderway(ctx context.Context, works []*work, began time.Tim
 				late = append(late, w)
 			}
 		}
-		if r.markAll(ctx, late); len(late) > 0 {
+		if r.markAll(ctx, late, m); len(late) > 0 {
 			next = now.Add(markRetry) // a turn with an older commit may say something else meanwhile
 		}
 		if len(due) == 0 || wait(ctx, time.Until(next)) != nil {
@@ -364,15 +371,15 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // markAll marks targets side by side.
-func (r *Runner) markAll(ctx context.Context, works []*work) {
+func (r *Runner) markAll(ctx context.Context, works []*Desired, m marks) {
 	for _, w := range works {
-		w.mark.tell(func() { r.say(w) })
+		m.of(w.Target).tell(func() { r.say(w) })
 	}
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
 	for _, w := range works {
 		g.Go(func() error {
-			r.mark(ctx, w)
+			r.mark(ctx, w, m.of(w.Target))
 			return nil
 		})
 	}
@@ -380,32 +387,32 @@ func (r *Runner) markAll(ctx context.Context, works []*work) {
 }
 
 // changes reports whether a commit says something else of a target than what was applied last.
-func (r *Runner) changes(ctx context.Context, w *work) bool {
-	if w.err != nil || w.overlay == "" {
+func (r *Runner) changes(ctx context.Context, w *Desired) bool {
+	if w.Err != nil || w.Overlay == "" {
 		return true
 	}
-	set, err := w.applicable(w.recorded(w.record), w.cluster.Namespace())
+	set, err := w.applicable(w.recorded(w.Record), w.Cluster.Namespace())
 	if err != nil {
 		return true
 	}
-	same, err := w.cluster.Applied(ctx, w.record, set)
+	same, err := w.Cluster.Applied(ctx, w.Record, set)
 	return err != nil || !same
 }
 
 // say says on the board and in the metrics that a commit is on its way into a target.
-func (r *Runner) say(w *work) {
-	message := underwayMessage(w.record.Status, w.snapshot.Commit)
-	if r.underway.said(w.target) != message {
-		r.underway.say(w.target, message)
-		r.metrics.progresses(w.target)
+func (r *Runner) say(w *Desired) {
+	message := underwayMessage(w.Record.Status, w.Snapshot.Commit)
+	if r.underway.said(w.Target) != message {
+		r.underway.say(w.Target, message)
+		r.metrics.progresses(w.Target)
 		r.board.publishSoon()
 	}
 }
 
 // mark says so in its record.
-func (r *Runner) mark(ctx context.Context, w *work) {
-	err := w.mark.write(ctx, func() time.Time { return r.dateIn(w.cluster) })
+func (r *Runner) mark(ctx context.Context, w *Desired, m *commitMark) {
+	err := m.write(ctx, func() time.Time { return r.dateIn(w.Cluster) })
 	if err != nil && ctx.Err() == nil {
-		r.log.Debug("the record cannot be told that a commit is on its way", "pipeline", w.target.Pipeline, "environment", w.target.Environment, "error", err)
+		r.log.Debug("the record cannot be told that a commit is on its way", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}
 }

@@ -224,11 +224,11 @@ func (u *uninstall) deployed(ctx context.Context) error {
 	var errs []error
 	for _, last := range []bool{false, true} {
 		for _, w := range works {
-			if holdsOthers(w.record) != last {
+			if holdsOthers(w.Record) != last {
 				continue
 			}
 			if err := u.remove(ctx, &c, w); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", w.target, err))
+				errs = append(errs, fmt.Errorf("%s: %w", w.Target, err))
 			}
 		}
 	}
@@ -241,8 +241,8 @@ func holdsOthers(record *v1alpha1.PipelineSync) bool {
 	})
 }
 
-func (u *uninstall) remove(ctx context.Context, c *carrier, w *work) error {
-	plan, err := w.cluster.Plan(ctx, apply.Request{Target: w.target, Record: w.record, ReadOnly: true, Rules: w.rules()})
+func (u *uninstall) remove(ctx context.Context, c *carrier, w *Desired) error {
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, ReadOnly: true, Rules: w.Rules()})
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (u *uninstall) remove(ctx context.Context, c *carrier, w *work) error {
 	}
 	if u.options.DryRun {
 		for _, change := range plan.Pending() {
-			u.tell(change.ID, "deployed by "+w.target.String())
+			u.tell(change.ID, "deployed by "+w.Target.String())
 		}
 		if held := plan.Held(); len(held) > 0 {
 			return errors.New(waits(held))
@@ -264,14 +264,14 @@ func (u *uninstall) remove(ctx context.Context, c *carrier, w *work) error {
 		return nil
 	}
 	// The limits are for commits.
-	environment, enabled := *w.environment, true
+	environment, enabled := *w.Environment, true
 	environment.Prune.Enabled, environment.Prune.MaxObjects = &enabled, 0
-	w.environment, w.snapshot = &environment, source.Snapshot{Commit: w.record.Status.LastAttemptedCommit}
+	w.Environment, w.Snapshot = &environment, source.Snapshot{Commit: w.Record.Status.LastAttemptedCommit}
 	result := newResult(w)
 	err = c.remove(ctx, w, &result)
 	for _, change := range result.Changes {
 		if change.Action == manifest.Prune {
-			u.tell(change.Object, "deployed by "+w.target.String())
+			u.tell(change.Object, "deployed by "+w.Target.String())
 		}
 	}
 	if err == nil && result.Result == Held {

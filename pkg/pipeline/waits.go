@@ -65,15 +65,15 @@ func waitsFor(result *TargetResult) string {
 }
 
 // sameInput reports whether git says of a target what it said for another turn, its errors included.
-func sameInput(a, b *work) bool {
+func sameInput(a, b *Desired) bool {
 	text := func(err error) string {
 		if err == nil {
 			return ""
 		}
 		return err.Error()
 	}
-	return a.rendering == b.rendering && (a.rendering != nil || a.err != nil || a.overlay == "") && a.overlay == b.overlay && a.level == b.level &&
-		text(a.err) == text(b.err) && reflect.DeepEqual(a.settings, b.settings)
+	return a.Rendering == b.Rendering && (a.Rendering != nil || a.Err != nil || a.Overlay == "") && a.Overlay == b.Overlay && a.Level == b.Level &&
+		text(a.Err) == text(b.Err) && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
 // recordsMoved has those targets looked at that wait for another one, as its record moved: for what they depend on, and for
@@ -92,17 +92,17 @@ func (d *daemon) recordsMoved(environments []string, records []*v1alpha1.Pipelin
 	if d.latest == nil || len(moved) == 0 {
 		return
 	}
-	for _, w := range d.latest.works {
-		at := d.desks[w.target]
-		if at == nil || at.settled || d.retries.has(w.target) {
+	for _, w := range d.latest.Targets {
+		at := d.desks[w.Target]
+		if at == nil || at.settled || d.retries.has(w.Target) {
 			continue
 		}
 		on := func(pipeline, environment string) bool {
 			return moved[v1alpha1.Target{Pipeline: pipeline, Environment: environment}]
 		}
-		from := w.environment.Images.PromoteFrom
-		if from != "" && on(w.target.Pipeline, from) || slices.ContainsFunc(w.settings.DependsOn, func(name string) bool { return on(name, w.environment.Name) }) {
-			d.queue.add(w.target, time.Now().Add(calm), waitEnded)
+		from := w.Environment.Images.PromoteFrom
+		if from != "" && on(w.Target.Pipeline, from) || slices.ContainsFunc(w.Settings.DependsOn, func(name string) bool { return on(name, w.Environment.Name) }) {
+			d.queue.add(w.Target, time.Now().Add(calm), waitEnded)
 		}
 	}
 }

@@ -42,18 +42,18 @@ func TestATargetThatWaitsForTheSameIsLookedAtLessOften(t *testing.T) {
 }
 
 func TestSameInput(t *testing.T) {
-	built := &rendering{}
-	base := work{rendering: built, overlay: "a"}
+	built := &Rendering{}
+	base := Desired{Rendering: built, Overlay: "a"}
 	for name, c := range map[string]struct {
-		change func(*work)
+		change func(*Desired)
 		same   bool
 	}{
-		"as it was":            {func(*work) {}, true},
-		"another rendering":    {func(w *work) { w.rendering = &rendering{} }, false},
-		"another error":        {func(w *work) { w.err = errors.New("two pipelines name it") }, false},
-		"other settings":       {func(w *work) { w.settings.Owner = "data" }, false},
-		"further dependencies": {func(w *work) { w.level = 1 }, false},
-		"gone from git":        {func(w *work) { w.rendering, w.overlay = nil, "" }, false},
+		"as it was":            {func(*Desired) {}, true},
+		"another rendering":    {func(w *Desired) { w.Rendering = &Rendering{} }, false},
+		"another error":        {func(w *Desired) { w.Err = errors.New("two pipelines name it") }, false},
+		"other settings":       {func(w *Desired) { w.Settings.Owner = "data" }, false},
+		"further dependencies": {func(w *Desired) { w.Level = 1 }, false},
+		"gone from git":        {func(w *Desired) { w.Rendering, w.Overlay = nil, "" }, false},
 	} {
 		other := base
 		c.change(&other)
@@ -61,8 +61,8 @@ func TestSameInput(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.same)
 		}
 	}
-	unreadable := func(text string) *work {
-		return &work{overlay: "a", err: errors.New(text), settings: pipelineSettings{PipelineSettings: v1alpha1.PipelineSettings{}}}
+	unreadable := func(text string) *Desired {
+		return &Desired{Overlay: "a", Err: errors.New(text), Settings: Settings{PipelineSettings: v1alpha1.PipelineSettings{}}}
 	}
 	if !sameInput(unreadable("line 3"), unreadable("line 3")) || sameInput(unreadable("line 3"), unreadable("line 4")) {
 		t.Error("a pipeline.yaml that cannot be read is told by its error")

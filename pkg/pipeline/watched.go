@@ -7,14 +7,14 @@ import (
 )
 
 // unwatched lists the kinds of a target whose changes are not noticed now. They are compared at each poll.
-func (d *daemon) unwatched(w *work) []string {
+func (d *daemon) unwatched(w *Desired) []string {
 	d.mu.Lock()
-	watches := d.watches[w.cluster.Server()]
+	watches := d.watches[w.Cluster.Server()]
 	d.mu.Unlock()
 	if watches == nil {
 		return nil // they begin with the first look at a target
 	}
-	return watches.Unwatched(w.target)
+	return watches.Unwatched(w.Target)
 }
 
 // unwatchedKinds counts them in all clusters.
@@ -29,7 +29,7 @@ func (d *daemon) unwatchedKinds() int {
 }
 
 // notWatched asks a daemon for the kinds of a target that are not watched; in a command that runs once there is none.
-func (c *carrier) notWatched(w *work) []string {
+func (c *carrier) notWatched(w *Desired) []string {
 	if c.unwatched == nil {
 		return nil
 	}
