@@ -33,7 +33,7 @@ var home = map[string]string{
 	"github.com/sony/gobreaker/":              "pkg/image",
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",
-	"k8s.io/client-go/":                       "pkg/apply",
+	"k8s.io/client-go/":                       "pkg/connect pkg/apply",
 	"github.com/fluxcd/cli-utils/":            "pkg/health",
 	"github.com/google/cel-go/":               "pkg/health",
 	"k8s.io/apiserver/":                       "pkg/health",
@@ -43,7 +43,7 @@ var home = map[string]string{
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/source pkg/apply pkg/server pkg/silence cmd/syncer",
+	"net/http":                                "pkg/image pkg/source pkg/connect pkg/apply pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
@@ -55,9 +55,10 @@ var meets = map[string][]string{
 	"pkg/panics":       {},
 	"pkg/silence":      {},
 	"pkg/source":       {"pkg/silence"},
+	"pkg/connect":      {"pkg/clock", "pkg/silence"},
 	"pkg/render":       {"pkg/manifest", "pkg/panics", "pkg/api/v1alpha1"},
 	"pkg/image":        {"pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/silence"},
-	"pkg/apply":        {"pkg/clock", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/health", "pkg/audit", "pkg/silence"},
+	"pkg/apply":        {"pkg/clock", "pkg/connect", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/health", "pkg/audit"},
 	"pkg/audit":        {},
 	"pkg/health":       {},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},

@@ -2,17 +2,16 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/connect"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 )
 
 // Attributes say what somebody wants to do, as the API server's authorization has it: a verb on a kind of object in a
@@ -28,14 +27,11 @@ const reviewTimeout = 10 * time.Second
 
 // ConnectPod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in none.
 func ConnectPod(options Options) (*Cluster, error) {
-	l, err := openLogin(rest.InClusterConfig, func() []string { return nil })
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, nil
+	server, err := connect.Pod(options.login())
+	if server == nil || err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the pod's service account: %w", err)
-	}
-	return connect(l, defaultWaits, options)
+	return connected(server, options)
 }
 
 // Allowed asks the API server whose a token is, and whether that user may do something. An empty user: the API server

@@ -5,7 +5,6 @@ package apply
 
 import (
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -13,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // the auth providers that kubeconfigs name
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -61,45 +60,28 @@ type Cluster struct {
 	asked  questions
 }
 
-// requestTimeout bounds a single request. The API server's own limit for a mutating request is 60 s.
-const requestTimeout = 70 * time.Second
-
 // discoveryTimeout bounds the question for the served kinds, which is the first that an API server is asked and which
 // no context can interrupt.
 const discoveryTimeout = 20 * time.Second
 
 // Connect prepares a connection; it sends nothing.
 func Connect(options Options) (*Cluster, error) {
-	k := newKubeconfig(options)
-	l, err := openLogin(k.load, k.files)
+	server, err := connect.Open(options.login())
 	if err != nil {
 		return nil, err
 	}
-	return connect(l, defaultWaits, options)
+	return connected(server, options)
 }
 
-// configured sets what every connection of syncer has.
-func configured(l *login, limits waits, options Options) *rest.Config {
-	config := &rest.Config{
-		Host: l.first.String(), Transport: l, UserAgent: options.UserAgent, Timeout: requestTimeout,
-		QPS: -1, // the API server's priority and fairness limits better than a guess made here
+// login is the part of the options that the way to the API server needs.
+func (o Options) login() connect.Options {
+	return connect.Options{
+		Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: o.UserAgent, AllowExec: o.AllowExec, As: o.As, Requested: o.Requested,
 	}
-	watches := &openWatches{bodies: map[*watchBody]bool{}}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newPatience(next, limits, watches) })
-	if options.As != "" {
-		config.Impersonate = rest.ImpersonationConfig{UserName: options.As} // the API server adds a service account's groups
-	}
-	config.WarningHandlerWithContext = rest.NoWarnings{}
-	if options.Requested != nil {
-		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{next, options.Requested} })
-	}
-	return config
 }
 
-func connect(l *login, limits waits, options Options) (*Cluster, error) {
-	config := configured(l, limits, options)
-	dates := clock.New(nil)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return dated{next, dates} })
+func connected(server *connect.Server, options Options) (*Cluster, error) {
+	config := server.Config
 	client, err := dynamicClient(config)
 	if err != nil {
 		return nil, err
@@ -112,7 +94,7 @@ func connect(l *login, limits waits, options Options) (*Cluster, error) {
 	}
 	return &Cluster{
 		namespace: options.Namespace, config: config, own: client, client: client, kinds: &kinds{client: discover},
-		hashKey: &hashKey{}, judge: options.Judge, dates: dates, acting: map[string]*Cluster{},
+		hashKey: &hashKey{}, judge: options.Judge, dates: server.Dates, acting: map[string]*Cluster{},
 	}, nil
 }
 

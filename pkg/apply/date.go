@@ -1,11 +1,6 @@
 package apply
 
-import (
-	"net/http"
-	"time"
-
-	"github.com/syncerdev/syncer/pkg/clock"
-)
+import "time"
 
 // Date is what the API server's clock shows, by the answers that it gave; false where it has not given any. The clock of
 // this process has no part in it but to measure the time since.
@@ -21,22 +16,3 @@ func (c *Cluster) now() time.Time {
 
 // since is how long ago something was that the API server dated.
 func (c *Cluster) since(date time.Time) time.Duration { return c.now().Sub(date) }
-
-// dated reads the date of each answer of an API server.
-type dated struct {
-	next  http.RoundTripper
-	dates *clock.Clock
-}
-
-func (d dated) RoundTrip(req *http.Request) (*http.Response, error) {
-	sent := time.Now()
-	resp, err := d.next.RoundTrip(req)
-	if err != nil {
-		return resp, err
-	}
-	// The header tells full seconds, and when the answer began.
-	if date, bad := http.ParseTime(resp.Header.Get("Date")); bad == nil {
-		d.dates.Tell(date, date.Add(time.Second+time.Since(sent)))
-	}
-	return resp, nil
-}

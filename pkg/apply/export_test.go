@@ -3,21 +3,22 @@ package apply
 import (
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/connect"
 	"k8s.io/client-go/rest"
 )
 
 // Connected makes a Cluster of a client configuration, whose transport a test may have wrapped.
 func Connected(config *rest.Config, options Options) (*Cluster, error) {
-	return ConnectedWithin(config, options, defaultWaits.read, defaultWaits.write)
+	return ConnectedWithin(config, options, connect.DefaultLimits.Read, connect.DefaultLimits.Write)
 }
 
 // ConnectedWithin is Connected with limits to the silence of the API server.
 func ConnectedWithin(config *rest.Config, options Options, read, write time.Duration) (*Cluster, error) {
-	l, err := openLogin(func() (*rest.Config, error) { return config, nil }, func() []string { return nil })
+	server, err := connect.With(config, connect.Limits{Read: read, Write: write}, options.login())
 	if err != nil {
 		return nil, err
 	}
-	return connect(l, waits{read: read, write: write}, options)
+	return connected(server, options)
 }
 
 // SetID is the ID of a target's ApplySet.

@@ -1,4 +1,4 @@
-package apply
+package connect
 
 import (
 	"bytes"
@@ -22,19 +22,19 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-// loginInterval is the least time between two looks at the files of a login. A file of a few KB costs nothing at that
-// pace, and an answer of 401 has them looked at at once.
+// loginInterval is the least time between two reads of the files of a login. A file of a few KB costs nothing at that
+// pace. An answer of 401 makes login read them at once.
 const loginInterval = time.Second
 
 // login carries requests to an API server with the credentials that the kubeconfig, and the files that it names, have
 // now: its token, certificates and address can be replaced while syncer runs. Files are compared by their content, so
 // that it does not matter how they are replaced: written over, renamed, or by the symbolic link of a mounted Secret.
-// What cannot be read, as a file that is half written, leaves the last credentials in use.
+// Files that cannot be read, such as a half-written one, leave the last credentials in use.
 type login struct {
 	// load reads the kubeconfig, and files lists those that it was read from.
 	load  func() (*rest.Config, error)
 	files func() []string
-	first *url.URL // where requests are made to; they are sent to where the kubeconfig says now
+	first *url.URL // requests are made to this address, and sent to the one that the kubeconfig has now
 
 	mu     sync.Mutex
 	looked time.Time
@@ -59,7 +59,7 @@ func openLogin(load func() (*rest.Config, error), files func() []string) (*login
 		return nil, err
 	}
 	l.named = filesOf(config)
-	l.sum = l.digest() // before they are read for good: what changes in between is seen by the next look
+	l.sum = l.digest() // before the files are read: the next check sees a change in between
 	if err := l.renew(); err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func (l *login) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// current is the newest state of the credentials that could be read, and why a newer one could not. It looks at the files
-// when it has not done so just now, or when it has to.
+// current is the newest state of the credentials that could be read, and why a newer one could not. It reads the files when
+// the interval has passed, or at once.
 func (l *login) current(atOnce bool) (*entrance, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *login) current(atOnce bool) (*entrance, error) {
 	return l.now, l.failed
 }
 
-// renew reads the credentials, and takes them if they can be used. Requests that are under way end as they began.
+// renew reads the credentials and uses them if they are good. Requests that are under way end as they began.
 func (l *login) renew() error {
 	config, err := l.load()
 	if err != nil {
@@ -126,7 +126,7 @@ func filesOf(config *rest.Config) []string {
 	return []string{config.BearerTokenFile, config.CAFile, config.CertFile, config.KeyFile}
 }
 
-// digest is a sum of the content of every file; one that cannot be read has none.
+// digest is a sum over the content of every file. A file that cannot be read has no content.
 func (l *login) digest() (sum [sha256.Size]byte) {
 	hash := sha256.New()
 	for _, file := range slices.Concat(l.files(), l.named) {
@@ -193,7 +193,7 @@ func enter(config *rest.Config) (*entrance, error) {
 	return &entrance{server: server, base: base, through: through}, nil
 }
 
-// directed sends a request to where the kubeconfig says now.
+// directed sends a request to the address that the kubeconfig has now.
 func (l *login) directed(req *http.Request, by *entrance) *http.Request {
 	if *by.server == *l.first {
 		return req
@@ -221,8 +221,8 @@ func (l *login) repeated(req *http.Request) (*http.Request, bool) {
 	return again, true
 }
 
-// kubeconfig reads the configuration by kubectl's rules. The context is decided once: who makes another one the current
-// one of a shared file does not move a daemon to another cluster.
+// kubeconfig reads the configuration by kubectl's rules. The context is decided once: a change of the current context in a
+// shared file does not move a daemon to another cluster.
 type kubeconfig struct {
 	options Options
 	rules   *clientcmd.ClientConfigLoadingRules

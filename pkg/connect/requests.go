@@ -1,11 +1,11 @@
-package apply
+package connect
 
 import (
 	"net/http"
 	"strings"
 )
 
-// counted tells of each request to an API server: its verb and the status of its answer, 0 where none came.
+// counted reports each request to an API server: its verb and the status of its answer, 0 where none came.
 type counted struct {
 	next http.RoundTripper
 	tell func(verb string, code int)
@@ -49,7 +49,7 @@ func verbOf(req *http.Request) string {
 	return strings.ToLower(req.Method)
 }
 
-// namesObject tells the path of one object from that of a list, or of neither, such as the kinds that are served:
+// namesObject reports whether a path is that of one object and not that of a list. A path that is neither counts as one:
 // /api/v1/namespaces/NS/RESOURCE/NAME, without the namespaces part for what is in none, and the same below
 // /apis/GROUP/VERSION.
 func namesObject(path string) bool {

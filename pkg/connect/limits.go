@@ -1,4 +1,4 @@
-package apply
+package connect
 
 import (
 	"context"
@@ -13,68 +13,66 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-// waits bound how long an API server may say nothing to a request.
-type waits struct{ read, write time.Duration }
+// Limits bound how long an API server may say nothing to a request.
+type Limits struct{ Read, Write time.Duration }
 
-// A write may wait for webhooks, each of which may take 30 s; one such and an ordinary one fit. What reads, and the answer
-// that a watch begins, come at once.
-var defaultWaits = waits{read: silence.Limit, write: 45 * time.Second}
+// DefaultLimits give a write the time for webhooks: each may take 30 s, so that a slow one and an ordinary one fit. The
+// answer to a read, and the begin of a watch, come at once.
+var DefaultLimits = Limits{Read: silence.Limit, Write: 45 * time.Second}
 
 const (
 	// longestRetryAfter is how long a request waits at most because the API server asks for it: its priority and fairness
-	// asks for 1 s. Whatever stands in between may ask for a quarter of an hour; the target is then tried again by its own
-	// back-off.
+	// asks for 1 s. A proxy in between may ask for a quarter of an hour; the target is then tried again by its own back-off.
 	longestRetryAfter = 10 * time.Second
 	// doubtInterval is the least time between two renewals of all watches because of a request that got no answer.
 	doubtInterval = silence.Limit
 )
 
-// patience bounds the waits of requests to one API server.
+// limited bounds the waits of requests to one API server.
 //
-// A watch is silent while nothing changes. A dead connection ends by HTTP/2's pings; behind a proxy that answers those by
-// itself, a request that gets no answer is the sign that the watches are dead as well: all are then begun anew, from where
-// they were.
-type patience struct {
+// A watch is silent while nothing changes. HTTP/2's pings end a dead connection. A proxy may answer the pings by itself;
+// then a request without an answer is the sign that the watches are dead as well, and all begin anew from where they were.
+type limited struct {
 	next    http.RoundTripper // with the limits to the silence
-	limits  waits
+	limits  Limits
 	watches *openWatches
 }
 
-// openWatches are those to one API server, whichever of syncer's clients opened them.
+// openWatches are the watches of one API server, of all of syncer's clients.
 type openWatches struct {
 	mu      sync.Mutex
 	bodies  map[*watchBody]bool
 	doubted time.Time
 }
 
-func newPatience(next http.RoundTripper, limits waits, watches *openWatches) *patience {
-	p := &patience{limits: limits, watches: watches}
-	p.next = &silence.Transport{Next: next, Limit: p.limit}
-	return p
+func newLimited(next http.RoundTripper, limits Limits, watches *openWatches) *limited {
+	l := &limited{limits: limits, watches: watches}
+	l.next = &silence.Transport{Next: next, Limit: l.limit}
+	return l
 }
 
 // limit says how long the answer to a request, and a part of its body, may stay out.
-func (p *patience) limit(req *http.Request) (answer, part time.Duration) {
+func (l *limited) limit(req *http.Request) (answer, part time.Duration) {
 	switch {
 	case isWatch(req):
-		return p.limits.read, 0
+		return l.limits.Read, 0
 	case req.Method == http.MethodGet:
-		return p.limits.read, p.limits.read
+		return l.limits.Read, l.limits.Read
 	}
-	return p.limits.write, p.limits.read
+	return l.limits.Write, l.limits.Read
 }
 
 func isWatch(req *http.Request) bool { return req.URL.Query().Get("watch") == "true" }
 
 // RoundTrip implements http.RoundTripper.
-func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
+func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	if isWatch(req) {
-		return p.watch(req)
+		return l.watch(req)
 	}
-	resp, err := p.next.RoundTrip(req)
+	resp, err := l.next.RoundTrip(req)
 	if err != nil {
 		if isTimeout(err) {
-			p.watches.doubt(p.limits.read)
+			l.watches.doubt(l.limits.Read)
 		}
 		return nil, err
 	}
@@ -84,11 +82,11 @@ func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch begins a watch. client-go is not told how long to wait after a refusal, nor that no answer came in time: it would
-// wait, or try ten times, without a word. Who asked for the watch hears of it, and has a back-off of its own.
-func (p *patience) watch(req *http.Request) (*http.Response, error) {
+// watch begins a watch. It hides from client-go how long to wait after a refusal, and that no answer came in time: client-go
+// would wait, or try ten times, without a word. The caller gets the error, and has a back-off of its own.
+func (l *limited) watch(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	resp, err := p.next.RoundTrip(req.WithContext(ctx))
+	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		cancel(nil)
 		if isTimeout(err) && req.Context().Err() == nil {
@@ -97,15 +95,15 @@ func (p *patience) watch(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Header.Del("Retry-After")
-	body := &watchBody{ReadCloser: resp.Body, watches: p.watches, ctx: ctx, cancel: cancel}
-	p.watches.mu.Lock()
-	p.watches.bodies[body] = true
-	p.watches.mu.Unlock()
+	body := &watchBody{ReadCloser: resp.Body, watches: l.watches, ctx: ctx, cancel: cancel}
+	l.watches.mu.Lock()
+	l.watches.bodies[body] = true
+	l.watches.mu.Unlock()
 	resp.Body = body
 	return resp, nil
 }
 
-// doubt ends every watch, since the API server, or what is in between, does not answer.
+// doubt ends every watch, since the API server, or a proxy in between, does not answer.
 func (o *openWatches) doubt(after time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -118,7 +116,7 @@ func (o *openWatches) doubt(after time.Duration) {
 	}
 }
 
-// watchBody is what an open watch says.
+// watchBody is the stream of an open watch.
 type watchBody struct {
 	io.ReadCloser
 
@@ -157,4 +155,4 @@ func isTimeout(err error) bool {
 }
 
 // WrappedRoundTripper gives client-go the transport below.
-func (p *patience) WrappedRoundTripper() http.RoundTripper { return p.next }
+func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }

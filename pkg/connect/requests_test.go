@@ -1,4 +1,4 @@
-package apply
+package connect
 
 import (
 	"net/http"
