@@ -49,7 +49,7 @@ var home = map[string]string{
 
 // meets lists what each room may import of this module. Rooms never import each other: they meet in pkg/pipeline.
 var meets = map[string][]string{
-	"pkg/api/v1alpha1": {},
+	"pkg/api/v1alpha1": {"pkg/manifest"},
 	"pkg/clock":        {},
 	"pkg/manifest":     {},
 	"pkg/panics":       {},
@@ -57,7 +57,7 @@ var meets = map[string][]string{
 	"pkg/source":       {"pkg/silence"},
 	"pkg/connect":      {"pkg/clock", "pkg/silence"},
 	"pkg/render":       {"pkg/manifest", "pkg/panics", "pkg/api/v1alpha1"},
-	"pkg/image":        {"pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/silence"},
+	"pkg/image":        {"pkg/clock", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/silence"},
 	"pkg/apply":        {"pkg/clock", "pkg/connect", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/health", "pkg/audit"},
 	"pkg/audit":        {},
 	"pkg/health":       {},

@@ -90,7 +90,7 @@ func (a *application) promises() promises {
 		add(s.change.ID)
 	}
 	for _, entry := range a.inventory {
-		add(entryID(entry))
+		add(entry.ID())
 	}
 	p.creating, p.writes = a.plan.intents(), a.plan.writes()
 	return p

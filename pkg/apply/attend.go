@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/clock"
 )
 
 const (
@@ -57,12 +58,7 @@ func (c *Cluster) Attend(ctx context.Context, configuration, identity string, to
 				told(present)
 			}
 		}
-		timer := time.NewTimer(attendInterval)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		_ = clock.Sleep(ctx, attendInterval) // the loop asks the context
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry
 	g.SetLimit(fanOut)
 	for i := range inventory {
 		entry := &inventory[i] // each worker owns one
-		if entry.Completed || !entry.Ephemeral || live[entryID(*entry).Key()] != nil || !c.asksFor(entry.UID) {
+		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !c.asksFor(entry.UID) {
 			continue
 		}
 		g.Go(func() error {
@@ -61,7 +61,7 @@ func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.
 	}
 	c.Fates(ctx, gone, found.members)
 	for i, key := range keys {
-		if entry := &gone[i]; !entry.Completed && c.tooSoon(find(set, entryID(*entry)), *entry) {
+		if entry := &gone[i]; !entry.Completed && c.tooSoon(find(set, entry.ID()), *entry) {
 			entry.Deleted = true
 		}
 		recorded[key] = gone[i]

@@ -268,7 +268,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 		}
 		for _, entry := range record.Status.Inventory {
 			if entry.Namespace == namespace {
-				return entryID(entry), nil
+				return entry.ID(), nil
 			}
 		}
 	}

@@ -233,7 +233,7 @@ func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.Group
 			versions[kind] = ""
 		}
 		for _, entry := range record.Status.Inventory {
-			gvk := entryID(entry).GroupVersionKind()
+			gvk := entry.ID().GroupVersionKind()
 			versions[gvk.GroupKind()] = gvk.Version
 		}
 	}
@@ -265,7 +265,7 @@ func (c *Cluster) Touched(ctx context.Context, entries []v1alpha1.InventoryEntry
 	}
 	var out []string
 	for _, entry := range entries {
-		id := entryID(entry)
+		id := entry.ID()
 		if obj := live[id.Key()]; obj != nil && !untouched(obj, entry, key) {
 			out = append(out, id.String())
 		}

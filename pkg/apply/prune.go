@@ -2,7 +2,6 @@ package apply
 
 import (
 	"fmt"
-	"regexp"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -28,16 +27,18 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 			id.Namespace = defaultNamespace
 			in[id.Key()] = true
 		}
-		generated[generatedName(id)] = true
+		if name, ok := id.WithoutSuffix(); ok {
+			generated[name] = true
+		}
 	}
 	plan := Plan{request: Request{Record: record}}
 	held := plan.heldPrunes()
 	doomed, waiting := 0, 0
 	for _, entry := range record.Status.Inventory {
-		id := entryID(entry)
-		name := generatedName(id)
+		id := entry.ID()
+		name, _ := id.WithoutSuffix()
 		switch {
-		case in[id.Key()] || name != manifest.ID{} && generated[name]:
+		case in[id.Key()] || generated[name]:
 		case held[id.Key()]:
 			waiting++
 		default:
@@ -63,8 +64,10 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 		case s.handed: // it stays, with another target
 		case held[s.change.ID.Key()]: // it was let through before
 			waiting = append(waiting, s.change.ID)
-		case !kept[generatedName(s.change.ID)]:
-			doomed = append(doomed, s.change.ID)
+		default:
+			if name, _ := s.change.ID.WithoutSuffix(); !kept[name] {
+				doomed = append(doomed, s.change.ID)
+			}
 		}
 	}
 	if len(doomed) == 0 || limit.Allowed {
@@ -95,7 +98,7 @@ func (p *Plan) heldPrunes() map[manifest.Key]bool {
 	if p.request.Record != nil {
 		for _, h := range p.request.Record.Status.Held {
 			if h.Action == string(manifest.Prune) {
-				id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+				id := h.ID()
 				held[id.Key()] = true
 			}
 		}
@@ -103,24 +106,12 @@ func (p *Plan) heldPrunes() map[manifest.Key]bool {
 	return held
 }
 
-// generatedSuffix is what kustomize's generators append: a hash of ten letters and digits, none of which make words.
-var generatedSuffix = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
-
-// generatedName is an object's ID with the generator's hash cut off, or the zero ID where there is none.
-func generatedName(id manifest.ID) manifest.ID {
-	if id.Kind != "ConfigMap" && id.Kind != "Secret" || !generatedSuffix.MatchString(id.Name) {
-		return manifest.ID{}
-	}
-	id.Name = generatedSuffix.ReplaceAllString(id.Name, "")
-	return id
-}
-
 // generated are the generated objects that the set still has. An old version of one is not a loss, or else a pipeline
 // of a job and its generated settings could never change them.
 func (p *Plan) generated() map[manifest.ID]bool {
 	names := map[manifest.ID]bool{}
 	for _, s := range p.steps {
-		if name := generatedName(s.change.ID); s.rendered != nil && name != (manifest.ID{}) {
+		if name, ok := s.change.ID.WithoutSuffix(); ok && s.rendered != nil {
 			names[name] = true
 		}
 	}

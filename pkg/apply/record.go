@@ -248,10 +248,6 @@ func recordObject(namespace string, target v1alpha1.Target) *unstructured.Unstru
 	return record
 }
 
-func entryID(entry v1alpha1.InventoryEntry) manifest.ID {
-	return manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
-}
-
 // inventory indexes a record's inventory.
 func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
 	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
@@ -259,13 +255,13 @@ func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.Inventor
 		return entries
 	}
 	for _, entry := range record.Status.Inventory {
-		entries[entryID(entry).Key()] = entry
+		entries[entry.ID().Key()] = entry
 	}
 	return entries
 }
 
 func sortedInventory(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 	return slices.SortedFunc(maps.Values(entries), func(a, b v1alpha1.InventoryEntry) int {
-		return entryID(a).Compare(entryID(b))
+		return a.ID().Compare(b.ID())
 	})
 }

@@ -86,7 +86,7 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 	}
 	var wanted []manifest.ID
 	for _, entry := range record.Status.Inventory {
-		if id := entryID(entry); out.members[id.Key()] == nil && !entry.MayBeGone() && out.unread.of(id.Key()) == nil {
+		if id := entry.ID(); out.members[id.Key()] == nil && !entry.MayBeGone() && out.unread.of(id.Key()) == nil {
 			wanted = append(wanted, id)
 		}
 	}

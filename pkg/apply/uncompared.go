@@ -39,7 +39,7 @@ func (p *Plan) Uncompared() []Uncompared {
 	}
 	for key, entry := range p.recorded {
 		if err := p.unread.of(key); err != nil && !inSet[key] {
-			id := entryID(entry)
+			id := entry.ID()
 			change := manifest.Change{ID: id, Action: manifest.None, Drifted: true}
 			out = append(out, Uncompared{Change: change, Err: explain(&unstructured.Unstructured{}, id, "reading", err), Unread: true})
 		}
@@ -151,7 +151,7 @@ func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.Pipe
 		return err
 	}
 	for _, entry := range record.Status.Inventory {
-		id := entryID(entry)
+		id := entry.ID()
 		if id.GroupKind() != at.kind.GroupKind() || at.namespace != "" && at.namespace != id.Namespace {
 			continue
 		}
@@ -216,5 +216,5 @@ func (p *Plan) Readable(entries []v1alpha1.InventoryEntry) []v1alpha1.InventoryE
 	if len(hidden) == 0 {
 		return entries
 	}
-	return slices.DeleteFunc(slices.Clone(entries), func(entry v1alpha1.InventoryEntry) bool { return hidden[entryID(entry).Key()] })
+	return slices.DeleteFunc(slices.Clone(entries), func(entry v1alpha1.InventoryEntry) bool { return hidden[entry.ID().Key()] })
 }

@@ -91,7 +91,7 @@ func noteUnconfirmed(record *v1alpha1.PipelineSync) {
 	record.Status.ConfirmedApply = list[0]
 	for i := range record.Status.Inventory {
 		entry := &record.Status.Inventory[i]
-		ends, written := begun[shortHash(entryID(*entry).Key())]
+		ends, written := begun[shortHash(entry.ID().Key())]
 		if !written {
 			continue
 		}

@@ -103,15 +103,11 @@ func newSide(s Side) *side {
 	return out
 }
 
-// generated is the end that kustomize gives the names of generated objects: ten characters of an alphabet without vowels
-// (kustomize api/hasher).
-var generated = regexp.MustCompile(`-[bcdfghkmt2456789]{10}$`)
-
 // stem is a name without what an environment or a generator added to it.
 func (s *side) stem(obj *unstructured.Unstructured) string {
 	name := obj.GetName()
-	if kind := obj.GetKind(); kind == "ConfigMap" || kind == "Secret" {
-		name = generated.ReplaceAllString(name, "")
+	if id, generated := manifest.IDOf(obj).WithoutSuffix(); generated {
+		name = id.Name
 	}
 	return s.withoutEnvironment(name)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+	"github.com/syncerdev/syncer/pkg/clock"
 )
 
 const (
@@ -112,14 +113,7 @@ func (h *hostLimit) rest(ctx context.Context) error {
 	if wait > longestAsked {
 		return fmt.Errorf("it wants to be asked again at %s", until.UTC().Format(time.RFC3339))
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, wait)
 }
 
 func (l *hostLimits) of(host string) *hostLimit {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
@@ -41,7 +42,7 @@ func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *alarm) 
 	pause := breath - time.Since(a.began[target])
 	a.began[target] = time.Now()
 	a.watches.Go(func() {
-		if wait(ctx, pause) != nil {
+		if clock.Sleep(ctx, pause) != nil {
 			return
 		}
 		if err := panics.Try(func() error { return until.cluster.AwaitChange(ctx, until.held) }); err != nil {
@@ -52,18 +53,6 @@ func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *alarm) 
 			a.ring(target)
 		}
 	})
-}
-
-// wait lets a time pass, unless the context ends first.
-func wait(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (a *alarms) clear(target v1alpha1.Target) {

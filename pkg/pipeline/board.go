@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -165,7 +166,7 @@ func (b *board) follow(ctx context.Context, d *daemon) {
 		case <-b.wake:
 		}
 		b.publish(ctx)
-		if wait(ctx, boardCalm) != nil {
+		if clock.Sleep(ctx, boardCalm) != nil {
 			return
 		}
 	}
@@ -393,7 +394,7 @@ func viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
 		t.Total = status.Drift.Total
 	}
 	for _, entry := range status.Inventory {
-		t.Objects = append(t.Objects, entryID(entry))
+		t.Objects = append(t.Objects, entry.ID())
 	}
 	return t
 }

@@ -72,7 +72,7 @@ func onlyDeletions(held []v1alpha1.HeldChange) bool {
 // withoutHeld is an inventory without the objects of changes that wait.
 func withoutHeld(inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) []v1alpha1.InventoryEntry {
 	return slices.DeleteFunc(slices.Clone(inventory), func(entry v1alpha1.InventoryEntry) bool {
-		object := objectReference(entryID(entry))
+		object := objectReference(entry.ID())
 		return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == object })
 	})
 }

@@ -196,7 +196,7 @@ func stillHeld(w *Desired, findings []drift.Finding) []drift.Finding {
 			return (f.Kind == drift.Held || f.Kind == drift.Orphaned) && objectReference(f.Object) == h.ObjectReference
 		})
 		if !known {
-			id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+			id := h.ID()
 			out = append(out, drift.HeldOf(w.Target.Pipeline, w.Target.Environment, id, h.Message))
 		}
 	}

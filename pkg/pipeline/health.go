@@ -28,7 +28,7 @@ func healthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 	h := targetHealth{status: health.Healthy}
 	var waiting, failed, missing []string
 	for _, entry := range inventory {
-		id := entryID(entry)
+		id := entry.ID()
 		obj, ok := live[id.Key()]
 		if !ok {
 			switch {
@@ -107,10 +107,6 @@ func swapped(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.I
 	}
 	slices.Sort(out)
 	return out
-}
-
-func entryID(entry v1alpha1.InventoryEntry) manifest.ID {
-	return manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
 }
 
 // namedObjects is how many objects a message names.

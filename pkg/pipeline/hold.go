@@ -127,7 +127,7 @@ func newlyHeld(before, held []v1alpha1.HeldChange) bool {
 func releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory []v1alpha1.InventoryEntry) bool {
 	applied := map[v1alpha1.ObjectReference]string{} // a pruned object has no hash, like its held change
 	for _, entry := range inventory {
-		applied[objectReference(entryID(entry))] = entry.Hash
+		applied[objectReference(entry.ID())] = entry.Hash
 	}
 	return len(changes) > 0 && !slices.ContainsFunc(changes, func(change manifest.Change) bool {
 		object := objectReference(change.ID)
@@ -143,7 +143,7 @@ func objectReference(id manifest.ID) v1alpha1.ObjectReference {
 func heldMessage(held []v1alpha1.HeldChange) string {
 	var parts []string
 	for _, h := range held {
-		id := manifest.ID{APIVersion: h.APIVersion, Kind: h.Kind, Namespace: h.Namespace, Name: h.Name}
+		id := h.ID()
 		parts = append(parts, fmt.Sprintf("the %s of %s waits since %s: %s", verb(h.Action), id, h.Since.UTC().Format(time.RFC3339), h.Message))
 	}
 	return shorten(parts)

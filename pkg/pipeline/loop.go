@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -83,7 +84,7 @@ func (d *daemon) passOn(ctx context.Context) {
 		case <-d.asked:
 		}
 		d.tenure.nudge(ctx)
-		if wait(ctx, wakeInterval) != nil {
+		if clock.Sleep(ctx, wakeInterval) != nil {
 			return
 		}
 	}
@@ -166,7 +167,7 @@ func (d *daemon) announce(snap source.Snapshot) {
 func (d *daemon) pause(ctx context.Context) {
 	now := time.Now()
 	d.alive.Store(&now)
-	if wait(ctx, wakeInterval) != nil {
+	if clock.Sleep(ctx, wakeInterval) != nil {
 		return
 	}
 	timer := time.NewTimer(max(0, jittered(d.Config.Source.Interval.Duration)-wakeInterval))

@@ -78,7 +78,7 @@ func objectsOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1
 	touched := cluster.Touched(ctx, inventory, live)
 	out := make([]ObjectView, 0, len(inventory))
 	for _, entry := range inventory {
-		id := entryID(entry)
+		id := entry.ID()
 		view := ObjectView{Object: id, Touched: slices.Contains(touched, id.String())}
 		obj, ok := live[id.Key()]
 		switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -85,7 +86,7 @@ func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
 		newest := &tip{source: r.source, commit: snap.Commit, asked: asked}
 		next, err := r.carry(ctx, snap, options, newest)
 		pass = pass.then(next)
-		if err != nil || !pass.overtaken() || try == overtakenTries || wait(ctx, overtakenPause) != nil {
+		if err != nil || !pass.overtaken() || try == overtakenTries || clock.Sleep(ctx, overtakenPause) != nil {
 			return pass, err
 		}
 	}

@@ -250,7 +250,7 @@ func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 	entry := func(name, hash string) v1alpha1.InventoryEntry {
 		return v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: name, Hash: hash}
 	}
-	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entryID(entry("old", "a"))), Action: string(manifest.Prune)}}
+	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entry("old", "a").ID()), Action: string(manifest.Prune)}}
 	deployments := 20
 	cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
 	w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}

@@ -326,7 +326,7 @@ func (w *Desired) owns(key manifest.Key) bool {
 		return false
 	}
 	return slices.ContainsFunc(w.Record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
-		return placed(entryID(e)) == key
+		return placed(e.ID()) == key
 	})
 }
 

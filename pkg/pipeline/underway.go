@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
@@ -357,7 +358,7 @@ func (r *Runner) tellUnderway(ctx context.Context, works []*Desired, m marks, be
 		if r.markAll(ctx, late, m); len(late) > 0 {
 			next = now.Add(markRetry) // a turn with an older commit may say something else meanwhile
 		}
-		if len(due) == 0 || wait(ctx, time.Until(next)) != nil {
+		if len(due) == 0 || clock.Sleep(ctx, time.Until(next)) != nil {
 			return
 		}
 	}

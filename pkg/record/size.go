@@ -63,7 +63,7 @@ func (d Demand) Fit() ([]v1alpha1.PinnedImage, error) {
 func (d Demand) inventory() (after, during, objects int) {
 	known := make(map[manifest.Key]int, len(d.Before.Status.Inventory))
 	for _, entry := range d.Before.Status.Inventory {
-		id := manifest.ID{APIVersion: entry.APIVersion, Kind: entry.Kind, Namespace: entry.Namespace, Name: entry.Name}
+		id := entry.ID()
 		known[id.Key()] = entrySize(entry)
 		during += known[id.Key()]
 	}
