@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/origin"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -208,7 +208,7 @@ func locate(w *Desired, findings []drift.Finding) {
 	if len(findings) == 0 || w.Overlay == "" || w.Snapshot.Files == nil {
 		return
 	}
-	origins := render.NewOrigins(w.Snapshot.Files, w.Overlay)
+	origins := origin.New(w.Snapshot.Files, w.Overlay)
 	for i := range findings {
 		f := &findings[i]
 		path, _ := manifest.ParsePath(f.Path) // an empty one is the whole object

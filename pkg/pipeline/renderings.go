@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/origin"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/render"
 )
@@ -141,7 +142,7 @@ func newRendering(files fs.FS, overlay string) *Rendering {
 	set, reads, err := render.BuildReading(files, overlay)
 	rendered := &Rendering{overlay: overlay, Set: set, Err: err, reads: reads}
 	if err == nil {
-		rendered.Warnings = render.Warnings(files, overlay, set, reads)
+		rendered.Warnings = origin.Warnings(files, overlay, set, reads)
 	}
 	return rendered
 }

@@ -7,6 +7,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // kustomize tries each resource first as a file and then as a folder, and its errors tell of both, around the cause.
@@ -49,7 +51,7 @@ func (r *repository) explain(overlay string, err error) error {
 	}
 	text = folderAsFile.ReplaceAllString(text, "")
 	text = pointer.ReplaceAllString(text, "")
-	overlay = realFolder(r.files, overlay)
+	overlay = RealFolder(r.files, overlay)
 	folder := overlay
 	for m := inFolder.FindStringSubmatch(text); m != nil; m = inFolder.FindStringSubmatch(text) {
 		text = text[len(m[0]):]
@@ -76,6 +78,6 @@ func (r *repository) malformed() error {
 	if err != nil {
 		return nil // kustomize's own error is the one to show
 	}
-	_, err = documents(r.last, data)
+	_, err = yamltext.Documents(r.last, data)
 	return err
 }

@@ -27,9 +27,9 @@ type repository struct {
 
 var _ filesys.FileSystem = (*repository)(nil)
 
-// local turns one of kustomize's absolute paths into a path of the fs.FS. A path that climbs above the repository ends
+// Local turns one of kustomize's absolute paths into a path of the fs.FS. A path that climbs above the repository ends
 // at its root, where there is no such file.
-func local(name string) string {
+func Local(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(name)), "/")
 	if name == "" {
 		return "."
@@ -38,7 +38,7 @@ func local(name string) string {
 }
 
 func (r *repository) stat(name string) (fs.FileInfo, error) {
-	info, err := fs.Stat(r.files, local(name))
+	info, err := fs.Stat(r.files, Local(name))
 	return info, r.note(err)
 }
 
@@ -56,7 +56,7 @@ func (r *repository) ReadFile(name string) ([]byte, error) {
 	if r.refused != nil {
 		return nil, r.refused
 	}
-	name = local(name)
+	name = Local(name)
 	if info, err := r.stat(name); err != nil {
 		return nil, err
 	} else if info.IsDir() {
@@ -93,7 +93,7 @@ func (r *repository) CleanedAbs(name string) (filesys.ConfirmedDir, string, erro
 	if err != nil {
 		return "", "", err
 	}
-	real, err := realPath(r.files, local(name))
+	real, err := RealPath(r.files, Local(name))
 	if err != nil {
 		return "", "", r.note(err)
 	}
@@ -106,7 +106,7 @@ func (r *repository) CleanedAbs(name string) (filesys.ConfirmedDir, string, erro
 
 // ReadDir implements filesys.FileSystem.
 func (r *repository) ReadDir(name string) ([]string, error) {
-	entries, err := fs.ReadDir(r.files, local(name))
+	entries, err := fs.ReadDir(r.files, Local(name))
 	if err != nil {
 		return nil, r.note(err)
 	}
@@ -119,7 +119,7 @@ func (r *repository) ReadDir(name string) ([]string, error) {
 
 // Glob implements filesys.FileSystem.
 func (r *repository) Glob(pattern string) ([]string, error) {
-	matches, err := fs.Glob(r.files, local(pattern))
+	matches, err := fs.Glob(r.files, Local(pattern))
 	for i := range matches {
 		matches[i] = "/" + matches[i]
 	}
@@ -128,7 +128,7 @@ func (r *repository) Glob(pattern string) ([]string, error) {
 
 // Walk implements filesys.FileSystem.
 func (r *repository) Walk(root string, visit filepath.WalkFunc) error {
-	return fs.WalkDir(r.files, local(root), func(name string, entry fs.DirEntry, err error) error {
+	return fs.WalkDir(r.files, Local(root), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return visit("/"+name, nil, err)
 		}

@@ -22,10 +22,10 @@ var (
 	errOutside  = errors.New("a symbolic link leaves the repository")
 )
 
-// realPath is the path of what a path of the files leads to, without a symbolic link in it. kustomize takes the paths
+// RealPath is the path of what a path of the files leads to, without a symbolic link in it. kustomize takes the paths
 // that a kustomization writes from the real folder of the kustomization: where `overlays/dev` is a link to
 // `envs/dev`, `../base` is `envs/base`.
-func realPath(files fs.FS, name string) (string, error) {
+func RealPath(files fs.FS, name string) (string, error) {
 	if known, ok := files.(linked); ok {
 		return known.RealPath(name)
 	}
@@ -66,18 +66,18 @@ func realPath(files fs.FS, name string) (string, error) {
 	return real, nil
 }
 
-// realOf is realPath as an answer of a read set.
+// realOf is RealPath as an answer of a read set.
 func realOf(files fs.FS, name string) string {
-	real, err := realPath(files, name)
+	real, err := RealPath(files, name)
 	if err != nil {
 		return kind(false, err)
 	}
 	return real
 }
 
-// realFolder is the real path of a folder, or the path itself where it leads nowhere.
-func realFolder(files fs.FS, name string) string {
-	if real, err := realPath(files, name); err == nil {
+// RealFolder is the real path of a folder, or the path itself where it leads nowhere.
+func RealFolder(files fs.FS, name string) string {
+	if real, err := RealPath(files, name); err == nil {
 		return real
 	}
 	return name

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // linkedTree holds each name twice: where a path leads on a disk, and where it would lead if links were only names.
@@ -152,7 +150,7 @@ func TestLinksThatCannotBeFollowed(t *testing.T) {
 // boundedFS refuses links as git's files do: fstest follows a loop until it runs out of memory.
 type boundedFS struct{ fstest.MapFS }
 
-func (b boundedFS) RealPath(name string) (string, error) { return realPath(b.MapFS, name) }
+func (b boundedFS) RealPath(name string) (string, error) { return RealPath(b.MapFS, name) }
 
 func (b boundedFS) Open(name string) (fs.File, error) {
 	real, err := b.RealPath(name)
@@ -168,20 +166,6 @@ func (b boundedFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadD
 
 // opened is files that can be opened and nothing else.
 type opened struct{ fs.FS }
-
-func TestOriginsOfLinkedOverlay(t *testing.T) {
-	t.Parallel()
-	files := load(t, linkedTree)
-	link("overlays/dev", "../envs/prod/v1")(files)
-	origins := NewOrigins(files, "overlays/dev")
-	for name, want := range map[string]string{"base": "envs/prod/base/cm.yaml", "own": "envs/prod/v1/own.yaml"} {
-		id := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Name: name}
-		at, _ := origins.Of(id, manifest.Path{{Name: "data"}, {Name: "from"}}, nil)
-		if at != (Origin{want, 1}) {
-			t.Errorf("%s: data.from is said to be set in %v, want %s:1", name, at, want)
-		}
-	}
-}
 
 func TestReadSetSeesWhereLinksLead(t *testing.T) {
 	t.Parallel()

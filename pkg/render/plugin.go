@@ -10,6 +10,8 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // plugin checks a generator, transformer or validator: a file, an inline object, or a folder of them.
@@ -18,7 +20,7 @@ func (k *kustomization) plugin(key, value string) {
 		k.refuse(key, value, isRemote, value)
 		return
 	}
-	if isInline(value) {
+	if IsInline(value) {
 		k.plugins(key, value, k.file, []byte(value))
 		return
 	}
@@ -42,7 +44,7 @@ func (k *kustomization) pluginFiles(key, value, name string, depth int) {
 		k.plugins(key, value, name, data)
 		return
 	}
-	name = realFolder(k.repo.files, name)
+	name = RealFolder(k.repo.files, name)
 	file, _, kerr := k.repo.kustomizationOf(name)
 	if kerr != nil {
 		k.refuse(key, value, "%w", kerr)
@@ -67,14 +69,14 @@ func (k *kustomization) pluginFiles(key, value, name string, depth int) {
 			k.refuse(key, value, isRemote, resource)
 		}
 		if k.err == nil {
-			k.pluginFiles(key, value, local(path.Join("/", name, resource)), depth+1)
+			k.pluginFiles(key, value, Local(path.Join("/", name, resource)), depth+1)
 		}
 	}
 }
 
 // plugins checks the configuration of plugins: only those built into kustomize run no program.
 func (k *kustomization) plugins(key, value, file string, content []byte) {
-	docs, err := documents(file, content)
+	docs, err := yamltext.Documents(file, content)
 	if err != nil {
 		k.refuse(key, value, "%w", err)
 		return

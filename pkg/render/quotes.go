@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // missingQuotes says which value of a kustomization is a number or a truth value in YAML and has to be a text, as in
@@ -40,7 +42,7 @@ func missingQuotes(file string, doc *yaml.Node, err error) error {
 // scalarBelow finds the first value of some kind that a path of keys leads to, through the items of lists. Where the path ends
 // at a map, its values are meant.
 func scalarBelow(node *yaml.Node, keys, kinds []string) *yaml.Node {
-	if node = resolve(node); node.Kind == yaml.SequenceNode {
+	if node = yamltext.Resolve(node); node.Kind == yaml.SequenceNode {
 		for _, item := range node.Content {
 			if found := scalarBelow(item, keys, kinds); found != nil {
 				return found
@@ -49,7 +51,7 @@ func scalarBelow(node *yaml.Node, keys, kinds []string) *yaml.Node {
 		return nil
 	}
 	if len(keys) > 0 {
-		below := field(node, keys[0])
+		below := yamltext.Field(node, keys[0])
 		if below == nil {
 			return nil
 		}
@@ -57,7 +59,7 @@ func scalarBelow(node *yaml.Node, keys, kinds []string) *yaml.Node {
 	}
 	if node.Kind == yaml.MappingNode {
 		for i := 1; i < len(node.Content); i += 2 {
-			if value := resolve(node.Content[i]); value.Kind == yaml.ScalarNode && slices.Contains(kinds, value.ShortTag()) {
+			if value := yamltext.Resolve(node.Content[i]); value.Kind == yaml.ScalarNode && slices.Contains(kinds, value.ShortTag()) {
 				return value
 			}
 		}

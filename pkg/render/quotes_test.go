@@ -61,3 +61,11 @@ func TestNamesWithControlCharacters(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestKeyThatIsNoText(t *testing.T) {
+	t.Parallel()
+	files := load(t, "-- o/kustomization.yaml --\nresources: [a.yaml]\n-- o/a.yaml --\napiVersion: example.com/v1\nkind: T\nmetadata: {name: t}\nspec: {2024-01-02: x}\n")
+	if _, err := Build(files, "o"); err == nil || !strings.Contains(err.Error(), "put the key in quotes") {
+		t.Errorf("%v, want advice to quote the key", err)
+	}
+}

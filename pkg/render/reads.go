@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -41,6 +43,9 @@ func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 func (s ReadSet) Unchanged(files fs.FS) bool {
 	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed) && answers(files, realOf, s.real)
 }
+
+// Files lists the files that the build read, in order.
+func (s ReadSet) Files() []string { return slices.Sorted(maps.Keys(s.read)) }
 
 // answers reports whether files give the same answers to a question.
 func answers(files fs.FS, question func(fs.FS, string) string, want map[string]string) bool {
@@ -174,7 +179,7 @@ func (r *recorder) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // RealPath implements linked.
 func (r *recorder) RealPath(name string) (string, error) {
-	real, err := realPath(r.files, name)
+	real, err := RealPath(r.files, name)
 	r.note(r.reads.real, name, realOf(r.files, name))
 	return real, err
 }

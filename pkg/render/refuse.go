@@ -16,6 +16,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 var (
@@ -49,17 +51,17 @@ func (r *repository) kustomizationOf(folder string) (file, kind string, err erro
 		} else if err != nil {
 			return "", "", err
 		}
-		docs, err := documents(file, data)
+		docs, err := yamltext.Documents(file, data)
 		if err != nil {
 			return "", "", err
 		}
 		if len(docs) == 0 {
 			return "", "", fmt.Errorf("%s: %w; list at least one resource", file, ErrEmpty)
 		}
-		if strings.HasPrefix(text(docs[0], "apiVersion"), "kustomize.toolkit.fluxcd.io/") {
+		if strings.HasPrefix(yamltext.Text(docs[0], "apiVersion"), "kustomize.toolkit.fluxcd.io/") {
 			return "", "", fmt.Errorf("%s is Flux's own Kustomization object, not a kustomize file; point to the folder that its spec.path names, or name the file otherwise", file)
 		}
-		return file, text(docs[0], "kind"), nil
+		return file, yamltext.Text(docs[0], "kind"), nil
 	}
 	return "", "", ErrNoOverlay
 }
@@ -67,7 +69,7 @@ func (r *repository) kustomizationOf(folder string) (file, kind string, err erro
 // inspect refuses what kustomize would do with a file's content besides reading other files of the repository.
 func (r *repository) inspect(name string, data []byte) error {
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
-		docs, err := documents(name, data)
+		docs, err := yamltext.Documents(name, data)
 		if err != nil {
 			return err
 		}
@@ -78,7 +80,7 @@ func (r *repository) inspect(name string, data []byte) error {
 			switch err := content.Unmarshal(data); {
 			case err == nil && !isResource(content.APIVersion):
 				return r.inspectKustomization(name, content, docs[0])
-			case err != nil && !isResource(text(docs[0], "apiVersion")):
+			case err != nil && !isResource(yamltext.Text(docs[0], "apiVersion")):
 				return unreadable(name, docs[0], err)
 			}
 		}
@@ -100,18 +102,18 @@ func isResource(apiVersion string) bool {
 // noteNameless keeps an explanation for the case that kustomize cannot load an object without a name. It is no refusal:
 // the same text may be data of a generated ConfigMap.
 func (r *repository) noteNameless(name string, data []byte) {
-	docs, err := documents(name, data)
+	docs, err := yamltext.Documents(name, data)
 	if err != nil {
 		return // not YAML, or YAML with an error that kustomize names
 	}
 	for _, doc := range docs {
 		objects := []*yaml.Node{doc}
-		if items := field(doc, "items"); items != nil {
+		if items := yamltext.Field(doc, "items"); items != nil {
 			objects = append(objects, items.Content...)
 		}
 		for _, object := range objects {
-			metadata := field(object, "metadata")
-			if generate := field(metadata, "generateName"); generate != nil && field(metadata, "name") == nil {
+			metadata := yamltext.Field(object, "metadata")
+			if generate := yamltext.Field(metadata, "generateName"); generate != nil && yamltext.Field(metadata, "name") == nil {
 				r.nameless = fmt.Errorf("%s:%d: metadata.generateName: kustomize matches objects by name and cannot load one without; give it a metadata.name (a new name for each run makes a new object, and syncer prunes the old one)", name, generate.Line)
 			}
 		}
@@ -174,7 +176,7 @@ var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 func unreadable(file string, doc *yaml.Node, err error) error {
 	text := strings.TrimPrefix(err.Error(), "invalid Kustomization: ")
 	if m := unknownField.FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("%s:%d: kustomize knows no field %q", file, lineOfKey(doc, m[1]), m[1])
+		return fmt.Errorf("%s:%d: kustomize knows no field %q", file, yamltext.LineOfKey(doc, m[1]), m[1])
 	}
 	if err := missingQuotes(file, doc, err); err != nil {
 		return err
@@ -193,7 +195,7 @@ type kustomization struct {
 // refuse names the place of a value in the file. Without a value it names the place of the key.
 func (k *kustomization) refuse(key, value, format string, args ...any) {
 	if k.err == nil {
-		k.err = fmt.Errorf("%s:%d: %s: %w", k.file, lineOf(k.doc, key, value), key, fmt.Errorf(format, args...))
+		k.err = fmt.Errorf("%s:%d: %s: %w", k.file, yamltext.LineOf(k.doc, key, value), key, fmt.Errorf(format, args...))
 	}
 }
 
@@ -261,7 +263,7 @@ func (k *kustomization) content(name string) []byte {
 
 // place is the path in the repository of a path that the kustomization writes.
 func (k *kustomization) place(name string) string {
-	return local(path.Join("/", path.Dir(k.file), name))
+	return Local(path.Join("/", path.Dir(k.file), name))
 }
 
 // base checks a file, or a folder with a kustomization, that must lie in the repository.
@@ -300,7 +302,7 @@ func (k *kustomization) patches(content types.Kustomization) {
 	for _, patch := range content.PatchesStrategicMerge {
 		if remoteFile.MatchString(string(patch)) {
 			k.refuse("patchesStrategicMerge", string(patch), isRemote, patch)
-		} else if !isInline(string(patch)) {
+		} else if !IsInline(string(patch)) {
 			k.find("patchesStrategicMerge", string(patch), string(patch))
 		} else if !isPatch(string(patch)) {
 			// kustomize would take it for a path, and show it in an error.
@@ -309,17 +311,17 @@ func (k *kustomization) patches(content types.Kustomization) {
 	}
 }
 
-// isInline tells an object written into a list of paths from a path.
-func isInline(value string) bool {
-	docs, err := documents("", []byte(value))
+// IsInline tells an object written into a list of paths from a path.
+func IsInline(value string) bool {
+	docs, err := yamltext.Documents("", []byte(value))
 	return err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool { return doc.Kind != yaml.ScalarNode })
 }
 
 // isPatch reports whether kustomize can read an inline patch.
 func isPatch(value string) bool {
-	docs, err := documents("", []byte(value))
+	docs, err := yamltext.Documents("", []byte(value))
 	return err == nil && !slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
-		return text(doc, "kind") == "" || field(field(doc, "metadata"), "name") == nil && !strings.HasSuffix(text(doc, "kind"), "List")
+		return yamltext.Text(doc, "kind") == "" || yamltext.Field(yamltext.Field(doc, "metadata"), "name") == nil && !strings.HasSuffix(yamltext.Text(doc, "kind"), "List")
 	})
 }
 

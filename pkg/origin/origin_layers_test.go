@@ -1,4 +1,4 @@
-package render
+package origin
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 // What sets a field is found in whatever layer it stands; a line that only looks like it is not.
@@ -180,11 +181,11 @@ func TestOriginsOfLayers(t *testing.T) {
 			for name, text := range c.files {
 				files[name] = &fstest.MapFile{Data: []byte(text)}
 			}
-			if _, err := Build(files, "o"); err != nil {
+			if _, err := render.Build(files, "o"); err != nil {
 				t.Fatal(err)
 			}
 			got := "not found"
-			if place, ok := NewOrigins(files, "o").Of(c.id, fields(t, c.path), c.value); ok {
+			if place, ok := New(files, "o").Of(c.id, fields(t, c.path), c.value); ok {
 				got = fmt.Sprintf("%s:%d", place.File, place.Line)
 			}
 			if got != c.want {

@@ -1,4 +1,4 @@
-package render
+package origin
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 func fields(t testing.TB, text string) manifest.Path {
@@ -111,11 +112,11 @@ patches:
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	set, err := Build(files, "prod")
+	set, err := render.Build(files, "prod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	origins := NewOrigins(files, "prod")
+	origins := New(files, "prod")
 	web := manifest.ID{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "data-prod", Name: "prod-web"}
 	service := manifest.ID{APIVersion: "v1", Kind: "Service", Namespace: "data-prod", Name: "prod-web"}
 	var config manifest.ID // whose name ends in a hash
@@ -174,11 +175,11 @@ func TestOriginsOfTheExamples(t *testing.T) {
 	repository := os.DirFS(examples)
 	all, exact := 0, 0
 	for _, overlay := range exampleOverlays(t) {
-		set, err := Build(repository, overlay)
+		set, err := render.Build(repository, overlay)
 		if err != nil {
 			t.Fatal(err)
 		}
-		origins := NewOrigins(repository, overlay)
+		origins := New(repository, overlay)
 		for _, obj := range set {
 			id := manifest.IDOf(obj)
 			declared, ok := origins.Of(id, nil, nil)
@@ -207,7 +208,7 @@ func TestOriginsOfTheExamples(t *testing.T) {
 
 // says tells whether a line has the key of a field, or a part of its value; the first line of a file that is a value
 // has that.
-func says(t *testing.T, files fs.FS, place Origin, leaf manifest.Field) bool {
+func says(t *testing.T, files fs.FS, place Place, leaf manifest.Field) bool {
 	t.Helper()
 	data, err := fs.ReadFile(files, place.File)
 	if err != nil {
@@ -227,12 +228,12 @@ func TestEditingAnOriginChangesTheField(t *testing.T) {
 	repository := os.DirFS(examples)
 	edits := 0
 	for _, overlay := range []string{"pipelines/api-ingest/overlays/staging", "pipelines/team-quotas/overlays/prod"} {
-		set, err := Build(repository, overlay)
+		set, err := render.Build(repository, overlay)
 		if err != nil {
 			t.Fatal(err)
 		}
-		origins := NewOrigins(repository, overlay)
-		tried := map[Origin]bool{}
+		origins := New(repository, overlay)
+		tried := map[Place]bool{}
 		for i, obj := range set {
 			for _, leaf := range manifest.Leaves(obj.Object) {
 				place, ok := origins.Of(manifest.IDOf(obj), leaf.Path, leaf.Value)
@@ -244,7 +245,7 @@ func TestEditingAnOriginChangesTheField(t *testing.T) {
 				if !ok {
 					continue
 				}
-				after, err := Build(edited, overlay)
+				after, err := render.Build(edited, overlay)
 				if err != nil || len(after) != len(set) {
 					continue // an edit of a name that others refer to
 				}
@@ -262,7 +263,7 @@ func TestEditingAnOriginChangesTheField(t *testing.T) {
 }
 
 // edit changes a scalar in a line of a file.
-func edit(t *testing.T, files fs.FS, place Origin, value any) (fs.FS, bool) {
+func edit(t *testing.T, files fs.FS, place Place, value any) (fs.FS, bool) {
 	t.Helper()
 	data, err := fs.ReadFile(files, place.File)
 	if err != nil {
@@ -291,6 +292,17 @@ func edit(t *testing.T, files fs.FS, place Origin, value any) (fs.FS, bool) {
 	return rewritten{files, map[string][]byte{place.File: []byte(strings.Join(lines, "\n"))}}, true
 }
 
+const examples = "../../examples"
+
+func exampleOverlays(t *testing.T) []string {
+	t.Helper()
+	overlays, err := fs.Glob(os.DirFS(examples), "pipelines/*/overlays/*")
+	if err != nil || len(overlays) == 0 {
+		t.Fatalf("%s: %d overlays, %v", examples, len(overlays), err)
+	}
+	return overlays
+}
+
 func FuzzOrigins(f *testing.F) {
 	f.Add("resources: [a.yaml]\npatches: [{path: b.yaml}]\nimages: [{name: x}]", "kind: K\nmetadata: {name: n}\nspec: {a: [1, {name: x}]}", "spec.a[name=x].b")
 	f.Add("configMapGenerator: [{name: n, literals: [a=b], files: [c]}]\npatchesStrategicMerge: [a.yaml, '{}']", "[{op: add, path: /spec/a/0, value: 1}]", "spec.a[0]")
@@ -308,7 +320,7 @@ func FuzzOrigins(f *testing.F) {
 			path.Join("o", "kustomization.yaml"): &fstest.MapFile{Data: []byte(kustomization)},
 			"o/a.yaml":                           &fstest.MapFile{Data: []byte(file)}, "o/b.yaml": &fstest.MapFile{Data: []byte(file)},
 		}
-		place, ok := NewOrigins(files, "o").Of(manifest.ID{APIVersion: "v1", Kind: "K", Name: "n"}, parsed, "x")
+		place, ok := New(files, "o").Of(manifest.ID{APIVersion: "v1", Kind: "K", Name: "n"}, parsed, "x")
 		if ok && (place.File == "" || place.Line < 1) {
 			t.Errorf("found at %+v", place)
 		}
@@ -336,7 +348,7 @@ func fifty() fs.FS {
 func BenchmarkBuild(b *testing.B) {
 	files := fifty()
 	for b.Loop() {
-		if _, err := Build(files, "prod"); err != nil {
+		if _, err := render.Build(files, "prod"); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -345,12 +357,12 @@ func BenchmarkBuild(b *testing.B) {
 func BenchmarkNewOrigins(b *testing.B) {
 	files := fifty()
 	for b.Loop() {
-		NewOrigins(files, "prod")
+		New(files, "prod")
 	}
 }
 
 func BenchmarkTwentyFields(b *testing.B) {
-	origins := NewOrigins(fifty(), "prod")
+	origins := New(fifty(), "prod")
 	at := fields(b, "spec.template.spec.containers[name=app].env[name=B].value")
 	for b.Loop() {
 		for i := range 20 {

@@ -1,4 +1,4 @@
-package render
+package origin
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // Marks are fields that no overlay has and that mean nothing to kustomize:
@@ -37,10 +39,10 @@ const (
 // mark says what stands at a place of a file.
 type mark struct {
 	number    int
-	place     Origin
-	node      *yaml.Node              // what stands there; nil: the value is computed
-	beside    func(*yaml.Node) Origin // the place of another node of the same text
-	declares  bool                    // an object, of this name
+	place     Place
+	node      *yaml.Node             // what stands there; nil: the value is computed
+	beside    func(*yaml.Node) Place // the place of another node of the same text
+	declares  bool                   // an object, of this name
 	name      string
 	generated bool // from a literal or a file, which kustomize may encode
 }
@@ -66,10 +68,10 @@ var errUnmarked = errors.New("cannot be marked")
 
 // copier copies one text with marks in it. Aliases and merges are written out.
 type copier struct {
-	*marker
-	place func(*yaml.Node) Origin
-	size  int
-	depth int
+	marker *marker
+	place  func(*yaml.Node) Place
+	size   int
+	depth  int
 }
 
 func (c *copier) enter() error {
@@ -89,8 +91,8 @@ func (c *copier) object(node *yaml.Node, declares bool) (*yaml.Node, error) {
 	if err != nil || out.Kind != yaml.MappingNode {
 		return nil, errUnmarked
 	}
-	root := &c.marks[len(c.marks)-1] // copyMap notes the map itself last
-	root.declares, root.name = declares, text(field(node, "metadata"), "name")
+	root := &c.marker.marks[len(c.marker.marks)-1] // copyMap notes the map itself last
+	root.declares, root.name = declares, yamltext.Text(yamltext.Field(node, "metadata"), "name")
 	return out, nil
 }
 
@@ -100,13 +102,13 @@ func (c *copier) copy(node, from *yaml.Node) (*yaml.Node, error) {
 		return nil, err
 	}
 	defer c.leave()
-	node = resolve(node)
+	node = yamltext.Resolve(node)
 	out := &yaml.Node{Kind: node.Kind, Style: node.Style, Tag: node.Tag, Value: node.Value}
 	if node.Kind == yaml.MappingNode {
 		return out, c.copyMap(node, from, out)
 	}
 	for _, item := range node.Content {
-		copied, err := c.copy(item, resolve(item))
+		copied, err := c.copy(item, yamltext.Resolve(item))
 		if err != nil {
 			return nil, err
 		}
@@ -131,14 +133,14 @@ func (c *copier) copyMap(node, from, out *yaml.Node) error {
 			out.Content = append(out.Content, c.twin(e)...)
 		}
 	}
-	number := c.note(mark{place: c.place(from), node: node, beside: c.place})
+	number := c.marker.note(mark{place: c.place(from), node: node, beside: c.place})
 	out.Content = append(out.Content, scalar(markPrefix+strconv.Itoa(number)), scalar(markValue))
 	return nil
 }
 
 // twin is the mark beside a value that is not a map. A null takes it away, as it does the value.
 func (c *copier) twin(e entry) []*yaml.Node {
-	value := resolve(e.value)
+	value := yamltext.Resolve(e.value)
 	key := e.key.Value + twinSuffix
 	switch {
 	case value.Kind == yaml.MappingNode:
@@ -146,7 +148,7 @@ func (c *copier) twin(e entry) []*yaml.Node {
 	case value.Kind == yaml.ScalarNode && value.ShortTag() == "!!null":
 		return []*yaml.Node{scalar(key), {Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}}
 	}
-	number := strconv.Itoa(c.note(mark{place: c.place(e.key), node: value, beside: c.place}))
+	number := strconv.Itoa(c.marker.note(mark{place: c.place(e.key), node: value, beside: c.place}))
 	twin := []*yaml.Node{scalar(key), scalar(number)}
 	if value.Kind == yaml.SequenceNode {
 		twin = append(twin, scalar(key+"-"+number), scalar(markValue))
@@ -169,7 +171,7 @@ func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 	var found []entry
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := resolve(node.Content[i]), resolve(node.Content[i+1])
+		key, value := yamltext.Resolve(node.Content[i]), yamltext.Resolve(node.Content[i+1])
 		switch {
 		case key.Kind != yaml.ScalarNode:
 			return nil, errUnmarked
@@ -186,7 +188,7 @@ func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 		seen[e.key.Value] = true
 	}
 	for _, source := range merged {
-		more, err := c.entries(resolve(source))
+		more, err := c.entries(yamltext.Resolve(source))
 		if err != nil {
 			return nil, err
 		}
@@ -205,7 +207,7 @@ func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 func (c *copier) operations(list *yaml.Node) (*yaml.Node, error) {
 	out := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, item := range list.Content {
-		if item = resolve(item); item.Kind != yaml.MappingNode {
+		if item = yamltext.Resolve(item); item.Kind != yaml.MappingNode {
 			return nil, errUnmarked
 		}
 		entries, err := c.entries(item)
@@ -257,12 +259,12 @@ func (c *copier) afterwards(pointer string, noted mark) []*yaml.Node {
 		if _, list := cutLast(parent); list == "" || itemToken.MatchString(list) {
 			return nil
 		}
-		return []*yaml.Node{addition(parent+twinSuffix+"-"+strconv.Itoa(c.note(noted)), markValue)}
+		return []*yaml.Node{addition(parent+twinSuffix+"-"+strconv.Itoa(c.marker.note(noted)), markValue)}
 	}
 	if noted.node != nil && noted.node.Kind == yaml.MappingNode {
 		return nil // which has marks inside
 	}
-	number := strconv.Itoa(c.note(noted))
+	number := strconv.Itoa(c.marker.note(noted))
 	marks := []*yaml.Node{addition(pointer+twinSuffix, number)}
 	if noted.node != nil && noted.node.Kind == yaml.SequenceNode {
 		marks = append(marks, addition(pointer+twinSuffix+"-"+number, markValue))

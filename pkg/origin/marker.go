@@ -1,6 +1,6 @@
 //lint:file-ignore SA1019 kustomize still applies its deprecated fields, so they are marked as well
 
-package render
+package origin
 
 import (
 	"bytes"
@@ -14,8 +14,12 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 	sigyaml "sigs.k8s.io/yaml"
+
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // marker writes marks into the files of an overlay.
@@ -30,7 +34,7 @@ type marker struct {
 // namespace is what a kustomization sets for all objects that were declared from its first mark to its last.
 type namespace struct {
 	name       string
-	place      Origin
+	place      Place
 	outermost  bool
 	first, end int
 }
@@ -53,7 +57,7 @@ func (r rewritten) ReadFile(name string) ([]byte, error) {
 func (r rewritten) Stat(name string) (fs.FileInfo, error) { return fs.Stat(r.FS, name) }
 
 // RealPath implements linked.
-func (r rewritten) RealPath(name string) (string, error) { return realPath(r.FS, name) }
+func (r rewritten) RealPath(name string) (string, error) { return render.RealPath(r.FS, name) }
 
 // ReadDir implements fs.ReadDirFS.
 func (r rewritten) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(r.FS, name) }
@@ -91,7 +95,7 @@ func (m *marker) read(file string) []byte {
 }
 
 func (m *marker) docs(file string) []*yaml.Node {
-	docs, err := documents(file, m.read(file))
+	docs, err := yamltext.Documents(file, m.read(file))
 	if err != nil {
 		return nil
 	}
@@ -100,9 +104,9 @@ func (m *marker) docs(file string) []*yaml.Node {
 
 // folder marks the kustomization in a folder and what it names; first is the first mark of what it is applied to.
 func (m *marker) folder(folder string, first int, outermost bool) string {
-	folder = realFolder(m.files, folder)
-	file, _, err := (&repository{files: m.files}).kustomizationOf(folder)
-	if err != nil || m.marked[file] != nil {
+	folder = render.RealFolder(m.files, folder)
+	file := m.kustomizationIn(folder)
+	if file == "" || m.marked[file] != nil {
 		return file
 	}
 	data := m.read(file)
@@ -114,7 +118,7 @@ func (m *marker) folder(folder string, first int, outermost bool) string {
 	m.marked[file] = data
 	k := &layer{marker: m, file: file, doc: docs[0]}
 	for _, name := range slices.Concat(content.Resources, content.Bases) {
-		k.resource(local(path.Join("/", folder, name)))
+		k.resource(render.Local(path.Join("/", folder, name)))
 	}
 	k.generators("configMapGenerator", content.GeneratorOptions, content.ConfigMapGenerator)
 	secrets := make([]*types.GeneratorArgs, len(content.SecretGenerator))
@@ -123,7 +127,7 @@ func (m *marker) folder(folder string, first int, outermost bool) string {
 	}
 	k.entries("secretGenerator", secrets)
 	for _, name := range content.Components {
-		m.folder(local(path.Join("/", folder, name)), first, false)
+		m.folder(render.Local(path.Join("/", folder, name)), first, false)
 	}
 	k.patches(content)
 	k.transformers(content)
@@ -131,45 +135,56 @@ func (m *marker) folder(folder string, first int, outermost bool) string {
 		m.spaces = append(m.spaces, namespace{content.Namespace, k.at(k.doc, "namespace"), outermost, first, len(m.marks)})
 	}
 	content.BuildMetadata = nil // what kustomize notes for it costs more than the rest of a build
-	if data, err = json.Marshal(content); err == nil {
+	if data, err := json.Marshal(content); err == nil {
 		m.marked[file] = data
 	}
 	return file
 }
 
+// kustomizationIn finds the kustomization of a folder, or nothing.
+func (m *marker) kustomizationIn(folder string) string {
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		file := path.Join(folder, name)
+		if _, err := fs.Stat(m.files, file); err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
 // layer marks one kustomization.
 type layer struct {
-	*marker
-	file string
-	doc  *yaml.Node
+	marker *marker
+	file   string
+	doc    *yaml.Node
 }
 
 // at is the place of a key, or else that of the map that should have it.
-func (k *layer) at(node *yaml.Node, key string) Origin {
+func (k *layer) at(node *yaml.Node, key string) Place {
 	if node == nil {
 		node = k.doc
 	}
-	if node = resolve(node); node.Kind == yaml.MappingNode {
+	if node = yamltext.Resolve(node); node.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			if strings.EqualFold(node.Content[i].Value, key) {
-				return Origin{k.file, node.Content[i].Line}
+				return Place{k.file, node.Content[i].Line}
 			}
 		}
 	}
-	return Origin{k.file, node.Line}
+	return Place{k.file, node.Line}
 }
 
 // nth is an entry of a list, or the list's holder where it is not to be found.
 func nth(holder *yaml.Node, key string, i int) *yaml.Node {
-	if entries := items(field(holder, key)); i < len(entries) {
-		return resolve(entries[i])
+	if entries := yamltext.Items(yamltext.Field(holder, key)); i < len(entries) {
+		return yamltext.Resolve(entries[i])
 	}
 	return holder
 }
 
 func (k *layer) resource(name string) {
-	if info, err := fs.Stat(k.files, name); err == nil && info.IsDir() {
-		k.folder(name, len(k.marks), false)
+	if info, err := fs.Stat(k.marker.files, name); err == nil && info.IsDir() {
+		k.marker.folder(name, len(k.marker.marks), false)
 		return
 	}
 	k.documents(name, true)
@@ -177,29 +192,29 @@ func (k *layer) resource(name string) {
 
 // documents marks a file of objects or of patches.
 func (k *layer) documents(file string, declares bool) {
-	docs := k.docs(file)
-	if len(docs) == 0 || k.marked[file] != nil {
+	docs := k.marker.docs(file)
+	if len(docs) == 0 || k.marker.marked[file] != nil {
 		return
 	}
-	at := func(node *yaml.Node) Origin { return Origin{file, node.Line} }
+	at := func(node *yaml.Node) Place { return Place{file, node.Line} }
 	if data, ok := k.copies(docs, at, declares); ok {
-		k.marked[file] = data
+		k.marker.marked[file] = data
 	}
 }
 
 // copies are the marked documents of a text.
-func (k *layer) copies(docs []*yaml.Node, at func(*yaml.Node) Origin, declares bool) ([]byte, bool) {
-	before := len(k.marks)
+func (k *layer) copies(docs []*yaml.Node, at func(*yaml.Node) Place, declares bool) ([]byte, bool) {
+	before := len(k.marker.marks)
 	c := &copier{marker: k.marker, place: at}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	for _, doc := range docs {
-		copied, err := c.document(resolve(doc), declares)
+		copied, err := c.document(yamltext.Resolve(doc), declares)
 		if err == nil {
 			err = encoder.Encode(copied)
 		}
 		if err != nil {
-			k.marks = k.marks[:before]
+			k.marker.marks = k.marker.marks[:before]
 			return nil, false
 		}
 	}
@@ -207,37 +222,37 @@ func (k *layer) copies(docs []*yaml.Node, at func(*yaml.Node) Origin, declares b
 }
 
 func (c *copier) document(doc *yaml.Node, declares bool) (*yaml.Node, error) {
-	list := field(doc, "items")
+	list := yamltext.Field(doc, "items")
 	switch {
 	case doc.Kind == yaml.SequenceNode && !declares:
 		return c.operations(doc)
-	case !strings.HasSuffix(text(doc, "kind"), "List") || list == nil || list.Kind != yaml.SequenceNode:
+	case !strings.HasSuffix(yamltext.Text(doc, "kind"), "List") || list == nil || list.Kind != yaml.SequenceNode:
 		return c.object(doc, declares)
 	}
 	objects := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, item := range list.Content {
-		copied, err := c.object(resolve(item), declares)
+		copied, err := c.object(yamltext.Resolve(item), declares)
 		if err != nil {
 			return nil, err
 		}
 		objects.Content = append(objects.Content, copied)
 	}
 	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
-		scalar("apiVersion"), scalar(text(doc, "apiVersion")), scalar("kind"), scalar(text(doc, "kind")), scalar("items"), objects,
+		scalar("apiVersion"), scalar(yamltext.Text(doc, "apiVersion")), scalar("kind"), scalar(yamltext.Text(doc, "kind")), scalar("items"), objects,
 	}}, nil
 }
 
 // inline marks a patch that a kustomization holds. Only a literal block has its lines where the file has them.
 func (k *layer) inline(patch string, node *yaml.Node) string {
-	docs, err := documents(k.file, []byte(patch))
+	docs, err := yamltext.Documents(k.file, []byte(patch))
 	if err != nil || len(docs) == 0 {
 		return patch
 	}
-	at := func(inner *yaml.Node) Origin {
+	at := func(inner *yaml.Node) Place {
 		if node.Kind == yaml.ScalarNode && node.Style&yaml.LiteralStyle != 0 {
-			return Origin{k.file, node.Line + inner.Line}
+			return Place{k.file, node.Line + inner.Line}
 		}
-		return Origin{k.file, node.Line}
+		return Place{k.file, node.Line}
 	}
 	if data, ok := k.copies(docs, at, false); ok {
 		return string(data)
@@ -253,7 +268,7 @@ func (k *layer) patches(content *types.Kustomization) {
 				k.documents(k.beside(patch.Path), false)
 			}
 			if entry := nth(k.doc, key, i); patch.Patch != "" {
-				node := field(entry, "patch")
+				node := yamltext.Field(entry, "patch")
 				if node == nil {
 					node = entry
 				}
@@ -262,7 +277,7 @@ func (k *layer) patches(content *types.Kustomization) {
 		}
 	}
 	for i, patch := range content.PatchesStrategicMerge {
-		if isInline(string(patch)) {
+		if render.IsInline(string(patch)) {
 			content.PatchesStrategicMerge[i] = types.PatchStrategicMerge(k.inline(string(patch), nth(k.doc, "patchesStrategicMerge", i)))
 			continue
 		}
@@ -274,14 +289,14 @@ func (k *layer) patches(content *types.Kustomization) {
 
 // beside is the path in the repository of a path that the kustomization writes.
 func (k *layer) beside(name string) string {
-	return local(path.Join("/", path.Dir(k.file), name))
+	return render.Local(path.Join("/", path.Dir(k.file), name))
 }
 
 // generators marks what generated objects have: a key's mark is a literal of its own.
 func (k *layer) generators(key string, options *types.GeneratorOptions, args []types.ConfigMapArgs) {
 	if options != nil {
-		k.pairs(options.Labels, field(field(k.doc, "generatorOptions"), "labels"))
-		k.pairs(options.Annotations, field(field(k.doc, "generatorOptions"), "annotations"))
+		k.pairs(options.Labels, yamltext.Field(yamltext.Field(k.doc, "generatorOptions"), "labels"))
+		k.pairs(options.Annotations, yamltext.Field(yamltext.Field(k.doc, "generatorOptions"), "annotations"))
 	}
 	generators := make([]*types.GeneratorArgs, len(args))
 	for i := range args {
@@ -294,13 +309,13 @@ func (k *layer) entries(key string, generators []*types.GeneratorArgs) {
 	for i, args := range generators {
 		entry := nth(k.doc, key, i)
 		var twins []string
-		note := func(name, value string, place Origin) {
-			number := k.note(mark{place: place, node: scalar(value), generated: true})
+		note := func(name, value string, place Place) {
+			number := k.marker.note(mark{place: place, node: scalar(value), generated: true})
 			twins = append(twins, name+twinSuffix+"="+strconv.Itoa(number))
 		}
 		for j, literal := range args.LiteralSources {
 			name, value, _ := strings.Cut(literal, "=")
-			note(name, unquoted(value), Origin{k.file, nth(entry, "literals", j).Line})
+			note(name, unquoted(value), Place{k.file, nth(entry, "literals", j).Line})
 		}
 		for _, source := range args.FileSources {
 			name, file, named := strings.Cut(source, "=")
@@ -308,7 +323,7 @@ func (k *layer) entries(key string, generators []*types.GeneratorArgs) {
 				name, file = path.Base(source), source
 			}
 			file = k.beside(file)
-			note(name, string(k.read(file)), Origin{file, 1})
+			note(name, string(k.marker.read(file)), Place{file, 1})
 		}
 		for _, source := range append(slices.Clone(args.EnvSources), args.EnvSource) {
 			if source != "" {
@@ -316,25 +331,25 @@ func (k *layer) entries(key string, generators []*types.GeneratorArgs) {
 			}
 		}
 		creates := args.Behavior == "" || args.Behavior == "create"
-		number := k.note(mark{place: k.at(entry, "name"), declares: creates, name: args.Name})
+		number := k.marker.note(mark{place: k.at(entry, "name"), declares: creates, name: args.Name})
 		twins = append(twins, markPrefix+strconv.Itoa(number)+"="+markValue)
 		args.LiteralSources = append(args.LiteralSources, twins...)
 		if args.Options != nil {
-			k.pairs(args.Options.Labels, field(field(entry, "options"), "labels"))
-			k.pairs(args.Options.Annotations, field(field(entry, "options"), "annotations"))
+			k.pairs(args.Options.Labels, yamltext.Field(yamltext.Field(entry, "options"), "labels"))
+			k.pairs(args.Options.Annotations, yamltext.Field(yamltext.Field(entry, "options"), "annotations"))
 		}
 	}
 }
 
 // environment notes the lines of a file of variables, as kustomize reads it.
-func (k *layer) environment(file string, note func(name, value string, place Origin)) {
-	for i, line := range strings.Split(strings.TrimPrefix(string(k.read(file)), "\uFEFF"), "\n") {
+func (k *layer) environment(file string, note func(name, value string, place Place)) {
+	for i, line := range strings.Split(strings.TrimPrefix(string(k.marker.read(file)), "\uFEFF"), "\n") {
 		line = strings.TrimSuffix(strings.TrimLeftFunc(line, unicode.IsSpace), "\r")
 		if line == "" || line[0] == '#' {
 			continue
 		}
 		name, value, _ := strings.Cut(line, "=")
-		note(name, value, Origin{file, i + 1})
+		note(name, value, Place{file, i + 1})
 	}
 }
 
@@ -348,13 +363,13 @@ func unquoted(value string) string {
 
 // transformers marks what a kustomization's own fields set.
 func (k *layer) transformers(content *types.Kustomization) {
-	k.pairs(content.CommonLabels, field(k.doc, "commonLabels"))
-	k.pairs(content.CommonAnnotations, field(k.doc, "commonAnnotations"))
+	k.pairs(content.CommonLabels, yamltext.Field(k.doc, "commonLabels"))
+	k.pairs(content.CommonAnnotations, yamltext.Field(k.doc, "commonAnnotations"))
 	for i := range content.Labels {
-		k.pairs(content.Labels[i].Pairs, field(nth(k.doc, "labels", i), "pairs"))
+		k.pairs(content.Labels[i].Pairs, yamltext.Field(nth(k.doc, "labels", i), "pairs"))
 	}
 	for i := range content.Replicas {
-		number := k.note(mark{place: k.at(nth(k.doc, "replicas", i), "count")})
+		number := k.marker.note(mark{place: k.at(nth(k.doc, "replicas", i), "count")})
 		content.Replicas[i].Count = replicaMark + int64(number)
 	}
 	k.images("images", content.Images)
@@ -365,7 +380,7 @@ func (k *layer) transformers(content *types.Kustomization) {
 // pairs marks labels or annotations: whatever gets one gets its mark.
 func (k *layer) pairs(pairs map[string]string, node *yaml.Node) {
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		number := k.note(mark{place: k.at(node, key), node: scalar(pairs[key])})
+		number := k.marker.note(mark{place: k.at(node, key), node: scalar(pairs[key])})
 		pairs[key+twinSuffix] = strconv.Itoa(number)
 	}
 }
@@ -380,7 +395,7 @@ func (k *layer) images(key string, images []types.Image) {
 			if set.value == "" {
 				continue
 			}
-			tag := markPrefix + strconv.Itoa(k.note(mark{place: k.at(entry, set.key)}))
+			tag := markPrefix + strconv.Itoa(k.marker.note(mark{place: k.at(entry, set.key)}))
 			if image.Digest != "" || image.NewTag != "" {
 				image.Digest, image.NewTag = "", tag
 			} else {
@@ -400,23 +415,23 @@ func (k *layer) replacements(fields []types.ReplacementField) []types.Replacemen
 		all, entries := []types.Replacement{replacement.Replacement}, []*yaml.Node{entry}
 		if replacement.Path != "" {
 			name := k.beside(replacement.Path)
-			docs := k.docs(name)
+			docs := k.marker.docs(name)
 			if len(docs) != 1 {
 				continue
 			}
-			file, entries = &layer{k.marker, name, docs[0]}, items(docs[0])
+			file, entries = &layer{k.marker, name, docs[0]}, yamltext.Items(docs[0])
 			if all = nil; docs[0].Kind == yaml.MappingNode {
 				all, entries = []types.Replacement{{}}, docs
-				if sigyaml.Unmarshal(k.read(name), &all[0]) != nil {
+				if sigyaml.Unmarshal(k.marker.read(name), &all[0]) != nil {
 					continue
 				}
-			} else if sigyaml.Unmarshal(k.read(name), &all) != nil {
+			} else if sigyaml.Unmarshal(k.marker.read(name), &all) != nil {
 				continue
 			}
 		}
 		for j := range all {
 			if j < len(entries) {
-				out = append(out, file.replaced(all[j], resolve(entries[j]))...)
+				out = append(out, file.replaced(all[j], yamltext.Resolve(entries[j]))...)
 			}
 		}
 	}
@@ -434,7 +449,7 @@ func (k *layer) replaced(replacement types.Replacement, entry *yaml.Node) []type
 			if !ok {
 				continue
 			}
-			number := strconv.Itoa(k.note(mark{place: Origin{k.file, nth(nth(entry, "targets", i), "fieldPaths", j).Line}}))
+			number := strconv.Itoa(k.marker.note(mark{place: Place{k.file, nth(nth(entry, "targets", i), "fieldPaths", j).Line}}))
 			out = append(out, types.ReplacementField{Replacement: types.Replacement{
 				SourceValue: &number,
 				Targets: []*types.TargetSelector{{

@@ -1,4 +1,6 @@
-package render
+// Package origin finds the file and line where git sets a field of a rendered object, for findings and warnings. Like
+// render it touches only the files it is given.
+package origin
 
 import (
 	"encoding/base64"
@@ -12,22 +14,24 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// Origin is a place in the repository.
-type Origin struct {
+// Place is a line of a file in the repository.
+type Place struct {
 	File string
 	Line int // counted from 1
 }
 
-// Origins knows where in git the fields of an overlay's objects are set. It does not change, so many goroutines may
-// ask it at once.
+// Index holds the place of each field of an overlay's objects. It does not change, so that many goroutines may use it
+// at once.
 //
-// kustomize decides which of many layers has the last word, by rules that are not worth a second implementation. So
-// the overlay is built twice: as it stands, and with marks written beside the values of its files, which say where the
-// values stand. A mark goes wherever its value goes, through patches, merges and transformers, and what replaces the
-// value replaces the mark. A mark is believed only where what stands at its place is what the first build rendered.
-type Origins struct {
+// kustomize decides which of many layers sets a field last, by rules that are not worth a second implementation. New
+// therefore builds the overlay twice: as it stands, and with marks beside the values of its files. A mark holds the
+// place of its value. It goes with the value through patches, merges and transformers, and a layer that replaces the
+// value replaces the mark. Of believes a mark only if the text at its place gives the value of the first build.
+// docs/decisions/0032 compares this with a look-up in the files that kustomize names.
+type Index struct {
 	objects map[manifest.Key]*traced
 	marks   []mark
 	spaces  []namespace
@@ -38,37 +42,37 @@ type Origins struct {
 type traced struct {
 	rendered map[string]any
 	marked   map[string]any // nil: it could not be told which of the marked objects it is
-	declared Origin
+	declared Place
 }
 
-// NewOrigins renders an overlay and finds out where its files set what. Of an overlay that does not build it says
-// nothing: the error is Build's to tell.
-func NewOrigins(files fs.FS, overlay string) *Origins {
-	origins := &Origins{objects: map[manifest.Key]*traced{}, names: map[string][]string{}}
-	set, err := Build(files, overlay)
+// New renders an overlay and indexes the places of its fields. The index of an overlay that does not build is empty:
+// render.Build returns the error.
+func New(files fs.FS, overlay string) *Index {
+	index := &Index{objects: map[manifest.Key]*traced{}, names: map[string][]string{}}
+	set, err := render.Build(files, overlay)
 	if err != nil {
-		return origins
+		return index
 	}
 	for _, obj := range set {
-		origins.objects[manifest.IDOf(obj).Key()] = &traced{rendered: obj.Object}
+		index.objects[manifest.IDOf(obj).Key()] = &traced{rendered: obj.Object}
 	}
 	m := &marker{files: files, marked: map[string][]byte{}}
 	m.overlay(overlay)
-	// An error of a build with marks is not for anyone to mend: the overlay as it stands builds, and a report without
-	// places is better than none.
-	if marked, err := build(rewritten{files, m.marked}, overlay); err == nil && len(marked) == len(set) {
-		origins.marks, origins.spaces = m.marks, m.spaces
+	// Nobody can fix an error of a build with marks: the overlay as it stands builds. A report without places is better
+	// than no report.
+	if marked, err := render.Build(rewritten{files, m.marked}, overlay); err == nil && len(marked) == len(set) {
+		index.marks, index.spaces = m.marks, m.spaces
 		for i, obj := range set {
-			origins.add(manifest.IDOf(obj), marked[i])
+			index.add(manifest.IDOf(obj), marked[i])
 		}
 	}
-	origins.addNoted(files, overlay, set, m.noted)
-	return origins
+	index.addNoted(files, overlay, set, m.noted)
+	return index
 }
 
 // add takes the marks of an object, which has the same place in both builds. Marks in generated data change the hash in
 // a name.
-func (o *Origins) add(id manifest.ID, marked *unstructured.Unstructured) {
+func (o *Index) add(id manifest.ID, marked *unstructured.Unstructured) {
 	got, name := manifest.IDOf(marked), id.Name
 	if i, j := strings.LastIndex(id.Name, "-"), strings.LastIndex(got.Name, "-"); i > 0 && j > 0 && id.Name != got.Name {
 		got.Name, name = got.Name[:j], id.Name[:i]
@@ -86,13 +90,13 @@ func (o *Origins) add(id manifest.ID, marked *unstructured.Unstructured) {
 
 // addNoted finds declarations that have no mark by kustomize's own notes on the files of objects. To keep them costs
 // kustomize the square of the number of patches, so that only those who need them have them.
-func (o *Origins) addNoted(files fs.FS, overlay string, set manifest.Set, kustomization map[string][]byte) {
+func (o *Index) addNoted(files fs.FS, overlay string, set manifest.Set, kustomization map[string][]byte) {
 	if !slices.ContainsFunc(set, func(obj *unstructured.Unstructured) bool {
 		return o.objects[manifest.IDOf(obj).Key()].declared.File == ""
 	}) {
 		return
 	}
-	noted, err := build(rewritten{files, kustomization}, overlay)
+	noted, err := render.Build(rewritten{files, kustomization}, overlay)
 	if err != nil {
 		return // as of a build with marks
 	}
@@ -105,7 +109,7 @@ func (o *Origins) addNoted(files fs.FS, overlay string, set manifest.Set, kustom
 }
 
 // declaration is the mark of the document that the object was loaded from, or else of the generator that made it.
-func (o *Origins) declaration(marked map[string]any) (mark, bool) {
+func (o *Index) declaration(marked map[string]any) (mark, bool) {
 	for _, holder := range []any{marked, marked["data"]} {
 		for _, m := range o.numbered(holder, markPrefix) {
 			if m.declares {
@@ -120,10 +124,10 @@ func (o *Origins) declaration(marked map[string]any) (mark, bool) {
 // where nothing sure can be said about the field, it is the place where the object is declared or generated. A value
 // other than nil is what the caller takes for desired: where git says something else, the object's place is told. It
 // may have what an API server adds, and the digest of an image that git names by its tag.
-func (o *Origins) Of(id manifest.ID, at manifest.Path, value any) (Origin, bool) {
+func (o *Index) Of(id manifest.ID, at manifest.Path, value any) (Place, bool) {
 	obj, ok := o.objects[id.Key()]
 	if !ok {
-		return Origin{}, false
+		return Place{}, false
 	}
 	if len(at) > 0 {
 		if place, ok := o.field(obj, at, value); ok {
@@ -133,10 +137,10 @@ func (o *Origins) Of(id manifest.ID, at manifest.Path, value any) (Origin, bool)
 	return obj.declared, obj.declared.File != ""
 }
 
-func (o *Origins) field(obj *traced, path manifest.Path, value any) (Origin, bool) {
+func (o *Index) field(obj *traced, path manifest.Path, value any) (Place, bool) {
 	at, ok := walk(obj, path)
 	if !ok || !at.secret && !agrees(at.rendered, value) {
-		return Origin{}, false
+		return Place{}, false
 	}
 	if i, ok := transformed(at.marked); ok {
 		return o.place(i)
@@ -154,7 +158,7 @@ func (o *Origins) field(obj *traced, path manifest.Path, value any) (Origin, boo
 	// those counts.
 	switch path.String() {
 	case "metadata.name":
-		return Origin{}, false
+		return Place{}, false
 	case "metadata.namespace":
 		return o.namespace(obj, at)
 	}
@@ -167,12 +171,12 @@ func (o *Origins) field(obj *traced, path manifest.Path, value any) (Origin, boo
 	if at.key == "namespace" {
 		return o.namespace(obj, at)
 	}
-	return Origin{}, false
+	return Place{}, false
 }
 
 // identity is the place of a field by which the item of a list is known: later layers repeat it to say which item they
 // change.
-func (o *Origins) identity(at position) (Origin, bool) {
+func (o *Index) identity(at position) (Place, bool) {
 	for _, m := range o.numbered(at.holder, markPrefix) {
 		for i := 0; m.node != nil && i+1 < len(m.node.Content); i += 2 {
 			if key := m.node.Content[i]; key.Value == at.key && o.states(mark{node: m.node.Content[i+1]}, at) {
@@ -180,7 +184,7 @@ func (o *Origins) identity(at position) (Origin, bool) {
 			}
 		}
 	}
-	return Origin{}, false
+	return Place{}, false
 }
 
 // position is a field in both builds.
@@ -278,15 +282,15 @@ func itemOf(list []any, step manifest.Step) (int, bool) {
 	return found[0], true
 }
 
-func (o *Origins) place(i int) (Origin, bool) {
+func (o *Index) place(i int) (Place, bool) {
 	if i < 0 || i >= len(o.marks) {
-		return Origin{}, false
+		return Place{}, false
 	}
 	return o.marks[i].place, true
 }
 
 // twin is the mark beside a value.
-func (o *Origins) twin(at position) (mark, bool) {
+func (o *Index) twin(at position) (mark, bool) {
 	number, _ := at.holder[at.key+twinSuffix].(string)
 	i, err := strconv.Atoi(number)
 	if err != nil && at.secret {
@@ -300,7 +304,7 @@ func (o *Origins) twin(at position) (mark, bool) {
 }
 
 // numbered are the marks in the keys of a map, in the order of the layers.
-func (o *Origins) numbered(holder any, prefix string) []mark {
+func (o *Index) numbered(holder any, prefix string) []mark {
 	fields, _ := holder.(map[string]any)
 	var numbers []int
 	for key := range fields {
@@ -319,10 +323,10 @@ func (o *Origins) numbered(holder any, prefix string) []mark {
 }
 
 // ofMap is the last layer that has a map if that has all of it, and else the first that has it.
-func (o *Origins) ofMap(at position) (Origin, bool) {
+func (o *Index) ofMap(at position) (Place, bool) {
 	marks := o.numbered(at.marked, markPrefix)
 	if len(marks) == 0 {
-		return Origin{}, false
+		return Place{}, false
 	}
 	if last := marks[len(marks)-1]; last.node != nil && o.states(last, at) {
 		return last.place, true
@@ -331,7 +335,7 @@ func (o *Origins) ofMap(at position) (Origin, bool) {
 }
 
 // layers are the marks of the layers that have a list, or add items to it, the last one first.
-func (o *Origins) layers(holder map[string]any, key string) []mark {
+func (o *Index) layers(holder map[string]any, key string) []mark {
 	marks := o.numbered(holder, key+twinSuffix+"-")
 	slices.Reverse(marks)
 	if last, ok := o.twin(position{holder: holder, key: key}); ok {
@@ -341,10 +345,10 @@ func (o *Origins) layers(holder map[string]any, key string) []mark {
 }
 
 // ofList is the last layer that has all of a list. Where none has, the first one began it and the others added to it.
-func (o *Origins) ofList(at position) (Origin, bool) {
+func (o *Index) ofList(at position) (Place, bool) {
 	layers := o.layers(at.holder, at.key)
 	if len(layers) == 0 {
-		return Origin{}, false
+		return Place{}, false
 	}
 	for _, m := range layers {
 		if o.states(m, at) {
@@ -355,11 +359,11 @@ func (o *Origins) ofList(at position) (Origin, bool) {
 }
 
 // ofItem is the place of an item that is a scalar: of the same text in the last layer that has it.
-func (o *Origins) ofItem(at position) (Origin, bool) {
+func (o *Index) ofItem(at position) (Place, bool) {
 	for _, m := range o.layers(at.holder, at.list) {
 		switch {
 		case m.node == nil: // computed, so that any item may come from there
-			return Origin{}, false
+			return Place{}, false
 		case m.node.Kind == yaml.SequenceNode:
 			if item, ok := o.itemIn(m, at); ok {
 				return m.beside(item), true
@@ -368,10 +372,10 @@ func (o *Origins) ofItem(at position) (Origin, bool) {
 			return m.place, true
 		}
 	}
-	return Origin{}, false
+	return Place{}, false
 }
 
-func (o *Origins) itemIn(m mark, at position) (*yaml.Node, bool) {
+func (o *Index) itemIn(m mark, at position) (*yaml.Node, bool) {
 	var found []*yaml.Node
 	for i, item := range m.node.Content {
 		if !o.states(mark{node: item}, at) {
@@ -388,9 +392,9 @@ func (o *Origins) itemIn(m mark, at position) (*yaml.Node, bool) {
 }
 
 // namespace finds the kustomization that set the namespace of an object, or of what the object refers to.
-func (o *Origins) namespace(obj *traced, at position) (Origin, bool) {
+func (o *Index) namespace(obj *traced, at position) (Place, bool) {
 	declaration, declared := o.declaration(obj.marked)
-	var found []Origin
+	var found []Place
 	for _, space := range o.spaces {
 		if space.name != at.rendered {
 			continue
@@ -406,14 +410,14 @@ func (o *Origins) namespace(obj *traced, at position) (Origin, bool) {
 		return m.place, true
 	}
 	if len(found) != 1 {
-		return Origin{}, false
+		return Place{}, false
 	}
 	return found[0], true
 }
 
 // states tells whether what stands at a mark is what was rendered. kustomize replaces the names of objects, wherever
 // others refer to them, by those that it gave them.
-func (o *Origins) states(m mark, at position) bool {
+func (o *Index) states(m mark, at position) bool {
 	if m.node == nil || equal(m.node, at.rendered, 0) {
 		return true
 	}

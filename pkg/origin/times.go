@@ -1,9 +1,8 @@
-package render
+package origin
 
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -15,20 +14,22 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // Warnings tells, in a line for each object, what arrives in another form than git has it: a date or a time without
 // quotes, which YAML takes for a time and kustomize writes out in full, as `2024-01-02T00:00:00Z` for `2024-01-02`. The
 // set and the read set are those that BuildReading gave for the overlay of the same files.
-func Warnings(files fs.FS, overlay string, set manifest.Set, reads ReadSet) []string {
+func Warnings(files fs.FS, overlay string, set manifest.Set, reads render.ReadSet) []string {
 	if !slices.ContainsFunc(set, holdsTime) {
 		return nil
 	}
-	written := timesIn(files, slices.Sorted(maps.Keys(reads.read)))
+	written := timesIn(files, reads.Files())
 	if len(written.byValue) == 0 {
 		return nil
 	}
-	var origins *Origins
+	var origins *Index
 	var warnings []string
 	for _, obj := range set {
 		var changed []changedTime
@@ -38,7 +39,7 @@ func Warnings(files fs.FS, overlay string, set manifest.Set, reads ReadSet) []st
 				continue
 			}
 			if origins == nil {
-				origins = NewOrigins(files, overlay) // two more builds, which few overlays need
+				origins = New(files, overlay) // two more builds, which few overlays need
 			}
 			if at, ok := written.at(origins, manifest.IDOf(obj), field.Path, text); ok {
 				changed = append(changed, changedTime{field.Path, text, at})
@@ -83,34 +84,34 @@ const placesInWarning = 3
 
 func warnOfTimes(id manifest.ID, changed []changedTime) string {
 	first := changed[0]
-	text := fmt.Sprintf("%s: %s: %s without quotes is a time in YAML and arrives as %s; quote it (%s:%d", id, first.path, first.at.text, first.text, first.at.File, first.at.Line)
+	text := fmt.Sprintf("%s: %s: %s without quotes is a time in YAML and arrives as %s; quote it (%s:%d", id, first.path, first.at.text, first.text, first.at.place.File, first.at.place.Line)
 	if id.Kind == "Secret" && id.GroupKind().Group == "" {
-		text = fmt.Sprintf("%s: %s: a value without quotes is a time in YAML and arrives in another form; quote it (%s:%d", id, first.path, first.at.File, first.at.Line)
+		text = fmt.Sprintf("%s: %s: a value without quotes is a time in YAML and arrives in another form; quote it (%s:%d", id, first.path, first.at.place.File, first.at.place.Line)
 	}
 	for i, more := range changed[1:] {
 		if i == placesInWarning-1 {
 			text += fmt.Sprintf(", and %d more", len(changed)-placesInWarning)
 			break
 		}
-		text += fmt.Sprintf(", %s at %s:%d", more.path, more.at.File, more.at.Line)
+		text += fmt.Sprintf(", %s at %s:%d", more.path, more.at.place.File, more.at.place.Line)
 	}
 	return text + ")"
 }
 
 // writtenTime is a time in a file that is rendered in another form than it is written in.
 type writtenTime struct {
-	Origin
+	place          Place
 	text, rendered string
 }
 
 // writtenTimes are the times of the files of an overlay.
 type writtenTimes struct {
 	byValue map[string][]writtenTime // by what they are rendered as
-	byPlace map[Origin][]writtenTime // by their own line and by that of their key
+	byPlace map[Place][]writtenTime  // by their own line and by that of their key
 }
 
 // at is where a rendered time is written, if it is written in another form.
-func (w *writtenTimes) at(origins *Origins, id manifest.ID, field manifest.Path, value string) (writtenTime, bool) {
+func (w *writtenTimes) at(origins *Index, id manifest.ID, field manifest.Path, value string) (writtenTime, bool) {
 	if obj := origins.objects[id.Key()]; obj != nil {
 		if place, ok := origins.field(obj, field, nil); ok {
 			for _, found := range w.byPlace[place] {
@@ -128,18 +129,18 @@ func (w *writtenTimes) at(origins *Origins, id manifest.ID, field manifest.Path,
 var timeAhead = regexp.MustCompile(`(?:^|[\s:,\[{>-])\d{4}-\d\d?-\d\d?`)
 
 func timesIn(files fs.FS, names []string) *writtenTimes {
-	w := &writtenTimes{byValue: map[string][]writtenTime{}, byPlace: map[Origin][]writtenTime{}}
+	w := &writtenTimes{byValue: map[string][]writtenTime{}, byPlace: map[Place][]writtenTime{}}
 	for _, name := range names {
 		data, err := fs.ReadFile(files, name)
 		if err != nil || !timeAhead.Match(data) {
 			continue
 		}
-		docs, err := documents(name, data)
+		docs, err := yamltext.Documents(name, data)
 		if err != nil {
 			continue // not YAML: data of a generator
 		}
-		text := textOfTimes{writtenTimes: w, patches: slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name))}
-		text.place = func(node *yaml.Node) Origin { return Origin{name, node.Line} }
+		text := textOfTimes{found: w, patches: slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name))}
+		text.place = func(node *yaml.Node) Place { return Place{name, node.Line} }
 		for _, doc := range docs {
 			text.scan(doc, doc, 0)
 		}
@@ -149,8 +150,8 @@ func timesIn(files fs.FS, names []string) *writtenTimes {
 
 // textOfTimes is one YAML text that is looked through for times.
 type textOfTimes struct {
-	*writtenTimes
-	place   func(*yaml.Node) Origin
+	found   *writtenTimes
+	place   func(*yaml.Node) Place
 	patches bool // texts in it may be patches
 }
 
@@ -161,7 +162,7 @@ func (t textOfTimes) scan(node, from *yaml.Node, depth int) {
 	}
 	value := node
 	if node.Kind == yaml.AliasNode {
-		if value = resolve(node); value.Kind != yaml.ScalarNode {
+		if value = yamltext.Resolve(node); value.Kind != yaml.ScalarNode {
 			return
 		}
 	}
@@ -193,19 +194,19 @@ func (t textOfTimes) note(value, node, from *yaml.Node) {
 		return
 	}
 	found := writtenTime{t.place(node), value.Value, rendered}
-	t.byValue[rendered] = append(t.byValue[rendered], found)
-	for _, place := range []Origin{found.Origin, t.place(from)} {
-		t.byPlace[place] = append(t.byPlace[place], found)
+	t.found.byValue[rendered] = append(t.found.byValue[rendered], found)
+	for _, place := range []Place{found.place, t.place(from)} {
+		t.found.byPlace[place] = append(t.found.byPlace[place], found)
 	}
 }
 
 // patch scans a text that may be a patch. Only a literal block has its lines where the file has them.
 func (t textOfTimes) patch(node *yaml.Node, depth int) {
-	docs, err := documents("", []byte(node.Value))
+	docs, err := yamltext.Documents("", []byte(node.Value))
 	if err != nil {
 		return
 	}
-	inner := textOfTimes{writtenTimes: t.writtenTimes, place: func(below *yaml.Node) Origin {
+	inner := textOfTimes{found: t.found, place: func(below *yaml.Node) Place {
 		at := t.place(node)
 		if node.Style&yaml.LiteralStyle != 0 {
 			at.Line += below.Line

@@ -1,4 +1,4 @@
-package render
+package origin
 
 import (
 	"encoding/base64"
@@ -8,11 +8,13 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // equal tells whether a value in a file is the one that was rendered.
 func equal(node *yaml.Node, rendered any, depth int) bool {
-	node = resolve(node)
+	node = yamltext.Resolve(node)
 	if depth > deepestCopy {
 		return false
 	}
@@ -22,7 +24,7 @@ func equal(node *yaml.Node, rendered any, depth int) bool {
 			return false
 		}
 		for i := 0; i+1 < len(node.Content); i += 2 {
-			value, ok := rendered[resolve(node.Content[i]).Value]
+			value, ok := rendered[yamltext.Resolve(node.Content[i]).Value]
 			if !ok || !equal(node.Content[i+1], value, depth+1) {
 				return false
 			}

@@ -1,11 +1,14 @@
-package render
+package origin
 
 import (
-	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 const timedTree = `
@@ -81,7 +84,7 @@ data:
 func TestTimesWithoutQuotesAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	files := load(t, timedTree)
-	set, reads, err := BuildReading(files, "o")
+	set, reads, err := render.BuildReading(files, "o")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +122,8 @@ func TestEachTimeIsPlaced(t *testing.T) {
 		"spaced: 2024-01-02 03:04:05 +2":          "",
 	} {
 		files := load(t, "-- o/kustomization.yaml --\nresources: [a.yaml]\n")
-		put("o/a.yaml", "apiVersion: example.com/v1\nkind: T\nmetadata: {name: t}\nspec:\n  "+line+"\n")(files)
-		set, reads, err := BuildReading(files, "o")
+		files["o/a.yaml"] = &fstest.MapFile{Data: []byte("apiVersion: example.com/v1\nkind: T\nmetadata: {name: t}\nspec:\n  " + line + "\n")}
+		set, reads, err := render.BuildReading(files, "o")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,20 +134,11 @@ func TestEachTimeIsPlaced(t *testing.T) {
 	}
 }
 
-// syncer gives what kustomize gives.
-func TestTimesAreThoseOfTheKustomizeCommand(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, load(t, timedTree)); err != nil {
-		t.Fatal(err)
+func load(t testing.TB, text string) fstest.MapFS {
+	t.Helper()
+	files := fstest.MapFS{}
+	for _, file := range txtar.Parse([]byte(text)).Files {
+		files[file.Name] = &fstest.MapFile{Data: file.Data, Mode: 0o644}
 	}
-	sameAsCommand(t, kubectlBinary(t), dir, "o")
-}
-
-func TestKeyThatIsNoText(t *testing.T) {
-	t.Parallel()
-	files := load(t, "-- o/kustomization.yaml --\nresources: [a.yaml]\n-- o/a.yaml --\napiVersion: example.com/v1\nkind: T\nmetadata: {name: t}\nspec: {2024-01-02: x}\n")
-	if _, err := Build(files, "o"); err == nil || !strings.Contains(err.Error(), "put the key in quotes") {
-		t.Errorf("%v, want advice to quote the key", err)
-	}
+	return files
 }

@@ -1,4 +1,6 @@
-package render
+// Package yamltext reads YAML texts as nodes that know their lines, for errors and findings that name a line. It compares
+// keys as kustomize does and touches nothing but the bytes it is given.
+package yamltext
 
 import (
 	"bytes"
@@ -10,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// documents parses a file's YAML documents, leaving out the empty ones.
-func documents(file string, data []byte) ([]*yaml.Node, error) {
+// Documents parses a file's YAML documents, leaving out the empty ones.
+func Documents(file string, data []byte) ([]*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var docs []*yaml.Node
 	for {
@@ -29,19 +31,20 @@ func documents(file string, data []byte) ([]*yaml.Node, error) {
 	}
 }
 
-// lineOf finds the line of a value below a key of a document, or else that of the key. An anchor may stand elsewhere.
-func lineOf(doc *yaml.Node, key, value string) int {
+// LineOf finds the line of a value below a key of a document, or else that of the key. An anchor may stand elsewhere.
+func LineOf(doc *yaml.Node, key, value string) int {
 	if value != "" {
-		for _, below := range []*yaml.Node{field(doc, key), doc} {
+		for _, below := range []*yaml.Node{Field(doc, key), doc} {
 			if node := scalarOf(below, value); node != nil {
 				return node.Line
 			}
 		}
 	}
-	return lineOfKey(doc, key)
+	return LineOfKey(doc, key)
 }
 
-func lineOfKey(doc *yaml.Node, key string) int {
+// LineOfKey finds the line of a key of a document, or else that of the document.
+func LineOfKey(doc *yaml.Node, key string) int {
 	if node := scalarOf(doc, key); node != nil {
 		return node.Line
 	}
@@ -67,30 +70,40 @@ func scalarOf(node *yaml.Node, value string) *yaml.Node {
 	return nil
 }
 
-// field returns the value of a key of a map, or nil. Keys are compared as kustomize does, without regard to case.
-func field(node *yaml.Node, key string) *yaml.Node {
+// Field returns the value of a key of a map, or nil. Keys are compared as kustomize does, without regard to case.
+func Field(node *yaml.Node, key string) *yaml.Node {
 	if node == nil {
 		return nil
 	}
-	node = resolve(node)
+	node = Resolve(node)
 	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
 		if strings.EqualFold(node.Content[i].Value, key) {
-			return resolve(node.Content[i+1])
+			return Resolve(node.Content[i+1])
 		}
 	}
 	return nil
 }
 
-func resolve(node *yaml.Node) *yaml.Node {
+// Resolve returns the node that an alias refers to, and any other node as it is.
+func Resolve(node *yaml.Node) *yaml.Node {
 	if node.Kind == yaml.AliasNode {
 		return node.Alias // an anchor holds no alias
 	}
 	return node
 }
 
-func text(node *yaml.Node, key string) string {
-	if value := field(node, key); value != nil {
+// Text returns the text of a key of a map, or nothing.
+func Text(node *yaml.Node, key string) string {
+	if value := Field(node, key); value != nil {
 		return value.Value
 	}
 	return ""
+}
+
+// Items lists the items of a list, and nothing of another node.
+func Items(node *yaml.Node) []*yaml.Node {
+	if node == nil || Resolve(node).Kind != yaml.SequenceNode {
+		return nil
+	}
+	return Resolve(node).Content
 }

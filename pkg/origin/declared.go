@@ -1,4 +1,4 @@
-package render
+package origin
 
 import (
 	"io/fs"
@@ -8,6 +8,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/konfig"
+
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // originAnnotation is where kustomize notes the file of an object, for `buildMetadata: [originAnnotations]`.
@@ -16,7 +19,7 @@ const originAnnotation = "config.kubernetes.io/origin"
 // declaredIn follows kustomize's note on where an object comes from, for objects that have no mark: plugins made them,
 // or a patch replaced all of them. The note names a file; the object in it is told by its kind, and by a name that the
 // rendered one contains. Two of them leave a doubt, and so none.
-func declaredIn(files fs.FS, overlay, note, kind, name string) Origin {
+func declaredIn(files fs.FS, overlay, note, kind, name string) Place {
 	var origin struct {
 		Path         string `yaml:"path"`
 		ConfiguredIn string `yaml:"configuredIn"`
@@ -25,66 +28,59 @@ func declaredIn(files fs.FS, overlay, note, kind, name string) Origin {
 		} `yaml:"configuredBy"`
 	}
 	if note == "" || yaml.Unmarshal([]byte(note), &origin) != nil {
-		return Origin{}
+		return Place{}
 	}
 	file := origin.Path
 	if origin.ConfiguredIn != "" {
 		file, kind = origin.ConfiguredIn, origin.ConfiguredBy.Kind
 	}
-	file = local(path.Join("/", realFolder(files, overlay), file))
+	file = render.Local(path.Join("/", render.RealFolder(files, overlay), file))
 	data, err := fs.ReadFile(files, file)
 	if err != nil {
-		return Origin{}
+		return Place{}
 	}
-	docs, err := documents(file, data)
+	docs, err := yamltext.Documents(file, data)
 	if err != nil {
-		return Origin{}
+		return Place{}
 	}
 	isKustomization := slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(file))
 	var exact, similar []*yaml.Node
 	for _, doc := range docs {
 		var declared []*yaml.Node
 		if isKustomization {
-			declared = items(field(doc, kind)) // kind ConfigMapGenerator, field configMapGenerator
+			declared = yamltext.Items(yamltext.Field(doc, kind)) // kind ConfigMapGenerator, field configMapGenerator
 		}
 		for _, obj := range unlisted(doc) {
-			if text(obj, "kind") == kind {
+			if yamltext.Text(obj, "kind") == kind {
 				declared = append(declared, obj)
 			}
 		}
 		for _, entry := range declared {
-			own := text(entry, "name")
-			if metadata := field(entry, "metadata"); metadata != nil {
-				own = text(metadata, "name")
+			own := yamltext.Text(entry, "name")
+			if metadata := yamltext.Field(entry, "metadata"); metadata != nil {
+				own = yamltext.Text(metadata, "name")
 			}
 			if own == name {
-				exact = append(exact, resolve(entry))
+				exact = append(exact, yamltext.Resolve(entry))
 			}
 			if own != "" && strings.Contains(name, own) {
-				similar = append(similar, resolve(entry))
+				similar = append(similar, yamltext.Resolve(entry))
 			}
 		}
 	}
 	if len(exact) == 1 {
-		return Origin{file, exact[0].Line}
+		return Place{file, exact[0].Line}
 	}
 	if len(similar) == 1 {
-		return Origin{file, similar[0].Line}
+		return Place{file, similar[0].Line}
 	}
-	return Origin{}
+	return Place{}
 }
 
 // unlisted are the objects of a document that may be a List.
 func unlisted(doc *yaml.Node) []*yaml.Node {
-	if strings.HasSuffix(text(doc, "kind"), "List") && field(doc, "items") != nil {
-		return items(field(doc, "items"))
+	if strings.HasSuffix(yamltext.Text(doc, "kind"), "List") && yamltext.Field(doc, "items") != nil {
+		return yamltext.Items(yamltext.Field(doc, "items"))
 	}
 	return []*yaml.Node{doc}
-}
-
-func items(node *yaml.Node) []*yaml.Node {
-	if node == nil || resolve(node).Kind != yaml.SequenceNode {
-		return nil
-	}
-	return resolve(node).Content
 }
