@@ -107,8 +107,8 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, change manifest.Cha
 
 // needed reports whether an object still is a reason to hold what it uses.
 func (c *Cluster) needed(obj *unstructured.Unstructured) bool {
-	if manifest.IDOf(obj).GroupKind().Kind == "Pod" {
-		return runsToCompletion(obj)
+	if obj.GetKind() == health.Pod.Kind {
+		return health.PodRunsToEnd(obj)
 	}
 	run := c.judge.Run(obj)
 	return run.State == health.Running || run.Starting || run.State == health.NotARun

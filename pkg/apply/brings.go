@@ -64,7 +64,6 @@ func (b Brings) scoped(id manifest.ID) manifest.ID {
 }
 
 var (
-	podKind        = schema.GroupKind{Kind: "Pod"}
 	namespaceKind  = schema.GroupKind{Kind: "Namespace"}
 	quotaKind      = schema.GroupKind{Kind: "ResourceQuota"}
 	limitRangeKind = schema.GroupKind{Kind: "LimitRange"}

@@ -194,15 +194,10 @@ func (c *Cluster) unready(live *unstructured.Unstructured) string {
 	if verdict.Status != health.Healthy {
 		return "is not healthy: " + verdict.Message
 	}
-	if run.State == health.Running && !endless(live) {
+	if run.State == health.Running && !health.KindOf(manifest.IDOf(live).GroupKind()).Is(health.Endless) {
 		return "runs (" + run.Message + ")"
 	}
 	return ""
-}
-
-// endless reports whether an object is a run without an end of its own, whose running is what others wait for.
-func endless(obj *unstructured.Unstructured) bool {
-	return manifest.IDOf(obj).GroupKind() == schema.GroupKind{Group: "flink.apache.org", Kind: "FlinkDeployment"}
 }
 
 // holdBack makes steps wait whose predecessors are not in the cluster and healthy. Those still to be applied are taken

@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,16 +16,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
-)
-
-// Events by which controllers say how a run ended: the Job controller with the reason of the condition, the Spark operator
-// and Argo Workflows with reasons of their own.
-var (
-	endedWell = []string{"Completed", "SparkApplicationCompleted", "WorkflowSucceeded"}
-	endedBad  = []string{
-		"BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes", "MaxFailedIndexesExceeded",
-		"SparkApplicationFailed", "WorkflowFailed", "WorkflowTimedOut",
-	}
 )
 
 // Fates notes how the objects of an inventory ended that removed themselves, or that somebody deleted, before anybody saw
@@ -115,11 +104,11 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 	if err != nil {
 		return fate{Err: err} // it stays unknown
 	}
-	ended := fate{Traces: len(events) > 0}
+	ended, kind := fate{Traces: len(events) > 0}, health.KindOf(entry.ID().GroupKind())
 	for _, event := range events {
 		reason, _, _ := unstructured.NestedString(event.Object, "reason")
-		ended.Failed = ended.Failed || slices.Contains(endedBad, reason)
-		ended.Completed = ended.Completed || ended.Failed || slices.Contains(endedWell, reason)
+		completed, failed := kind.EndedBy(reason)
+		ended.Completed, ended.Failed = ended.Completed || completed, ended.Failed || failed
 		count, _, _ := unstructured.NestedInt64(event.Object, "count")
 		ended.Count += max(1, count)
 		if at := event.GetCreationTimestamp().Time; at.After(ended.Last) {

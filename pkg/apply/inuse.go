@@ -81,18 +81,11 @@ func holdsOthers(id manifest.ID) bool {
 	return id.GroupKind() == namespaceKind || id.GroupKind() == crdKind
 }
 
-// schedules are the kinds that start runs of another kind, which garbage collection deletes with them.
-var schedules = map[schema.GroupKind]schema.GroupVersionKind{
-	{Group: "batch", Kind: "CronJob"}:                                  {Group: "batch", Version: "v1", Kind: "Job"},
-	{Group: "sparkoperator.k8s.io", Kind: "ScheduledSparkApplication"}: {Group: "sparkoperator.k8s.io", Version: "v1beta2", Kind: "SparkApplication"},
-	{Group: "argoproj.io", Kind: "CronWorkflow"}:                       {Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"},
-}
-
 // keepSchedules holds the deletion of schedules whose runs go on.
 func (p *planner) keepSchedules(ctx context.Context) error {
 	for _, s := range p.plan.steps {
 		change := s.change
-		child, ok := schedules[change.ID.GroupKind()]
+		child, ok := health.KindOf(change.ID.GroupKind()).Starts()
 		if !ok || change.Live == nil || change.Action != manifest.Prune && change.Action != manifest.Replace {
 			continue
 		}
@@ -149,12 +142,6 @@ func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
 // mountable are the kinds that a pod names and cannot start, or start again, without.
 var mountable = []schema.GroupKind{{Kind: "ConfigMap"}, {Kind: "Secret"}, {Kind: "ServiceAccount"}, {Kind: "PersistentVolumeClaim"}}
 
-// batchKinds are those whose pods come and go while they run: between two steps or tries there may be none.
-var batchKinds = []schema.GroupVersionKind{
-	{Group: "batch", Version: "v1", Kind: "Job"}, {Group: "sparkoperator.k8s.io", Version: "v1beta2", Kind: "SparkApplication"},
-	{Group: "argoproj.io", Version: "v1alpha1", Kind: "Workflow"}, {Group: "ray.io", Version: "v1", Kind: "RayJob"}, {Group: "tekton.dev", Version: "v1", Kind: "PipelineRun"},
-}
-
 // podUsers are what may use a mountable object in one namespace: batch work that is under way, and the pods of workloads.
 type podUsers struct {
 	batch    []unstructured.Unstructured
@@ -176,7 +163,8 @@ func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, know
 	}
 	for i := range users.batch {
 		user := &users.batch[i]
-		if user.GetKind() == "Pod" && uses(user, id) || user.GetKind() != "Pod" && names(user.Object, id.Name) {
+		isPod := user.GetKind() == health.Pod.Kind
+		if isPod && uses(user, id) || !isPod && names(user.Object, id.Name) {
 			user := manifest.IDOf(user)
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
 			return nil
@@ -190,7 +178,7 @@ func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, know
 }
 
 func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, error) {
-	pods, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, namespace, metav1.ListOptions{})
+	pods, err := p.cluster.list(ctx, health.Pod, namespace, metav1.ListOptions{})
 	// An account without the right to list pods gives no such protection, which is no reason never to prune.
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, err
@@ -199,9 +187,9 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 	if users.rollouts, err = p.rolloutsOf(ctx, namespace, pods); err != nil {
 		return nil, err
 	}
-	users.batch = slices.DeleteFunc(slices.Clone(pods), func(pod unstructured.Unstructured) bool { return !runsToCompletion(&pod) })
-	for _, kind := range batchKinds {
-		runs, err := p.cluster.list(ctx, kind, namespace, metav1.ListOptions{})
+	users.batch = slices.DeleteFunc(slices.Clone(pods), func(pod unstructured.Unstructured) bool { return !health.PodRunsToEnd(&pod) })
+	for _, kind := range health.KindsWith(health.Batch) {
+		runs, err := p.cluster.list(ctx, kind.GVK, namespace, metav1.ListOptions{})
 		if err != nil && !apierrors.IsForbidden(err) {
 			return nil, err
 		}
@@ -213,12 +201,6 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 // names reports whether a run says a name anywhere: each kind has its templates in another place.
 func names(run map[string]any, name string) bool {
 	return slices.ContainsFunc(manifest.Leaves(run), func(f manifest.Field) bool { return f.Value == name })
-}
-
-func runsToCompletion(pod *unstructured.Unstructured) bool {
-	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
-	restarts, _, _ := unstructured.NestedString(pod.Object, "spec", "restartPolicy")
-	return phase != "Succeeded" && phase != "Failed" && restarts != "Always" && pod.GetDeletionTimestamp() == nil
 }
 
 // references are where a pod names an object that it uses (k8s.io/api/core/v1, PodSpec).

@@ -14,25 +14,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-var (
-	jobKind         = schema.GroupKind{Group: "batch", Kind: "Job"}
-	statefulSetKind = schema.GroupKind{Group: "apps", Kind: "StatefulSet"}
-
-	// irreplaceable kinds hold what a deletion destroys for good: data, or every object of a namespace or a kind.
-	irreplaceable = []schema.GroupKind{{Kind: "PersistentVolumeClaim"}, {Kind: "PersistentVolume"}, namespaceKind, crdKind}
-)
+// irreplaceable kinds hold what a deletion destroys for good: data, or every object of a namespace or a kind.
+var irreplaceable = []schema.GroupKind{{Kind: "PersistentVolumeClaim"}, {Kind: "PersistentVolume"}, namespaceKind, crdKind}
 
 // mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
-// may: what they run cannot be changed in any other way.
+// may: their template cannot be changed in any other way.
 func mayReplace(obj *unstructured.Unstructured) bool {
 	kind := manifest.IDOf(obj).GroupKind()
 	if slices.Contains(irreplaceable, kind) {
 		return false
 	}
-	return kind == jobKind || obj.GetAnnotations()[annotationForce] == enabled
+	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[annotationForce] == enabled
 }
 
 // isImmutableOnly reports whether the API server refuses a change in its own words for fields that no update may change,
@@ -61,7 +57,7 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 	live := s.change.Live
 	if live.GetDeletionTimestamp() == nil {
 		propagation := metav1.DeletePropagationForeground
-		if id.GroupKind() == statefulSetKind {
+		if health.KindOf(id.GroupKind()).Is(health.KeepsPods) {
 			propagation = metav1.DeletePropagationOrphan // its pods keep their data and are adopted by the new one
 		}
 		if err := a.beganMeanwhile(ctx, s); err != nil {

@@ -37,16 +37,6 @@ type rolloutUser struct {
 	owner types.UID
 }
 
-var (
-	replicaSetKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ReplicaSet"}
-	revisionKind   = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ControllerRevision"}
-)
-
-// isWorkload reports whether objects of a kind replace their pods when their template changes.
-func isWorkload(kind schema.GroupKind) bool {
-	return kind.Group == "apps" && (kind.Kind == "Deployment" || kind.Kind == "StatefulSet" || kind.Kind == "DaemonSet")
-}
-
 // rolloutsOf collects the rollouts of a namespace from its pods. What the account may not list gives no protection.
 func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
 	r := &rollouts{planner: p, owners: map[types.UID]*rollout{}}
@@ -57,7 +47,7 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 		}
 		return objects, err
 	}
-	sets, err := list(replicaSetKind)
+	sets, err := list(health.ReplicaSet)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +56,7 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 		set := &sets[i]
 		if owner := metav1.GetControllerOf(set); owner != nil {
 			workloads[set.GetUID()] = *owner
-			if hasReplicas(set) {
+			if health.HasReplicas(set) {
 				r.add(manifest.IDOf(set), set.Object, *owner)
 			}
 		}
@@ -74,7 +64,7 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 	for i := range pods {
 		pod := &pods[i]
 		owner := metav1.GetControllerOf(pod)
-		if owner == nil || !isAlive(pod) {
+		if owner == nil || health.PodEnded(pod) {
 			continue
 		}
 		if workload, ok := workloads[owner.UID]; ok {
@@ -90,12 +80,12 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 	}
 	for _, s := range p.plan.steps {
 		// The plan changes its template, also where no pod of the old one is there at this moment.
-		if live := s.change.Live; live != nil && s.change.ID.Namespace == namespace && isWorkload(s.change.ID.GroupKind()) {
+		if live := s.change.Live; live != nil && s.change.ID.Namespace == namespace && health.KindOf(s.change.ID.GroupKind()).Is(health.RollsOut) {
 			owner := metav1.OwnerReference{APIVersion: live.GetAPIVersion(), Kind: live.GetKind(), Name: live.GetName(), UID: live.GetUID()}
 			if err := r.own(ctx, namespace, owner); err != nil {
 				return nil, err
 			}
-			if known := r.owners[owner.UID]; known != nil && !known.done && hasReplicas(live) {
+			if known := r.owners[owner.UID]; known != nil && !known.done && health.HasReplicas(live) {
 				r.add(s.change.ID, live.Object, owner)
 			}
 		}
@@ -107,7 +97,7 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 // none: its pods go with it.
 func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerReference) error {
 	id := manifest.ID{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: namespace, Name: ref.Name}
-	if _, known := r.owners[ref.UID]; known || !isWorkload(id.GroupKind()) {
+	if _, known := r.owners[ref.UID]; known || !health.KindOf(id.GroupKind()).Is(health.RollsOut) {
 		return nil
 	}
 	r.owners[ref.UID] = nil
@@ -168,14 +158,14 @@ func (r *rollouts) addRevisions(list func(schema.GroupVersionKind) ([]unstructur
 		if owner == nil {
 			continue
 		}
-		if revision, update := health.Revisions(owner.live); revision != update && hasReplicas(owner.live) {
+		if revision, update := health.Revisions(owner.live); revision != update && health.HasReplicas(owner.live) {
 			old[revision] = owner.live
 		}
 	}
 	if len(old) == 0 {
 		return nil
 	}
-	revisions, err := list(revisionKind)
+	revisions, err := list(health.Revision)
 	for i := range revisions {
 		owner := metav1.GetControllerOf(&revisions[i])
 		set := old[revisions[i].GetName()]
@@ -206,27 +196,14 @@ func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
 	return manifest.ID{}, ""
 }
 
-// isAlive reports whether a pod may still use what it names. One that is being deleted does until it is gone.
-func isAlive(pod *unstructured.Unstructured) bool {
-	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
-	return phase != "Succeeded" && phase != "Failed"
-}
-
-// hasReplicas reports whether a workload has pods, or starts some.
-func hasReplicas(obj *unstructured.Unstructured) bool {
-	wanted, set, _ := unstructured.NestedInt64(obj.Object, "spec", "replicas")
-	running, _, _ := unstructured.NestedInt64(obj.Object, "status", "replicas")
-	return !set || wanted > 0 || running > 0
-}
-
 // awaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
 // ReplicaSet with pods, or by a pod that is not gone.
 func awaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
 	switch kind := manifest.IDOf(obj).GroupKind(); {
-	case kind == podKind:
-		return isAlive(obj) && uses(obj, used)
-	case kind == replicaSetKind.GroupKind():
-		return hasReplicas(obj)
+	case kind == health.Pod.GroupKind():
+		return !health.PodEnded(obj) && uses(obj, used)
+	case kind == health.ReplicaSet.GroupKind():
+		return health.HasReplicas(obj)
 	}
 	return !health.RolledOut(obj)
 }

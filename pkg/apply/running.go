@@ -22,12 +22,12 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 	run := p.cluster.judge.Run(change.Live)
 	pod := change.Action == manifest.Replace && run.State == health.NotARun
 	if pod {
-		run = podRun(change.Live)
+		run = health.PodRun(change.Live)
 	}
 	if run.State == health.NotARun {
 		return nil
 	}
-	disturbs := change.Action == manifest.Replace || change.Action == manifest.Update && p.disturbs(*change)
+	disturbs := change.Action == manifest.Replace || change.Action == manifest.Update && disturbs(*change)
 	if run.State == health.Ended && p.plan.request.Rules.Rerun == v1alpha1.OnChange && (disturbs || notRerun(run, entry)) {
 		change.Action = manifest.Replace
 	}
@@ -58,20 +58,10 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 	return nil
 }
 
-// podRun is the run of a Pod that is not restarted when it ends. Its replacement throws the work away; other changes of
-// a Pod do not.
-func podRun(pod *unstructured.Unstructured) health.Run {
-	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
-	if manifest.IDOf(pod).GroupKind() != podKind || phase != "Running" || !runsToCompletion(pod) {
-		return health.Run{}
-	}
-	return health.Run{State: health.Running, ID: string(pod.GetUID()), Message: "the pod is running"}
-}
-
 // disturbs reports whether a change touches a field that the run under way does not survive.
-func (p *planner) disturbs(change manifest.Change) bool {
-	kind := change.ID.GroupKind()
-	return slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return p.cluster.judge.Restarts(kind, f.Path) })
+func disturbs(change manifest.Change) bool {
+	kind := health.KindOf(change.ID.GroupKind())
+	return slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return kind.Restarts(f.Path) })
 }
 
 // respectPrune decides whether an object that left git may be deleted while it runs.

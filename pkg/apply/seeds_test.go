@@ -141,7 +141,7 @@ func TestSettingsThatABatchPodUsesStay(t *testing.T) {
 // A kind that the configuration describes is respected like the built-in ones.
 func TestRunOfADescribedKindIsRespected(t *testing.T) {
 	b := newBench(t)
-	judge, err := health.New([]health.Kind{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
+	judge, err := health.New([]health.Declared{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (c *Cluster) run(ctx context.Context, live *unstructured.Unstructured) heal
 		return run
 	}
 	begun, id := run.ID != "", manifest.IDOf(live)
-	pods, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, id.Namespace, metav1.ListOptions{LabelSelector: selector})
+	pods, err := c.list(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
 	switch {
 	case len(pods) > 0:
 		run.State, run.Message = health.Running, "the job has started, and does not count its pods yet"

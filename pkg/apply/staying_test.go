@@ -171,7 +171,7 @@ func TestSkippedRunKeepsItsSettings(t *testing.T) {
 // The dry run of a change that needs the new form of its kind comes late: what runs is looked at all the same.
 func TestDeferredChangeWaitsForARun(t *testing.T) {
 	b := newBench(t)
-	judge, err := health.New([]health.Kind{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
+	judge, err := health.New([]health.Declared{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
 	if err != nil {
 		t.Fatal(err)
 	}

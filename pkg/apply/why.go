@@ -10,24 +10,19 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// podOwners are the kinds whose health is that of their pods.
-var podOwners = []schema.GroupKind{
-	{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"}, {Group: "apps", Kind: "DaemonSet"},
-	{Group: "apps", Kind: "ReplicaSet"}, jobKind,
-}
 
 // Why says what keeps the pods of an object from running: the state of a container, a pod that cannot be scheduled, or
 // the refusal to make one, such as by a quota. It is "" where the cluster does not tell, or may not be asked.
 func (c *Cluster) Why(ctx context.Context, obj *unstructured.Unstructured) string {
 	id := manifest.IDOf(obj)
-	if !slices.Contains(podOwners, id.GroupKind()) {
+	if !health.KindOf(id.GroupKind()).Is(health.OwnsPods) {
 		return ""
 	}
 	if selector := podSelector(obj); selector != "" {
-		pods, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, id.Namespace, metav1.ListOptions{LabelSelector: selector})
+		pods, err := c.list(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			return "" // what is wrong with the object is said anyway
 		}

@@ -15,16 +15,17 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 )
 
-// Kind describes a kind by CEL expressions over the variable object, in the language of Kubernetes' own admission
-// policies (https://kubernetes.io/docs/reference/using-api/cel/). Each expression is optional and gives a bool.
-type Kind struct{ Group, Kind, Running, Healthy, Failed string }
+// Declared is a kind that a configuration describes by CEL expressions over the variable object, in the language of
+// Kubernetes' own admission policies (https://kubernetes.io/docs/reference/using-api/cel/). Each expression is optional
+// and gives a bool.
+type Declared struct{ Group, Kind, Running, Healthy, Failed string }
 
-// expressions are those of one kind; nil where the configuration gives none.
+// expressions are the compiled expressions of one kind; nil where the configuration has none.
 type expressions struct{ running, healthy, failed cel.Program }
 
-// New compiles the expressions of a configuration. Its error names the key of each that is wrong.
-func New(kinds []Kind) (*Judge, error) {
-	j := &Judge{kinds: map[schema.GroupKind]expressions{}}
+// New compiles the expressions of a configuration. Its error names the key of each wrong expression.
+func New(kinds []Declared) (*Judge, error) {
+	j := &Judge{declared: map[schema.GroupKind]expressions{}}
 	if len(kinds) == 0 {
 		return j, nil
 	}
@@ -35,14 +36,14 @@ func New(kinds []Kind) (*Judge, error) {
 	var errs []error
 	for i, kind := range kinds {
 		gk := schema.GroupKind{Group: kind.Group, Kind: kind.Kind}
-		if _, twice := j.kinds[gk]; twice {
+		if _, twice := j.declared[gk]; twice {
 			errs = append(errs, fmt.Errorf("kinds[%d]: %s is described twice", i, gk))
 		}
-		var told expressions
+		var declared expressions
 		for _, each := range []struct {
 			key, text string
 			program   *cel.Program
-		}{{"running", kind.Running, &told.running}, {"healthy", kind.Healthy, &told.healthy}, {"failed", kind.Failed, &told.failed}} {
+		}{{"running", kind.Running, &declared.running}, {"healthy", kind.Healthy, &declared.healthy}, {"failed", kind.Failed, &declared.failed}} {
 			if each.text == "" {
 				continue
 			}
@@ -50,7 +51,7 @@ func New(kinds []Kind) (*Judge, error) {
 				errs = append(errs, fmt.Errorf("kinds[%d].%s: %w", i, each.key, err))
 			}
 		}
-		j.kinds[gk] = told
+		j.declared[gk] = declared
 	}
 	return j, errors.Join(errs...)
 }
@@ -69,7 +70,7 @@ func newEnvironment() (*cel.Env, error) {
 func compile(env *cel.Env, text string) (cel.Program, error) {
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		first := issues.Errors()[0] // CEL's own text is a drawing of three lines
+		first := issues.Errors()[0] // the text of CEL has three lines and points at the character
 		return nil, fmt.Errorf("%q is no CEL expression: %s (at character %d)", text, first.Message, first.Location.Column()+1)
 	}
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
@@ -79,7 +80,7 @@ func compile(env *cel.Env, text string) (cel.Program, error) {
 	return env.Program(ast, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(celconfig.PerCallLimit))
 }
 
-// holds evaluates an expression. A field that is not there makes it false, since most have no status at first.
+// holds evaluates an expression. A missing field makes it false, since most objects have no status at first.
 func holds(program cel.Program, obj *unstructured.Unstructured) (bool, error) {
 	if program == nil {
 		return false, nil
@@ -102,8 +103,8 @@ func (j *Judge) expressions(obj *unstructured.Unstructured) (expressions, bool) 
 	if j == nil {
 		return expressions{}, false
 	}
-	told, ok := j.kinds[kindOf(obj)]
-	return told, ok
+	declared, ok := j.declared[kindOf(obj)]
+	return declared, ok
 }
 
 // judgeHealth reports whether the configuration says how healthy an object is, and not only whether it runs.
@@ -118,10 +119,7 @@ func (e expressions) health(obj *unstructured.Unstructured) Health {
 		return Health{Status: Failed, Message: "it failed" + after(text(obj, "status", "message")), Completed: e.running != nil}
 	}
 	if e.healthy == nil {
-		if r, ok := readers[kindOf(obj)]; ok {
-			return r.health(obj)
-		}
-		return generic(obj)
+		return KindOf(kindOf(obj)).Health(obj)
 	}
 	healthy, err := holds(e.healthy, obj)
 	switch {
@@ -140,8 +138,8 @@ func (e expressions) health(obj *unstructured.Unstructured) Health {
 	return verdict
 }
 
-// run judges by the expression whether an object runs. One that does not has ended when it is healthy or failed. An
-// expression that cannot be judged counts as running: to wait for nothing is the smaller harm.
+// run judges by the expression whether an object runs. An object that does not run has ended when it is healthy or
+// failed. An expression that cannot be judged counts as running: an unneeded wait is the smaller harm.
 func (e expressions) run(obj *unstructured.Unstructured) Run {
 	run := Run{State: Idle, ID: statusID(obj), Message: "it is running by the expression of its kind"}
 	running, err := holds(e.running, obj)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -86,7 +87,7 @@ func findIn(obj *unstructured.Unstructured, extra []Field) ([]Reference, error) 
 	for i, pattern := range slices.Concat(builtin, named(id, extra), paths) {
 		for _, field := range manifest.Find(obj.Object, pattern) {
 			path := field.Path.String()
-			if seen[path] || isPushTarget(id.GroupKind(), path) {
+			if seen[path] || health.KindOf(id.GroupKind()).IsPushTarget(path) {
 				continue
 			}
 			seen[path] = true

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -345,14 +344,6 @@ func object(text string) *unstructured.Unstructured {
 		panic(err)
 	}
 	return obj
-}
-
-func TestPushTargetsNameKnownKinds(t *testing.T) {
-	for _, kind := range slices.Collect(maps.Keys(pushTargets)) {
-		if len(known[kind]) == 0 {
-			t.Errorf("%s", kind)
-		}
-	}
 }
 
 func TestPinNamesTheTagThatARangeChose(t *testing.T) {

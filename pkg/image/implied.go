@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -169,12 +170,6 @@ func airflowSettings(text string) []span {
 	return spans
 }
 
-// templates are the kinds of objects that a text in a ConfigMap may hold to be started by a program.
-var templates = map[string]string{
-	"Pod": "v1", "PodTemplate": "v1",
-	"SparkApplication": "sparkoperator.k8s.io/", "ScheduledSparkApplication": "sparkoperator.k8s.io/",
-}
-
 // podTemplates finds the images of the templates of pods in a text, which is another one where it is not YAML to its end.
 func podTemplates(text string) []span {
 	if !strings.Contains(text, "image") || !strings.Contains(text, "kind") {
@@ -200,6 +195,15 @@ func isTemplate(doc *yaml.Node) bool {
 	if kind == nil {
 		return false
 	}
-	want, ok := templates[kind.Value]
-	return ok && (version == nil || strings.HasPrefix(version.Value, want))
+	return slices.ContainsFunc(health.KindsWith(health.Embedded), func(known health.Kind) bool {
+		return known.GVK.Kind == kind.Value && (version == nil || isVersionOf(version.Value, known.GVK.Group))
+	})
+}
+
+// isVersionOf reports whether an apiVersion names a version of a group.
+func isVersionOf(version, group string) bool {
+	if group == "" {
+		return strings.HasPrefix(version, "v1")
+	}
+	return strings.HasPrefix(version, group+"/")
 }

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -86,7 +87,7 @@ func suspectsIn(obj *unstructured.Unstructured, found map[Suspect]bool) []Suspec
 		}
 		for _, value := range imagesInText(obj, field, text, hintOf(last, field)) {
 			suspect := Suspect{Object: id, Path: field.Path.String(), Value: value}
-			if found[suspect] || found[Suspect{Object: id, Path: suspect.Path}] || isPushTarget(id.GroupKind(), suspect.Path) {
+			if found[suspect] || found[Suspect{Object: id, Path: suspect.Path}] || health.KindOf(id.GroupKind()).IsPushTarget(suspect.Path) {
 				continue
 			}
 			found[suspect] = true

@@ -316,10 +316,10 @@ func registryHosts(registries []v1alpha1.Registry) []image.Host {
 	return hosts
 }
 
-func judgedKinds(kinds []v1alpha1.Kind) []health.Kind {
-	out := make([]health.Kind, len(kinds))
+func judgedKinds(kinds []v1alpha1.Kind) []health.Declared {
+	out := make([]health.Declared, len(kinds))
 	for i, k := range kinds {
-		out[i] = health.Kind{Group: k.Group, Kind: k.Kind, Running: k.Running, Healthy: k.Healthy, Failed: k.Failed}
+		out[i] = health.Declared{Group: k.Group, Kind: k.Kind, Running: k.Running, Healthy: k.Healthy, Failed: k.Failed}
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -97,14 +98,14 @@ func expectedSize(id manifest.ID) int {
 	return expected
 }
 
-// mayRun reports whether objects of a kind may run to completion, of which the inventory keeps more. Kinds that many
-// objects have do not.
+// mayRun reports whether objects of a kind may run to completion: the inventory keeps more of these. It is false for the
+// kinds of most objects.
 func mayRun(id manifest.ID) bool {
 	switch id.Kind {
-	case "ConfigMap", "Secret", "Service", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "PersistentVolumeClaim", "Deployment", "CronJob":
+	case "ConfigMap", "Secret", "Service", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy":
 		return false
 	}
-	return true
+	return !health.KindOf(id.GroupKind()).Is(health.NeverRuns)
 }
 
 // entrySize is that of an entry without the fields of others, which can be cut to their first names.
