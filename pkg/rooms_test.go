@@ -42,6 +42,7 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/pipeline pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
+	"golang.org/x/time/":                      "pkg/server",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
 	"net/http":                                "pkg/image pkg/source pkg/connect pkg/apply pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",

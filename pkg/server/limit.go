@@ -6,44 +6,41 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// limit lets each of many parties do something some times at once, and then once per interval. It is safe for
-// concurrent use and remembers a bounded number of parties.
+// limit allows each of many parties a burst of events, and then one event per interval. It is safe for concurrent use
+// and remembers a bounded number of parties.
 type limit struct {
 	burst    int
 	interval time.Duration
 
 	mu      sync.Mutex
-	parties map[string]*allowance
-	swept   time.Time // when those were forgotten last that have all of their times
+	parties map[string]*rate.Limiter
+	swept   time.Time // when the parties with a full burst were forgotten last
 }
 
-// allowance is what is left to a party.
-type allowance struct {
-	left float64
-	at   time.Time // when that much was left
-}
-
-// mostParties is how many are remembered. Those beyond share one allowance.
+// mostParties bounds the parties that are remembered. All others share one limiter.
 const mostParties = 4096
 
-// everybody is a party's name where there is but one limit for all.
+// everybody is the name of the party where one limit holds for all.
 const everybody = ""
 
 func newLimit(burst int, interval time.Duration) *limit {
-	return &limit{burst: burst, interval: interval, parties: map[string]*allowance{}}
+	return &limit{burst: burst, interval: interval, parties: map[string]*rate.Limiter{}}
 }
 
-// take uses one of a party's times; where none is left it says how long to wait.
+// take uses one event of a party. If the party has none left, take returns how long to wait.
 func (l *limit) take(party string) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.of(party, time.Now())
-	if a.left < 1 {
-		return time.Duration((1 - a.left) * float64(l.interval)), false
+	now := time.Now()
+	event := l.of(party, now).ReserveN(now, 1)
+	if wait = event.DelayFrom(now); wait > 0 {
+		event.CancelAt(now)
+		return wait, false
 	}
-	a.left--
 	return 0, true
 }
 
@@ -51,46 +48,43 @@ func (l *limit) take(party string) (wait time.Duration, ok bool) {
 func (l *limit) giveBack(party string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.of(party, time.Now())
-	a.left = min(a.left+1, float64(l.burst))
+	now := time.Now()
+	// The library can cancel only events in the future. A negative event returns one, and never more than the burst.
+	l.of(party, now).AllowN(now, -1)
 }
 
-// of is what a party has left now.
-func (l *limit) of(party string, now time.Time) *allowance {
-	a := l.parties[party]
-	if a == nil && len(l.parties) >= mostParties {
+// of returns the limiter of a party.
+func (l *limit) of(party string, now time.Time) *rate.Limiter {
+	if known := l.parties[party]; known != nil {
+		return known
+	}
+	if len(l.parties) >= mostParties {
 		if now.Sub(l.swept) >= l.interval {
 			l.forget(now)
 		}
 		if len(l.parties) >= mostParties {
 			party = everybody
-			a = l.parties[party]
 		}
 	}
-	if a == nil {
-		a = &allowance{left: float64(l.burst), at: now}
-		l.parties[party] = a
+	limiter := l.parties[party]
+	if limiter == nil {
+		limiter = rate.NewLimiter(rate.Every(l.interval), l.burst)
+		l.parties[party] = limiter
 	}
-	l.refill(a, now)
-	return a
+	return limiter
 }
 
-func (l *limit) refill(a *allowance, now time.Time) {
-	a.left = min(float64(l.burst), a.left+float64(now.Sub(a.at))/float64(l.interval))
-	a.at = now
-}
-
-// forget drops the parties that have all of their times left.
+// forget drops the parties that have their whole burst left.
 func (l *limit) forget(now time.Time) {
 	l.swept = now
-	for party, a := range l.parties {
-		if l.refill(a, now); a.left >= float64(l.burst) {
+	for party, limiter := range l.parties {
+		if limiter.TokensAt(now) >= float64(l.burst) {
 			delete(l.parties, party)
 		}
 	}
 }
 
-// source is who a request comes from: an address, and for IPv6 the network that one customer has whole.
+// source identifies the sender of a request by its address, and for IPv6 by the network of one customer.
 func source(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

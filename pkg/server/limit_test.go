@@ -29,6 +29,12 @@ func TestLimit(t *testing.T) {
 		take("a", false)
 		l.giveBack("a")
 		take("a", true)
+		l.giveBack("b") // twice: no more than the burst is left
+		l.giveBack("b")
+		for range 3 {
+			take("b", true)
+		}
+		take("b", false)
 		time.Sleep(time.Hour)
 		for range 3 {
 			take("a", true)
