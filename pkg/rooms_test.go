@@ -63,7 +63,7 @@ var meets = map[string][]string{
 	"pkg/image":        {"pkg/clock", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/silence", "pkg/health"},
 	"pkg/apply":        {"pkg/clock", "pkg/connect", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/health", "pkg/audit"},
 	"pkg/audit":        {},
-	"pkg/health":       {},
+	"pkg/health":       {"pkg/manifest"},
 	"pkg/drift":        {"pkg/manifest", "pkg/api/v1alpha1"},
 	"pkg/record":       {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},
 	"pkg/pipeline":     {"pkg/clock", "pkg/manifest", "pkg/panics", "pkg/api/v1alpha1", "pkg/source", "pkg/render", "pkg/origin", "pkg/image", "pkg/apply", "pkg/health", "pkg/audit", "pkg/drift", "pkg/record", "config"},

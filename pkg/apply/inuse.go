@@ -35,7 +35,7 @@ func (p *planner) keepInUse(ctx context.Context) error {
 			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s runs and may need it", running), running)
 		case named:
 			s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", unchanged), unchanged)
-		case slices.Contains(mountable, s.change.ID.GroupKind()):
+		case health.NamedByPods(s.change.ID.GroupKind()):
 			err := p.keepForPods(ctx, s.change, users)
 			if holdUnseen(s.change, err) {
 				continue
@@ -127,7 +127,7 @@ func (p *planner) undisturbed() manifest.ID {
 
 // stillNamed finds an object of the set that stays as it is for now, or for good, and names one that pods mount.
 func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
-	if !slices.Contains(mountable, id.GroupKind()) {
+	if !health.NamedByPods(id.GroupKind()) {
 		return manifest.ID{}, false
 	}
 	for _, s := range p.steps {
@@ -139,16 +139,13 @@ func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
 	return manifest.ID{}, false
 }
 
-// mountable are the kinds that a pod names and cannot start, or start again, without.
-var mountable = []schema.GroupKind{{Kind: "ConfigMap"}, {Kind: "Secret"}, {Kind: "ServiceAccount"}, {Kind: "PersistentVolumeClaim"}}
-
-// podUsers are what may use a mountable object in one namespace: batch work that is under way, and the pods of workloads.
+// podUsers has the possible users of objects that pods name, in one namespace: running batch objects and pods of workloads.
 type podUsers struct {
 	batch    []unstructured.Unstructured
 	rollouts *rollouts
 }
 
-// keepForPods holds the prune of an object that batch work uses which is under way, or a pod of a workload from before its
+// keepForPods holds the prune of an object that a running batch object uses, or a pod of a workload from before its
 // rollout. Old generations of settings have to stay until the run that was started with them has ended: its executors and
 // retries are new pods. A service's old pods start their containers anew when these end.
 func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, known map[string]*podUsers) error {
@@ -164,7 +161,7 @@ func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, know
 	for i := range users.batch {
 		user := &users.batch[i]
 		isPod := user.GetKind() == health.Pod.Kind
-		if isPod && uses(user, id) || !isPod && names(user.Object, id.Name) {
+		if isPod && health.PodUses(user, id) || !isPod && names(user.Object, id.Name) {
 			user := manifest.IDOf(user)
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s needs it and is not part of %s", user, p.plan.request.Target), user)
 			return nil
@@ -201,31 +198,6 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 // names reports whether a run says a name anywhere: each kind has its templates in another place.
 func names(run map[string]any, name string) bool {
 	return slices.ContainsFunc(manifest.Leaves(run), func(f manifest.Field) bool { return f.Value == name })
-}
-
-// references are where a pod names an object that it uses (k8s.io/api/core/v1, PodSpec).
-var references = map[string][]string{
-	"ConfigMap": {
-		"spec.volumes[*].configMap.name", "spec.volumes[*].projected.sources[*].configMap.name",
-		"spec.containers[*].env[*].valueFrom.configMapKeyRef.name", "spec.containers[*].envFrom[*].configMapRef.name",
-		"spec.initContainers[*].env[*].valueFrom.configMapKeyRef.name", "spec.initContainers[*].envFrom[*].configMapRef.name",
-	},
-	"Secret": {
-		"spec.volumes[*].secret.secretName", "spec.volumes[*].projected.sources[*].secret.name", "spec.imagePullSecrets[*].name",
-		"spec.containers[*].env[*].valueFrom.secretKeyRef.name", "spec.containers[*].envFrom[*].secretRef.name",
-		"spec.initContainers[*].env[*].valueFrom.secretKeyRef.name", "spec.initContainers[*].envFrom[*].secretRef.name",
-		"spec.volumes[*].csi.nodePublishSecretRef.name", "spec.volumes[*].flexVolume.secretRef.name", "spec.volumes[*].azureFile.secretName",
-		"spec.volumes[*].cephfs.secretRef.name", "spec.volumes[*].rbd.secretRef.name", "spec.volumes[*].iscsi.secretRef.name",
-	},
-	"ServiceAccount":        {"spec.serviceAccountName"},
-	"PersistentVolumeClaim": {"spec.volumes[*].persistentVolumeClaim.claimName"},
-}
-
-func uses(pod *unstructured.Unstructured, id manifest.ID) bool {
-	return slices.ContainsFunc(references[id.Kind], func(at string) bool {
-		pattern, err := manifest.ParsePath(at)
-		return err == nil && slices.ContainsFunc(manifest.Find(pod.Object, pattern), func(f manifest.Field) bool { return f.Value == id.Name })
-	})
 }
 
 // tenant finds an object that would go with a namespace or a kind and is to stay: one of this target that is not deleted

@@ -182,14 +182,14 @@ func (r *rollouts) addRevisions(list func(schema.GroupVersionKind) ([]unstructur
 func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
 	for _, user := range r.users {
 		owner := r.owners[user.owner]
-		if owner == nil || !uses(user.pod, id) {
+		if owner == nil || !health.PodUses(user.pod, id) {
 			continue
 		}
 		workload := manifest.IDOf(owner.live)
 		switch {
 		case !owner.done:
 			return workload, fmt.Sprintf("%s is not rolled out yet, and its pods use it", workload)
-		case !uses(podOf(owner.next.Object), id):
+		case !health.PodUses(podOf(owner.next.Object), id):
 			return user.id, fmt.Sprintf("%s of %s uses it and is not gone yet", user.id, workload)
 		}
 	}
@@ -201,7 +201,7 @@ func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
 func awaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
 	switch kind := manifest.IDOf(obj).GroupKind(); {
 	case kind == health.Pod.GroupKind():
-		return !health.PodEnded(obj) && uses(obj, used)
+		return !health.PodEnded(obj) && health.PodUses(obj, used)
 	case kind == health.ReplicaSet.GroupKind():
 		return health.HasReplicas(obj)
 	}

@@ -2,9 +2,7 @@ package apply
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,7 +25,7 @@ func (c *Cluster) Why(ctx context.Context, obj *unstructured.Unstructured) strin
 			return "" // what is wrong with the object is said anyway
 		}
 		for i := range pods {
-			if reason := podTrouble(&pods[i]); reason != "" {
+			if reason := health.PodTrouble(&pods[i]); reason != "" {
 				return reason
 			}
 		}
@@ -44,50 +42,6 @@ func podSelector(obj *unstructured.Unstructured) string {
 		return ""
 	}
 	return metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})
-}
-
-// starting are the reasons for which every container waits for a moment.
-var starting = []string{"", "ContainerCreating", "PodInitializing"}
-
-// podTrouble says why a pod does not run.
-func podTrouble(pod *unstructured.Unstructured) string {
-	name := "Pod/" + pod.GetName()
-	for _, field := range []string{"initContainerStatuses", "containerStatuses"} {
-		list, _, _ := unstructured.NestedSlice(pod.Object, "status", field)
-		for _, item := range list {
-			container, _ := item.(map[string]any)
-			if reason := containerTrouble(container); reason != "" {
-				return fmt.Sprintf("%s: container %v %s", name, container["name"], reason)
-			}
-		}
-	}
-	conditions, _, _ := unstructured.NestedSlice(pod.Object, "status", "conditions")
-	for _, item := range conditions {
-		condition, _ := item.(map[string]any)
-		if condition["type"] == "PodScheduled" && condition["status"] == "False" {
-			return fmt.Sprintf("%s cannot be scheduled: %v", name, condition["message"])
-		}
-	}
-	return ""
-}
-
-func containerTrouble(container map[string]any) string {
-	waiting, _, _ := unstructured.NestedMap(container, "state", "waiting")
-	if reason, _ := waiting["reason"].(string); !slices.Contains(starting, reason) {
-		return strings.TrimSuffix(fmt.Sprintf("waits (%s): %s", reason, words(waiting["message"])), ": ")
-	}
-	for _, state := range []string{"state", "lastState"} {
-		ended, found, _ := unstructured.NestedMap(container, state, "terminated")
-		if code, _ := ended["exitCode"].(int64); found && code != 0 {
-			return strings.TrimSuffix(fmt.Sprintf("exited with %d (%s): %s", code, words(ended["reason"]), words(ended["message"])), ": ")
-		}
-	}
-	return ""
-}
-
-func words(value any) string {
-	text, _ := value.(string)
-	return strings.TrimSpace(text)
 }
 
 // refusal is the newest warning about an object that has no pods: its controller says there what forbids them.
