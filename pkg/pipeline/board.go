@@ -353,7 +353,7 @@ func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
 		return owners, folders
 	}
 	for _, w := range b.agenda.All() {
-		owners[w.Target], folders[w.Target] = w.Settings.Owner, w.Folder
+		owners[w.Target], folders[w.Target] = w.Settings.Owner, folderOf(b.runner.Config.Source.Layout, w.Target)
 	}
 	return owners, folders
 }

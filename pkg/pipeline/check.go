@@ -312,7 +312,7 @@ func (k *checking) registries(ctx context.Context) {
 	byLogin := map[login]*asked{}
 	for _, w := range k.works {
 		repositories := map[string]string{} // by host
-		for _, ref := range w.Refs {
+		for _, ref := range w.Rendered.Refs {
 			if ref.Form == image.Template {
 				continue
 			}
@@ -355,7 +355,7 @@ func (k *checking) credentials(ctx context.Context, w *Desired) image.Credential
 	if err := k.readCluster(w); err != nil {
 		return image.Credentials{}
 	}
-	configs, _ := w.Cluster.PullSecrets(ctx, w.Plain) // gives what it could read
+	configs, _ := w.Cluster.PullSecrets(ctx, w.Rendered.Set) // gives what it could read
 	return image.Credentials{Configs: configs}
 }
 

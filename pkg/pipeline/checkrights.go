@@ -124,13 +124,13 @@ func (k *checking) account(ctx context.Context, g *group, environment, account s
 	var sets []manifest.Set
 	for _, w := range k.works {
 		if w.Target.Environment == environment {
-			sets = append(sets, w.Plain)
+			sets = append(sets, w.Rendered.Set)
 		}
 	}
 	why := map[apply.Right]string{}
 	ok = true
 	for _, w := range works {
-		needs, unknown, err := acting.Needs(w.Plain, sets...)
+		needs, unknown, err := acting.Needs(w.Rendered.Set, sets...)
 		if err != nil {
 			k.fail(checkRights, in, "", "%s: %v", w.Target.Pipeline, err)
 			return false, 0

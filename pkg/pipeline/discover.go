@@ -91,11 +91,19 @@ func discoverIn(files fs.FS, pattern, environment string, byName map[string]*Pip
 // discoverOne is discover for one pipeline in one environment, whether its folder is there or not.
 func discoverOne(files fs.FS, layout, environment, name string) *Pipeline {
 	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
-	before, after, _ := strings.Cut(pattern, pipelineHole)
-	suffix, rest, _ := strings.Cut(after, "/")
+	_, after, _ := strings.Cut(pattern, pipelineHole)
+	_, rest, _ := strings.Cut(after, "/")
 	pipeline := newFound(name)
-	pipeline.note(files, environment, path.Clean(before+name+suffix), rest)
+	pipeline.note(files, environment, folderOf(layout, v1alpha1.Target{Pipeline: name, Environment: environment}), rest)
 	return pipeline
+}
+
+// folderOf is the folder of a target's pipeline in the repository: pipelines/session-enrichment.
+func folderOf(layout string, target v1alpha1.Target) string {
+	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, target.Environment)
+	before, after, _ := strings.Cut(pattern, pipelineHole)
+	suffix, _, _ := strings.Cut(after, "/")
+	return path.Clean(before + target.Pipeline + suffix)
 }
 
 func newFound(name string) *Pipeline {

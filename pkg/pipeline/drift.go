@@ -113,7 +113,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*De
 				}
 				works = append(works, &Desired{
 					Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					Environment: environment, Cluster: acting, Record: record,
+					Environment: environment, Cluster: acting, Record: record, Rules: environmentRules(environment),
 				})
 			}
 		}
@@ -137,7 +137,7 @@ func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) e
 		return err
 	}
 	result.behind = c.behind(ctx, w, at)
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules()})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) e
 	locate(at, result.Drift)
 	c.nameUsers(w, result.Drift)
 	drift.Recall(result.Drift, w.Record.Status.Drift)
-	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.Plain, append([]image.Suspect{}, at.Suspects...)
+	result.quiet, result.set, result.written, result.suspects = plan.Quiet(), set, at.Rendered.Set, append([]image.Suspect{}, at.Rendered.Suspects...)
 	return uncomparedError(plan)
 }
 
@@ -288,7 +288,7 @@ func (w *Desired) recorded(record *v1alpha1.PipelineSync) map[string]image.Resol
 		pins[keyOf(pin)] = pin
 	}
 	resolved := map[string]image.Resolved{}
-	for _, ref := range distinct(w.Refs) {
+	for _, ref := range distinct(w.Rendered.Refs) {
 		if pin, ok := pins[w.pinKey(ref.Value)]; ok && ref.Form == image.Tag {
 			resolved[ref.Value] = image.Resolved{Tag: pin.Tag, Digest: pin.Digest}
 		}

@@ -18,7 +18,7 @@ func TestTagThatMovesAtEachLook(t *testing.T) {
 	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{Deployments: &deployments})
 	d.now, d.looked = func() time.Time { return date }, map[look]time.Time{}
 	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: interval}
-	d.work.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
+	d.work.Rendered.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
 	d.work.Record = &v1alpha1.PipelineSync{}
 	d.work.Record.Status.LastAppliedCommit = "c1"
 	asked, moving := 0, true

@@ -65,7 +65,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *Desired, result *TargetResu
 		o.standing = c.standingOf(ctx, w)
 		result.live, result.settled = live, wait.reason == reasonSuspended
 		o.health = healthOf(ctx, w.Cluster, o.inventory, live) // what runs goes on running, and others promote from it
-		o.swapped = swapped(ctx, w.Cluster, o.inventory, live, w.Fields, deployedImages(w.Record.Status.History))
+		o.swapped = swapped(ctx, w.Cluster, o.inventory, live, w.Rendered.Fields, deployedImages(w.Record.Status.History))
 	}
 	return c.save(ctx, w, o)
 }

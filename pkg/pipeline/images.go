@@ -90,9 +90,9 @@ func (c *carrier) checkImages(ctx context.Context, w *Desired, pins []v1alpha1.P
 		byKey[keyOf(pin)] = pin
 	}
 	lookup := c.lookupFor(ctx, w)
-	images := make([]*drift.DeployedImage, len(w.Refs)) // each worker owns one slot
+	images := make([]*drift.DeployedImage, len(w.Rendered.Refs)) // each worker owns one slot
 	var g panics.Group
-	for i, ref := range w.Refs {
+	for i, ref := range w.Rendered.Refs {
 		pin, ok := byKey[w.pinKey(ref.Value)]
 		if !ok {
 			continue

@@ -44,7 +44,7 @@ func (c *carrier) lookupFor(ctx context.Context, w *Desired) *image.Lookup {
 	if w.Cluster == nil {
 		return c.lookups.with(image.Credentials{})
 	}
-	configs, err := w.Cluster.PullSecrets(ctx, w.Plain)
+	configs, err := w.Cluster.PullSecrets(ctx, w.Rendered.Set)
 	if err != nil {
 		c.log.Warn("reading pull secrets", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}

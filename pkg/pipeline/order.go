@@ -15,7 +15,7 @@ type place struct {
 }
 
 func placeOf(w *Desired, config *v1alpha1.Config) place {
-	return place{config.PromotionDepth(w.Environment.Name), w.Level, !apply.BroughtBy(w.Plain).Any()}
+	return place{config.PromotionDepth(w.Environment.Name), w.Level, !apply.BroughtBy(w.Rendered.Set).Any()}
 }
 
 func (p place) before(o place) bool {

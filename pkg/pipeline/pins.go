@@ -45,7 +45,7 @@ func (w *Desired) pinKey(reference string) pinKey {
 
 // byRange tells the references whose tag git writes from those whose tag a range chooses; the latter name that tag.
 func (w *Desired) byRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
-	for _, ref := range w.Refs {
+	for _, ref := range w.Rendered.Refs {
 		if ref.Form != image.Tag || w.pinKey(ref.Value).semver == "" {
 			written = append(written, ref)
 			continue
@@ -113,7 +113,7 @@ func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
 // lost lists the references by tag whose pins are gone: those of a record that is not there, or says nothing yet, and
 // those that run by the record's history and have no pin at all, because somebody emptied the record.
 func (d *decider) lost() []image.Reference {
-	refs := slices.DeleteFunc(distinct(d.work.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
+	refs := slices.DeleteFunc(distinct(d.work.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
 	record := d.work.Record
 	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
 		return refs
@@ -131,14 +131,14 @@ func (d *decider) lost() []image.Reference {
 // recover takes lost pins from the objects that they left: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
-	live, err := d.work.Cluster.MembersOf(ctx, d.work.Target, d.work.Plain)
+	live, err := d.work.Cluster.MembersOf(ctx, d.work.Target, d.work.Rendered.Set)
 	if errors.Is(err, apply.ErrNotInstalled) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	found, err := image.Find(live, d.work.Fields)
+	found, err := image.Find(live, d.work.Rendered.Fields)
 	if err != nil {
 		return nil // somebody's edit; the references are resolved anew
 	}
@@ -167,7 +167,7 @@ func (d *decider) recover(ctx context.Context) error {
 // allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
 // asked, so that a rollback does not depend on it.
 func (d *decider) allRecorded() bool {
-	return !slices.ContainsFunc(distinct(d.work.Refs), func(ref image.Reference) bool {
+	return !slices.ContainsFunc(distinct(d.work.Rendered.Refs), func(ref image.Reference) bool {
 		_, pinned := d.recorded[d.work.pinKey(ref.Value)]
 		return !pinned
 	})
@@ -177,7 +177,7 @@ func (d *decider) allRecorded() bool {
 // wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
 // environment has is taken from there all the same, so that both run the same bytes.
 func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
-	for _, ref := range distinct(d.work.Refs) {
+	for _, ref := range distinct(d.work.Rendered.Refs) {
 		key := d.work.pinKey(ref.Value)
 		pin, pinned := d.recorded[key]
 		switch {
@@ -332,7 +332,7 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 func (d *decider) decision() decision {
 	out := decision{resolved: map[string]image.Resolved{}, moved: d.moved, stale: d.stale}
 	inUse := map[pinKey]bool{}
-	for _, ref := range distinct(d.work.Refs) {
+	for _, ref := range distinct(d.work.Rendered.Refs) {
 		key := d.work.pinKey(ref.Value)
 		pin := d.recorded[key]
 		inUse[key] = true
@@ -391,7 +391,7 @@ func distinct(refs []image.Reference) []image.Reference {
 // blame names each place that uses a reference which could not be resolved.
 func (w *Desired) blame(reference string, err error) []error {
 	var errs []error
-	for _, ref := range w.Refs {
+	for _, ref := range w.Rendered.Refs {
 		if ref.Value == reference {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", ref.Object, ref.Path, err))
 		}
@@ -403,7 +403,7 @@ func (w *Desired) blame(reference string, err error) []error {
 // can say what it will be.
 func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, d decision) error {
 	var errs []error
-	for _, ref := range w.Refs {
+	for _, ref := range w.Rendered.Refs {
 		for _, required := range w.Environment.Images.Signatures {
 			if ref.Form == image.Template && image.MayMatch(required.Match, ref.Value) {
 				rule := fmt.Sprintf("images.signatures wants a signature for %s, and a template may become anything", required.Match)
@@ -411,7 +411,7 @@ func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, 
 			}
 		}
 	}
-	for _, ref := range distinct(w.Refs) {
+	for _, ref := range distinct(w.Rendered.Refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
 			_, digest, _ = strings.Cut(ref.Value, "@")
@@ -442,7 +442,7 @@ func (c *carrier) known(w *Desired, repository, digest string) bool {
 // applicable is what syncer applies: the rendered set with digests, without what belongs to the API server, and with
 // the label that makes its objects members of the target.
 func (w *Desired) applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
-	set, err := image.Pin(w.Plain, w.Fields, resolved)
+	set, err := image.Pin(w.Rendered.Set, w.Rendered.Fields, resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -452,7 +452,7 @@ func (w *Desired) applicable(resolved map[string]image.Resolved, namespace strin
 
 // images lists the references of a target for a report.
 func (w *Desired) images(resolved map[string]image.Resolved) []ImageResult {
-	refs := slices.Clone(w.Refs)
+	refs := slices.Clone(w.Rendered.Refs)
 	image.SortReferences(refs)
 	out := make([]ImageResult, len(refs))
 	for i, ref := range refs {

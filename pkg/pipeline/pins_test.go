@@ -307,7 +307,7 @@ func TestMoveIsNotForgottenBeforeItIsRecorded(t *testing.T) {
 	d := deciding(v1alpha1.Track, v1alpha1.KeepPins{Deployments: &deployments})
 	d.looked = map[look]time.Time{}
 	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
-	d.work.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
+	d.work.Rendered.Refs = []image.Reference{{Value: "web:1", Form: image.Tag}}
 	d.work.Record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: digests[0], Seen: digests[0]}}}}
 	carriedOut := false
 	pass := func(now string) decision {
@@ -383,7 +383,7 @@ func TestLostPins(t *testing.T) {
 		"one pin removed":  {record([]v1alpha1.PinnedImage{{Reference: "other:1"}}, "c", ran), "app:1"},
 		"nothing deployed": {record(nil, "c", nil), ""},
 	} {
-		d := decider{work: &Desired{Record: c.record, Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}
+		d := decider{work: &Desired{Record: c.record, Rendered: renderedSet{Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}}
 		var got []string
 		for _, ref := range d.lost() {
 			got = append(got, ref.Value)

@@ -26,20 +26,23 @@ type Desired struct {
 	Cluster     *apply.Cluster
 	Record      *v1alpha1.PipelineSync // nil: never deployed
 	Snapshot    source.Snapshot
-	Overlay     string // "": git no longer has this target
-	Folder      string // of the pipeline
-	Settings    Settings
-	Fields      []image.Field
-	Ignore      []apply.Ignore
-	Level       int // how long the chain of targets is that it depends on
+	Overlay     string                    // "": git no longer has this target
+	Settings    v1alpha1.PipelineSettings // of pipeline.yaml
+	Rules       apply.Rules               // by which its objects are changed
+	Level       int                       // the length of the longest chain of targets that it depends on
+	Rendered    renderedSet
+	Err         error // why it cannot be deployed
+}
 
-	Rendering *Rendering // of the overlay; the same one as before where nothing that it read has changed
-
-	Plain manifest.Set      // what git says, tags as written
-	Refs  []image.Reference // its image references
-	// suspects are values that may be references that nothing names.
+// renderedSet is the rendered overlay, as one target has it.
+type renderedSet struct {
+	From *Rendering   // nil: it was not rendered; the same one as before where nothing that it read has changed
+	Set  manifest.Set // with tags as git writes them
+	// Fields are the image fields that pipeline.yaml names.
+	Fields []image.Field
+	Refs   []image.Reference
+	// Suspects are values that look like references and that nothing names.
 	Suspects []image.Suspect
-	Err      error
 }
 
 // agenda is what one pass has to do, sorted by target.
@@ -207,7 +210,7 @@ func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environmen
 			}
 			works = append(works, &Desired{
 				Target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
-				Environment: environment, Cluster: acting, Record: record, Snapshot: snap,
+				Environment: environment, Cluster: acting, Record: record, Snapshot: snap, Rules: environmentRules(environment),
 			})
 		}
 	}
@@ -218,13 +221,15 @@ func (r *Runner) newWork(p *Pipeline, environment *v1alpha1.Environment, snap so
 	w := &Desired{
 		Target:      v1alpha1.Target{Pipeline: p.Name, Environment: environment.Name},
 		Environment: environment, Snapshot: snap, Overlay: p.Overlays[environment.Name],
-		Settings: p.Settings[environment.Name], Folder: p.Folders[environment.Name],
+		Settings: p.Settings[environment.Name].PipelineSettings,
 	}
-	if w.Err = w.Settings.Err; w.Err == nil {
-		w.Fields, w.Err = imageFields(w.Settings.Images.Fields)
+	rules, ruleErr := rulesOf(w.Settings, environment)
+	w.Rules = rules
+	if w.Err = p.Settings[environment.Name].Err; w.Err == nil {
+		w.Rendered.Fields, w.Err = imageFields(w.Settings.Images.Fields)
 	}
 	if w.Err == nil {
-		w.Ignore, w.Err = ignoreRules(w.Settings.Ignore)
+		w.Err = ruleErr
 	}
 	if from := environment.Images.PromoteFrom; w.Err == nil && from != "" && w.policy() == v1alpha1.Track {
 		w.Err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", settingsFile, environment.Name, from)
@@ -256,6 +261,20 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 	return out, nil
 }
 
+// rulesOf returns the rules by which the objects of a target are changed. They are valid but for Ignore where there is an
+// error.
+func rulesOf(settings v1alpha1.PipelineSettings, environment *v1alpha1.Environment) (rules apply.Rules, err error) {
+	rules = environmentRules(environment)
+	rules.OnRunning, rules.Rerun = cmp.Or(settings.OnRunning, rules.OnRunning), settings.Rerun
+	rules.Ignore, err = ignoreRules(settings.Ignore)
+	return rules, err
+}
+
+// environmentRules are those of a target for which git has no settings any more.
+func environmentRules(environment *v1alpha1.Environment) apply.Rules {
+	return apply.Rules{OnRunning: environment.OnRunning, Propagation: environment.Prune.Propagation}
+}
+
 func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
 	out := make([]apply.Ignore, len(rules))
 	for i, rule := range rules {
@@ -281,14 +300,6 @@ func fieldRule(place string, rule v1alpha1.FieldRule) (apply.Ignore, error) {
 	return out, nil
 }
 
-// rules are how the objects of a target are changed.
-func (w *Desired) Rules() apply.Rules {
-	return apply.Rules{
-		OnRunning: cmp.Or(w.Settings.OnRunning, w.Environment.OnRunning), Rerun: w.Settings.Rerun,
-		Propagation: w.Environment.Prune.Propagation, Ignore: w.Ignore,
-	}
-}
-
 // claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
 func (a *Commit) claim() {
 	type place struct {
@@ -298,7 +309,7 @@ func (a *Commit) claim() {
 	claims := map[place][]*Desired{}
 	ids := map[manifest.Key]manifest.ID{}
 	for _, w := range a.All() {
-		for _, obj := range w.Plain {
+		for _, obj := range w.Rendered.Set {
 			id := manifest.IDOf(obj)
 			at := place{w.Cluster.Server(), placed(id)}
 			ids[at.key] = id
@@ -340,11 +351,11 @@ func placed(id manifest.ID) manifest.Key {
 func (a *Commit) neighbours() map[*apply.Cluster]apply.Neighbours {
 	out := map[*apply.Cluster]apply.Neighbours{}
 	for _, w := range a.All() {
-		if w.Err != nil || w.Plain == nil && w.Overlay != "" || w.Cluster == nil {
+		if w.Err != nil || w.Rendered.Set == nil && w.Overlay != "" || w.Cluster == nil {
 			continue
 		}
 		n := out[w.Cluster.Server()]
-		n.Add(w.Cluster.Namespace(), w.Target, w.Plain)
+		n.Add(w.Cluster.Namespace(), w.Target, w.Rendered.Set)
 		out[w.Cluster.Server()] = n
 	}
 	return out
@@ -354,7 +365,7 @@ func (a *Commit) neighbours() map[*apply.Cluster]apply.Neighbours {
 func (a *Commit) brings() map[*apply.Cluster]apply.Brings {
 	sets := map[*apply.Cluster][]manifest.Set{}
 	for _, w := range a.Targets {
-		sets[w.Cluster.Server()] = append(sets[w.Cluster.Server()], w.Plain)
+		sets[w.Cluster.Server()] = append(sets[w.Cluster.Server()], w.Rendered.Set)
 	}
 	out := map[*apply.Cluster]apply.Brings{}
 	for cluster, all := range sets {

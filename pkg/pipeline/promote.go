@@ -48,10 +48,10 @@ func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error)
 		return nil, nil
 	}
 	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
-	fields := w.Fields
+	fields := w.Rendered.Fields
 	if c.agenda != nil {
 		if source := c.agenda.Find(v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
-			p.asked, fields = source.Settings.Images.Refresh, source.Fields
+			p.asked, fields = source.Settings.Images.Refresh, source.Rendered.Fields
 		}
 	}
 	environments, err := c.environments([]string{policy.PromoteFrom})

@@ -217,7 +217,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 		d.recorded = map[pinKey]v1alpha1.PinnedImage{}
 		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
-			d.work.Refs = append(d.work.Refs, image.Reference{Value: value, Form: image.Tag})
+			d.work.Rendered.Refs = append(d.work.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
 		}
 		return d
 	}

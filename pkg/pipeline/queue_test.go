@@ -161,7 +161,7 @@ func BenchmarkNeeds(b *testing.B) {
 			if n == 9 {
 				kind = "Namespace"
 			}
-			w.Plain = append(w.Plain, &unstructured.Unstructured{Object: map[string]any{
+			w.Rendered.Set = append(w.Rendered.Set, &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": fmt.Sprintf("object-%d-%d", i, n)},
 			}})
 		}

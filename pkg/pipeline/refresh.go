@@ -54,7 +54,7 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if w.Err != nil {
 		return Refresh{}, w.Err
 	}
-	if tags := image.Tags(w.Refs); !slices.Contains(tags, reference) {
+	if tags := image.Tags(w.Rendered.Refs); !slices.Contains(tags, reference) {
 		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", target, reference, strings.Join(tags, ", "))
 	}
 	out := Refresh{

@@ -109,10 +109,10 @@ func (c *carrier) limitPass(a *Commit) {
 	doomed, losers := map[string]int{}, map[string][]*Desired{}
 	for i, w := range a.All() {
 		limit, selected := w.Environment.Prune.MaxPerPass, i < len(a.Targets)
-		if limit == 0 || !selected && w.Overlay != "" || w.Record == nil || w.Err != nil || c.allowed[w.Target] || w.Overlay != "" && w.Plain == nil {
+		if limit == 0 || !selected && w.Overlay != "" || w.Record == nil || w.Err != nil || c.allowed[w.Target] || w.Overlay != "" && w.Rendered.Set == nil {
 			continue
 		}
-		if n := apply.Doomed(w.Record, w.Plain); n > 0 {
+		if n := apply.Doomed(w.Record, w.Rendered.Set); n > 0 {
 			doomed[w.Environment.Name] += n
 			losers[w.Environment.Name] = append(losers[w.Environment.Name], w)
 		}
@@ -143,7 +143,7 @@ func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) 
 		result.Result, result.settled, result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
 		return nil
 	}
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], Rules: w.Rules(), Confirm: c.confirm})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], Rules: w.Rules, Confirm: c.confirm})
 	c.marks.of(w.Target).close(ctx)
 	if err == nil {
 		err = uncomparedError(plan) // what cannot be read cannot be deleted, and its record is not to go before it

@@ -61,7 +61,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOptions) (Rendered, error) {
 	w.render()
 	if options.Tags || w.Err != nil {
-		return Rendered{Set: w.Plain, Warnings: w.Warnings()}, w.Err
+		return Rendered{Set: w.Rendered.Set, Warnings: w.Warnings()}, w.Err
 	}
 	var note string
 	if err := r.readRecord(ctx, w); err != nil {

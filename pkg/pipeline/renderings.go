@@ -126,13 +126,13 @@ func (r *renderings) hand(works []*Desired) {
 		}
 		before, now := r.last[w.Target], given{rendering: r.byOverlay[w.Overlay], settings: w.Settings.PipelineSettings}
 		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
-			w.Rendering, w.Plain, w.Refs, w.Suspects, w.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
+			w.Rendered.From, w.Rendered.Set, w.Rendered.Refs, w.Rendered.Suspects, w.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
 			continue
 		}
 		if err := panics.Try(func() error { w.take(now.rendering); return nil }); err != nil {
 			w.Err = err
 		}
-		now.refs, now.suspects, now.err = w.Refs, w.Suspects, w.Err
+		now.refs, now.suspects, now.err = w.Rendered.Refs, w.Rendered.Suspects, w.Err
 		r.last[w.Target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
@@ -159,17 +159,17 @@ func (w *Desired) render() {
 
 // warnings are those of the target's overlay.
 func (w *Desired) Warnings() []string {
-	if w.Rendering == nil {
+	if w.Rendered.From == nil {
 		return nil
 	}
-	return w.Rendering.Warnings
+	return w.Rendered.From.Warnings
 }
 
 func (w *Desired) take(rendered *Rendering) {
-	w.Rendering = rendered
-	if w.Plain, w.Err = rendered.Set, rendered.Err; w.Err == nil {
-		w.Refs, w.Err = image.Find(w.Plain, w.Fields)
-		w.Suspects = image.Suspects(w.Plain, w.Refs)
-		image.SortSuspects(w.Suspects)
+	w.Rendered.From = rendered
+	if w.Rendered.Set, w.Err = rendered.Set, rendered.Err; w.Err == nil {
+		w.Rendered.Refs, w.Err = image.Find(w.Rendered.Set, w.Rendered.Fields)
+		w.Rendered.Suspects = image.Suspects(w.Rendered.Set, w.Rendered.Refs)
+		image.SortSuspects(w.Rendered.Suspects)
 	}
 }

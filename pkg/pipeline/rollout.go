@@ -151,8 +151,8 @@ func (d *daemon) rests(w *Desired) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := d.desks[w.Target]
-	return at != nil && at.settled && at.work != nil && w.Err == nil && w.Overlay != "" && w.Rendering != nil &&
-		w.Rendering == at.work.Rendering && reflect.DeepEqual(w.Settings, at.work.Settings) && w.Level == at.work.Level &&
+	return at != nil && at.settled && at.work != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
+		w.Rendered.From == at.work.Rendered.From && reflect.DeepEqual(w.Settings, at.work.Settings) && w.Level == at.work.Level &&
 		d.follows(w) && d.now().Sub(at.compared) <= compareInterval
 }
 
@@ -176,7 +176,7 @@ func (d *daemon) stands(w *Desired) bool {
 func (d *daemon) helped(works []*Desired) map[*apply.Cluster]bool {
 	out := map[*apply.Cluster]bool{}
 	for _, w := range works {
-		if w.Cluster != nil && apply.BroughtBy(w.Plain).Any() && !d.rests(w) && !d.stands(w) {
+		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !d.rests(w) && !d.stands(w) {
 			out[serverOf(w)] = true
 		}
 	}

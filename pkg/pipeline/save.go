@@ -93,8 +93,8 @@ func (c *carrier) status(w *Desired, before v1alpha1.PipelineSyncStatus, o outco
 	if errors.Is(o.err, context.Canceled) {
 		return status // syncer was told to stop, which says nothing of the target
 	}
-	if w.Rendering == nil || w.Rendering.Err == nil { // of what cannot be rendered nothing new is known
-		status.Warnings, status.Unpinned = recordedWarnings(w.Warnings()), recordedUnpinned(w.Suspects)
+	if w.Rendered.From == nil || w.Rendered.From.Err == nil { // of what cannot be rendered nothing new is known
+		status.Warnings, status.Unpinned = recordedWarnings(w.Warnings()), recordedUnpinned(w.Rendered.Suspects)
 	}
 	if o.attempted || o.err != nil || o.wait != nil {
 		status.LastAttemptedCommit = w.Snapshot.Commit

@@ -37,7 +37,7 @@ func (c *carrier) standingOf(ctx context.Context, w *Desired) standing {
 	if err != nil {
 		return standing{err: err}
 	}
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.Rules()})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.Rules})
 	if err != nil {
 		return standing{err: err}
 	}

@@ -351,7 +351,7 @@ func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult,
 		return decided, nil, err
 	}
 	plan, err := w.Cluster.Plan(ctx, apply.Request{
-		Target: w.Target, Record: w.Record, Set: set, Brings: c.brings[w.Cluster.Server()], Neighbours: c.near[w.Cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.Rules(),
+		Target: w.Target, Record: w.Record, Set: set, Brings: c.brings[w.Cluster.Server()], Neighbours: c.near[w.Cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.Rules,
 		Confirm: c.confirm, Recorded: c.marks.of(w.Target).reopen,
 	})
 	if err == nil {
@@ -417,7 +417,7 @@ func (c *carrier) carryOut(ctx context.Context, w *Desired, result *TargetResult
 	seen.Inventory = plan.Readable(applied.Inventory)
 	o.health, unhealthy = c.judgeHealth(ctx, w, seen, err)
 	o.health = o.health.withUnread(plan)
-	o.swapped = swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Fields, o.images)
+	o.swapped = swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Rendered.Fields, o.images)
 	o.objects = countObjects(objectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
 	result.uncompared = uncomparedError(plan)
 	if c.corrects(w) {

@@ -242,7 +242,7 @@ func holdsOthers(record *v1alpha1.PipelineSync) bool {
 }
 
 func (u *uninstall) remove(ctx context.Context, c *carrier, w *Desired) error {
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, ReadOnly: true, Rules: w.Rules()})
+	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, ReadOnly: true, Rules: w.Rules})
 	if err != nil {
 		return err
 	}

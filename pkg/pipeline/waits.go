@@ -72,7 +72,7 @@ func sameInput(a, b *Desired) bool {
 		}
 		return err.Error()
 	}
-	return a.Rendering == b.Rendering && (a.Rendering != nil || a.Err != nil || a.Overlay == "") && a.Overlay == b.Overlay && a.Level == b.Level &&
+	return a.Rendered.From == b.Rendered.From && (a.Rendered.From != nil || a.Err != nil || a.Overlay == "") && a.Overlay == b.Overlay && a.Level == b.Level &&
 		text(a.Err) == text(b.Err) && reflect.DeepEqual(a.Settings, b.Settings)
 }
 

@@ -43,17 +43,17 @@ func TestATargetThatWaitsForTheSameIsLookedAtLessOften(t *testing.T) {
 
 func TestSameInput(t *testing.T) {
 	built := &Rendering{}
-	base := Desired{Rendering: built, Overlay: "a"}
+	base := Desired{Rendered: renderedSet{From: built}, Overlay: "a"}
 	for name, c := range map[string]struct {
 		change func(*Desired)
 		same   bool
 	}{
 		"as it was":            {func(*Desired) {}, true},
-		"another rendering":    {func(w *Desired) { w.Rendering = &Rendering{} }, false},
+		"another rendering":    {func(w *Desired) { w.Rendered.From = &Rendering{} }, false},
 		"another error":        {func(w *Desired) { w.Err = errors.New("two pipelines name it") }, false},
 		"other settings":       {func(w *Desired) { w.Settings.Owner = "data" }, false},
 		"further dependencies": {func(w *Desired) { w.Level = 1 }, false},
-		"gone from git":        {func(w *Desired) { w.Rendering, w.Overlay = nil, "" }, false},
+		"gone from git":        {func(w *Desired) { w.Rendered.From, w.Overlay = nil, "" }, false},
 	} {
 		other := base
 		c.change(&other)
@@ -62,7 +62,7 @@ func TestSameInput(t *testing.T) {
 		}
 	}
 	unreadable := func(text string) *Desired {
-		return &Desired{Overlay: "a", Err: errors.New(text), Settings: Settings{PipelineSettings: v1alpha1.PipelineSettings{}}}
+		return &Desired{Overlay: "a", Err: errors.New(text), Settings: v1alpha1.PipelineSettings{}}
 	}
 	if !sameInput(unreadable("line 3"), unreadable("line 3")) || sameInput(unreadable("line 3"), unreadable("line 4")) {
 		t.Error("a pipeline.yaml that cannot be read is told by its error")
