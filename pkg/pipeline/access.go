@@ -64,9 +64,9 @@ func (r *Runner) keeper() (*apply.Cluster, error) {
 	if r.gate.users != nil {
 		return r.gate.users, nil
 	}
-	users, err := apply.ConnectPod(apply.Options{Namespace: r.Config.Namespace, UserAgent: r.agent, Judge: r.judge, Requested: r.metrics.requested})
+	users, err := r.clusters.OfPod()
 	if users == nil && err == nil {
-		users, err = r.cluster(&r.Config.Environments[0])
+		users, err = r.clusters.Of(&r.Config.Environments[0])
 	}
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	var found *v1alpha1.Environment
 	for i := range r.Config.Environments {
 		environment := &r.Config.Environments[i]
-		clusters[clusterKey(environment)] = true
+		clusters[ClusterKey(environment)] = true
 		if name == "" || environment.Name == name {
 			found = environment
 		}
@@ -108,7 +108,7 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	}
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()
-	key := clusterKey(found)
+	key := ClusterKey(found)
 	if r.gate.posted == nil {
 		r.gate.posted = map[v1alpha1.Cluster]*audit.Log{}
 	}
@@ -116,11 +116,4 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 		r.gate.posted[key] = audit.NewLog("")
 	}
 	return r.gate.posted[key], nil
-}
-
-// clusterKey tells clusters apart by how they are reached.
-func clusterKey(environment *v1alpha1.Environment) v1alpha1.Cluster {
-	key := environment.Cluster
-	key.AuditLog = "" // it makes no other cluster
-	return key
 }

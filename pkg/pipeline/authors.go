@@ -63,7 +63,7 @@ func (r *Runner) auditLog(environment *v1alpha1.Environment) *audit.Log {
 	if file == "" {
 		r.gate.mu.Lock()
 		defer r.gate.mu.Unlock()
-		return r.gate.posted[clusterKey(environment)]
+		return r.gate.posted[ClusterKey(environment)]
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

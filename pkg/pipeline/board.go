@@ -58,7 +58,7 @@ func newBoard(r *Runner) *board {
 		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
-	b.source = SourceView{URL: publicURL(s.URL), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
+	b.source = SourceView{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
 	b.view = b.assemble(r.date())
 	return b
 }
@@ -174,13 +174,13 @@ func (b *board) follow(ctx context.Context, d *daemon) {
 
 // watch follows the records of each cluster once, whatever number of environments is in it.
 func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
-	environments, err := d.environments(d.options.Environments)
+	environments, err := d.Config.Select(d.options.Environments)
 	if err != nil {
 		return // Loop has looked
 	}
 	byCluster := map[*apply.Cluster][]string{}
 	for _, environment := range environments {
-		cluster, err := d.cluster(environment)
+		cluster, err := d.clusters.Of(environment)
 		if err != nil {
 			b.told([]string{environment.Name}, apply.Records{Err: err})
 			continue

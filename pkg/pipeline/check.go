@@ -74,7 +74,7 @@ type checking struct {
 // nothing. It goes on where something is missing. The error is that of a wrong selection; tell is told of each check as
 // it ends.
 func (r *Runner) Check(ctx context.Context, environments []string, tell func(Check)) (Checks, error) {
-	selected, err := r.environments(environments)
+	selected, err := r.Config.Select(environments)
 	if err != nil {
 		return Checks{}, err
 	}
@@ -86,11 +86,11 @@ func (r *Runner) Check(ctx context.Context, environments []string, tell func(Che
 		all.Checks = append(all.Checks, check)
 		tell(check)
 	}}
-	k.ok(CheckConfiguration, nil, "%s for %s, owner %s", plural(len(r.Config.Environments), "environment"), publicURL(r.Config.Source.URL), r.Config.Name)
+	k.ok(CheckConfiguration, nil, "%s for %s, owner %s", plural(len(r.Config.Environments), "environment"), r.Config.Source.PublicURL(), r.Config.Name)
 	if snap, ok := k.git(ctx); ok {
 		k.pipelines(snap, selected)
 	}
-	for _, group := range k.clusters(selected) {
+	for _, group := range k.groups(selected) {
 		k.cluster(ctx, group)
 	}
 	k.registries(ctx)
@@ -154,10 +154,10 @@ type group struct {
 	cluster      *apply.Cluster
 }
 
-func (k *checking) clusters(selected []*v1alpha1.Environment) []*group {
+func (k *checking) groups(selected []*v1alpha1.Environment) []*group {
 	var groups []*group
 	for _, environment := range selected {
-		cluster, err := k.Runner.cluster(environment)
+		cluster, err := k.clusters.Of(environment)
 		if err != nil {
 			k.fail(checkCluster, []string{environment.Name}, "mend `cluster` of the environment, or the kubeconfig", "%v", err)
 			continue
@@ -364,7 +364,7 @@ func (k *checking) readCluster(w *Desired) (err error) {
 	if w.Cluster != nil {
 		return nil
 	}
-	server, err := k.Runner.cluster(w.Environment)
+	server, err := k.clusters.Of(w.Environment)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type couple struct{ a, b string }
 
 // couples are the environments to compare. Two that a user names narrow the selection to them.
 func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, error) {
-	selected, err := r.environments(selection.Environments)
+	selected, err := r.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, err
 	}
@@ -22,11 +22,11 @@ func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, 
 		if len(options.Compare) != 2 || options.Compare[0] == options.Compare[1] {
 			return nil, errors.New("two environments are compared; name them as in staging,prod")
 		}
-		if _, err := r.environments(options.Compare); err != nil {
+		if _, err := r.Config.Select(options.Compare); err != nil {
 			return nil, err
 		}
 		for _, name := range options.Compare {
-			if !slices.Contains(names(selected), name) {
+			if !slices.Contains(v1alpha1.Names(selected), name) {
 				return nil, fmt.Errorf("environment %s is to be compared and is not selected", name)
 			}
 		}

@@ -117,10 +117,10 @@ func podProblems(decoded *v1alpha1.Config) []string {
 	var problems []string
 	s := decoded.Source
 	switch {
-	case isLocalPath(s.URL):
+	case v1alpha1.IsLocalPath(s.URL):
 		problems = append(problems, fmt.Sprintf("source.url: %s is a path on this machine; name a repository that is reached over https or ssh", s.URL))
 	case strings.HasPrefix(s.URL, "file://"):
-		problems = append(problems, fmt.Sprintf("source.url: %s is on this machine; name a repository that is reached over https or ssh", publicURL(s.URL)))
+		problems = append(problems, fmt.Sprintf("source.url: %s is on this machine; name a repository that is reached over https or ssh", s.PublicURL()))
 	case !strings.HasPrefix(s.URL, "http://") && !strings.HasPrefix(s.URL, "https://"):
 		for key, file := range map[string]string{"sshKeyFile": s.Auth.SSHKeyFile, "knownHostsFile": s.Auth.KnownHostsFile} {
 			if file == "" {
@@ -222,7 +222,7 @@ func InstallDaemon(ctx context.Context, options DaemonOptions) (changes []manife
 	if options.Environment != "" {
 		selected = []string{options.Environment}
 	}
-	environments, err := (&Runner{Config: decoded}).environments(selected)
+	environments, err := decoded.Select(selected)
 	if err != nil {
 		return nil, "", err
 	}

@@ -15,7 +15,7 @@ import (
 // Diff says what syncing a revision would change, from server-side dry runs; "" is the newest commit. It writes
 // nothing. A target's Result is the one that a sync would have.
 func (r *Runner) Diff(ctx context.Context, revision string, selection Selection) (*Pass, error) {
-	if _, err := r.environments(selection.Environments); err != nil {
+	if _, err := r.Config.Select(selection.Environments); err != nil {
 		return nil, err // before the network is asked
 	}
 	snap, err := r.snapshot(ctx, revision)

@@ -109,37 +109,6 @@ func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
 	}
 }
 
-func TestLocalPathsAreTold(t *testing.T) {
-	for url, local := range map[string]bool{
-		"/srv/git/pipelines.git":          true,
-		"../pipelines":                    true,
-		".":                               true,
-		"./odd:name":                      true,
-		"https://git.example.com/a.git":   false,
-		"ssh://git@git.example.com/a.git": false,
-		"git@git.example.com:data/a.git":  false,
-		"file:///srv/git/pipelines.git":   false, // absolute by itself
-	} {
-		if got := isLocalPath(url); got != local {
-			t.Errorf("isLocalPath(%q) = %v", url, got)
-		}
-	}
-}
-
-func TestCredentialsLeaveAnAddress(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://user:secret@git.example.com/a.git": "https://git.example.com/a.git",
-		"https://token@git.example.com/a.git":       "https://git.example.com/a.git",
-		"ssh://git:secret@git.example.com/a.git":    "ssh://git@git.example.com/a.git",
-		"git@git.example.com:data/a.git":            "git@git.example.com:data/a.git",
-		"/srv/git/pipelines.git":                    "/srv/git/pipelines.git",
-	} {
-		if got := publicURL(url); got != want {
-			t.Errorf("publicURL(%q) = %q, want %q", url, got, want)
-		}
-	}
-}
-
 // A link that leads nowhere is an overlay, so that its target says what is wrong.
 func TestOverlayThatIsALostLink(t *testing.T) {
 	files := tree("pipelines/a/overlays/dev/k", "pipelines/a/README.md")

@@ -40,7 +40,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	}
 	report := drift.Report{
 		GeneratedAt: r.date().UTC(),
-		Source:      drift.Source{URL: publicURL(r.Config.Source.URL), Branch: r.Config.Source.Branch, Commit: snap.Commit},
+		Source:      drift.Source{URL: r.Config.Source.PublicURL(), Branch: r.Config.Source.Branch, Commit: snap.Commit},
 		Findings:    []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}
 	works, lost, err := r.deployed(ctx, selection)
@@ -83,14 +83,14 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 
 // deployed lists the selected targets that have a record, sorted. lost joins the environments that cannot be read.
 func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*Desired, lost, err error) {
-	environments, err := r.environments(selection.Environments)
+	environments, err := r.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, nil, err
 	}
 	var errs []error
 	known := map[string]bool{}
 	for _, environment := range environments {
-		cluster, err := r.cluster(environment)
+		cluster, err := r.clusters.Of(environment)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 			continue
@@ -120,10 +120,10 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*De
 	}
 	for _, name := range selection.Pipelines {
 		if !known[name] && len(errs) == 0 {
-			return nil, nil, fmt.Errorf("no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(names(environments), ", "), r.Config.Name)
+			return nil, nil, fmt.Errorf("no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(v1alpha1.Names(environments), ", "), r.Config.Name)
 		}
 	}
-	slices.SortFunc(works, func(a, b *Desired) int { return compareTargets(a.Target, b.Target) })
+	slices.SortFunc(works, func(a, b *Desired) int { return a.Target.Compare(b.Target) })
 	return works, errors.Join(errs...), nil
 }
 

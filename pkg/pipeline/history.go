@@ -38,11 +38,11 @@ type HistoryImage struct {
 // History reads a target's deployments from its record.
 func (r *Runner) History(ctx context.Context, target v1alpha1.Target) (History, error) {
 	out := History{Pipeline: target.Pipeline, Environment: target.Environment, Deployments: []HistoryDeployment{}}
-	environments, err := r.environments([]string{target.Environment})
+	environments, err := r.Config.Select([]string{target.Environment})
 	if err != nil {
 		return out, err
 	}
-	cluster, err := r.cluster(environments[0])
+	cluster, err := r.clusters.Of(environments[0])
 	if err != nil {
 		return out, fmt.Errorf("environment %s: %w", target.Environment, err)
 	}

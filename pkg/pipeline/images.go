@@ -204,7 +204,7 @@ func (v *View) Images(selection Selection) Images {
 			targets = append(targets, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 		}
 	}
-	slices.SortFunc(targets, compareTargets)
+	slices.SortFunc(targets, v1alpha1.Target.Compare)
 	rows := imageTable{}
 	for _, target := range targets {
 		t := v.Target(target.Pipeline, target.Environment)

@@ -62,7 +62,7 @@ func moveTo(obj *unstructured.Unstructured, namespace string) error {
 
 // Install applies what InstallManifests gives to the clusters of the selected environments, each cluster once.
 func (r *Runner) Install(ctx context.Context, environments []string) ([]manifest.Change, error) {
-	selected, err := r.environments(environments)
+	selected, err := r.Config.Select(environments)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (r *Runner) Install(ctx context.Context, environments []string) ([]manifest
 	var errs []error
 	done := map[*apply.Cluster]bool{}
 	for _, environment := range selected {
-		cluster, err := r.cluster(environment)
+		cluster, err := r.clusters.Of(environment)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 			continue

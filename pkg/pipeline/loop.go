@@ -36,7 +36,7 @@ type LoopOptions struct {
 // somebody changes one of its objects, when what it waits for is there, and when it is time to look at its images. It
 // returns nil when the context has ended and what was being written is written.
 func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
-	if _, err := r.environments(options.Environments); err != nil {
+	if _, err := r.Config.Select(options.Environments); err != nil {
 		return err
 	}
 	r.checks = &checks{byTarget: map[v1alpha1.Target]check{}}
@@ -45,7 +45,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 			r.logTarget(p)
 		}
 	}
-	r.log.Info("following the repository", "url", publicURL(r.Config.Source.URL), "interval", r.Config.Source.Interval.Duration)
+	r.log.Info("following the repository", "url", r.Config.Source.PublicURL(), "interval", r.Config.Source.Interval.Duration)
 	d := newDaemon(ctx, r, options)
 	d.begin(ctx)
 	for ctx.Err() == nil {

@@ -28,7 +28,7 @@ type objectsLook struct {
 
 // Objects judges the live objects of a target, sorted. It asks the API server, and gives what it said for five seconds.
 func (r *Runner) Objects(ctx context.Context, target v1alpha1.Target) ([]ObjectView, error) {
-	environments, err := r.environments([]string{target.Environment})
+	environments, err := r.Config.Select([]string{target.Environment})
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (r *Runner) Objects(ctx context.Context, target v1alpha1.Target) ([]ObjectV
 	if !last.at.IsZero() && r.now().Sub(last.at) < objectsFresh {
 		return last.objects, nil
 	}
-	server, err := r.cluster(environments[0])
+	server, err := r.clusters.Of(environments[0])
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (t *tip) confirm(ctx context.Context) error {
 // is about the pass as a whole, such as an unreachable repository; each target has its own. Targets that another syncer
 // writes at the same time are carried out again.
 func (r *Runner) Once(ctx context.Context, options SyncOptions) (*Pass, error) {
-	if _, err := r.environments(options.Environments); err != nil {
+	if _, err := r.Config.Select(options.Environments); err != nil {
 		return nil, err // before the network is asked
 	}
 	var pass *Pass

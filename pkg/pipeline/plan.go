@@ -56,7 +56,7 @@ type Commit struct {
 
 // plan finds the targets of a snapshot and of the records, and renders them. Errors of one target are kept with it.
 func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selection) (*Commit, error) {
-	environments, err := r.environments(selection.Environments)
+	environments, err := r.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 	if err := checkSelection(selection, pipelines, known, a); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(a.Targets, func(x, y *Desired) int { return compareTargets(x.Target, y.Target) })
+	slices.SortFunc(a.Targets, func(x, y *Desired) int { return x.Target.Compare(y.Target) })
 	// Those that were not selected too: an object may have moved to one of them, and is then not to be pruned.
 	r.rendered.render(a.All(), snap.Files)
 	a.claim()
@@ -100,11 +100,11 @@ func (r *Runner) plan(ctx context.Context, snap source.Snapshot, selection Selec
 
 // discover finds the pipelines of a snapshot in every environment of the configuration.
 func (r *Runner) discover(snap source.Snapshot) ([]*Pipeline, error) {
-	all, err := r.environments(nil)
+	all, err := r.Config.Select(nil)
 	if err != nil {
 		return nil, err
 	}
-	pipelines, err := discover(snap.Files, r.Config.Source.Layout, names(all))
+	pipelines, err := discover(snap.Files, r.Config.Source.Layout, v1alpha1.Names(all))
 	if err != nil {
 		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
 	}
@@ -158,7 +158,7 @@ const recordsTimeout = 20 * time.Second
 // targetsOf joins what git has for an environment with what its records say was deployed there. Without a readable
 // cluster there is no work for it.
 func (r *Runner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) ([]*Desired, error) {
-	cluster, err := r.cluster(environment)
+	cluster, err := r.clusters.Of(environment)
 	if err != nil {
 		return nil, err
 	}

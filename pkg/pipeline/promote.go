@@ -54,11 +54,11 @@ func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error)
 			p.asked, fields = source.Settings.Images.Refresh, source.Rendered.Fields
 		}
 	}
-	environments, err := c.environments([]string{policy.PromoteFrom})
+	environments, err := c.Config.Select([]string{policy.PromoteFrom})
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := c.cluster(environments[0])
+	cluster, err := c.clusters.Of(environments[0])
 	if err != nil {
 		return nil, err
 	}

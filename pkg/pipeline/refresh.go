@@ -30,7 +30,7 @@ type Refresh struct {
 // Refresh gives the change of pipeline.yaml that makes one environment look a reference up again. It writes nothing:
 // the change is a commit of the repository, so that reverting it brings the earlier digest back.
 func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference string) (Refresh, error) {
-	if _, err := r.environments([]string{target.Environment}); err != nil {
+	if _, err := r.Config.Select([]string{target.Environment}); err != nil {
 		return Refresh{}, err
 	}
 	snap, err := r.source.Fetch(ctx)
@@ -45,7 +45,7 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if i < 0 || pipelines[i].Overlays[target.Environment] == "" {
 		return Refresh{}, fmt.Errorf("commit %.8s has no overlay of pipeline %q for %s", snap.Commit, target.Pipeline, target.Environment)
 	}
-	environments, err := r.environments([]string{target.Environment})
+	environments, err := r.Config.Select([]string{target.Environment})
 	if err != nil {
 		return Refresh{}, err
 	}

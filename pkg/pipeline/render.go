@@ -29,7 +29,7 @@ type Rendered struct {
 // Render gives what sync would apply to one target, byte for byte. Digests come from the target's record where there
 // is one; only references that were never deployed need their registry.
 func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, error) {
-	environments, err := r.environments([]string{options.Environment})
+	environments, err := r.Config.Select([]string{options.Environment})
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -78,7 +78,7 @@ func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOpt
 
 // readRecord reads a target's record, if its cluster has one.
 func (r *Runner) readRecord(ctx context.Context, w *Desired) error {
-	cluster, err := r.cluster(w.Environment)
+	cluster, err := r.clusters.Of(w.Environment)
 	if err != nil {
 		return err
 	}

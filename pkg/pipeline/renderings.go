@@ -124,7 +124,7 @@ func (r *renderings) hand(works []*Desired) {
 			delete(r.last, w.Target)
 			continue
 		}
-		before, now := r.last[w.Target], given{rendering: r.byOverlay[w.Overlay], settings: w.Settings.PipelineSettings}
+		before, now := r.last[w.Target], given{rendering: r.byOverlay[w.Overlay], settings: w.Settings}
 		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
 			w.Rendered.From, w.Rendered.Set, w.Rendered.Refs, w.Rendered.Suspects, w.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
 			continue

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +69,7 @@ type Runner struct {
 	rendered renderings
 
 	mu       sync.Mutex
-	clusters map[v1alpha1.Cluster]*apply.Cluster
+	clusters *Clusters
 	audits   map[string]*audit.Log // by file
 	looked   map[look]time.Time    // when a tag was last looked at
 	// lookedKept is how many looks there were when the old ones were dropped last.
@@ -223,8 +222,9 @@ func Open(file string, options Options) (*Runner, error) {
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, judge: judge, metrics: newMetrics(wall),
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
-		clusters: map[v1alpha1.Cluster]*apply.Cluster{}, looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
+		looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
+	r.clusters = NewClusters(apply.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
 		return nil, err
 	}
@@ -330,7 +330,7 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 		&config.Source.Auth.PasswordFile, &config.Source.Auth.TokenFile, &config.Source.Auth.SSHKeyFile,
 		&config.Source.Auth.KnownHostsFile, &config.Source.Auth.CAFile,
 	}
-	if isLocalPath(config.Source.URL) {
+	if v1alpha1.IsLocalPath(config.Source.URL) {
 		paths = append(paths, &config.Source.URL)
 	}
 	for i := range config.Registries {
@@ -355,67 +355,4 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 		}
 		*p = filepath.Join(folder, *p)
 	}
-}
-
-// isLocalPath tells a path from a URL and from ssh's short form host:path.
-func isLocalPath(url string) bool {
-	if strings.Contains(url, "://") {
-		return false
-	}
-	host, _, short := strings.Cut(url, ":")
-	return !short || strings.Contains(host, "/")
-}
-
-// cluster returns the connection of an environment; environments that name the same cluster share one.
-func (r *Runner) cluster(environment *v1alpha1.Environment) (*apply.Cluster, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := clusterKey(environment)
-	if c, ok := r.clusters[key]; ok {
-		return c, nil
-	}
-	c, err := apply.Connect(apply.Options{
-		Kubeconfig: environment.Cluster.Kubeconfig, Context: environment.Cluster.Context,
-		Namespace: r.Config.Namespace, UserAgent: r.agent, As: r.as, AllowExec: environment.Cluster.AllowExec, Judge: r.judge,
-		Requested: r.metrics.requested,
-	})
-	if err != nil {
-		return nil, err
-	}
-	r.clusters[key] = c
-	return c, nil
-}
-
-// Selection narrows a command to some pipelines and environments; empty means all.
-type Selection struct{ Pipelines, Environments []string }
-
-// environments returns the selected environments in the order of the configuration.
-func (r *Runner) environments(names []string) ([]*v1alpha1.Environment, error) {
-	known := make([]string, len(r.Config.Environments))
-	var out []*v1alpha1.Environment
-	for i := range r.Config.Environments {
-		environment := &r.Config.Environments[i]
-		known[i] = environment.Name
-		if len(names) == 0 || slices.Contains(names, environment.Name) {
-			out = append(out, environment)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("there is no environment %q in the configuration; it has %s", name, strings.Join(known, ", "))
-		}
-	}
-	return out, nil
-}
-
-func names(environments []*v1alpha1.Environment) []string {
-	out := make([]string, len(environments))
-	for i, e := range environments {
-		out[i] = e.Name
-	}
-	return out
-}
-
-func compareTargets(a, b v1alpha1.Target) int {
-	return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Environment, b.Environment))
 }

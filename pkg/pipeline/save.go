@@ -3,9 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -154,26 +152,4 @@ func (c *carrier) fail(ctx context.Context, w *Desired, failure error) error {
 		return errors.Join(failure, err)
 	}
 	return failure
-}
-
-// publicURL is a repository's address without credentials.
-func publicURL(raw string) string {
-	if !strings.Contains(raw, "://") {
-		return raw // a path, or ssh's short form, which has no room for a password
-	}
-	parsed, err := url.Parse(raw)
-	if err != nil {
-		// What cannot be read may still hold a password before its last @.
-		return raw[strings.LastIndex(raw, "@")+1:]
-	}
-	parsed.RawQuery, parsed.Fragment = "", ""
-	if parsed.User == nil {
-		return parsed.String()
-	}
-	if parsed.Scheme == "ssh" {
-		parsed.User = url.User(parsed.User.Username())
-	} else {
-		parsed.User = nil
-	}
-	return parsed.String()
 }

@@ -475,7 +475,7 @@ func strays(w *Desired, plan *apply.Plan) []drift.Finding {
 func (c *carrier) spec(w *Desired, decided decision) v1alpha1.PipelineSyncSpec {
 	return v1alpha1.PipelineSyncSpec{
 		Owner: c.Config.Name, Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
-		Source:         v1alpha1.RecordSource{URL: publicURL(c.Config.Source.URL), Commit: w.Snapshot.Commit},
+		Source:         v1alpha1.RecordSource{URL: c.Config.Source.PublicURL(), Commit: w.Snapshot.Commit},
 		ServiceAccount: w.Settings.ServiceAccount, Images: decided.pins,
 	}
 }

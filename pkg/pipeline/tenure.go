@@ -69,13 +69,13 @@ func (t *tenure) begin(ctx context.Context) {
 		t.daemon.board.leads(t.held())
 		return
 	}
-	environments, err := t.daemon.environments(t.daemon.options.Environments)
+	environments, err := t.daemon.Config.Select(t.daemon.options.Environments)
 	if err != nil {
 		return // Loop has looked
 	}
 	var seats []*seat
 	for _, environment := range environments {
-		cluster, err := t.daemon.cluster(environment)
+		cluster, err := t.daemon.clusters.Of(environment)
 		if err != nil {
 			continue // the first plan says so
 		}

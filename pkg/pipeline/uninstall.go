@@ -46,7 +46,7 @@ func (r *Runner) Uninstall(ctx context.Context, options UninstallOptions) error 
 	for _, environments := range clusters {
 		u := uninstall{Runner: r, options: options, environments: environments, gone: map[manifest.Key]bool{}}
 		if err := u.run(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", strings.Join(names(environments), ", "), err))
+			errs = append(errs, fmt.Errorf("environment %s: %w", strings.Join(v1alpha1.Names(environments), ", "), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -55,10 +55,10 @@ func (r *Runner) Uninstall(ctx context.Context, options UninstallOptions) error 
 // wholeClusters groups the selected environments by cluster. A cluster of which only some are selected is refused: the
 // others would lose the daemon and its rights with them.
 func (r *Runner) wholeClusters(selected []string) ([][]*v1alpha1.Environment, error) {
-	if _, err := r.environments(selected); err != nil {
+	if _, err := r.Config.Select(selected); err != nil {
 		return nil, err
 	}
-	all, err := r.environments(nil)
+	all, err := r.Config.Select(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (r *Runner) wholeClusters(selected []string) ([][]*v1alpha1.Environment, er
 	byCluster := map[*apply.Cluster][]*v1alpha1.Environment{}
 	for _, environment := range all {
 		wanted := len(selected) == 0 || slices.Contains(selected, environment.Name)
-		cluster, err := r.cluster(environment)
+		cluster, err := r.clusters.Of(environment)
 		if err != nil && wanted {
 			return nil, fmt.Errorf("environment %s: %w", environment.Name, err)
 		}
@@ -86,7 +86,7 @@ func (r *Runner) wholeClusters(selected []string) ([][]*v1alpha1.Environment, er
 			continue
 		}
 		var in, left []string
-		for _, name := range names(environments) {
+		for _, name := range v1alpha1.Names(environments) {
 			if slices.Contains(selected, name) {
 				in = append(in, name)
 			} else {
@@ -116,7 +116,7 @@ type uninstall struct {
 }
 
 func (u *uninstall) run(ctx context.Context) (err error) {
-	if u.cluster, err = u.Runner.cluster(u.environments[0]); err != nil {
+	if u.cluster, err = u.clusters.Of(u.environments[0]); err != nil {
 		return err
 	}
 	if err := u.look(ctx); err != nil {
@@ -216,7 +216,7 @@ func (u *uninstall) otherDaemon(ctx context.Context) (string, error) {
 // deployed deletes what this configuration deployed, by the rules of a prune: what runs is waited for, and what is marked
 // to be kept stays. What holds others, as a namespace does, goes last.
 func (u *uninstall) deployed(ctx context.Context) error {
-	works, lost, err := u.Runner.deployed(ctx, Selection{Environments: names(u.environments)})
+	works, lost, err := u.Runner.deployed(ctx, Selection{Environments: v1alpha1.Names(u.environments)})
 	if err != nil || lost != nil {
 		return errors.Join(err, lost)
 	}

@@ -218,15 +218,9 @@ func (v *View) Status(selection Selection) Status {
 		out.Targets = append(out.Targets, s)
 	}
 	slices.SortFunc(out.Targets, func(a, b TargetStatus) int { // as the command does
-		return compareTargets(v1alpha1.Target{Pipeline: a.Pipeline, Environment: a.Environment}, v1alpha1.Target{Pipeline: b.Pipeline, Environment: b.Environment})
+		return v1alpha1.Target{Pipeline: a.Pipeline, Environment: a.Environment}.Compare(v1alpha1.Target{Pipeline: b.Pipeline, Environment: b.Environment})
 	})
 	return out
-}
-
-// has reports whether a selection covers a target.
-func (s Selection) has(pipeline, environment string) bool {
-	return (len(s.Pipelines) == 0 || slices.Contains(s.Pipelines, pipeline)) &&
-		(len(s.Environments) == 0 || slices.Contains(s.Environments, environment))
 }
 
 // History lists the deployments of a target; false where there is no such target.
