@@ -284,7 +284,7 @@ func (r *Runner) behindOf(ctx context.Context, w *Desired, record *v1alpha1.Pipe
 	if applied == newest {
 		return 0
 	}
-	set, err := w.applicable(w.recorded(record), w.Cluster.Namespace())
+	set, err := w.Applicable(w.Recorded(record), w.Cluster.Namespace())
 	if err != nil {
 		return -1
 	}
@@ -353,7 +353,7 @@ func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
 		return owners, folders
 	}
 	for _, w := range b.agenda.All() {
-		owners[w.Target], folders[w.Target] = w.Settings.Owner, folderOf(b.runner.Config.Source.Layout, w.Target)
+		owners[w.Target], folders[w.Target] = w.Settings.Owner, Folder(b.runner.Config.Source.Layout, w.Target)
 	}
 	return owners, folders
 }

@@ -122,7 +122,7 @@ func (k *checking) git(ctx context.Context) (source.Snapshot, bool) {
 
 // pipelines renders what is to be deployed.
 func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environment) {
-	pipelines, err := k.discover(snap)
+	pipelines, err := k.planner.Discover(snap)
 	if err != nil {
 		k.fail(checkPipelines, nil, "mend source.layout or the repository", "%v", err)
 		return
@@ -131,11 +131,11 @@ func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environm
 	for _, environment := range selected {
 		for _, p := range pipelines {
 			if p.Overlays[environment.Name] != "" {
-				works = append(works, k.newWork(p, environment, snap))
+				works = append(works, k.planner.Desired(p, environment, snap))
 			}
 		}
 	}
-	k.rendered.render(works, snap.Files)
+	k.planner.Renderings.Render(works, snap.Files)
 	for _, w := range works {
 		if w.Err != nil {
 			k.fail(checkPipelines, []string{w.Target.Environment}, "mend the repository; the other pipelines are deployed", "%s does not render: %v", w.Target.Pipeline, w.Err)

@@ -86,7 +86,7 @@ func isIn(pipelines []*Pipeline, name, environment string) bool {
 func expectedRules(rules []v1alpha1.FieldRule) ([]drift.ExpectedRule, error) {
 	var out []drift.ExpectedRule
 	for i, rule := range rules {
-		fields, err := fieldRule(fmt.Sprintf("compare.ignore[%d]", i), rule)
+		fields, err := FieldRule(fmt.Sprintf("compare.ignore[%d]", i), rule)
 		if err != nil {
 			return nil, err
 		}

@@ -165,7 +165,7 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*apply.PruneRefusedError](err); ok {
 		return "PruneRefused"
 	}
-	if _, ok := errors.AsType[*refusedError](err); ok {
+	if _, ok := errors.AsType[*RefusedError](err); ok {
 		return "PruneRefused"
 	}
 	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
@@ -177,7 +177,7 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*record.TooLargeError](err); ok {
 		return "TooLarge"
 	}
-	if _, ok := errors.AsType[*missingOverlayError](err); ok {
+	if _, ok := errors.AsType[*MissingOverlayError](err); ok {
 		return "OverlayMissing"
 	}
 	if _, ok := errors.AsType[*image.RefusedError](err); ok {

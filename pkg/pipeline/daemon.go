@@ -352,7 +352,7 @@ func (d *daemon) lookAtImages(ctx context.Context, w *Desired, pins []v1alpha1.P
 	same := slices.EqualFunc(before, news, func(a, b drift.Finding) bool {
 		return a.Kind == b.Kind && a.Object == b.Object && a.Path == b.Path && a.Live == b.Live
 	})
-	ranges := w.policy() == v1alpha1.Track && len(w.Settings.Images.Select) > 0 // a new tag may be the highest
+	ranges := w.Policy() == v1alpha1.Track && len(w.Settings.Images.Select) > 0 // a new tag may be the highest
 	if ctx.Err() != nil || same && !ranges {
 		return
 	}
@@ -479,7 +479,7 @@ func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
 	if w.Record = record; w.Overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
-	c := d.carrierAmong(ctx, a, near)
+	c := d.carrierAmong(a.Only(w, d.planner.Trailers(ctx, []*Desired{w})), near)
 	c.marks = marks
 	c.deadline, c.alone, c.done, c.unwatched = time.Now(), true, d.done, d.unwatched
 	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
@@ -519,18 +519,17 @@ func (d *daemon) unsettle(target v1alpha1.Target) {
 	}
 }
 
-// current is a target's work by the newest commit, in an agenda of its own; nil where there is none.
+// current returns a copy of a target of the newest commit, and the commit; nil where there is none.
 func (d *daemon) current(target v1alpha1.Target) (*Desired, *Commit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.latest == nil {
 		return nil, nil
 	}
-	i := slices.IndexFunc(d.latest.Targets, func(w *Desired) bool { return w.Target == target })
-	if i < 0 {
+	planned := d.latest.Find(target)
+	if planned == nil {
 		return nil, nil
 	}
-	w := *d.latest.Targets[i]
-	others := slices.Concat(d.latest.Targets[:i:i], d.latest.Targets[i+1:], d.latest.Others)
-	return &w, &Commit{Targets: []*Desired{&w}, Others: others, Deployed: d.latest.Deployed}
+	w := *planned
+	return &w, d.latest
 }

@@ -2,64 +2,11 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 )
-
-// orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
-// is not there, or that goes in a circle, is an error of the targets in question.
-func (a *Commit) orderByDependency() {
-	levels := map[v1alpha1.Target]int{}
-	for _, w := range a.All() {
-		if level, err := a.level(w, levels, nil); err != nil {
-			w.Err = errors.Join(w.Err, err)
-		} else {
-			w.Level = level
-		}
-	}
-}
-
-// everyone is every target of the environments, those that were not selected included.
-func (a *Commit) All() []*Desired { return slices.Concat(a.Targets, a.Others) }
-
-func (a *Commit) Find(target v1alpha1.Target) *Desired {
-	all := a.All()
-	i := slices.IndexFunc(all, func(w *Desired) bool { return w.Target == target })
-	if i < 0 {
-		return nil
-	}
-	return all[i]
-}
-
-func (a *Commit) level(w *Desired, levels map[v1alpha1.Target]int, trail []string) (int, error) {
-	if level, ok := levels[w.Target]; ok {
-		return level, nil
-	}
-	name := w.Target.Pipeline
-	if at := slices.Index(trail, name); at >= 0 {
-		return 0, fmt.Errorf("%s: dependsOn goes in a circle: %s", settingsFile, strings.Join(append(trail[at:len(trail):len(trail)], name), " on "))
-	}
-	trail = append(trail[:len(trail):len(trail)], name)
-	level := 0
-	for _, dependency := range w.Settings.DependsOn {
-		other := a.Find(v1alpha1.Target{Pipeline: dependency, Environment: w.Environment.Name})
-		if other == nil || other.Overlay == "" {
-			return 0, fmt.Errorf("%s: dependsOn: there is no pipeline %s in environment %s", settingsFile, dependency, w.Environment.Name)
-		}
-		below, err := a.level(other, levels, trail)
-		if err != nil {
-			return 0, err
-		}
-		level = max(level, below+1)
-	}
-	levels[w.Target] = level
-	return level, nil
-}
 
 // reached is how far a target has come in this pass.
 type reached struct {
@@ -149,7 +96,7 @@ func (c *carrier) atCommit(ctx context.Context, other *Desired) (targetHealth, s
 	if other.Record == nil || other.Record.Status.LastAppliedCommit == "" {
 		return targetHealth{}, "which was never deployed", nil
 	}
-	_, set, err := c.setAt(other, other.Snapshot)
+	_, set, err := c.planner.At(other, other.Snapshot)
 	if err != nil {
 		return targetHealth{}, "", err
 	}

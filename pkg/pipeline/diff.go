@@ -22,13 +22,11 @@ func (r *Runner) Diff(ctx context.Context, revision string, selection Selection)
 	if err != nil {
 		return nil, err
 	}
-	agenda, err := r.plan(ctx, snap, selection)
+	agenda, err := r.planner.Plan(ctx, snap, selection)
 	if err != nil {
 		return nil, err
 	}
-	c := r.carrier(ctx, agenda)
-	c.limitRemovals(agenda)
-	c.limitPass(agenda)
+	c := r.carrier(agenda)
 	pass := newPass(snap)
 	results := c.each(agenda.Targets, func(w *Desired, result *TargetResult) error { return c.diff(ctx, w, result) })
 	pass.Targets = append(pass.Targets, results...)
@@ -43,10 +41,10 @@ func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot
 }
 
 func (c *carrier) diff(ctx context.Context, w *Desired, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*missingOverlayError](w.Err)
+	_, overlayGone := errors.AsType[*MissingOverlayError](w.Err)
 	var plan *apply.Plan
 	var err error
-	if w.Err == nil && w.Overlay == "" || overlayGone && c.allowed[w.Target] {
+	if w.Err == nil && w.Overlay == "" || overlayGone && c.permits().Prunes[w.Target] {
 		plan, err = w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], ReadOnly: true, Rules: w.Rules})
 	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)

@@ -12,25 +12,27 @@ import (
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// found is a pipeline as the repository has it.
+// Pipeline is a pipeline of the repository.
 type Pipeline struct {
 	Name     string
 	Overlays map[string]string             // environment -> overlay, for those that are there
 	Expected map[string]string             // environment -> where its overlay would be
 	Folders  map[string]string             // environment -> the pipeline's own folder
-	Settings map[string]Settings           // environment -> pipeline.yaml, or why it cannot be read
+	settings map[string]settings           // environment -> pipeline.yaml, or why it cannot be read
 	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
 }
 
-type Settings struct {
-	v1alpha1.PipelineSettings
-	Err error
+// settings are those of pipeline.yaml for one environment, or the error of reading them.
+type settings struct {
+	values v1alpha1.PipelineSettings
+	err    error
 }
 
 const (
 	pipelineHole    = "{pipeline}"
 	environmentHole = "{environment}"
-	settingsFile    = "pipeline.yaml"
+	// SettingsFile is the name of the optional file with the settings of a pipeline.
+	SettingsFile = "pipeline.yaml"
 )
 
 // discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have
@@ -81,39 +83,39 @@ func discoverIn(files fs.FS, pattern, environment string, byName map[string]*Pip
 			continue
 		}
 		if byName[name] == nil {
-			byName[name] = newFound(name)
+			byName[name] = newPipeline(name)
 		}
 		byName[name].note(files, environment, at, rest)
 	}
 	return nil
 }
 
-// discoverOne is discover for one pipeline in one environment, whether its folder is there or not.
-func discoverOne(files fs.FS, layout, environment, name string) *Pipeline {
-	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, environment)
+// discoverOne is discover for one target, whether its folder exists or not.
+func discoverOne(files fs.FS, layout string, target v1alpha1.Target) *Pipeline {
+	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, target.Environment)
 	_, after, _ := strings.Cut(pattern, pipelineHole)
 	_, rest, _ := strings.Cut(after, "/")
-	pipeline := newFound(name)
-	pipeline.note(files, environment, folderOf(layout, v1alpha1.Target{Pipeline: name, Environment: environment}), rest)
+	pipeline := newPipeline(target.Pipeline)
+	pipeline.note(files, target.Environment, Folder(layout, target), rest)
 	return pipeline
 }
 
-// folderOf is the folder of a target's pipeline in the repository: pipelines/session-enrichment.
-func folderOf(layout string, target v1alpha1.Target) string {
+// Folder is the folder of a target's pipeline in the repository: pipelines/session-enrichment.
+func Folder(layout string, target v1alpha1.Target) string {
 	pattern := strings.ReplaceAll(strings.Trim(layout, "/"), environmentHole, target.Environment)
 	before, after, _ := strings.Cut(pattern, pipelineHole)
 	suffix, _, _ := strings.Cut(after, "/")
 	return path.Clean(before + target.Pipeline + suffix)
 }
 
-func newFound(name string) *Pipeline {
+func newPipeline(name string) *Pipeline {
 	return &Pipeline{
 		Name: name, Overlays: map[string]string{}, Expected: map[string]string{}, Folders: map[string]string{},
-		Settings: map[string]Settings{}, decoded: map[string]*v1alpha1.Pipeline{},
+		settings: map[string]settings{}, decoded: map[string]*v1alpha1.Pipeline{},
 	}
 }
 
-// note takes down what the folder at a path, and the rest of the layout below it, hold for an environment.
+// note adds what a folder, and the rest of the layout below it, hold for an environment.
 func (p *Pipeline) note(files fs.FS, environment, at, rest string) {
 	overlay := path.Join(at, rest)
 	p.Expected[environment] = overlay
@@ -121,7 +123,7 @@ func (p *Pipeline) note(files fs.FS, environment, at, rest string) {
 	if isFolder(files, overlay) || isLostLink(files, overlay) {
 		p.Overlays[environment] = overlay
 	}
-	p.Settings[environment] = p.read(files, path.Join(at, settingsFile), environment)
+	p.settings[environment] = p.read(files, path.Join(at, SettingsFile), environment)
 }
 
 func isFolder(files fs.FS, name string) bool {
@@ -136,23 +138,23 @@ func isLostLink(files fs.FS, name string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0 && !isFolder(files, name)
 }
 
-func (p *Pipeline) read(files fs.FS, file, environment string) Settings {
+func (p *Pipeline) read(files fs.FS, file, environment string) settings {
 	decoded, ok := p.decoded[file]
 	if !ok {
 		data, err := fs.ReadFile(files, file)
 		if errors.Is(err, fs.ErrNotExist) {
-			return Settings{}
+			return settings{}
 		}
 		if err != nil {
-			return Settings{Err: err}
+			return settings{err: err}
 		}
 		if render.IsPointer(data) {
-			return Settings{Err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
+			return settings{err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
 		}
 		if decoded, err = v1alpha1.DecodePipeline(file, data); err != nil {
-			return Settings{Err: err}
+			return settings{err: err}
 		}
 		p.decoded[file] = decoded
 	}
-	return Settings{PipelineSettings: decoded.For(environment)}
+	return settings{values: decoded.For(environment)}
 }

@@ -101,10 +101,10 @@ func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := pipelines[0].Settings["dev"].Err; err != nil {
+	if err := pipelines[0].settings["dev"].err; err != nil {
 		t.Errorf("a: %v", err)
 	}
-	if err := pipelines[1].Settings["dev"].Err; err == nil || !strings.Contains(err.Error(), "pipelines/b/pipeline.yaml:3: ownr") {
+	if err := pipelines[1].settings["dev"].err; err == nil || !strings.Contains(err.Error(), "pipelines/b/pipeline.yaml:3: ownr") {
 		t.Errorf("b: %v", err)
 	}
 }

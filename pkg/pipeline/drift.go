@@ -13,7 +13,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
-	"github.com/syncerdev/syncer/pkg/source"
 )
 
 // DriftOptions say what a report holds.
@@ -70,7 +69,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	}
 	report.Quiet = append(report.Quiet, counted(quiet)...)
 	if lost == nil && len(couples) > 0 {
-		inGit, err := r.discover(snap)
+		inGit, err := r.planner.Discover(snap)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -113,7 +112,7 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*De
 				}
 				works = append(works, &Desired{
 					Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					Environment: environment, Cluster: acting, Record: record, Rules: environmentRules(environment),
+					Environment: environment, Cluster: acting, Record: record, Rules: EnvironmentRules(environment),
 				})
 			}
 		}
@@ -132,7 +131,7 @@ func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) e
 		return nil // nothing was ever applied, so nothing can differ
 	}
 	result.behind = -1
-	at, set, err := c.lastApplied(ctx, w)
+	at, set, err := c.planner.LastApplied(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -244,54 +243,4 @@ func (c *carrier) behind(ctx context.Context, w, applied *Desired) int {
 		return -1 // history may not have been fetched that far
 	}
 	return len(commits)
-}
-
-// lastApplied is the set that was applied last. Most often that is what the newest commit says too, which saves reading
-// history; else it is read from the commit that the record names.
-func (c *carrier) lastApplied(ctx context.Context, w *Desired) (*Desired, manifest.Set, error) {
-	if at, set, err := c.setAt(w, w.Snapshot); err == nil {
-		if same, err := w.Cluster.Applied(ctx, w.Record, set); err != nil || same {
-			return at, set, err
-		}
-	}
-	commit := w.Record.Status.LastAppliedCommit
-	if commit == "" {
-		return nil, nil, errors.New("no commit has been applied completely yet; mend what `syncer sync` says and sync again")
-	}
-	snap, err := c.source.At(ctx, commit)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the commit last applied: %w", err)
-	}
-	return c.setAt(w, snap)
-}
-
-// setAt is what a commit means for a target: its files, with the digests of the record.
-func (c *carrier) setAt(w *Desired, snap source.Snapshot) (*Desired, manifest.Set, error) {
-	pipeline := discoverOne(snap.Files, c.Config.Source.Layout, w.Environment.Name, w.Target.Pipeline)
-	if pipeline.Overlays[w.Environment.Name] == "" {
-		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
-	}
-	at := c.newWork(pipeline, w.Environment, snap)
-	at.render()
-	if at.Err != nil {
-		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.Err)
-	}
-	at.Cluster, at.Record = w.Cluster, w.Record
-	set, err := at.applicable(at.recorded(w.Record), w.Cluster.Namespace())
-	return at, set, err
-}
-
-// recorded gives the references of a target what its record says they stand for.
-func (w *Desired) recorded(record *v1alpha1.PipelineSync) map[string]image.Resolved {
-	pins := map[pinKey]v1alpha1.PinnedImage{}
-	for _, pin := range record.Spec.Images {
-		pins[keyOf(pin)] = pin
-	}
-	resolved := map[string]image.Resolved{}
-	for _, ref := range distinct(w.Rendered.Refs) {
-		if pin, ok := pins[w.pinKey(ref.Value)]; ok && ref.Form == image.Tag {
-			resolved[ref.Value] = image.Resolved{Tag: pin.Tag, Digest: pin.Digest}
-		}
-	}
-	return resolved
 }

@@ -30,7 +30,7 @@ func TestFetchThatHangs(t *testing.T) {
 		target := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
 		d := &daemon{
 			Runner: r, desks: map[v1alpha1.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
-			latest: &Commit{Targets: []*Desired{{Target: target, Overlay: "overlays/dev"}}},
+			latest: NewCommit([]*Desired{{Target: target, Overlay: "overlays/dev"}}),
 			queue:  newQueue(1, func(v1alpha1.Target) string { return "" }),
 		}
 		d.tenure = newTenure(d)

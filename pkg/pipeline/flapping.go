@@ -39,12 +39,12 @@ func (c *carrier) tellFlapping(ctx context.Context, w *Desired, pins []v1alpha1.
 	if w.Record == nil {
 		return
 	}
-	before := map[pinKey]string{}
+	before := map[PinKey]string{}
 	for _, pin := range w.Record.Spec.Images {
-		before[keyOf(pin)] = pin.Digest
+		before[KeyOf(pin)] = pin.Digest
 	}
 	for _, pin := range pins {
-		if pin.Moves != flappingMoves || before[keyOf(pin)] == pin.Digest {
+		if pin.Moves != flappingMoves || before[KeyOf(pin)] == pin.Digest {
 			continue
 		}
 		note := flaps(pin, w.Environment.Images.Interval.Duration)

@@ -37,7 +37,7 @@ func (c *carrier) suspended(w *Desired) error {
 	case w.Environment.Suspend:
 		who = "environment " + w.Environment.Name + " is suspended in the configuration"
 	case w.Settings.Suspend != nil && *w.Settings.Suspend:
-		who = settingsFile + " suspends it"
+		who = SettingsFile + " suspends it"
 	case w.Record != nil && apply.IsDisabled(w.Record):
 		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
 	default:

@@ -85,15 +85,15 @@ func recordedSince(record *v1alpha1.PipelineSync, f drift.Finding) *time.Time {
 // checkImages asks the registries whether each deployed digest is still there, and what its tag stands for now. A
 // registry that does not answer says nothing about an image.
 func (c *carrier) checkImages(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
-	byKey := map[pinKey]v1alpha1.PinnedImage{}
+	byKey := map[PinKey]v1alpha1.PinnedImage{}
 	for _, pin := range pins {
-		byKey[keyOf(pin)] = pin
+		byKey[KeyOf(pin)] = pin
 	}
 	lookup := c.lookupFor(ctx, w)
 	images := make([]*drift.DeployedImage, len(w.Rendered.Refs)) // each worker owns one slot
 	var g panics.Group
 	for i, ref := range w.Rendered.Refs {
-		pin, ok := byKey[w.pinKey(ref.Value)]
+		pin, ok := byKey[w.PinKey(ref.Value)]
 		if !ok {
 			continue
 		}
@@ -200,7 +200,7 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 func (v *View) Images(selection Selection) Images {
 	var targets []v1alpha1.Target
 	for _, t := range v.Targets {
-		if selection.has(t.Pipeline, t.Environment) {
+		if selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
 			targets = append(targets, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 		}
 	}

@@ -56,7 +56,7 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 func TestTemplatesAreNotSigned(t *testing.T) {
 	w := &Desired{
 		Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Signatures: []v1alpha1.Signature{{Match: "registry.example.com/*", PublicKeyFile: "key.pub"}}}},
-		Rendered: renderedSet{Refs: []image.Reference{
+		Rendered: Rendered{Refs: []image.Reference{
 			{Path: "spec.a", Value: "registry.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.b", Value: "other.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.c", Value: "{{image}}", Form: image.Template},

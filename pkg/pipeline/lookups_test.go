@@ -93,23 +93,24 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Runner{Config: config, registry: hosts, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, looked: map[look]time.Time{}}
+	r.planner = &Planner{Config: config, Renderings: &Renderings{}}
 	records := map[v1alpha1.Target]*v1alpha1.PipelineSync{}
 
 	pass := func() map[string]int {
 		t.Helper()
 		snap := source.Snapshot{Commit: "c1", Files: files}
-		pipelines, err := r.discover(snap)
+		pipelines, err := r.planner.Discover(snap)
 		if err != nil {
 			t.Fatal(err)
 		}
 		environment := &r.Config.Environments[0]
 		a := &Commit{}
 		for _, p := range pipelines {
-			w := r.newWork(p, environment, snap)
+			w := r.planner.Desired(p, environment, snap)
 			w.Record = records[w.Target]
 			a.Targets = append(a.Targets, w)
 		}
-		r.rendered.render(a.Targets, snap.Files)
+		r.planner.Renderings.Render(a.Targets, snap.Files)
 		c := &carrier{Runner: r, lookups: r.newLookups()}
 		decided := make([]decision, len(a.Targets)) // each worker owns one slot
 		var g errgroup.Group

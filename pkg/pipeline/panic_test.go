@@ -61,10 +61,12 @@ func loggedRunner() (*Runner, *bytes.Buffer) {
 	var log bytes.Buffer
 	config := &v1alpha1.Config{Source: v1alpha1.Source{URL: "/repo"}, Environments: []v1alpha1.Environment{{Name: "dev"}}}
 	config.Source.Interval.Duration = time.Minute
-	return &Runner{
+	r := &Runner{
 		Config: config, log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(time.Now), now: time.Now,
 		progress: func(Progress) {}, wake: make(chan struct{}, 1),
-	}, &log
+	}
+	r.planner = &Planner{Config: config, Renderings: &Renderings{}, Guard: r.guarded, Log: r.log}
+	return r, &log
 }
 
 // toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
@@ -124,10 +126,10 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 	r, log := loggedRunner()
 	environment := &r.Config.Environments[0]
 	stopped := context.Canceled // a failure that no record is asked for
-	a := &Commit{Targets: []*Desired{
+	a := NewCommit([]*Desired{
 		{Target: falling, Environment: environment, Overlay: "o"},
 		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
-	}}
+	})
 	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[v1alpha1.Target]reached{}}
 	results := c.carryAll(t.Context(), a, map[v1alpha1.Target]int{})
 	if got := results[falling]; got.Result != Failed || panics.In(got.failure) == nil {
@@ -151,7 +153,7 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		}}
 		d := &daemon{
 			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[v1alpha1.Target]*desk{falling: {settled: true}},
-			latest: &Commit{Targets: []*Desired{{Target: falling}}},
+			latest: NewCommit([]*Desired{{Target: falling}}),
 		}
 		d.queue.add(falling, time.Now(), commitMoved)
 		d.queue.add(well, time.Now(), tryAgain)
@@ -185,27 +187,5 @@ func TestAPanicEndsARollout(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "stack=") {
 		t.Errorf("no stack was logged: %s", log)
-	}
-}
-
-// An overlay whose files panic fails the targets that it is for.
-func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
-	files := brokenFiles{within: "broken", MapFS: fstest.MapFS{
-		"well/kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
-		"well/a.yaml":             {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")},
-	}}
-	works := func() []*Desired {
-		return []*Desired{{Target: falling, Overlay: "broken"}, {Target: well, Overlay: "well"}}
-	}
-	var r renderings
-	for pass := range 2 {
-		all := works()
-		r.render(all, files)
-		if panics.In(all[0].Err) == nil {
-			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].Err)
-		}
-		if all[1].Err != nil || len(all[1].Rendered.Set) != 1 {
-			t.Errorf("pass %d: its neighbour: %v", pass, all[1].Err)
-		}
 	}
 }

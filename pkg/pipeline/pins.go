@@ -23,51 +23,13 @@ type decision struct {
 	stale    []string                  // Track references that could not be looked up and keep their digest
 }
 
-// pinKey is what decides a digest: a commit that returns to all of it gets the earlier digest back.
-type pinKey struct{ reference, refresh, semver string }
-
-func keyOf(pin v1alpha1.PinnedImage) pinKey {
-	return pinKey{pin.Reference, pin.Refresh, pin.Semver}
-}
-
-func (w *Desired) pinKey(reference string) pinKey {
-	key := pinKey{reference: reference, refresh: w.Settings.Images.Refresh[reference]}
-	if strings.Contains(reference, "@") {
-		return key // git names the very bytes, and no range chooses others
-	}
-	for _, s := range w.Settings.Images.Select {
-		if image.Repository(s.Repository) == image.Repository(reference) {
-			key.semver = s.Semver
-		}
-	}
-	return key
-}
-
-// byRange tells the references whose tag git writes from those whose tag a range chooses; the latter name that tag.
-func (w *Desired) byRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
-	for _, ref := range w.Rendered.Refs {
-		if ref.Form != image.Tag || w.pinKey(ref.Value).semver == "" {
-			written = append(written, ref)
-			continue
-		}
-		ref.Value = image.WithTag(ref.Value, resolved[ref.Value].Tag)
-		chosen = append(chosen, ref)
-	}
-	return written, chosen
-}
-
-// policy is the environment's, or the one that pipeline.yaml sets in its place.
-func (w *Desired) policy() v1alpha1.PinPolicy {
-	return cmp.Or(w.Settings.Images.Policy, w.Environment.Images.Policy)
-}
-
 // decider gives the references of one target their digests.
 type decider struct {
 	*carrier
 	work      *Desired
 	lookup    *image.Lookup
 	promotion *promotion // nil: digests come from the registry
-	recorded  map[pinKey]v1alpha1.PinnedImage
+	recorded  map[PinKey]v1alpha1.PinnedImage
 	moved     []string
 	stale     []string
 }
@@ -76,10 +38,10 @@ type decider struct {
 // again when it is time. A reference that is new here takes its digest from the environment that it is promoted from,
 // or else from its registry. Nothing is looked up for references that ran here before.
 func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
-	d := decider{carrier: c, work: w, recorded: map[pinKey]v1alpha1.PinnedImage{}}
+	d := decider{carrier: c, work: w, recorded: map[PinKey]v1alpha1.PinnedImage{}}
 	if w.Record != nil {
 		for _, pin := range w.Record.Spec.Images {
-			d.recorded[keyOf(pin)] = pin
+			d.recorded[KeyOf(pin)] = pin
 		}
 	}
 	if w.Cluster != nil && len(d.lost()) > 0 {
@@ -87,7 +49,7 @@ func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
 			return decision{}, err
 		}
 	}
-	allowed := c.promotable[w.Target] != ""
+	allowed := c.permits().Promotions[w.Target] != ""
 	if !d.allRecorded() {
 		var err error
 		if d.promotion, err = c.promotion(ctx, w); err != nil && !allowed {
@@ -113,7 +75,7 @@ func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
 // lost lists the references by tag whose pins are gone: those of a record that is not there, or says nothing yet, and
 // those that run by the record's history and have no pin at all, because somebody emptied the record.
 func (d *decider) lost() []image.Reference {
-	refs := slices.DeleteFunc(distinct(d.work.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
+	refs := slices.DeleteFunc(Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
 	record := d.work.Record
 	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
 		return refs
@@ -148,13 +110,13 @@ func (d *decider) recover(ctx context.Context) error {
 			continue
 		}
 		for _, ref := range lost {
-			key := d.work.pinKey(ref.Value)
+			key := d.work.PinKey(ref.Value)
 			resolved := image.Resolved{Digest: digest}
 			switch {
-			case key.semver == "" && ref.Value != tagged:
+			case key.Semver == "" && ref.Value != tagged:
 				continue
-			case key.semver != "":
-				if resolved.Tag = tagOf(v1alpha1.DeployedImage{Reference: tagged}); image.Repository(tagged) != image.Repository(ref.Value) || !image.InRange(resolved.Tag, key.semver) {
+			case key.Semver != "":
+				if resolved.Tag = tagOf(v1alpha1.DeployedImage{Reference: tagged}); image.Repository(tagged) != image.Repository(ref.Value) || !image.InRange(resolved.Tag, key.Semver) {
 					continue
 				}
 			}
@@ -167,8 +129,8 @@ func (d *decider) recover(ctx context.Context) error {
 // allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
 // asked, so that a rollback does not depend on it.
 func (d *decider) allRecorded() bool {
-	return !slices.ContainsFunc(distinct(d.work.Rendered.Refs), func(ref image.Reference) bool {
-		_, pinned := d.recorded[d.work.pinKey(ref.Value)]
+	return !slices.ContainsFunc(Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool {
+		_, pinned := d.recorded[d.work.PinKey(ref.Value)]
 		return !pinned
 	})
 }
@@ -176,12 +138,12 @@ func (d *decider) allRecorded() bool {
 // sort takes over what is recorded and what is promoted. It returns the references to look up, and what those that
 // wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
 // environment has is taken from there all the same, so that both run the same bytes.
-func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
-	for _, ref := range distinct(d.work.Rendered.Refs) {
-		key := d.work.pinKey(ref.Value)
+func (d *decider) sort(allowed bool) (ask []PinKey, waiting []string) {
+	for _, ref := range Distinct(d.work.Rendered.Refs) {
+		key := d.work.PinKey(ref.Value)
 		pin, pinned := d.recorded[key]
 		switch {
-		case pinned && (d.work.policy() != v1alpha1.Track || ref.Form == image.Digest):
+		case pinned && (d.work.Policy() != v1alpha1.Track || ref.Form == image.Digest):
 		case pinned && pin.UnusedSince != nil:
 			// A rollback: the digest that ran comes back, whatever the tag stands for now. From here on the tag is
 			// followed when it moves again.
@@ -205,7 +167,7 @@ func (d *decider) sort(allowed bool) (ask []pinKey, waiting []string) {
 }
 
 // promote pins a reference to the digest of its deployment in the other environment, or says what is missing.
-func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
+func (d *decider) promote(key PinKey, ref image.Reference) (missing string) {
 	resolved := image.Resolved{}
 	if ref.Form == image.Digest {
 		_, resolved.Digest, _ = strings.Cut(ref.Value, "@")
@@ -221,16 +183,16 @@ func (d *decider) promote(key pinKey, ref image.Reference) (missing string) {
 	return ""
 }
 
-func (d *decider) pin(key pinKey, resolved image.Resolved) v1alpha1.PinnedImage {
+func (d *decider) pin(key PinKey, resolved image.Resolved) v1alpha1.PinnedImage {
 	return v1alpha1.PinnedImage{
-		Reference: key.reference, Refresh: key.refresh, Semver: key.semver,
+		Reference: key.Reference, Refresh: key.Refresh, Semver: key.Semver,
 		Tag: resolved.Tag, Digest: resolved.Digest,
 		ResolvedAt: d.stamp(d.work), Commit: d.work.Snapshot.Commit,
 	}
 }
 
 // look asks the registries, many references at once.
-func (d *decider) look(ctx context.Context, ask []pinKey) error {
+func (d *decider) look(ctx context.Context, ask []PinKey) error {
 	d.lookup = d.lookupFor(ctx, d.work)
 	found := make([]image.Resolved, len(ask)) // each worker owns one slot
 	failed := make([]error, len(ask))
@@ -238,7 +200,7 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 	for i, key := range ask {
 		g.Go(func() error {
 			if found[i], failed[i] = resolve(ctx, d.lookup, key); failed[i] == nil && d.isNews(key, found[i]) {
-				failed[i] = d.lookup.Confirm(ctx, key.reference, found[i].Digest)
+				failed[i] = d.lookup.Confirm(ctx, key.Reference, found[i].Digest)
 			}
 			return nil
 		})
@@ -252,20 +214,20 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 			if errors.Is(failed[i], image.ErrMismatch) {
 				d.log.Warn("a tag keeps its digest", "pipeline", d.work.Target.Pipeline, "environment", d.work.Target.Environment, "error", failed[i])
 			}
-			d.stale = append(d.stale, key.reference) // what runs goes on running, whatever its registry says today
+			d.stale = append(d.stale, key.Reference) // what runs goes on running, whatever its registry says today
 		case failed[i] != nil:
-			errs = append(errs, d.work.blame(key.reference, failed[i])...)
+			errs = append(errs, d.work.Blame(key.Reference, failed[i])...)
 		case !pinned:
 			pin = d.pin(key, found[i])
 			pin.Seen = d.seen(found[i])
 			d.recorded[key] = pin
-			if d.work.policy() == v1alpha1.Track {
-				d.noteLook(d.work.Target, key.reference)
+			if d.work.Policy() == v1alpha1.Track {
+				d.noteLook(d.work.Target, key.Reference)
 			}
 		default:
 			d.recorded[key] = d.follow(pin, key, found[i])
 			if d.recorded[key].Digest != pin.Digest {
-				d.moved = append(d.moved, key.reference)
+				d.moved = append(d.moved, key.Reference)
 			}
 		}
 	}
@@ -273,9 +235,9 @@ func (d *decider) look(ctx context.Context, ask []pinKey) error {
 }
 
 // isNews reports whether a digest is to be deployed of which this target knows nothing yet.
-func (d *decider) isNews(key pinKey, found image.Resolved) bool {
+func (d *decider) isNews(key PinKey, found image.Resolved) bool {
 	pin, pinned := d.recorded[key]
-	return !strings.Contains(key.reference, "@") && (!pinned || found.Digest != pin.Digest && found.Digest != pin.Seen)
+	return !strings.Contains(key.Reference, "@") && (!pinned || found.Digest != pin.Digest && found.Digest != pin.Seen)
 }
 
 // lookAgain makes tags due that moved. They are looked at by each pass until the record has their new digests: a pass
@@ -290,14 +252,14 @@ func (r *Runner) lookAgain(target v1alpha1.Target, references []string) {
 
 // seen is what a pin notes of a look: nothing under Pin, where a moved tag is reported and not followed.
 func (d *decider) seen(found image.Resolved) string {
-	if d.work.policy() != v1alpha1.Track {
+	if d.work.Policy() != v1alpha1.Track {
 		return ""
 	}
 	return found.Digest
 }
 
 // follow moves a pin to where its tag moved since it was last looked at.
-func (d *decider) follow(pin v1alpha1.PinnedImage, key pinKey, found image.Resolved) v1alpha1.PinnedImage {
+func (d *decider) follow(pin v1alpha1.PinnedImage, key PinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
 		moves := 1
 		if within(d.dateIn(d.work.Cluster), pin, d.work.Environment.Images.Interval.Duration) {
@@ -310,12 +272,12 @@ func (d *decider) follow(pin v1alpha1.PinnedImage, key pinKey, found image.Resol
 	return pin
 }
 
-func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resolved, error) {
+func resolve(ctx context.Context, lookup *image.Lookup, key PinKey) (image.Resolved, error) {
 	var r image.Resolved
-	reference := key.reference
+	reference := key.Reference
 	var err error
-	if key.semver != "" {
-		if r.Tag, err = lookup.Highest(ctx, image.Located(reference), key.semver); err != nil {
+	if key.Semver != "" {
+		if r.Tag, err = lookup.Highest(ctx, image.Located(reference), key.Semver); err != nil {
 			return r, err
 		}
 		reference = image.WithTag(reference, r.Tag)
@@ -331,9 +293,9 @@ func resolve(ctx context.Context, lookup *image.Lookup, key pinKey) (image.Resol
 // decision sums up, and decides which pins the record keeps.
 func (d *decider) decision() decision {
 	out := decision{resolved: map[string]image.Resolved{}, moved: d.moved, stale: d.stale}
-	inUse := map[pinKey]bool{}
-	for _, ref := range distinct(d.work.Rendered.Refs) {
-		key := d.work.pinKey(ref.Value)
+	inUse := map[PinKey]bool{}
+	for _, ref := range Distinct(d.work.Rendered.Refs) {
+		key := d.work.PinKey(ref.Value)
 		pin := d.recorded[key]
 		inUse[key] = true
 		if ref.Form == image.Tag {
@@ -370,33 +332,9 @@ func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
 // samePins reports whether a record need not be written for its pins alone.
 func samePins(a, b []v1alpha1.PinnedImage) bool {
 	return slices.EqualFunc(a, b, func(x, y v1alpha1.PinnedImage) bool {
-		return keyOf(x) == keyOf(y) && x.Tag == y.Tag && x.Digest == y.Digest && x.Seen == y.Seen &&
+		return KeyOf(x) == KeyOf(y) && x.Tag == y.Tag && x.Digest == y.Digest && x.Seen == y.Seen &&
 			(x.UnusedSince == nil) == (y.UnusedSince == nil)
 	})
-}
-
-// distinct lists the references of a target that name an image, each once.
-func distinct(refs []image.Reference) []image.Reference {
-	seen := map[string]bool{}
-	var out []image.Reference
-	for _, ref := range refs {
-		if ref.Form != image.Template && !seen[ref.Value] {
-			seen[ref.Value] = true
-			out = append(out, ref)
-		}
-	}
-	return out
-}
-
-// blame names each place that uses a reference which could not be resolved.
-func (w *Desired) blame(reference string, err error) []error {
-	var errs []error
-	for _, ref := range w.Rendered.Refs {
-		if ref.Value == reference {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", ref.Object, ref.Path, err))
-		}
-	}
-	return errs
 }
 
 // verify makes sure that every image that must be signed is. A template that may become one is refused, since nobody
@@ -411,7 +349,7 @@ func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, 
 			}
 		}
 	}
-	for _, ref := range distinct(w.Rendered.Refs) {
+	for _, ref := range Distinct(w.Rendered.Refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
 			_, digest, _ = strings.Cut(ref.Value, "@")
@@ -425,7 +363,7 @@ func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, 
 				lookup = c.lookupFor(ctx, w)
 			}
 			if err := lookup.Verify(ctx, image.Located(ref.Value), digest, required.PublicKeyFile); err != nil {
-				errs = append(errs, w.blame(ref.Value, err)...)
+				errs = append(errs, w.Blame(ref.Value, err)...)
 			}
 		}
 	}
@@ -437,17 +375,6 @@ func (c *carrier) known(w *Desired, repository, digest string) bool {
 	return w.Record != nil && slices.ContainsFunc(w.Record.Spec.Images, func(p v1alpha1.PinnedImage) bool {
 		return p.Digest == digest && image.Repository(p.Reference) == repository
 	})
-}
-
-// applicable is what syncer applies: the rendered set with digests, without what belongs to the API server, and with
-// the label that makes its objects members of the target.
-func (w *Desired) applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
-	set, err := image.Pin(w.Rendered.Set, w.Rendered.Fields, resolved)
-	if err != nil {
-		return nil, err
-	}
-	key, value := apply.MemberLabel(namespace, w.Target)
-	return set.Applicable().Label(key, value), nil
 }
 
 // images lists the references of a target for a report.

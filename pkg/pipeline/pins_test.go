@@ -27,7 +27,7 @@ func deciding(policy v1alpha1.PinPolicy, keep v1alpha1.KeepPins) *decider {
 
 // A tag is followed from what it was when it was last looked at, and not from what runs: after a rollback the two differ.
 func TestFollow(t *testing.T) {
-	key := pinKey{reference: "web:1", refresh: "r", semver: "1.x"}
+	key := PinKey{Reference: "web:1", Refresh: "r", Semver: "1.x"}
 	old := metav1.NewTime(now.Add(-time.Hour))
 	running := v1alpha1.PinnedImage{Reference: "web:1", Refresh: "r", Semver: "1.x", Tag: "v1.0.0", Digest: "a", Seen: "a", Commit: "c1", ResolvedAt: old, PromotedFrom: "dev"}
 	moved := v1alpha1.PinnedImage{Reference: "web:1", Refresh: "r", Semver: "1.x", Tag: "v1.1.0", Digest: "b", Seen: "b", Commit: "c2", ResolvedAt: metav1.NewTime(now), Moves: 1}
@@ -383,7 +383,7 @@ func TestLostPins(t *testing.T) {
 		"one pin removed":  {record([]v1alpha1.PinnedImage{{Reference: "other:1"}}, "c", ran), "app:1"},
 		"nothing deployed": {record(nil, "c", nil), ""},
 	} {
-		d := decider{work: &Desired{Record: c.record, Rendered: renderedSet{Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}}
+		d := decider{work: &Desired{Record: c.record, Rendered: Rendered{Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}}
 		var got []string
 		for _, ref := range d.lost() {
 			got = append(got, ref.Value)

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +14,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 )
-
-// allowPromotion is the commit trailer that lets references through which the other environment never deployed.
-var allowPromotion = regexp.MustCompile(`(?mi)^Syncer-Allow-Promotion:[ \t]*(\S+)[ \t]*$`)
 
 // awaitsPromotion says which references wait for a deployment in the environment that they are promoted from, in one
 // sentence each.
@@ -95,8 +91,8 @@ func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error)
 //
 // A reference is compared as it runs: a tag that a range chose there is deployed here by its name, or by a range that it
 // is in.
-func (p *promotion) digest(key pinKey) (digest, tag, missing string) {
-	reference, refresh := key.reference, key.refresh != ""
+func (p *promotion) digest(key PinKey) (digest, tag, missing string) {
+	reference, refresh := key.Reference, key.Refresh != ""
 	missing = fmt.Sprintf("%s was never deployed there", reference)
 	if refresh && p.refreshes(reference) && !p.refreshed(key) {
 		return "", "", fmt.Sprintf("%s is not refreshed there yet", reference)
@@ -116,7 +112,7 @@ func (p *promotion) digest(key pinKey) (digest, tag, missing string) {
 			continue
 		}
 		found := deployment.Images[used]
-		if key.semver != "" {
+		if key.Semver != "" {
 			tag = tagOf(found)
 		}
 		return found.Digest, tag, ""
@@ -125,14 +121,14 @@ func (p *promotion) digest(key pinKey) (digest, tag, missing string) {
 }
 
 // matches reports whether a deployed image is what a reference here stands for.
-func matches(deployed v1alpha1.DeployedImage, key pinKey) bool {
-	if key.semver == "" {
+func matches(deployed v1alpha1.DeployedImage, key PinKey) bool {
+	if key.Semver == "" {
 		if deployed.Tag != "" {
-			return image.WithTag(deployed.Reference, deployed.Tag) == key.reference
+			return image.WithTag(deployed.Reference, deployed.Tag) == key.Reference
 		}
-		return deployed.Reference == key.reference
+		return deployed.Reference == key.Reference
 	}
-	return image.Repository(deployed.Reference) == image.Repository(key.reference) && image.InRange(tagOf(deployed), key.semver)
+	return image.Repository(deployed.Reference) == image.Repository(key.Reference) && image.InRange(tagOf(deployed), key.Semver)
 }
 
 // tagOf is the tag that an image was deployed by.
@@ -153,9 +149,9 @@ func (p *promotion) refreshes(reference string) bool {
 }
 
 // refreshed reports whether it has done so by the same text.
-func (p *promotion) refreshed(key pinKey) bool {
+func (p *promotion) refreshed(key PinKey) bool {
 	return slices.ContainsFunc(p.pins, func(pin v1alpha1.PinnedImage) bool {
-		return pin.Reference == key.reference && pin.Refresh == key.refresh
+		return pin.Reference == key.Reference && pin.Refresh == key.Refresh
 	})
 }
 

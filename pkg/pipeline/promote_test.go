@@ -27,10 +27,10 @@ func deployedAgo(outcome, digest string, deployed, healthy int) v1alpha1.Deploym
 	return d
 }
 
-func keyed(reference string, refresh bool) pinKey {
-	key := pinKey{reference: reference}
+func keyed(reference string, refresh bool) PinKey {
+	key := PinKey{Reference: reference}
 	if refresh {
-		key.refresh = "again"
+		key.Refresh = "again"
 	}
 	return key
 }
@@ -49,13 +49,13 @@ func TestPromotionOfRanges(t *testing.T) {
 	ranged.Images[0] = v1alpha1.DeployedImage{Reference: "web:1", Tag: "v2.5.0", Digest: "a"}
 	p := &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{ranged}}
 	for _, c := range []struct {
-		key         pinKey
+		key         PinKey
 		digest, tag string
 	}{
-		{pinKey{reference: "web:v2.5.0"}, "a", ""},
-		{pinKey{reference: "web:1"}, "", ""},
-		{pinKey{reference: "web:1", semver: ">=2"}, "a", "v2.5.0"},
-		{pinKey{reference: "web:1", semver: "v2.4.x"}, "", ""},
+		{PinKey{Reference: "web:v2.5.0"}, "a", ""},
+		{PinKey{Reference: "web:1"}, "", ""},
+		{PinKey{Reference: "web:1", Semver: ">=2"}, "a", "v2.5.0"},
+		{PinKey{Reference: "web:1", Semver: "v2.4.x"}, "", ""},
 	} {
 		digest, tag, missing := p.digest(c.key)
 		if digest != c.digest || tag != c.tag || (digest == "") != (missing != "") {
@@ -204,7 +204,7 @@ func TestSoakEndsWithItsDeployment(t *testing.T) {
 	other.Images[0].Reference = "web:2"
 	since := now.Add(-78 * time.Minute)
 	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(outcomeApplied, "a", 90, 80)}}
-	if digest, _, missing := p.digest(pinKey{reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
+	if digest, _, missing := p.digest(PinKey{Reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
 		t.Errorf("%q, %q", digest, missing)
 	}
 }
@@ -214,7 +214,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 	since := now.Add(-time.Hour)
 	newDecider := func() *decider {
 		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
-		d.recorded = map[pinKey]v1alpha1.PinnedImage{}
+		d.recorded = map[PinKey]v1alpha1.PinnedImage{}
 		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
 			d.work.Rendered.Refs = append(d.work.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
@@ -226,10 +226,10 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 		t.Errorf("without a trailer: asks %v, waits for %v", ask, waiting)
 	}
 	d = newDecider()
-	if ask, waiting := d.sort(true); len(ask) != 1 || ask[0].reference != "web:2" || len(waiting) != 0 {
+	if ask, waiting := d.sort(true); len(ask) != 1 || ask[0].Reference != "web:2" || len(waiting) != 0 {
 		t.Errorf("with a trailer: asks %v, waits for %v", ask, waiting)
 	}
-	if pin := d.recorded[pinKey{reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
+	if pin := d.recorded[PinKey{Reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
 		t.Errorf("got %+v", pin)
 	}
 }

@@ -37,7 +37,7 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if err != nil {
 		return Refresh{}, err
 	}
-	pipelines, err := r.discover(snap)
+	pipelines, err := r.planner.Discover(snap)
 	if err != nil {
 		return Refresh{}, err
 	}
@@ -49,8 +49,8 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if err != nil {
 		return Refresh{}, err
 	}
-	w := r.newWork(pipelines[i], environments[0], snap)
-	w.render()
+	w := r.planner.Desired(pipelines[i], environments[0], snap)
+	w.Render()
 	if w.Err != nil {
 		return Refresh{}, w.Err
 	}
@@ -58,7 +58,7 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", target, reference, strings.Join(tags, ", "))
 	}
 	out := Refresh{
-		File:    path.Join(pipelines[i].Folders[target.Environment], settingsFile),
+		File:    path.Join(pipelines[i].Folders[target.Environment], SettingsFile),
 		Subject: fmt.Sprintf("Refresh the digest of %s in %s", reference, target.Environment),
 	}
 	before, err := fs.ReadFile(snap.Files, out.File)

@@ -4,135 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/source"
 )
-
-// allowPrune is the commit trailer that lets one pass delete more than the limits allow.
-var allowPrune = regexp.MustCompile(`(?mi)^Syncer-Allow-Prune:[ \t]*(\S+)[ \t]*$`)
-
-// trailers reads what the commits allow that this pass carries out for the first time, as far as the fetched history
-// reaches: prunes above the limits, and references that were never promoted, with the author who allows those. Commits
-// that cannot be read allow nothing.
-func (r *Runner) trailers(ctx context.Context, a *Commit) (prunes map[v1alpha1.Target]bool, promotions map[v1alpha1.Target]string) {
-	since := map[string][]source.Commit{} // by the commit last carried out
-	prunes, promotions = map[v1alpha1.Target]bool{}, map[v1alpha1.Target]string{}
-	for _, w := range a.Targets {
-		from := ""
-		if w.Record != nil {
-			from = w.Record.Status.LastAppliedCommit
-		}
-		if from == w.Snapshot.Commit {
-			continue
-		}
-		if attempted := lastAttempted(w.Record); from == "" && attempted != w.Snapshot.Commit {
-			from = attempted // never applied: what came since it was last tried
-		}
-		commits, ok := since[from]
-		if !ok {
-			var err error
-			if commits, err = r.source.Since(ctx, from, w.Snapshot.Commit); err != nil {
-				r.log.Warn("reading the commit messages since the last applied commit", "from", from, "error", err)
-			}
-			since[from] = commits
-		}
-		for _, commit := range commits {
-			if speaksOf(commit, allowPrune, w.Target) {
-				prunes[w.Target] = true
-			}
-			if speaksOf(commit, allowPromotion, w.Target) {
-				promotions[w.Target] = commit.Author
-			}
-		}
-	}
-	return prunes, promotions
-}
-
-func lastAttempted(record *v1alpha1.PipelineSync) string {
-	if record == nil {
-		return ""
-	}
-	return record.Status.LastAttemptedCommit
-}
-
-// speaksOf reports whether a commit has a trailer that names a target.
-func speaksOf(commit source.Commit, trailer *regexp.Regexp, target v1alpha1.Target) bool {
-	for _, match := range trailer.FindAllStringSubmatch(commit.Message, -1) {
-		if match[1] == target.Pipeline || match[1] == target.String() {
-			return true
-		}
-	}
-	return false
-}
-
-// limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
-// mistaken layout looks just like a wish to delete everything.
-func (c *carrier) limitRemovals(a *Commit) {
-	gone := map[string][]*Desired{}
-	for _, w := range a.Targets {
-		if w.Overlay == "" && w.Err == nil && !c.allowed[w.Target] {
-			gone[w.Environment.Name] = append(gone[w.Environment.Name], w)
-		}
-	}
-	for environment, works := range gone {
-		limit, total := works[0].Environment.Prune, a.Deployed[environment]
-		if len(works) < total && len(works)*100 <= *limit.MaxPercent*total {
-			continue
-		}
-		names := make([]string, len(works))
-		for i, w := range works {
-			names[i] = w.Target.Pipeline
-		}
-		for _, w := range works {
-			w.Err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				len(works), total, environment, strings.Join(names, ", "), *limit.MaxPercent, w.Target.Pipeline)
-		}
-	}
-}
-
-// refusedError says that a commit would delete more of an environment than it may.
-type refusedError struct{ text string }
-
-func (e *refusedError) Error() string { return e.text }
-
-func refusal(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
-
-// limitPass refuses the prunes of a commit that would delete more from an environment than one pass may: many small losses
-// are one big one.
-func (c *carrier) limitPass(a *Commit) {
-	doomed, losers := map[string]int{}, map[string][]*Desired{}
-	for i, w := range a.All() {
-		limit, selected := w.Environment.Prune.MaxPerPass, i < len(a.Targets)
-		if limit == 0 || !selected && w.Overlay != "" || w.Record == nil || w.Err != nil || c.allowed[w.Target] || w.Overlay != "" && w.Rendered.Set == nil {
-			continue
-		}
-		if n := apply.Doomed(w.Record, w.Rendered.Set); n > 0 {
-			doomed[w.Environment.Name] += n
-			losers[w.Environment.Name] = append(losers[w.Environment.Name], w)
-		}
-	}
-	for environment, works := range losers {
-		limit := works[0].Environment.Prune.MaxPerPass
-		if doomed[environment] <= limit {
-			continue
-		}
-		for _, w := range works {
-			w.Err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				doomed[environment], len(works), environment, limit, w.Target.Pipeline)
-		}
-	}
-}
 
 // remove deletes what a target that left git still has in the cluster, and its record with it.
 func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) error {
 	if w.Err != nil {
-		if _, gone := errors.AsType[*missingOverlayError](w.Err); !gone || !c.allowed[w.Target] {
+		if _, gone := errors.AsType[*MissingOverlayError](w.Err); !gone || !c.permits().Prunes[w.Target] {
 			c.marks.of(w.Target).close(ctx)
 			return c.fail(ctx, w, w.Err)
 		}
@@ -156,7 +38,7 @@ func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) 
 		result.Result, result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+w.Environment.Name
 		return nil
 	}
-	if limit := w.Environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.allowed[w.Target] {
+	if limit := w.Environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.permits().Prunes[w.Target] {
 		return c.fail(ctx, w, &apply.PruneRefusedError{Target: w.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
 	}
 	applied, err := w.Cluster.Remove(ctx, plan)

@@ -18,8 +18,8 @@ type RenderOptions struct {
 	Tags bool
 }
 
-// Rendered is a set and what a user should know about it.
-type Rendered struct {
+// RenderedTarget is a set and what a user should know about it.
+type RenderedTarget struct {
 	Set manifest.Set
 	// Warnings name what arrives otherwise than git has it, a line for each object.
 	Warnings []string
@@ -28,29 +28,29 @@ type Rendered struct {
 
 // Render gives what sync would apply to one target, byte for byte. Digests come from the target's record where there
 // is one; only references that were never deployed need their registry.
-func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, error) {
+func (r *Runner) Render(ctx context.Context, options RenderOptions) (RenderedTarget, error) {
 	environments, err := r.Config.Select([]string{options.Environment})
 	if err != nil {
-		return Rendered{}, err
+		return RenderedTarget{}, err
 	}
 	environment := environments[0]
 	snap, err := r.snapshot(ctx, options.Revision)
 	if err != nil {
-		return Rendered{}, err
+		return RenderedTarget{}, err
 	}
-	pipelines, err := r.discover(snap)
+	pipelines, err := r.planner.Discover(snap)
 	if err != nil {
-		return Rendered{}, err
+		return RenderedTarget{}, err
 	}
 	i := slices.IndexFunc(pipelines, func(p *Pipeline) bool { return p.Name == options.Pipeline })
 	if i < 0 {
-		return Rendered{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
+		return RenderedTarget{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
 	}
 	if pipelines[i].Overlays[environment.Name] == "" {
-		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].Expected[environment.Name])
+		return RenderedTarget{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipelines[i].Expected[environment.Name])
 	}
-	w := r.newWork(pipelines[i], environment, snap)
-	var out Rendered
+	w := r.planner.Desired(pipelines[i], environment, snap)
+	var out RenderedTarget
 	err = r.guarded(w.Target, func() (err error) {
 		out, err = r.renderTarget(ctx, w, options)
 		return err
@@ -58,10 +58,10 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (Rendered, e
 	return out, err
 }
 
-func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOptions) (Rendered, error) {
-	w.render()
+func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOptions) (RenderedTarget, error) {
+	w.Render()
 	if options.Tags || w.Err != nil {
-		return Rendered{Set: w.Rendered.Set, Warnings: w.Warnings()}, w.Err
+		return RenderedTarget{Set: w.Rendered.Set, Warnings: w.Warnings()}, w.Err
 	}
 	var note string
 	if err := r.readRecord(ctx, w); err != nil {
@@ -70,10 +70,10 @@ func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOpt
 	c := carrier{Runner: r, lookups: r.newLookups(), frozen: true}
 	decided, err := c.decide(ctx, w)
 	if err != nil {
-		return Rendered{}, err
+		return RenderedTarget{}, err
 	}
-	set, err := w.applicable(decided.resolved, r.Config.Namespace)
-	return Rendered{Set: set, Warnings: w.Warnings(), Note: note}, err
+	set, err := w.Applicable(decided.resolved, r.Config.Namespace)
+	return RenderedTarget{Set: set, Warnings: w.Warnings(), Note: note}, err
 }
 
 // readRecord reads a target's record, if its cluster has one.

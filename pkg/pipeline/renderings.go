@@ -15,27 +15,27 @@ import (
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// renderings are what the overlays of the newest commit render to. A rendering is kept from commit to commit until a
-// commit changes something that it read, so that a commit costs what it changes. One pass uses them at a time. The zero
-// value is ready to use.
-type renderings struct {
+// Renderings keeps the rendered overlays of the newest commit. A rendering is kept from commit to commit until a commit
+// changes a file that it read, so that a commit costs what it changes. One goroutine uses it at a time. The zero value is
+// ready to use.
+type Renderings struct {
 	byOverlay map[string]*Rendering
 	last      map[v1alpha1.Target]given
-	// count is told of each overlay that a pass needs. Optional.
-	count func(renderResult)
+	// Count receives the result of each overlay that a commit needs. Optional.
+	Count func(RenderResult)
 }
 
-// rendering is one overlay, rendered. It does not change, and neither does its set: all passes share it.
+// Rendering is one rendered overlay. Neither it nor its set is changed: all targets and commits share it.
 type Rendering struct {
 	overlay string
 	Set     manifest.Set
 	Err     error
 	reads   render.ReadSet
-	// warnings name what arrives otherwise than git has it, a line for each object.
+	// Warnings name the values that the cluster gets otherwise than git writes them, a line for each object.
 	Warnings []string
 }
 
-// given is what git gave a target at the last pass.
+// given is the input of a target at the last commit.
 type given struct {
 	rendering *Rendering
 	settings  v1alpha1.PipelineSettings
@@ -44,22 +44,22 @@ type given struct {
 	err       error
 }
 
-// renderResult is what became of an overlay that a pass needs.
-type renderResult string
+// RenderResult says how a commit got an overlay.
+type RenderResult string
 
 const (
-	renderBuilt  renderResult = "built"
-	renderReused renderResult = "reused" // be it an error
-	renderFailed renderResult = "failed" // built, with an error
+	RenderBuilt  RenderResult = "built"
+	RenderReused RenderResult = "reused" // also where the kept rendering is an error
+	RenderFailed RenderResult = "failed" // built, with an error
 )
 
-// render gives the works of a commit their sets. It builds the overlays that the files of the commit change, as many at once as
-// there are processors, and takes the others as they are.
-func (r *renderings) render(works []*Desired, files fs.FS) {
+// Render gives the targets of a commit their sets. It builds the overlays whose files the commit changes, one on each
+// processor at a time, and reuses the others.
+func (r *Renderings) Render(targets []*Desired, files fs.FS) {
 	wanted := map[string]*Rendering{}
-	for _, w := range works {
-		if w.Renders() {
-			wanted[w.Overlay] = r.byOverlay[w.Overlay]
+	for _, d := range targets {
+		if d.Renders() {
+			wanted[d.Overlay] = r.byOverlay[d.Overlay]
 		}
 	}
 	r.refresh(wanted, files)
@@ -68,19 +68,19 @@ func (r *renderings) render(works []*Desired, files fs.FS) {
 			delete(r.byOverlay, overlay) // not one that this pass merely leaves out
 		}
 	}
-	r.hand(works)
+	r.hand(targets)
 }
 
-// refresh makes the overlays that are wanted what the files say.
-func (r *renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
+// refresh builds the wanted overlays that the files change.
+func (r *Renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 	type slot struct {
 		overlay   string
 		rendering *Rendering
-		result    renderResult
+		result    RenderResult
 	}
 	all := make([]slot, 0, len(wanted))
 	for overlay, before := range wanted {
-		all = append(all, slot{overlay, before, renderReused})
+		all = append(all, slot{overlay, before, RenderReused})
 	}
 	var g panics.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -89,15 +89,15 @@ func (r *renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 			at := &all[i]
 			err := panics.Try(func() error {
 				if at.rendering == nil || !at.rendering.reads.Unchanged(files) {
-					at.rendering, at.result = newRendering(files, at.overlay), renderBuilt
+					at.rendering, at.result = newRendering(files, at.overlay), RenderBuilt
 				}
 				return nil
 			})
 			if err != nil {
-				at.rendering, at.result = &Rendering{overlay: at.overlay, Err: err}, renderBuilt
+				at.rendering, at.result = &Rendering{overlay: at.overlay, Err: err}, RenderBuilt
 			}
-			if at.result == renderBuilt && at.rendering.Err != nil {
-				at.result = renderFailed
+			if at.result == RenderBuilt && at.rendering.Err != nil {
+				at.result = RenderFailed
 			}
 			return nil
 		})
@@ -108,32 +108,32 @@ func (r *renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 	}
 	for _, at := range all {
 		r.byOverlay[at.overlay] = at.rendering
-		if r.count != nil {
-			r.count(at.result)
+		if r.Count != nil {
+			r.Count(at.result)
 		}
 	}
 }
 
-// hand gives each work its rendering, and notes whether git gives its target just what it gave at the last pass.
-func (r *renderings) hand(works []*Desired) {
+// hand gives each target its rendering. A target whose input is the one of the last commit gets the same references.
+func (r *Renderings) hand(targets []*Desired) {
 	if r.last == nil {
 		r.last = map[v1alpha1.Target]given{}
 	}
-	for _, w := range works {
-		if !w.Renders() {
-			delete(r.last, w.Target)
+	for _, d := range targets {
+		if !d.Renders() {
+			delete(r.last, d.Target)
 			continue
 		}
-		before, now := r.last[w.Target], given{rendering: r.byOverlay[w.Overlay], settings: w.Settings}
+		before, now := r.last[d.Target], given{rendering: r.byOverlay[d.Overlay], settings: d.Settings}
 		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
-			w.Rendered.From, w.Rendered.Set, w.Rendered.Refs, w.Rendered.Suspects, w.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
+			d.Rendered.From, d.Rendered.Set, d.Rendered.Refs, d.Rendered.Suspects, d.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
 			continue
 		}
-		if err := panics.Try(func() error { w.take(now.rendering); return nil }); err != nil {
-			w.Err = err
+		if err := panics.Try(func() error { d.take(now.rendering); return nil }); err != nil {
+			d.Err = err
 		}
-		now.refs, now.suspects, now.err = w.Rendered.Refs, w.Rendered.Suspects, w.Err
-		r.last[w.Target] = now
+		now.refs, now.suspects, now.err = d.Rendered.Refs, d.Rendered.Suspects, d.Err
+		r.last[d.Target] = now
 	}
 	maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
 }
@@ -147,29 +147,30 @@ func newRendering(files fs.FS, overlay string) *Rendering {
 	return rendered
 }
 
-// renders reports whether git has an overlay for a target, and nothing that stops it before.
-func (w *Desired) Renders() bool { return w.Err == nil && w.Overlay != "" }
+// Renders reports whether the target has an overlay to render, and no earlier error.
+func (d *Desired) Renders() bool { return d.Err == nil && d.Overlay != "" }
 
-// render renders a target by itself.
-func (w *Desired) render() {
-	if w.Renders() {
-		w.take(newRendering(w.Snapshot.Files, w.Overlay))
+// Render renders one target by itself.
+func (d *Desired) Render() {
+	if d.Renders() {
+		d.take(newRendering(d.Snapshot.Files, d.Overlay))
 	}
 }
 
-// warnings are those of the target's overlay.
-func (w *Desired) Warnings() []string {
-	if w.Rendered.From == nil {
+// Warnings returns the warnings of the target's overlay.
+func (d *Desired) Warnings() []string {
+	if d.Rendered.From == nil {
 		return nil
 	}
-	return w.Rendered.From.Warnings
+	return d.Rendered.From.Warnings
 }
 
-func (w *Desired) take(rendered *Rendering) {
-	w.Rendered.From = rendered
-	if w.Rendered.Set, w.Err = rendered.Set, rendered.Err; w.Err == nil {
-		w.Rendered.Refs, w.Err = image.Find(w.Rendered.Set, w.Rendered.Fields)
-		w.Rendered.Suspects = image.Suspects(w.Rendered.Set, w.Rendered.Refs)
-		image.SortSuspects(w.Rendered.Suspects)
+// take sets the rendered overlay and finds its image references.
+func (d *Desired) take(rendered *Rendering) {
+	d.Rendered.From = rendered
+	if d.Rendered.Set, d.Err = rendered.Set, rendered.Err; d.Err == nil {
+		d.Rendered.Refs, d.Err = image.Find(d.Rendered.Set, d.Rendered.Fields)
+		d.Rendered.Suspects = image.Suspects(d.Rendered.Set, d.Rendered.Refs)
+		image.SortSuspects(d.Rendered.Suspects)
 	}
 }

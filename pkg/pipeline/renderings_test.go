@@ -21,17 +21,17 @@ import (
 
 // checkout is a git repository of pipelines and what follows it.
 type checkout struct {
-	last   map[string]*Desired // of the last passes
-	t      testing.TB
-	dir    string
-	source *source.Repository
-	runner *Runner
-	counts map[renderResult]int
+	last    map[string]*Desired // of the last passes
+	t       testing.TB
+	dir     string
+	source  *source.Repository
+	planner *Planner
+	counts  map[RenderResult]int
 }
 
 func newCheckout(t testing.TB, environments ...string) *checkout {
 	t.Helper()
-	c := &checkout{t: t, dir: t.TempDir(), counts: map[renderResult]int{}}
+	c := &checkout{t: t, dir: t.TempDir(), counts: map[RenderResult]int{}}
 	git(t, c.dir, "", "init", "-q", "-b", "main")
 	var err error
 	if c.source, err = source.Open(source.Options{URL: c.dir}); err != nil {
@@ -50,8 +50,8 @@ func newCheckout(t testing.TB, environments ...string) *checkout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.runner = &Runner{Config: config}
-	c.runner.rendered.count = func(result renderResult) { c.counts[result]++ }
+	c.planner = &Planner{Config: config, Renderings: &Renderings{}}
+	c.planner.Renderings.Count = func(result RenderResult) { c.counts[result]++ }
 	return c
 }
 
@@ -60,7 +60,7 @@ func (c *checkout) pipeline(name string) {
 	c.write("pipelines/"+name+"/base/kustomization.yaml", "resources: [job.yaml, settings.yaml]\n")
 	c.write("pipelines/"+name+"/base/job.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: "+name+"}\nspec: {schedule: 0 1 * * *, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: job, image: 'registry.example.com/job:1'}]}}}}}\n")
 	c.write("pipelines/"+name+"/base/settings.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "+name+"}\ndata: {a: b}\n")
-	for _, environment := range c.runner.Config.Environments {
+	for _, environment := range c.planner.Config.Environments {
 		c.write("pipelines/"+name+"/overlays/"+environment.Name+"/kustomization.yaml", "resources: [../../base]\ncomponents: [../../../../components/team]\nnamespace: "+environment.Name+"\npatches: [{path: size.yaml}]\n")
 		c.write("pipelines/"+name+"/overlays/"+environment.Name+"/size.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: "+name+"}\nspec: {suspend: false}\n")
 	}
@@ -93,15 +93,15 @@ func (c *checkout) commit() source.Snapshot {
 // works are those of a pass over the pipelines, or over some of them.
 func (c *checkout) works(snap source.Snapshot, only ...string) []*Desired {
 	c.t.Helper()
-	pipelines, err := c.runner.discover(snap)
+	pipelines, err := c.planner.Discover(snap)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	var works []*Desired
 	for _, p := range pipelines {
-		for i := range c.runner.Config.Environments {
-			if environment := &c.runner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.Name) {
-				works = append(works, c.runner.newWork(p, environment, snap))
+		for i := range c.planner.Config.Environments {
+			if environment := &c.planner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.Name) {
+				works = append(works, c.planner.Desired(p, environment, snap))
 			}
 		}
 	}
@@ -109,12 +109,12 @@ func (c *checkout) works(snap source.Snapshot, only ...string) []*Desired {
 }
 
 // pass commits, renders, and returns what was counted and which targets git gives something else than before.
-func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts map[renderResult]int, differ []string) {
+func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts map[RenderResult]int, differ []string) {
 	c.t.Helper()
 	snap := c.commit()
 	works := c.works(snap, only...)
 	clear(c.counts)
-	c.runner.rendered.render(works, snap.Files)
+	c.planner.Renderings.Render(works, snap.Files)
 	byTarget = map[string]*Desired{}
 	for _, w := range works {
 		byTarget[w.Target.String()] = w
@@ -158,58 +158,58 @@ func TestACommitRendersWhatItChanges(t *testing.T) {
 		what   string
 		do     func()
 		only   []string
-		counts map[renderResult]int
+		counts map[RenderResult]int
 		differ []string
 	}{
-		{what: "the first commit", counts: map[renderResult]int{renderBuilt: 6}, differ: all},
-		{what: "an empty commit", counts: map[renderResult]int{renderReused: 6}},
-		{what: "a file nobody reads", do: func() { c.write(clicks+"README.md", "hello") }, counts: map[renderResult]int{renderReused: 6}},
+		{what: "the first commit", counts: map[RenderResult]int{RenderBuilt: 6}, differ: all},
+		{what: "an empty commit", counts: map[RenderResult]int{RenderReused: 6}},
+		{what: "a file nobody reads", do: func() { c.write(clicks+"README.md", "hello") }, counts: map[RenderResult]int{RenderReused: 6}},
 		{what: "an overlay", do: func() {
 			c.write(clicks+"overlays/prod/size.yaml", "kind: CronJob\napiVersion: batch/v1\nmetadata: {name: clicks}\nspec: {suspend: true}\n")
 		},
-			counts: map[renderResult]int{renderBuilt: 1, renderReused: 5}, differ: []string{"clicks@prod"}},
+			counts: map[RenderResult]int{RenderBuilt: 1, RenderReused: 5}, differ: []string{"clicks@prod"}},
 		{what: "a base", do: func() { c.write(orders+"base/settings.yaml", whole+"data: {a: c}\n") },
-			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+			counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "a component of all", do: func() {
 			c.write("components/team/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncommonAnnotations: {team: lake}\n")
-		}, counts: map[renderResult]int{renderBuilt: 6}, differ: all},
+		}, counts: map[RenderResult]int{RenderBuilt: 6}, differ: all},
 		{what: "a kustomization beside another", do: func() { c.write("pipelines/stock/overlays/dev/kustomization.yml", "resources: [../../base]\n") },
-			counts: map[renderResult]int{renderFailed: 1, renderReused: 5}, differ: []string{"stock@dev"}},
+			counts: map[RenderResult]int{RenderFailed: 1, RenderReused: 5}, differ: []string{"stock@dev"}},
 		{what: "only that one", do: func() { c.remove("pipelines/stock/overlays/dev/kustomization.yaml") },
-			counts: map[renderResult]int{renderBuilt: 1, renderReused: 5}, differ: []string{"stock@dev"}},
+			counts: map[RenderResult]int{RenderBuilt: 1, RenderReused: 5}, differ: []string{"stock@dev"}},
 		{what: "a fault", do: func() { c.write(orders+"base/settings.yaml", broken) },
-			counts: map[renderResult]int{renderFailed: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
-		{what: "a fault that stands", do: func() { c.write(clicks+"README.md", "hello again") }, counts: map[renderResult]int{renderReused: 6}},
+			counts: map[RenderResult]int{RenderFailed: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "a fault that stands", do: func() { c.write(clicks+"README.md", "hello again") }, counts: map[RenderResult]int{RenderReused: 6}},
 		{what: "the fault mended", do: func() { c.write(orders+"base/settings.yaml", whole) },
-			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+			counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "settings of one environment", do: func() { c.write(clicks+"pipeline.yaml", settings+"environments: {prod: {suspend: true}}\n") },
-			counts: map[renderResult]int{renderReused: 6}, differ: []string{"clicks@prod"}},
+			counts: map[RenderResult]int{RenderReused: 6}, differ: []string{"clicks@prod"}},
 		{what: "the same settings in other words", do: func() {
 			c.write(clicks+"pipeline.yaml", settings+"environments:\n  prod:\n    # for the weekend\n    suspend: true\n")
-		}, counts: map[renderResult]int{renderReused: 6}},
+		}, counts: map[RenderResult]int{RenderReused: 6}},
 		{what: "settings that cannot be read", do: func() { c.write(clicks+"pipeline.yaml", "kind: x\n") },
-			counts: map[renderResult]int{renderReused: 4}, differ: []string{"clicks@dev", "clicks@prod"}},
+			counts: map[RenderResult]int{RenderReused: 4}, differ: []string{"clicks@dev", "clicks@prod"}},
 		{what: "settings that can be read again", do: func() { c.write(clicks+"pipeline.yaml", settings) },
-			counts: map[renderResult]int{renderReused: 6}, differ: []string{"clicks@dev", "clicks@prod"}},
-		{what: "a pass over one pipeline", only: []string{"stock"}, counts: map[renderResult]int{renderReused: 2}},
+			counts: map[RenderResult]int{RenderReused: 6}, differ: []string{"clicks@dev", "clicks@prod"}},
+		{what: "a pass over one pipeline", only: []string{"stock"}, counts: map[RenderResult]int{RenderReused: 2}},
 		{what: "a pass over one, while another changes", do: func() { c.write(orders+"base/settings.yaml", whole+"data: {x: y}\n") },
-			only: []string{"stock"}, counts: map[renderResult]int{renderReused: 2}},
-		{what: "all again", counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+			only: []string{"stock"}, counts: map[RenderResult]int{RenderReused: 2}},
+		{what: "all again", counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "a link in place of a file", do: func() {
 			c.remove(orders + "base/settings.yaml")
 			c.write("shared/settings.yaml", whole)
 			c.link("../../../shared/settings.yaml", orders+"base/settings.yaml")
-		}, counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		}, counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "what the link leads to", do: func() { c.write("shared/settings.yaml", whole+"data: {shared: 'yes'}\n") },
-			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+			counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "a link that leaves the repository", do: func() {
 			c.remove(orders + "base/settings.yaml")
 			c.link("/etc/hostname", orders+"base/settings.yaml")
-		}, counts: map[renderResult]int{renderFailed: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
-		{what: "still so", do: func() { c.write("README.md", "hello") }, counts: map[renderResult]int{renderReused: 6}},
-		{what: "a pipeline gone", do: func() { c.remove("pipelines/orders") }, counts: map[renderResult]int{renderReused: 4}},
+		}, counts: map[RenderResult]int{RenderFailed: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+		{what: "still so", do: func() { c.write("README.md", "hello") }, counts: map[RenderResult]int{RenderReused: 6}},
+		{what: "a pipeline gone", do: func() { c.remove("pipelines/orders") }, counts: map[RenderResult]int{RenderReused: 4}},
 		{what: "a revert", do: func() { git(t, c.dir, "", "checkout", "-q", "HEAD~6", "--", "pipelines/orders") },
-			counts: map[renderResult]int{renderBuilt: 2, renderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
+			counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 	} {
 		if step.do != nil {
 			step.do()
@@ -242,11 +242,11 @@ func TestOverlaysThatAreGoneAreForgotten(t *testing.T) {
 	c.pass()
 	c.remove("pipelines/orders")
 	c.pass("clicks")
-	if overlays := slices.Collect(maps.Keys(c.runner.rendered.byOverlay)); !slices.Equal(overlays, []string{"pipelines/clicks/overlays/dev"}) {
+	if overlays := slices.Collect(maps.Keys(c.planner.Renderings.byOverlay)); !slices.Equal(overlays, []string{"pipelines/clicks/overlays/dev"}) {
 		t.Errorf("kept: %v", overlays)
 	}
-	if len(c.runner.rendered.last) != 1 {
-		t.Errorf("kept: %v", c.runner.rendered.last)
+	if len(c.planner.Renderings.last) != 1 {
+		t.Errorf("kept: %v", c.planner.Renderings.last)
 	}
 }
 
@@ -254,12 +254,12 @@ func TestOverlaysThatAreGoneAreForgotten(t *testing.T) {
 func TestASharedOverlayIsRenderedOnce(t *testing.T) {
 	c := newCheckout(t, "dev", "prod")
 	c.pipeline("clicks")
-	c.runner.Config.Source.Layout = "pipelines/{pipeline}/overlays/dev"
-	if _, counts, differ := c.pass(); !maps.Equal(counts, map[renderResult]int{renderBuilt: 1}) || len(differ) != 2 {
+	c.planner.Config.Source.Layout = "pipelines/{pipeline}/overlays/dev"
+	if _, counts, differ := c.pass(); !maps.Equal(counts, map[RenderResult]int{RenderBuilt: 1}) || len(differ) != 2 {
 		t.Errorf("%v, differing %v", counts, differ)
 	}
 	c.write("pipelines/clicks/overlays/dev/size.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: clicks}\nspec: {suspend: true}\n")
-	if _, counts, differ := c.pass(); !maps.Equal(counts, map[renderResult]int{renderBuilt: 1}) || len(differ) != 2 {
+	if _, counts, differ := c.pass(); !maps.Equal(counts, map[RenderResult]int{RenderBuilt: 1}) || len(differ) != 2 {
 		t.Errorf("%v, differing %v", counts, differ)
 	}
 }
@@ -272,7 +272,7 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	w := works["clicks@dev"]
 	before := yamlOf(t, w.Rendered.Set, w.Err)
 	const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
-	set, err := w.applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
+	set, err := w.Applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
 	if text := yamlOf(t, set, err); !strings.Contains(text, digest) || text == before {
 		t.Fatalf("nothing was pinned:\n%s", text)
 	}
@@ -295,12 +295,12 @@ func BenchmarkCommit(b *testing.B) {
 	after := c.commit()
 	var whole, part, none time.Duration
 	for b.Loop() {
-		c.runner.rendered = renderings{count: c.runner.rendered.count}
+		c.planner.Renderings = &Renderings{Count: c.planner.Renderings.Count}
 		clear(c.counts)
 		whole += c.timed(before)
 		part += c.timed(after)
 		none += c.timed(after)
-		if want := (map[renderResult]int{renderBuilt: 303, renderReused: 597}); !maps.Equal(c.counts, want) {
+		if want := (map[RenderResult]int{RenderBuilt: 303, RenderReused: 597}); !maps.Equal(c.counts, want) {
 			b.Fatalf("%v, want %v", c.counts, want)
 		}
 	}
@@ -314,7 +314,7 @@ func (c *checkout) timed(snap source.Snapshot) time.Duration {
 	c.t.Helper()
 	works := c.works(snap)
 	start := time.Now()
-	c.runner.rendered.render(works, snap.Files)
+	c.planner.Renderings.Render(works, snap.Files)
 	took := time.Since(start)
 	for _, w := range works {
 		if w.Err != nil {

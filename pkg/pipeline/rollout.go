@@ -68,14 +68,12 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 // roll plans a commit and gives its targets to the workers, each when those before it have finished.
 func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	r.turns = d.turns.counts()
-	a, err := d.plan(r.ctx, snap, Selection{Environments: d.options.Environments})
+	a, err := d.planner.Plan(r.ctx, snap, Selection{Environments: d.options.Environments})
 	if err != nil {
 		return err
 	}
-	c := d.carrier(r.ctx, a)
+	c := d.carrier(a)
 	c.newest, c.done, c.unwatched = r.ctx, d.done, d.unwatched
-	c.limitRemovals(a)
-	c.limitPass(a)
 	r.carrier = c
 	d.planned(a, c.near)
 	d.board.plannedFor(a)
@@ -86,7 +84,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 		case !d.tenure.has(w):
 		case d.rests(w):
 			d.underway.arrived(w.Target)
-		case !helped[serverOf(w)] && !c.allowed[w.Target] && c.promotable[w.Target] == "" && d.stands(w): // the poll has it looked at in time
+		case !helped[serverOf(w)] && !c.permits().Prunes[w.Target] && c.permits().Promotions[w.Target] == "" && d.stands(w): // the poll has it looked at in time
 		case !d.retries.due(w.Target, w.Snapshot.Commit):
 		case d.overtaken(w.Cluster, w.Record):
 			if r.rewound != "" {
@@ -107,7 +105,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 			return nil
 		})
 	})
-	a.inOrder(r.ctx, works, d.Config, func(w *Desired, finished func()) {
+	a.InOrder(r.ctx, works, d.Config, func(w *Desired, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.Target] = waiting{w, finished}
 		r.mu.Unlock()

@@ -66,7 +66,7 @@ type Runner struct {
 	wall     func() time.Time // for dates; nil: now
 	agent    string
 	as       string
-	rendered renderings
+	planner  *Planner
 
 	mu       sync.Mutex
 	clusters *Clusters
@@ -235,7 +235,8 @@ func Open(file string, options Options) (*Runner, error) {
 		r.progress = func(Progress) {}
 	}
 	r.board = newBoard(r)
-	r.rendered.count = func(result renderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
+	r.planner = &Planner{Config: config, Source: repository, Clusters: r.clusters, Renderings: &Renderings{}, Guard: r.guarded, Log: r.log}
+	r.planner.Renderings.Count = func(result RenderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
 	return r, nil
 }
 
@@ -253,7 +254,7 @@ func driftRules(config *v1alpha1.Config) (severities []drift.SeverityRule, exemp
 	exemptions = map[string][]apply.Ignore{}
 	for i, environment := range config.Environments {
 		for n, rule := range environment.CorrectExcept {
-			out, err := fieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)
+			out, err := FieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)
 			if err != nil {
 				return nil, nil, err
 			}

@@ -33,7 +33,7 @@ func (c *carrier) standingOf(ctx context.Context, w *Desired) standing {
 	}
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
-	at, set, err := c.lastApplied(ctx, w)
+	at, set, err := c.planner.LastApplied(ctx, w)
 	if err != nil {
 		return standing{err: err}
 	}

@@ -47,11 +47,11 @@ func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%s: %v, %v", layout, all, err)
 		}
-		one := discoverOne(files, layout, "dev", "one")
+		one := discoverOne(files, layout, v1alpha1.Target{Pipeline: "one", Environment: "dev"})
 		if one.Overlays["dev"] == "" || one.Overlays["dev"] != all[0].Overlays["dev"] || one.Folders["dev"] != all[0].Folders["dev"] {
 			t.Errorf("%s: %+v; of all: %+v", layout, one, all[0])
 		}
-		if other := discoverOne(files, layout, "dev", "two"); len(other.Overlays) > 0 {
+		if other := discoverOne(files, layout, v1alpha1.Target{Pipeline: "two", Environment: "dev"}); len(other.Overlays) > 0 {
 			t.Errorf("%s: one that is not there: %+v", layout, other)
 		}
 	}

@@ -39,21 +39,19 @@ const targetsAtOnce = 8
 // carry takes one commit into the selected targets, or the newer one that another syncer has carried out meanwhile.
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions, newest *tip) (*Pass, error) {
 	began, turns := time.Now(), r.turns.counts()
-	agenda, err := r.plan(ctx, snap, options.Selection)
+	agenda, err := r.planner.Plan(ctx, snap, options.Selection)
 	if err == nil && r.strangers(ctx, agenda, snap, newest.asked) {
 		asked := time.Now()
 		if newer, failure := r.source.Fetch(ctx); failure == nil && newer.Commit != snap.Commit {
 			snap, newest = newer, &tip{source: r.source, commit: newer.Commit, asked: asked}
-			agenda, err = r.plan(ctx, snap, options.Selection)
+			agenda, err = r.planner.Plan(ctx, snap, options.Selection)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := r.carrier(ctx, agenda)
+	c := r.carrier(agenda)
 	c.options, c.deadline, c.confirm = options, time.Now().Add(options.Wait), newest.confirm
-	c.limitRemovals(agenda)
-	c.limitPass(agenda)
 	c.marks = r.tracked(agenda.Targets, began)
 	telling, stop := context.WithCancel(ctx)
 	var telltale sync.WaitGroup
@@ -80,7 +78,7 @@ func (c *carrier) carryAll(ctx context.Context, a *Commit, turns map[v1alpha1.Ta
 	var mu sync.Mutex
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
-	a.inOrder(ctx, a.Targets, c.Config, func(w *Desired, finished func()) {
+	a.InOrder(ctx, a.Targets, c.Config, func(w *Desired, finished func()) {
 		g.Go(func() error {
 			defer finished()
 			var result TargetResult
@@ -149,14 +147,11 @@ type carrier struct {
 	agenda   *Commit
 	brings   map[*apply.Cluster]apply.Brings
 	near     map[*apply.Cluster]apply.Neighbours
-	allowed  map[v1alpha1.Target]bool // prunes that a commit trailer allows
-	// promotable are the targets whose new references need no promotion, by the author whose trailer says so.
-	promotable map[v1alpha1.Target]string
-	total      int
-	lookups    *lookups
-	marks      marks
-	alone      bool // the agenda's other targets are as an earlier pass read them
-	frozen     bool // tags that are deployed are not looked at again
+	total    int
+	lookups  *lookups
+	marks    marks
+	alone    bool // the agenda's other targets are as an earlier pass read them
+	frozen   bool // tags that are deployed are not looked at again
 	// done is told of each target in its turn; nil: nobody asks.
 	done func(ctx context.Context, w *Desired, result *TargetResult, compared bool)
 	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
@@ -170,16 +165,23 @@ type carrier struct {
 	arrived map[v1alpha1.Target]reached
 }
 
-func (r *Runner) carrier(ctx context.Context, a *Commit) *carrier {
-	return r.carrierAmong(ctx, a, a.neighbours())
+// permits says what the trailers of the commit allow; nothing in a command that carries no commit out.
+func (c *carrier) permits() Allowed {
+	if c.agenda == nil {
+		return Allowed{}
+	}
+	return c.agenda.Allowed
+}
+
+func (r *Runner) carrier(a *Commit) *carrier {
+	return r.carrierAmong(a, a.Neighbours())
 }
 
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
-func (r *Runner) carrierAmong(ctx context.Context, a *Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
+func (r *Runner) carrierAmong(a *Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.brings(), near: near, total: len(a.Targets), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
+		Runner: r, agenda: a, brings: a.Provides(), near: near, total: len(a.Targets), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
 	}
-	c.allowed, c.promotable = r.trailers(ctx, a)
 	return c
 }
 
@@ -235,11 +237,11 @@ func (c *carrier) whileNewest(ctx context.Context) (context.Context, context.Can
 }
 
 func (c *carrier) reconcile(ctx context.Context, w *Desired, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*missingOverlayError](w.Err)
+	_, overlayGone := errors.AsType[*MissingOverlayError](w.Err)
 	var decided decision
 	var plan *apply.Plan
 	err := c.suspended(w)
-	if err == nil && (w.Overlay == "" || overlayGone && c.allowed[w.Target]) {
+	if err == nil && (w.Overlay == "" || overlayGone && c.permits().Prunes[w.Target]) {
 		return c.remove(ctx, w, result)
 	}
 	written := false
@@ -330,7 +332,7 @@ func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult,
 		return decision{}, nil, w.Err
 	}
 	policy := image.Policy{DenyTags: w.Environment.Images.DenyTags, Allow: w.Environment.Images.Allow}
-	written, _ := w.byRange(nil)
+	written, _ := w.ByRange(nil)
 	if err := policy.Check(written); err != nil {
 		return decision{}, nil, err
 	}
@@ -338,12 +340,12 @@ func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult,
 	if err != nil {
 		return decided, nil, err
 	}
-	_, chosen := w.byRange(decided.resolved)
+	_, chosen := w.ByRange(decided.resolved)
 	if err := policy.Check(chosen); err != nil {
 		return decided, nil, err
 	}
 	result.Images = w.images(decided.resolved)
-	set, err := w.applicable(decided.resolved, w.Cluster.Namespace())
+	set, err := w.Applicable(decided.resolved, w.Cluster.Namespace())
 	if err != nil {
 		return decided, nil, err
 	}
@@ -405,9 +407,9 @@ func (c *carrier) carryOut(ctx context.Context, w *Desired, result *TargetResult
 	held := heldChanges(before.Held, applied.Held, c.stamp(w))
 	listed := record.Held(held)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.allowed[w.Target] || c.promotable[w.Target] != "",
+		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
-		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.promotable[w.Target],
+		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.permits().Promotions[w.Target],
 		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 		flapping: flapping(decided.pins, c.dateIn(w.Cluster), w.Environment.Images.Interval.Duration),
 	}
@@ -483,7 +485,7 @@ func (c *carrier) spec(w *Desired, decided decision) v1alpha1.PipelineSyncSpec {
 func (c *carrier) pruneLimit(w *Desired) apply.PruneLimit {
 	prune := w.Environment.Prune
 	return apply.PruneLimit{
-		Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: c.allowed[w.Target],
+		Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: c.permits().Prunes[w.Target],
 	}
 }
 

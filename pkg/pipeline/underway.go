@@ -392,7 +392,7 @@ func (r *Runner) changes(ctx context.Context, w *Desired) bool {
 	if w.Err != nil || w.Overlay == "" {
 		return true
 	}
-	set, err := w.applicable(w.recorded(w.Record), w.Cluster.Namespace())
+	set, err := w.Applicable(w.Recorded(w.Record), w.Cluster.Namespace())
 	if err != nil {
 		return true
 	}

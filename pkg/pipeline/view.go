@@ -186,7 +186,7 @@ func (v *View) Report(selection Selection) drift.Report {
 		Findings: []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}
 	for _, t := range v.Targets {
-		if !selection.has(t.Pipeline, t.Environment) {
+		if !selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
 			continue
 		}
 		report.Targets = append(report.Targets, t.Target)
@@ -201,7 +201,7 @@ func (v *View) Report(selection Selection) drift.Report {
 func (v *View) Status(selection Selection) Status {
 	out := Status{Targets: []TargetStatus{}}
 	for _, t := range v.Targets {
-		if !selection.has(t.Pipeline, t.Environment) {
+		if !selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
 			continue
 		}
 		s := TargetStatus{

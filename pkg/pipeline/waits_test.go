@@ -43,7 +43,7 @@ func TestATargetThatWaitsForTheSameIsLookedAtLessOften(t *testing.T) {
 
 func TestSameInput(t *testing.T) {
 	built := &Rendering{}
-	base := Desired{Rendered: renderedSet{From: built}, Overlay: "a"}
+	base := Desired{Rendered: Rendered{From: built}, Overlay: "a"}
 	for name, c := range map[string]struct {
 		change func(*Desired)
 		same   bool

@@ -28,7 +28,7 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 		wanting := func(pipeline, namespace string) *Desired {
 			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": c.kind, "metadata": map[string]any{"name": "x"}}}
 			obj.SetNamespace(namespace)
-			return &Desired{Target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, Cluster: cluster, Rendered: renderedSet{Set: manifest.Set{obj}}}
+			return &Desired{Target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, Cluster: cluster, Rendered: Rendered{Set: manifest.Set{obj}}}
 		}
 		owner, rival, third := wanting("owner", c.one), wanting("rival", c.other), wanting("third", c.other)
 		owner.Record = &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: c.kind, Namespace: c.has, Name: "x"}}}}

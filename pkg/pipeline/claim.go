@@ -1,0 +1,61 @@
+package pipeline
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
+func (c *Commit) claim() {
+	type place struct {
+		cluster *apply.Cluster
+		key     manifest.Key
+	}
+	claims := map[place][]*Desired{}
+	ids := map[manifest.Key]manifest.ID{}
+	for _, d := range c.All() {
+		for _, obj := range d.Rendered.Set {
+			id := manifest.IDOf(obj)
+			at := place{d.Cluster.Server(), placed(id)}
+			ids[at.key] = id
+			if !slices.Contains(claims[at], d) { // one that writes an object both ways is no rival of itself
+				claims[at] = append(claims[at], d)
+			}
+		}
+	}
+	for at, rivals := range claims {
+		if len(rivals) < 2 {
+			continue
+		}
+		for _, d := range rivals {
+			if d.owns(at.key) {
+				continue
+			}
+			others := slices.DeleteFunc(slices.Clone(rivals), func(o *Desired) bool { return o == d })
+			d.Err = errors.Join(d.Err, fmt.Errorf("%s is in %s and in %s; keep it in one of the two", ids[at.key], d.Target, others[0].Target))
+		}
+	}
+}
+
+func (d *Desired) owns(key manifest.Key) bool {
+	if d.Record == nil {
+		return false
+	}
+	return slices.ContainsFunc(d.Record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
+		return placed(entryID(e)) == key
+	})
+}
+
+// placed is the key of an object where git names no namespace and the inventory says where it is.
+func placed(id manifest.ID) manifest.Key {
+	id.Namespace = cmp.Or(id.Namespace, metav1.NamespaceDefault)
+	return id.Key()
+}

@@ -1,0 +1,302 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// Planner reads what a commit and the records say of each target. Its methods may be called one at a time.
+type Planner struct {
+	Config   *v1alpha1.Config
+	Source   Repository
+	Clusters *Clusters
+	// Renderings are kept from commit to commit, so that a commit costs what it changes.
+	Renderings *Renderings
+	// Guard calls a function that is about one target, or one environment, and returns a panic of it as an error.
+	Guard func(v1alpha1.Target, func() error) error
+	Log   *slog.Logger
+}
+
+// Repository is the history that a Planner reads. A *source.Repository is one.
+type Repository interface {
+	// Since lists the commits after one commit up to another, the newest first; all of them after "".
+	Since(ctx context.Context, from, to string) ([]source.Commit, error)
+	// At reads a revision.
+	At(ctx context.Context, revision string) (source.Snapshot, error)
+}
+
+// Commit is what one commit and the records say of all targets. Nobody writes it after Plan has returned it.
+type Commit struct {
+	// Targets are those that were selected, sorted.
+	Targets []*Desired
+	// Others are the targets that were not selected.
+	Others []*Desired
+	// Retired are targets that left git before, and whose records are still there.
+	Retired []*Desired
+	// Incomplete has an error for each environment whose records cannot be read.
+	Incomplete []error
+	// Allowed says what the trailers of the commits allow that are new to the targets.
+	Allowed Allowed
+
+	recorded map[string]int // how many targets of each environment have a record, selected or not
+	index    map[v1alpha1.Target]*Desired
+	base     *Commit // of Only
+}
+
+// NewCommit returns a commit with targets that are selected, and others.
+func NewCommit(targets []*Desired, others ...*Desired) *Commit {
+	c := &Commit{Targets: targets, Others: others}
+	c.makeIndex()
+	return c
+}
+
+// All lists every target of the environments that were read, the ones that were not selected included.
+func (c *Commit) All() []*Desired { return slices.Concat(c.Targets, c.Others) }
+
+// Find returns a target; nil where there is none.
+func (c *Commit) Find(target v1alpha1.Target) *Desired {
+	if c.base != nil && c.Targets[0].Target != target {
+		return c.base.Find(target)
+	}
+	return c.index[target]
+}
+
+// Only returns a commit with one selected target, whose record is newer than that of the others. Find gives the others as
+// they were planned; All does not list them.
+func (c *Commit) Only(d *Desired, allowed Allowed) *Commit {
+	out := NewCommit([]*Desired{d})
+	out.Allowed, out.base = allowed, c
+	return out
+}
+
+func (c *Commit) makeIndex() {
+	c.index = make(map[v1alpha1.Target]*Desired, len(c.Targets)+len(c.Others))
+	for _, d := range c.All() {
+		c.index[d.Target] = d
+	}
+}
+
+// Selection narrows a command to some pipelines and environments; empty means all.
+type Selection struct{ Pipelines, Environments []string }
+
+// Has reports whether a selection covers a target.
+func (s Selection) Has(target v1alpha1.Target) bool {
+	return (len(s.Pipelines) == 0 || slices.Contains(s.Pipelines, target.Pipeline)) &&
+		(len(s.Environments) == 0 || slices.Contains(s.Environments, target.Environment))
+}
+
+// Plan finds the targets of a snapshot and of the records, and renders them. An error of one target is kept with it.
+func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection Selection) (*Commit, error) {
+	environments, err := p.Config.Select(selection.Environments)
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := p.Discover(snap)
+	if err != nil {
+		return nil, err
+	}
+	c := &Commit{recorded: map[string]int{}}
+	known := map[string]bool{}
+	reads := p.read(ctx, environments, pipelines, snap)
+	for i, environment := range environments {
+		if err := reads[i].err; err != nil {
+			c.Incomplete = append(c.Incomplete, fmt.Errorf("environment %s: %w", environment.Name, err))
+		}
+		for _, d := range reads[i].targets {
+			if d.Overlay == "" && d.Record.Status.RemovedAt != nil {
+				c.Retired = append(c.Retired, d)
+				continue
+			}
+			known[d.Target.Pipeline] = true
+			if d.Record != nil {
+				c.recorded[environment.Name]++
+			}
+			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, d.Target.Pipeline) {
+				c.Targets = append(c.Targets, d)
+			} else {
+				c.Others = append(c.Others, d)
+			}
+		}
+	}
+	if err := checkSelection(selection, pipelines, known, len(c.Incomplete) == 0); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(c.Targets, func(x, y *Desired) int { return x.Target.Compare(y.Target) })
+	c.makeIndex()
+	// The others are rendered too: an object that moved to one of them is not pruned.
+	p.Renderings.Render(c.All(), snap.Files)
+	c.claim()
+	c.orderByDependency()
+	c.Allowed = p.Trailers(ctx, c.Targets)
+	c.limitRemovals()
+	c.limitPrunes()
+	return c, nil
+}
+
+// Discover finds the pipelines of a snapshot in every environment of the configuration.
+func (p *Planner) Discover(snap source.Snapshot) ([]*Pipeline, error) {
+	all, err := p.Config.Select(nil)
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := discover(snap.Files, p.Config.Source.Layout, v1alpha1.Names(all))
+	if err != nil {
+		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+	}
+	return pipelines, nil
+}
+
+// checkSelection refuses names of pipelines that neither git nor a record knows.
+func checkSelection(selection Selection, pipelines []*Pipeline, known map[string]bool, complete bool) error {
+	for _, name := range selection.Pipelines {
+		exists := slices.ContainsFunc(pipelines, func(p *Pipeline) bool { return p.Name == name })
+		switch {
+		case !exists && !known[name]:
+			all := make([]string, len(pipelines))
+			for i, p := range pipelines {
+				all[i] = p.Name
+			}
+			return fmt.Errorf("there is no pipeline %q in the repository; it has %s", name, strings.Join(all, ", "))
+		case !known[name] && complete:
+			return fmt.Errorf("pipeline %s has no overlay for %s", name, strings.Join(selection.Environments, " and "))
+		}
+	}
+	return nil
+}
+
+// environmentRead has the targets of an environment, as far as they could be read.
+type environmentRead struct {
+	targets []*Desired
+	err     error
+}
+
+// read joins git with the records of each environment. It reads the environments at the same time: a cluster that does not
+// answer is waited for once.
+func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) []environmentRead {
+	reads := make([]environmentRead, len(environments))
+	var g panics.Group
+	for i, environment := range environments {
+		g.Go(func() error {
+			reads[i].err = p.Guard(v1alpha1.Target{Environment: environment.Name}, func() (err error) {
+				reads[i].targets, err = p.targetsOf(ctx, environment, pipelines, snap)
+				return err
+			})
+			return nil
+		})
+	}
+	_ = g.Wait() // each keeps its own error
+	return reads
+}
+
+// recordsTimeout bounds how long an API server that hangs keeps a commit from every other cluster.
+const recordsTimeout = 20 * time.Second
+
+// targetsOf joins git with the records of one environment. Without a readable cluster there are no targets.
+func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) ([]*Desired, error) {
+	cluster, err := p.Clusters.Of(environment)
+	if err != nil {
+		return nil, err
+	}
+	reading, cancel := context.WithTimeout(ctx, recordsTimeout)
+	defer cancel()
+	records, err := cluster.Records(reading)
+	if err != nil {
+		return nil, err
+	}
+	byPipeline := map[string]*v1alpha1.PipelineSync{}
+	for _, record := range records {
+		if record.Spec.Environment == environment.Name {
+			byPipeline[record.Spec.Pipeline] = record
+		}
+	}
+	var targets []*Desired
+	for _, pipeline := range pipelines {
+		d, err := p.joined(cluster, pipeline, environment, byPipeline[pipeline.Name], snap)
+		if err != nil {
+			return targets, err
+		}
+		if d != nil {
+			targets = append(targets, d)
+			delete(byPipeline, pipeline.Name)
+		}
+	}
+	for name, record := range byPipeline {
+		if record.Spec.Owner != p.Config.Name {
+			continue
+		}
+		acting, err := cluster.As(record.Spec.ServiceAccount)
+		if err != nil {
+			return targets, err
+		}
+		targets = append(targets, &Desired{
+			Target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
+			Environment: environment, Cluster: acting, Record: record, Snapshot: snap, Rules: EnvironmentRules(environment),
+		})
+	}
+	return targets, nil
+}
+
+// joined is a pipeline of git with its record; nil where git does not want it in the environment and nothing of it is there.
+func (p *Planner) joined(cluster *apply.Cluster, pipeline *Pipeline, environment *v1alpha1.Environment, record *v1alpha1.PipelineSync, snap source.Snapshot) (*Desired, error) {
+	overlay, ok := pipeline.Overlays[environment.Name]
+	if !ok && (record == nil || record.Spec.Owner != p.Config.Name || record.Status.RemovedAt != nil) {
+		return nil, nil
+	}
+	d := p.Desired(pipeline, environment, snap)
+	d.Record = record
+	account := d.Settings.ServiceAccount
+	if !ok {
+		account = record.Spec.ServiceAccount // it applied the objects to delete; pipeline.yaml may name another one by now
+	}
+	var err error
+	if d.Cluster, err = cluster.As(account); err != nil {
+		return nil, err
+	}
+	switch {
+	case record != nil && record.Spec.Owner != p.Config.Name:
+		d.Err = fmt.Errorf("the record %s/%s belongs to the configuration %q, not to %q; rename the pipeline, or give this configuration a namespace of its own", cluster.Namespace(), record.Name, record.Spec.Owner, p.Config.Name)
+	case !ok:
+		d.Overlay = pipeline.Expected[environment.Name]
+		d.Err = &MissingOverlayError{Overlay: d.Overlay, Target: d.Target}
+	default:
+		d.Overlay = overlay
+	}
+	return d, nil
+}
+
+// Neighbours returns the targets of each cluster whose sets at this commit are known.
+func (c *Commit) Neighbours() map[*apply.Cluster]apply.Neighbours {
+	out := map[*apply.Cluster]apply.Neighbours{}
+	for _, d := range c.All() {
+		if d.Err != nil || d.Rendered.Set == nil && d.Overlay != "" || d.Cluster == nil {
+			continue
+		}
+		n := out[d.Cluster.Server()]
+		n.Add(d.Cluster.Namespace(), d.Target, d.Rendered.Set)
+		out[d.Cluster.Server()] = n
+	}
+	return out
+}
+
+// Provides returns the namespaces and kinds that the selected targets bring to each cluster.
+func (c *Commit) Provides() map[*apply.Cluster]apply.Brings {
+	sets := map[*apply.Cluster][]manifest.Set{}
+	for _, d := range c.Targets {
+		sets[d.Cluster.Server()] = append(sets[d.Cluster.Server()], d.Rendered.Set)
+	}
+	out := map[*apply.Cluster]apply.Brings{}
+	for cluster, all := range sets {
+		out[cluster] = apply.BroughtBy(all...)
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/source"
+)
+
+// Desired is what a commit and the record say of one target. Nobody writes it after the commit was read.
+type Desired struct {
+	Target      v1alpha1.Target
+	Environment *v1alpha1.Environment
+	Cluster     *apply.Cluster
+	Record      *v1alpha1.PipelineSync // nil: never deployed
+	Snapshot    source.Snapshot
+	Overlay     string                    // "": git no longer has this target
+	Settings    v1alpha1.PipelineSettings // of pipeline.yaml
+	Rules       apply.Rules               // by which its objects are changed
+	Level       int                       // the length of the longest chain of targets that it depends on
+	Rendered    Rendered
+	Err         error // why it cannot be deployed
+}
+
+// Rendered is the rendered overlay, as one target has it.
+type Rendered struct {
+	From *Rendering   // nil: it was not rendered; the same one as before where nothing that it read has changed
+	Set  manifest.Set // with tags as git writes them
+	// Fields are the image fields that pipeline.yaml names.
+	Fields []image.Field
+	Refs   []image.Reference
+	// Suspects are values that look like references and that nothing names.
+	Suspects []image.Suspect
+}
+
+// MissingOverlayError says that a pipeline still stands and one of its overlays is gone.
+type MissingOverlayError struct {
+	Overlay string
+	Target  v1alpha1.Target
+}
+
+func (e *MissingOverlayError) Error() string {
+	return fmt.Sprintf("the overlay %s is gone while the pipeline's folder stands; restore it, or, to delete what runs there, add the trailer `Syncer-Allow-Prune: %s` to a commit message", e.Overlay, e.Target)
+}
+
+// Desired returns what git says of a pipeline in an environment. It is not rendered, and has neither record nor cluster.
+func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment, snap source.Snapshot) *Desired {
+	d := &Desired{
+		Target:      v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name},
+		Environment: environment, Snapshot: snap, Overlay: pipeline.Overlays[environment.Name],
+		Settings: pipeline.settings[environment.Name].values,
+	}
+	rules, ruleErr := rulesOf(d.Settings, environment)
+	d.Rules = rules
+	if d.Err = pipeline.settings[environment.Name].err; d.Err == nil {
+		d.Rendered.Fields, d.Err = imageFields(d.Settings.Images.Fields)
+	}
+	if d.Err == nil {
+		d.Err = ruleErr
+	}
+	if from := environment.Images.PromoteFrom; d.Err == nil && from != "" && d.Policy() == v1alpha1.Track {
+		d.Err = fmt.Errorf("%s: images.policy: promoted digests do not follow tags, and %s promotes from %s; use policy Pin", SettingsFile, environment.Name, from)
+	}
+	if !v1alpha1.ValidPipelineName(pipeline.Name) {
+		d.Err = fmt.Errorf("the folder's name %q cannot name a record; use lower-case letters, digits, dashes and dots", pipeline.Name)
+	}
+	return d
+}
+
+func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
+	out := make([]image.Field, len(fields))
+	for i, field := range fields {
+		var err error
+		if out[i], err = image.NewField(field.Group, field.Kind, field.Path); err != nil {
+			return nil, fmt.Errorf("%s: images.fields[%d]: %w", SettingsFile, i, err)
+		}
+	}
+	return out, nil
+}
+
+// rulesOf returns the rules by which the objects of a target are changed. They are valid but for Ignore where there is an
+// error.
+func rulesOf(settings v1alpha1.PipelineSettings, environment *v1alpha1.Environment) (rules apply.Rules, err error) {
+	rules = EnvironmentRules(environment)
+	rules.OnRunning, rules.Rerun = cmp.Or(settings.OnRunning, rules.OnRunning), settings.Rerun
+	rules.Ignore, err = ignoreRules(settings.Ignore)
+	return rules, err
+}
+
+// EnvironmentRules are the rules of a target for which git has no settings any more.
+func EnvironmentRules(environment *v1alpha1.Environment) apply.Rules {
+	return apply.Rules{OnRunning: environment.OnRunning, Propagation: environment.Prune.Propagation}
+}
+
+func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
+	out := make([]apply.Ignore, len(rules))
+	for i, rule := range rules {
+		fields := v1alpha1.FieldRule{Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name, Paths: rule.Paths}
+		var err error
+		if out[i], err = FieldRule(fmt.Sprintf("%s: ignore[%d]", SettingsFile, i), fields); err != nil {
+			return nil, err
+		}
+		out[i].Managers = rule.Managers
+	}
+	return out, nil
+}
+
+// FieldRule reads a rule of the configuration that names fields. The place names the rule in errors.
+func FieldRule(place string, rule v1alpha1.FieldRule) (apply.Ignore, error) {
+	out := apply.Ignore{Place: place, Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name}
+	for n, text := range rule.Paths {
+		path, err := manifest.ParsePath(text)
+		if err != nil {
+			return out, fmt.Errorf("%s.paths[%d]: %w", place, n, err)
+		}
+		out.Paths = append(out.Paths, path)
+	}
+	return out, nil
+}

@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+)
+
+// limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
+// mistaken layout looks just like a wish to delete everything.
+func (c *Commit) limitRemovals() {
+	gone := map[string][]*Desired{}
+	for _, d := range c.Targets {
+		if d.Overlay == "" && d.Err == nil && !c.Allowed.Prunes[d.Target] {
+			gone[d.Environment.Name] = append(gone[d.Environment.Name], d)
+		}
+	}
+	for environment, targets := range gone {
+		limit, total := targets[0].Environment.Prune, c.recorded[environment]
+		if len(targets) < total && len(targets)*100 <= *limit.MaxPercent*total {
+			continue
+		}
+		names := make([]string, len(targets))
+		for i, d := range targets {
+			names[i] = d.Target.Pipeline
+		}
+		for _, d := range targets {
+			d.Err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				len(targets), total, environment, strings.Join(names, ", "), *limit.MaxPercent, d.Target.Pipeline)
+		}
+	}
+}
+
+// RefusedError says that a commit would delete more of an environment than it may.
+type RefusedError struct{ text string }
+
+func (e *RefusedError) Error() string { return e.text }
+
+func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
+// limitPrunes refuses the prunes of a commit that would delete more from an environment than one pass may: many small losses
+// are one big one.
+func (c *Commit) limitPrunes() {
+	deleted, losing := map[string]int{}, map[string][]*Desired{}
+	for i, d := range c.All() {
+		limit, selected := d.Environment.Prune.MaxPerPass, i < len(c.Targets)
+		if limit == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
+			continue
+		}
+		if n := apply.Doomed(d.Record, d.Rendered.Set); n > 0 {
+			deleted[d.Environment.Name] += n
+			losing[d.Environment.Name] = append(losing[d.Environment.Name], d)
+		}
+	}
+	for environment, targets := range losing {
+		limit := targets[0].Environment.Prune.MaxPerPass
+		if deleted[environment] <= limit {
+			continue
+		}
+		for _, d := range targets {
+			d.Err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				deleted[environment], len(targets), environment, limit, d.Target.Pipeline)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Where every target brings a namespace, nothing of that is looked through for each pair of them.
+func BenchmarkNeeds(b *testing.B) {
+	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}}}}
+	a := &Commit{}
+	server := &apply.Cluster{}
+	for i := range 1000 {
+		w := &Desired{Target: v1alpha1.Target{Pipeline: fmt.Sprintf("pipeline-%d", i), Environment: "dev"}, Environment: &config.Environments[i%2], Cluster: server}
+		for n := range 10 {
+			kind := "ConfigMap"
+			if n == 9 {
+				kind = "Namespace"
+			}
+			w.Rendered.Set = append(w.Rendered.Set, &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": fmt.Sprintf("object-%d-%d", i, n)},
+			}})
+		}
+		a.Targets = append(a.Targets, w)
+	}
+	for b.Loop() {
+		a.needs(a.Targets, config)
+	}
+}
+
+func TestInOrder(t *testing.T) {
+	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{
+		{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}},
+	}}
+	works := func() []*Desired {
+		var all []*Desired
+		for i := range config.Environments {
+			for _, name := range []string{"a", "b", "c"} {
+				w := &Desired{Target: v1alpha1.Target{Pipeline: name, Environment: config.Environments[i].Name}, Environment: &config.Environments[i]}
+				if name == "c" {
+					w.Settings.DependsOn, w.Level = []string{"a"}, 1
+				}
+				all = append(all, w)
+			}
+		}
+		return all
+	}
+	t.Run("each target waits for what it needs and for nothing else", func(t *testing.T) {
+		a := &Commit{Targets: works()}
+		ends := map[string]func(){}
+		var mu sync.Mutex
+		synctest.Test(t, func(t *testing.T) {
+			all := make(chan struct{})
+			go func() {
+				defer close(all)
+				a.InOrder(t.Context(), a.Targets, config, func(w *Desired, finished func()) {
+					mu.Lock()
+					defer mu.Unlock()
+					ends[w.Target.String()] = finished
+				})
+			}()
+			begun := func(want ...string) {
+				t.Helper()
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if len(ends) != len(want) {
+					t.Errorf("%d have begun, want %q", len(ends), want)
+				}
+				for _, name := range want {
+					if ends[name] == nil {
+						t.Errorf("%s has not begun", name)
+					}
+				}
+			}
+			begun("a@staging", "b@staging")
+			ends["b@staging"]()
+			begun("a@staging", "b@staging", "b@prod") // a hangs, and holds up nobody but those who need it
+			ends["a@staging"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging")
+			ends["c@staging"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging")
+			ends["a@prod"]()
+			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging", "c@prod")
+			ends["b@prod"]()
+			ends["c@prod"]()
+			<-all
+		})
+	})
+	t.Run("it is not waited for what has begun when the context ends", func(t *testing.T) {
+		a := &Commit{Targets: works()}
+		ctx, cancel := context.WithCancel(t.Context())
+		a.InOrder(ctx, a.Targets, config, func(*Desired, func()) { cancel() })
+	})
+}
