@@ -50,7 +50,7 @@ func (d *Desired) owns(key manifest.Key) bool {
 		return false
 	}
 	return slices.ContainsFunc(d.Record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
-		return placed(entryID(e)) == key
+		return placed(e.ID()) == key
 	})
 }
 

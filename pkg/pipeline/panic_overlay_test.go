@@ -1,20 +1,23 @@
 package pipeline
 
 import (
+	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // An overlay whose files panic fails the targets that it is for.
 func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
-	files := brokenFiles{within: "broken", MapFS: fstest.MapFS{
+	files := fallingFiles{within: "broken", MapFS: fstest.MapFS{
 		"well/kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
 		"well/a.yaml":             {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")},
 	}}
 	works := func() []*Desired {
-		return []*Desired{{Target: falling, Overlay: "broken"}, {Target: well, Overlay: "well"}}
+		return []*Desired{{Target: v1alpha1.Target{Pipeline: "falling", Environment: "dev"}, Overlay: "broken"}, {Target: v1alpha1.Target{Pipeline: "well", Environment: "dev"}, Overlay: "well"}}
 	}
 	var r Renderings
 	for pass := range 2 {
@@ -27,4 +30,36 @@ func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
 			t.Errorf("pass %d: its neighbour: %v", pass, all[1].Err)
 		}
 	}
+}
+
+// fallingFiles panic where a path is read.
+type fallingFiles struct {
+	fstest.MapFS
+	within string
+}
+
+func (f fallingFiles) check(name string) {
+	if name == f.within || strings.HasPrefix(name, f.within+"/") || f.within == "." {
+		panic("the file system is broken")
+	}
+}
+
+func (f fallingFiles) Open(name string) (fs.File, error) {
+	f.check(name)
+	return f.MapFS.Open(name)
+}
+
+func (f fallingFiles) Stat(name string) (fs.FileInfo, error) {
+	f.check(name)
+	return f.MapFS.Stat(name)
+}
+
+func (f fallingFiles) ReadFile(name string) ([]byte, error) {
+	f.check(name)
+	return f.MapFS.ReadFile(name)
+}
+
+func (f fallingFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.check(name)
+	return f.MapFS.ReadDir(name)
 }

@@ -2,9 +2,7 @@ package pipeline
 
 import (
 	"errors"
-	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -38,26 +36,4 @@ func TestStandingIsNotedInARecord(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
-	for _, layout := range []string{"pipelines/{pipeline}/overlays/{environment}", "{environment}/job-{pipeline}-v1", "{pipeline}/{environment}"} {
-		files := layoutFiles(layout, "one", "dev")
-		all, err := discover(files, layout, []string{"dev"})
-		if err != nil || len(all) != 1 {
-			t.Fatalf("%s: %v, %v", layout, all, err)
-		}
-		one := discoverOne(files, layout, v1alpha1.Target{Pipeline: "one", Environment: "dev"})
-		if one.Overlays["dev"] == "" || one.Overlays["dev"] != all[0].Overlays["dev"] || one.Folders["dev"] != all[0].Folders["dev"] {
-			t.Errorf("%s: %+v; of all: %+v", layout, one, all[0])
-		}
-		if other := discoverOne(files, layout, v1alpha1.Target{Pipeline: "two", Environment: "dev"}); len(other.Overlays) > 0 {
-			t.Errorf("%s: one that is not there: %+v", layout, other)
-		}
-	}
-}
-
-func layoutFiles(layout, pipeline, environment string) fstest.MapFS {
-	overlay := strings.NewReplacer(pipelineHole, pipeline, environmentHole, environment).Replace(layout)
-	return fstest.MapFS{overlay + "/kustomization.yaml": {Data: []byte("resources: []\n")}}
 }
