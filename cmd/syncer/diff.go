@@ -6,11 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 func newDiffCommand(shared *sharedFlags, differs *bool) *cobra.Command {
-	var selection pipeline.Selection
+	var selection v1alpha1.Selection
 	var revision, output string
 	cmd := &cobra.Command{
 		Use:   "diff [PIPELINE...]",

@@ -12,12 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 func newImagesCommand(shared *sharedFlags) *cobra.Command {
-	var selection pipeline.Selection
+	var selection v1alpha1.Selection
 	var output string
 	var from remote
 	cmd := &cobra.Command{

@@ -49,13 +49,13 @@ func (r *remote) asked() bool { return r.url != "" }
 // remoteTimeout bounds one question; the answer is in the daemon's memory.
 const remoteTimeout = time.Minute
 
-func (r *remote) status(ctx context.Context, selection pipeline.Selection) (status pipeline.Status, lost, err error) {
+func (r *remote) status(ctx context.Context, selection v1alpha1.Selection) (status pipeline.Status, lost, err error) {
 	_, lost, err = r.ask(ctx, "status", selection, &status)
 	return status, lost, err
 }
 
 // images also gives the environments, in the order of the daemon's configuration.
-func (r *remote) images(ctx context.Context, selection pipeline.Selection) (images pipeline.Images, order []string, lost, err error) {
+func (r *remote) images(ctx context.Context, selection v1alpha1.Selection) (images pipeline.Images, order []string, lost, err error) {
 	about, lost, err := r.ask(ctx, "images", selection, &images)
 	for _, e := range about.Environments {
 		order = append(order, e.Name)
@@ -73,7 +73,7 @@ func (r *remote) history(ctx context.Context, target v1alpha1.Target) (history p
 }
 
 // drift also says how many findings there are that the daemon does not keep.
-func (r *remote) drift(ctx context.Context, selection pipeline.Selection) (report drift.Report, more int, lost, err error) {
+func (r *remote) drift(ctx context.Context, selection v1alpha1.Selection) (report drift.Report, more int, lost, err error) {
 	c, err := r.client()
 	if err != nil {
 		return report, 0, nil, err
@@ -96,7 +96,7 @@ func (r *remote) drift(ctx context.Context, selection pipeline.Selection) (repor
 }
 
 // ask asks one question, and which environments the daemon could not read for the answer.
-func (r *remote) ask(ctx context.Context, question string, selection pipeline.Selection, into any) (about server.About, lost, err error) {
+func (r *remote) ask(ctx context.Context, question string, selection v1alpha1.Selection, into any) (about server.About, lost, err error) {
 	c, err := r.client()
 	if err != nil {
 		return about, nil, err
@@ -108,12 +108,12 @@ func (r *remote) ask(ctx context.Context, question string, selection pipeline.Se
 	return about, unreadable(about, selection), err
 }
 
-func query(selection pipeline.Selection) url.Values {
+func query(selection v1alpha1.Selection) url.Values {
 	return url.Values{"pipeline": selection.Pipelines, "environment": selection.Environments}
 }
 
 // unreadable joins the selected environments whose records a daemon cannot read, as a command does that reads them.
-func unreadable(about server.About, selection pipeline.Selection) error {
+func unreadable(about server.About, selection v1alpha1.Selection) error {
 	var errs []error
 	for _, e := range about.Environments {
 		if e.Error != "" && (len(selection.Environments) == 0 || slices.Contains(selection.Environments, e.Name)) {

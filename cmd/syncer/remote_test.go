@@ -101,7 +101,7 @@ func TestRemotePrintsTheSame(t *testing.T) {
 	view := aView()
 	daemon := httptest.NewServer(server.New(still{view}))
 	defer daemon.Close()
-	all, dev := pipeline.Selection{}, pipeline.Selection{Environments: []string{"dev"}, Pipelines: []string{"ingest"}}
+	all, dev := v1alpha1.Selection{}, v1alpha1.Selection{Environments: []string{"dev"}, Pipelines: []string{"ingest"}}
 	report := view.Report(all)
 	reported := func(output string) func(io.Writer) error {
 		return func(w io.Writer) error { return printReport(w, report, output, markdownLimit, false) }

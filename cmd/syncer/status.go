@@ -15,7 +15,7 @@ import (
 )
 
 func newStatusCommand(shared *sharedFlags) *cobra.Command {
-	var selection pipeline.Selection
+	var selection v1alpha1.Selection
 	var output string
 	var from remote
 	cmd := &cobra.Command{

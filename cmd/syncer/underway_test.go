@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
@@ -252,7 +253,7 @@ func message(record *unstructured.Unstructured, kind string) string {
 // ready lists the pipelines that are ready by `syncer status`.
 func (j *jump) ready(t *testing.T) []string {
 	t.Helper()
-	status, err := j.runner.Status(t.Context(), pipeline.Selection{})
+	status, err := j.runner.Status(t.Context(), v1alpha1.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}

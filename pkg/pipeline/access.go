@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Access is something that a server lets people and programs see.
@@ -93,7 +94,7 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	var found *v1alpha1.Environment
 	for i := range r.Config.Environments {
 		environment := &r.Config.Environments[i]
-		clusters[ClusterKey(environment)] = true
+		clusters[target.ClusterKey(environment)] = true
 		if name == "" || environment.Name == name {
 			found = environment
 		}
@@ -108,7 +109,7 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	}
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()
-	key := ClusterKey(found)
+	key := target.ClusterKey(found)
 	if r.gate.posted == nil {
 		r.gate.posted = map[v1alpha1.Cluster]*audit.Log{}
 	}

@@ -7,10 +7,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // nameUsers says who made findings, where the API server's audit log tells. Managed fields name a client only.
-func (c *carrier) nameUsers(w *Desired, findings []drift.Finding) {
+func (c *carrier) nameUsers(w *target.Desired, findings []drift.Finding) {
 	log := c.auditLog(w.Environment)
 	if log == nil || len(findings) == 0 {
 		return
@@ -63,7 +64,7 @@ func (r *Runner) auditLog(environment *v1alpha1.Environment) *audit.Log {
 	if file == "" {
 		r.gate.mu.Lock()
 		defer r.gate.mu.Unlock()
-		return r.gate.posted[ClusterKey(environment)]
+		return r.gate.posted[target.ClusterKey(environment)]
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

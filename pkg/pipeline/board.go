@@ -17,6 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 const (
@@ -40,7 +41,7 @@ type board struct {
 	source  SourceView
 	commits []CommitView
 	records map[string]apply.Records // by environment
-	agenda  *Commit                  // of the newest commit; nil: not planned yet
+	agenda  *target.Commit           // of the newest commit; nil: not planned yet
 	replica ReplicaView
 	behinds map[v1alpha1.Target]behind
 }
@@ -133,7 +134,7 @@ func (b *board) knows(commit string) bool {
 }
 
 // plannedFor takes in what the newest commit says of each target.
-func (b *board) plannedFor(a *Commit) {
+func (b *board) plannedFor(a *target.Commit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.agenda = a
@@ -244,7 +245,7 @@ func (b *board) count(ctx context.Context) {
 	if a == nil {
 		return
 	}
-	works := map[v1alpha1.Target]*Desired{}
+	works := map[v1alpha1.Target]*target.Desired{}
 	for _, w := range a.All() {
 		works[w.Target] = w
 	}
@@ -276,7 +277,7 @@ func (b *board) count(ctx context.Context) {
 
 // behindOf counts the commits since the one last applied, where the newest one says something else for a target; -1: not
 // known.
-func (r *Runner) behindOf(ctx context.Context, w *Desired, record *v1alpha1.PipelineSync, newest string) int {
+func (r *Runner) behindOf(ctx context.Context, w *target.Desired, record *v1alpha1.PipelineSync, newest string) int {
 	applied := record.Status.LastAppliedCommit
 	if applied == "" || w.Err != nil || w.Snapshot.Commit != newest || w.Overlay == "" {
 		return -1
@@ -353,7 +354,7 @@ func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
 		return owners, folders
 	}
 	for _, w := range b.agenda.All() {
-		owners[w.Target], folders[w.Target] = w.Settings.Owner, Folder(b.runner.Config.Source.Layout, w.Target)
+		owners[w.Target], folders[w.Target] = w.Settings.Owner, target.Folder(b.runner.Config.Source.Layout, w.Target)
 	}
 	return owners, folders
 }

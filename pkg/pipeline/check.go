@@ -17,6 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // CheckStatus is how a check ended.
@@ -67,7 +68,7 @@ const (
 type checking struct {
 	*Runner
 	tell  func(Check)
-	works []*Desired // that render
+	works []*target.Desired // that render
 }
 
 // Check looks at everything that syncer needs to carry the newest commit into the selected environments, and changes
@@ -127,7 +128,7 @@ func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environm
 		k.fail(checkPipelines, nil, "mend source.layout or the repository", "%v", err)
 		return
 	}
-	var works []*Desired
+	var works []*target.Desired
 	for _, environment := range selected {
 		for _, p := range pipelines {
 			if p.Overlays[environment.Name] != "" {
@@ -351,7 +352,7 @@ func (k *checking) registries(ctx context.Context) {
 }
 
 // credentials are those of a target's pull secrets, as far as they can be read: a missing right is named by itself.
-func (k *checking) credentials(ctx context.Context, w *Desired) image.Credentials {
+func (k *checking) credentials(ctx context.Context, w *target.Desired) image.Credentials {
 	if err := k.readCluster(w); err != nil {
 		return image.Credentials{}
 	}
@@ -360,7 +361,7 @@ func (k *checking) credentials(ctx context.Context, w *Desired) image.Credential
 }
 
 // readCluster fills in the connection that acts for a target.
-func (k *checking) readCluster(w *Desired) (err error) {
+func (k *checking) readCluster(w *target.Desired) (err error) {
 	if w.Cluster != nil {
 		return nil
 	}

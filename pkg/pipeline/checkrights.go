@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/config"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // bookkeeping checks the rights to keep the records, which the shipped Role gives.
@@ -97,8 +98,8 @@ func (k *checking) deploying(ctx context.Context, g *group) {
 }
 
 // byAccount are the targets of an environment that render, by the account that applies them.
-func (k *checking) byAccount(environment string) map[string][]*Desired {
-	out := map[string][]*Desired{}
+func (k *checking) byAccount(environment string) map[string][]*target.Desired {
+	out := map[string][]*target.Desired{}
 	for _, w := range k.works {
 		if w.Target.Environment == environment {
 			out[w.Settings.ServiceAccount] = append(out[w.Settings.ServiceAccount], w)
@@ -108,7 +109,7 @@ func (k *checking) byAccount(environment string) map[string][]*Desired {
 }
 
 // account checks the rights of one account, and notes those of syncer itself in known, without their namespaces.
-func (k *checking) account(ctx context.Context, g *group, environment, account string, works []*Desired, known map[apply.Right]bool) (ok bool, asked int) {
+func (k *checking) account(ctx context.Context, g *group, environment, account string, works []*target.Desired, known map[apply.Right]bool) (ok bool, asked int) {
 	in := []string{environment}
 	acting, err := g.cluster.As(account)
 	if err != nil {

@@ -7,13 +7,14 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // couple is two environments that are compared with each other.
 type couple struct{ a, b string }
 
 // couples are the environments to compare. Two that a user names narrow the selection to them.
-func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, error) {
+func (r *Runner) couples(selection *v1alpha1.Selection, options DriftOptions) ([]couple, error) {
 	selected, err := r.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, err
@@ -44,7 +45,7 @@ func (r *Runner) couples(selection *Selection, options DriftOptions) ([]couple, 
 
 // compare lists how the environments of each pipeline differ, as far as both could be read. Of a pipeline that only one
 // of them has it lists the objects; git says whether the other one is to have it.
-func (r *Runner) compare(works []*Desired, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*Pipeline) []drift.Skew {
+func (r *Runner) compare(works []*target.Desired, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*target.Pipeline) []drift.Skew {
 	var pipelines []string
 	deployed := map[v1alpha1.Target]bool{}
 	for _, w := range works { // sorted
@@ -79,14 +80,14 @@ func (r *Runner) compare(works []*Desired, couples []couple, sides map[v1alpha1.
 }
 
 // isIn reports whether a pipeline has an overlay for an environment.
-func isIn(pipelines []*Pipeline, name, environment string) bool {
-	return slices.ContainsFunc(pipelines, func(p *Pipeline) bool { return p.Name == name && p.Overlays[environment] != "" })
+func isIn(pipelines []*target.Pipeline, name, environment string) bool {
+	return slices.ContainsFunc(pipelines, func(p *target.Pipeline) bool { return p.Name == name && p.Overlays[environment] != "" })
 }
 
 func expectedRules(rules []v1alpha1.FieldRule) ([]drift.ExpectedRule, error) {
 	var out []drift.ExpectedRule
 	for i, rule := range rules {
-		fields, err := FieldRule(fmt.Sprintf("compare.ignore[%d]", i), rule)
+		fields, err := target.FieldRule(fmt.Sprintf("compare.ignore[%d]", i), rule)
 		if err != nil {
 			return nil, err
 		}

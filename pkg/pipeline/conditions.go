@@ -17,10 +17,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // setHeld says what a target waits for. What runs goes on running, so that its other conditions stay.
-func (c *carrier) setHeld(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) setHeld(w *target.Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	reason, message := "NothingHeld", ""
 	switch {
 	case o.err != nil:
@@ -51,7 +52,7 @@ func (c *carrier) setHeld(w *Desired, status *v1alpha1.PipelineSyncStatus, o out
 }
 
 // markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
-func (c *carrier) markHealthy(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) markHealthy(w *target.Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
 		return
 	}
@@ -75,7 +76,7 @@ func (c *carrier) markHealthy(w *Desired, status *v1alpha1.PipelineSyncStatus, o
 const defaultHealthTimeout = 10 * time.Minute
 
 // setHealth says how the target is, by the rules of kstatus.
-func (c *carrier) setHealth(w *Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
+func (c *carrier) setHealth(w *target.Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	timeout := cmp.Or(w.Settings.HealthTimeout.Duration, defaultHealthTimeout)
 	now := c.dateIn(w.Cluster)
 	rivals := contestMessage(o.contested, now)
@@ -165,7 +166,7 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*apply.PruneRefusedError](err); ok {
 		return "PruneRefused"
 	}
-	if _, ok := errors.AsType[*RefusedError](err); ok {
+	if _, ok := errors.AsType[*target.RefusedError](err); ok {
 		return "PruneRefused"
 	}
 	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
@@ -177,7 +178,7 @@ func reasonOf(err error) string {
 	if _, ok := errors.AsType[*record.TooLargeError](err); ok {
 		return "TooLarge"
 	}
-	if _, ok := errors.AsType[*MissingOverlayError](err); ok {
+	if _, ok := errors.AsType[*target.MissingOverlayError](err); ok {
 		return "OverlayMissing"
 	}
 	if _, ok := errors.AsType[*image.RefusedError](err); ok {

@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // daemon is what a Loop knows between two looks at the repository.
@@ -30,8 +31,8 @@ type daemon struct {
 	last source.Snapshot // the loop's own: the newest commit that was read
 
 	mu      sync.Mutex
-	rollout *rollout // of the newest commit; nil: none yet
-	latest  *Commit  // of the newest commit, once it is planned
+	rollout *rollout       // of the newest commit; nil: none yet
+	latest  *target.Commit // of the newest commit, once it is planned
 	near    map[*apply.Cluster]apply.Neighbours
 	marks   marks // of the latest
 	whole   time.Time
@@ -47,12 +48,12 @@ type daemon struct {
 
 // desk is what is known of one target.
 type desk struct {
-	settled     bool     // there is nothing to do before something happens
-	unwatched   bool     // its record says so of some of its kinds
-	tried       *Desired // of the last turn, however it went
+	settled     bool            // there is nothing to do before something happens
+	unwatched   bool            // its record says so of some of its kinds
+	tried       *target.Desired // of the last turn, however it went
 	passed      time.Time
-	compared    time.Time // when all of its objects were last compared
-	work        *Desired  // of the last pass; nil: it has not come that far
+	compared    time.Time       // when all of its objects were last compared
+	work        *target.Desired // of the last pass; nil: it has not come that far
 	pins        []v1alpha1.PinnedImage
 	credentials *image.Credentials // of the pull secrets, for the next look at the images; nil: they are read then
 }
@@ -137,7 +138,7 @@ func (d *daemon) notice(n apply.Notice) {
 }
 
 // planned takes in the agenda of a new commit: from now on a target is carried out by it.
-func (d *daemon) planned(a *Commit, near map[*apply.Cluster]apply.Neighbours) {
+func (d *daemon) planned(a *target.Commit, near map[*apply.Cluster]apply.Neighbours) {
 	d.mu.Lock()
 	d.latest, d.near, d.marks = a, near, nil
 	d.mu.Unlock()
@@ -199,7 +200,7 @@ func (d *daemon) renew() {
 }
 
 // done takes in how a target fared. It is called while the target's turn lasts.
-func (d *daemon) done(ctx context.Context, w *Desired, result *TargetResult, compared bool) {
+func (d *daemon) done(ctx context.Context, w *target.Desired, result *TargetResult, compared bool) {
 	left := result.skipped || isOvertaken(result.failure)
 	if left {
 		d.unsettle(w.Target) // a newer commit has to look at it
@@ -322,13 +323,13 @@ func (d *daemon) leaveUnled() {
 }
 
 // follows reports whether every object of a target is watched. The caller holds the lock.
-func (d *daemon) follows(w *Desired) bool {
+func (d *daemon) follows(w *target.Desired) bool {
 	watches := d.watches[w.Cluster.Server()]
 	return watches != nil && watches.Follows(w.Target)
 }
 
 // imagesDue reports whether it is time to ask the registries about a target's images.
-func (d *daemon) imagesDue(w *Desired) bool {
+func (d *daemon) imagesDue(w *target.Desired) bool {
 	d.checks.mu.Lock()
 	defer d.checks.mu.Unlock()
 	last, ok := d.checks.byTarget[w.Target]
@@ -342,7 +343,7 @@ func (d *daemon) imagesDue(w *Desired) bool {
 
 // lookAtImages asks the registries about the images of a target at rest. The API server is asked only where they say
 // something new.
-func (d *daemon) lookAtImages(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage, credentials *image.Credentials) {
+func (d *daemon) lookAtImages(ctx context.Context, w *target.Desired, pins []v1alpha1.PinnedImage, credentials *image.Credentials) {
 	c := carrier{Runner: d.Runner, lookups: d.newLookups()}
 	c.lookups.known = credentials
 	d.checks.mu.Lock()
@@ -422,7 +423,7 @@ func (d *daemon) attend(target v1alpha1.Target, why reasons) {
 }
 
 // reconciled takes in that a turn has ended.
-func (d *daemon) reconciled(w *Desired, why reasons, result *TargetResult, took time.Duration) {
+func (d *daemon) reconciled(w *target.Desired, why reasons, result *TargetResult, took time.Duration) {
 	if isOvertaken(result.failure) {
 		d.lookAgain(w.Target, why|tryAgain)
 		return
@@ -439,8 +440,8 @@ func (d *daemon) reconciled(w *Desired, why reasons, result *TargetResult, took 
 }
 
 // revisit carries one target out by itself, because something happened to it.
-func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
-	w, a := d.current(target)
+func (d *daemon) revisit(of v1alpha1.Target, why reasons, r *rollout) {
+	w, a := d.current(of)
 	if w == nil {
 		return
 	}
@@ -450,36 +451,36 @@ func (d *daemon) revisit(target v1alpha1.Target, why reasons, r *rollout) {
 	}
 	defer ended()
 	d.mu.Lock()
-	at, watches, near, marks := d.desks[target], d.watches[w.Cluster.Server()], d.near, d.marks
+	at, watches, near, marks := d.desks[of], d.watches[w.Cluster.Server()], d.near, d.marks
 	var passed time.Time
 	if at != nil {
 		passed = at.passed
 	}
 	d.mu.Unlock()
 	switch {
-	case why == fieldsMoved && watches != nil && !watches.Differs(target):
+	case why == fieldsMoved && watches != nil && !watches.Differs(of):
 		return // it was syncer itself
 	case why == statusMoved && d.now().Sub(passed) < statusCalm:
-		d.queue.add(target, time.Now().Add(statusCalm-d.now().Sub(passed)), statusMoved)
+		d.queue.add(of, time.Now().Add(statusCalm-d.now().Sub(passed)), statusMoved)
 		return
 	}
 	began := time.Now()
-	turn := d.turns.take(target)
-	record, err := w.Cluster.Record(ctx, target)
+	turn := d.turns.take(of)
+	record, err := w.Cluster.Record(ctx, of)
 	if err != nil {
-		d.unsettle(target)
-		d.retries.note(target, w.Snapshot.Commit, err, d.Config.Source.Interval.Duration)
-		d.failed(ctx, fmt.Errorf("%s: %w", target, err))
+		d.unsettle(of)
+		d.retries.note(of, w.Snapshot.Commit, err, d.Config.Source.Interval.Duration)
+		d.failed(ctx, fmt.Errorf("%s: %w", of, err))
 		return
 	}
 	if d.overtaken(w.Cluster, record) {
-		d.lookAgain(target, why)
+		d.lookAgain(of, why)
 		return
 	}
 	if w.Record = record; w.Overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
-	c := d.carrierAmong(a.Only(w, d.planner.Trailers(ctx, []*Desired{w})), near)
+	c := d.carrierAmong(a.Only(w, d.planner.Trailers(ctx, []*target.Desired{w})), near)
 	c.marks = marks
 	c.deadline, c.alone, c.done, c.unwatched = time.Now(), true, d.done, d.unwatched
 	if r.ctx.Err() == nil { // one that was stopped before says nothing: the next may be long in coming, as while git is away
@@ -520,7 +521,7 @@ func (d *daemon) unsettle(target v1alpha1.Target) {
 }
 
 // current returns a copy of a target of the newest commit, and the commit; nil where there is none.
-func (d *daemon) current(target v1alpha1.Target) (*Desired, *Commit) {
+func (d *daemon) current(target v1alpha1.Target) (*target.Desired, *target.Commit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.latest == nil {

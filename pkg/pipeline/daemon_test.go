@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // A Lease that is taken while a rollout ends has the next look go through every target, whichever of the two comes first.
@@ -41,7 +42,7 @@ func TestRenewedRolloutIsNotWhole(t *testing.T) {
 
 // A target whose objects are as git says and whose record could not be written is not done.
 func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
-	target := v1alpha1.Target{Pipeline: "web", Environment: "dev"}
+	web := v1alpha1.Target{Pipeline: "web", Environment: "dev"}
 	for name, c := range map[string]struct {
 		failure error
 		settled bool
@@ -52,9 +53,9 @@ func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
 		d := &daemon{Runner: &Runner{now: time.Now, Config: &v1alpha1.Config{}}, desks: map[v1alpha1.Target]*desk{}}
 		d.alarms = newAlarms(func(v1alpha1.Target) {}, func(v1alpha1.Target, error) {})
 		result := TargetResult{settled: true, failure: c.failure}
-		d.done(t.Context(), &Desired{Target: target}, &result, false)
-		if d.desks[target].settled != c.settled {
-			t.Errorf("%s: settled: %t", name, d.desks[target].settled)
+		d.done(t.Context(), &target.Desired{Target: web}, &result, false)
+		if d.desks[web].settled != c.settled {
+			t.Errorf("%s: settled: %t", name, d.desks[web].settled)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // date is the own clock's. Durations are measured by now, which has a monotonic reading.
@@ -30,13 +31,13 @@ func (r *Runner) dateIn(cluster *apply.Cluster) time.Time {
 }
 
 // stamp is the date that a record of a target is given now.
-func (r *Runner) stamp(w *Desired) metav1.Time { return toSecond(r.dateIn(w.Cluster)) }
+func (r *Runner) stamp(w *target.Desired) metav1.Time { return toSecond(r.dateIn(w.Cluster)) }
 
 func toSecond(date time.Time) metav1.Time { return metav1.NewTime(date.UTC().Truncate(time.Second)) }
 
 // isPast reports whether so much time has passed since a date of a target's record, by the API server's clock and by the
 // own one: what is deleted for its age cannot be had back, and one clock proves nothing.
-func (r *Runner) isPast(w *Desired, date time.Time, keep time.Duration) bool {
+func (r *Runner) isPast(w *target.Desired, date time.Time, keep time.Duration) bool {
 	return r.dateIn(w.Cluster).Sub(date) > keep && r.date().Sub(date) > keep
 }
 

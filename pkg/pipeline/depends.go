@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // reached is how far a target has come in this pass.
@@ -16,7 +17,7 @@ type reached struct {
 	judged    bool                      // health says something
 }
 
-func (c *carrier) note(w *Desired, result TargetResult) {
+func (c *carrier) note(w *target.Desired, result TargetResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.arrived[w.Target]
@@ -24,7 +25,7 @@ func (c *carrier) note(w *Desired, result TargetResult) {
 	c.arrived[w.Target] = r
 }
 
-func (c *carrier) noteHealth(w *Desired, h targetHealth, inventory []v1alpha1.InventoryEntry) {
+func (c *carrier) noteHealth(w *target.Desired, h targetHealth, inventory []v1alpha1.InventoryEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.arrived[w.Target]
@@ -34,7 +35,7 @@ func (c *carrier) noteHealth(w *Desired, h targetHealth, inventory []v1alpha1.In
 
 // awaitDependencies returns a waitError while a pipeline that the target depends on has not been carried out at this
 // commit, or is not healthy.
-func (c *carrier) awaitDependencies(ctx context.Context, w *Desired) error {
+func (c *carrier) awaitDependencies(ctx context.Context, w *target.Desired) error {
 	for _, name := range w.Settings.DependsOn {
 		other := c.agenda.Find(v1alpha1.Target{Pipeline: name, Environment: w.Environment.Name})
 		h, why, err := c.dependency(ctx, other)
@@ -52,7 +53,7 @@ func (c *carrier) awaitDependencies(ctx context.Context, w *Desired) error {
 }
 
 // dependency says why another target is not there yet; "" when it is.
-func (c *carrier) dependency(ctx context.Context, other *Desired) (targetHealth, string, error) {
+func (c *carrier) dependency(ctx context.Context, other *target.Desired) (targetHealth, string, error) {
 	c.mu.Lock()
 	r, ok := c.arrived[other.Target]
 	c.mu.Unlock()
@@ -83,7 +84,7 @@ func (c *carrier) dependency(ctx context.Context, other *Desired) (targetHealth,
 
 // atCommit judges a target that is not part of this pass by its record and its objects: what was applied there has to be
 // what this commit says.
-func (c *carrier) atCommit(ctx context.Context, other *Desired) (targetHealth, string, error) {
+func (c *carrier) atCommit(ctx context.Context, other *target.Desired) (targetHealth, string, error) {
 	if c.alone {
 		record, err := other.Cluster.Record(ctx, other.Target)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Outcomes of a deployment in a record's history.
@@ -25,7 +26,7 @@ const (
 
 // history adds a deployment, or mends the entry of a commit that is tried again. Undoing a change that was made in the
 // cluster deploys nothing new.
-func (c *carrier) history(w *Desired, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
+func (c *carrier) history(w *target.Desired, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
 	entry := v1alpha1.Deployment{
 		Number: 1, Commit: w.Snapshot.Commit, Author: w.Snapshot.Author, Subject: w.Snapshot.Subject,
 		Time: c.stamp(w), Outcome: outcomeApplied, Images: o.images,

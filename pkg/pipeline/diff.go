@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Diff says what syncing a revision would change, from server-side dry runs; "" is the newest commit. It writes
 // nothing. A target's Result is the one that a sync would have.
-func (r *Runner) Diff(ctx context.Context, revision string, selection Selection) (*Pass, error) {
+func (r *Runner) Diff(ctx context.Context, revision string, selection v1alpha1.Selection) (*Pass, error) {
 	if _, err := r.Config.Select(selection.Environments); err != nil {
 		return nil, err // before the network is asked
 	}
@@ -28,7 +30,7 @@ func (r *Runner) Diff(ctx context.Context, revision string, selection Selection)
 	}
 	c := r.carrier(agenda)
 	pass := newPass(snap)
-	results := c.each(agenda.Targets, func(w *Desired, result *TargetResult) error { return c.diff(ctx, w, result) })
+	results := c.each(agenda.Targets, func(w *target.Desired, result *TargetResult) error { return c.diff(ctx, w, result) })
 	pass.Targets = append(pass.Targets, results...)
 	return pass, errors.Join(agenda.Incomplete...)
 }
@@ -40,8 +42,8 @@ func (r *Runner) snapshot(ctx context.Context, revision string) (source.Snapshot
 	return r.source.At(ctx, revision)
 }
 
-func (c *carrier) diff(ctx context.Context, w *Desired, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*MissingOverlayError](w.Err)
+func (c *carrier) diff(ctx context.Context, w *target.Desired, result *TargetResult) error {
+	_, overlayGone := errors.AsType[*target.MissingOverlayError](w.Err)
 	var plan *apply.Plan
 	var err error
 	if w.Err == nil && w.Overlay == "" || overlayGone && c.permits().Prunes[w.Target] {

@@ -13,11 +13,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // DriftOptions say what a report holds.
 type DriftOptions struct {
-	Selection
+	v1alpha1.Selection
 	// Compare names two environments that are compared with each other.
 	Compare []string
 	// CompareAll compares each environment with the one before it in the configuration.
@@ -48,7 +49,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	}
 	errs := []error{lost}
 	c := carrier{Runner: r, total: len(works), lookups: r.newLookups()}
-	compare := func(w *Desired, result *TargetResult) error {
+	compare := func(w *target.Desired, result *TargetResult) error {
 		w.Snapshot = snap
 		return c.drift(ctx, w, result)
 	}
@@ -81,7 +82,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 }
 
 // deployed lists the selected targets that have a record, sorted. lost joins the environments that cannot be read.
-func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*Desired, lost, err error) {
+func (r *Runner) deployed(ctx context.Context, selection v1alpha1.Selection) (works []*target.Desired, lost, err error) {
 	environments, err := r.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, nil, err
@@ -110,9 +111,9 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*De
 					errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 					continue
 				}
-				works = append(works, &Desired{
+				works = append(works, &target.Desired{
 					Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					Environment: environment, Cluster: acting, Record: record, Rules: EnvironmentRules(environment),
+					Environment: environment, Cluster: acting, Record: record, Rules: target.EnvironmentRules(environment),
 				})
 			}
 		}
@@ -122,11 +123,11 @@ func (r *Runner) deployed(ctx context.Context, selection Selection) (works []*De
 			return nil, nil, fmt.Errorf("no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(v1alpha1.Names(environments), ", "), r.Config.Name)
 		}
 	}
-	slices.SortFunc(works, func(a, b *Desired) int { return a.Target.Compare(b.Target) })
+	slices.SortFunc(works, func(a, b *target.Desired) int { return a.Target.Compare(b.Target) })
 	return works, errors.Join(errs...), nil
 }
 
-func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) error {
+func (c *carrier) drift(ctx context.Context, w *target.Desired, result *TargetResult) error {
 	if w.Record.Status.LastAppliedCommit == "" && len(w.Record.Status.Inventory) == 0 {
 		return nil // nothing was ever applied, so nothing can differ
 	}
@@ -158,7 +159,7 @@ func (c *carrier) drift(ctx context.Context, w *Desired, result *TargetResult) e
 }
 
 // findings are those of changes that are left as they are, and of what others added to objects.
-func (c *carrier) findings(w *Desired, changes, objects []manifest.Change) []drift.Finding {
+func (c *carrier) findings(w *target.Desired, changes, objects []manifest.Change) []drift.Finding {
 	pipeline, environment := w.Target.Pipeline, w.Target.Environment
 	found := drift.Compare(pipeline, environment, changes, apply.FieldManager)
 	found = append(found, drift.Additions(pipeline, environment, objects)...)
@@ -188,7 +189,7 @@ func isHeld(held []v1alpha1.HeldChange, id manifest.ID) bool {
 
 // stillHeld are the changes that wait by a target's record and that no finding speaks of: a comparison with the commit
 // before them does not see them.
-func stillHeld(w *Desired, findings []drift.Finding) []drift.Finding {
+func stillHeld(w *target.Desired, findings []drift.Finding) []drift.Finding {
 	var out []drift.Finding
 	for _, h := range w.Record.Status.Held {
 		known := slices.ContainsFunc(findings, func(f drift.Finding) bool {
@@ -203,7 +204,7 @@ func stillHeld(w *Desired, findings []drift.Finding) []drift.Finding {
 }
 
 // locate says where git sets what findings are about, or declares the object.
-func locate(w *Desired, findings []drift.Finding) {
+func locate(w *target.Desired, findings []drift.Finding) {
 	if len(findings) == 0 || w.Overlay == "" || w.Snapshot.Files == nil {
 		return
 	}
@@ -228,13 +229,13 @@ func (c *carrier) rated(findings []drift.Finding) []drift.Finding {
 }
 
 // exempt reports whether the environment leaves drift of a field alone although it corrects the rest.
-func (c *carrier) exempt(w *Desired, id manifest.ID, text string) bool {
+func (c *carrier) exempt(w *target.Desired, id manifest.ID, text string) bool {
 	path, err := manifest.ParsePath(text)
 	return err == nil && slices.ContainsFunc(c.exemptions[w.Environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
 }
 
 // behind counts the commits since the one that was applied last, where the newest one says something else for a target.
-func (c *carrier) behind(ctx context.Context, w, applied *Desired) int {
+func (c *carrier) behind(ctx context.Context, w, applied *target.Desired) int {
 	if applied.Snapshot.Commit == w.Snapshot.Commit {
 		return 0
 	}

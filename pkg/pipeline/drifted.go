@@ -8,10 +8,11 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // measure tells the metrics how a target is now, and what the watches had missed.
-func (c *carrier) measure(w *Desired, o outcome, before, after v1alpha1.PipelineSyncStatus) {
+func (c *carrier) measure(w *target.Desired, o outcome, before, after v1alpha1.PipelineSyncStatus) {
 	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
 	is.state, _ = stateOf(after)
 	found, looked := o.drift, o.err == nil && o.wait == nil
@@ -29,7 +30,7 @@ func (c *carrier) measure(w *Desired, o outcome, before, after v1alpha1.Pipeline
 }
 
 // countMissed counts what only a full comparison found.
-func (c *carrier) countMissed(w *Desired, findings []drift.Finding, before *v1alpha1.DriftSummary) {
+func (c *carrier) countMissed(w *target.Desired, findings []drift.Finding, before *v1alpha1.DriftSummary) {
 	if !c.options.full || c.checks == nil {
 		return
 	}
@@ -43,13 +44,13 @@ func (c *carrier) countMissed(w *Desired, findings []drift.Finding, before *v1al
 }
 
 // noteDrift writes findings into a record before they are put right.
-func (c *carrier) noteDrift(ctx context.Context, w *Desired, findings []drift.Finding) error {
+func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []drift.Finding) error {
 	status := w.Record.Status
 	status.Conditions = slices.Clone(status.Conditions)
 	status.Drift = drift.Summary(findings, nil, withoutImages(w.Record.Status.Drift, true), c.dateIn(w.Cluster))
 	status.Drift = keepImageFindings(status.Drift, w.Record.Status.Drift)
 	setDrifted(&status)
-	status = w.fitted(nil, status)
+	status = fitted(w, nil, status)
 	stampConditions(&status, w.Record.Status.Conditions, c.stamp(w))
 	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil

@@ -1,9 +1,12 @@
 package pipeline
 
-import "github.com/syncerdev/syncer/pkg/panics"
+import (
+	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
+)
 
 // each runs a read-only step for every target, several at once, and returns the results in the order of the works.
-func (c *carrier) each(works []*Desired, step func(*Desired, *TargetResult) error) []TargetResult {
+func (c *carrier) each(works []*target.Desired, step func(*target.Desired, *TargetResult) error) []TargetResult {
 	results := make([]TargetResult, len(works)) // each worker owns one slot
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
@@ -22,7 +25,7 @@ func (c *carrier) each(works []*Desired, step func(*Desired, *TargetResult) erro
 	return results
 }
 
-func newResult(w *Desired) TargetResult {
+func newResult(w *target.Desired) TargetResult {
 	return TargetResult{
 		Pipeline: w.Target.Pipeline, Environment: w.Target.Environment, Owner: w.Settings.Owner,
 		Result: Unchanged, Changes: []ChangeResult{}, Images: []ImageResult{}, Warnings: append([]string{}, w.Warnings()...),

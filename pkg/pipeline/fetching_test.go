@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // A git server that hangs keeps no target from being tried again, is asked one question at a time, and once more at once
@@ -27,10 +28,10 @@ func TestFetchThatHangs(t *testing.T) {
 		}
 		r.Config.Source.Interval.Duration = 10 * time.Second
 		r.board = newBoard(r)
-		target := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
+		report := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
 		d := &daemon{
 			Runner: r, desks: map[v1alpha1.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
-			latest: NewCommit([]*Desired{{Target: target, Overlay: "overlays/dev"}}),
+			latest: target.NewCommit([]*target.Desired{{Target: report, Overlay: "overlays/dev"}}),
 			queue:  newQueue(1, func(v1alpha1.Target) string { return "" }),
 		}
 		d.tenure = newTenure(d)
@@ -47,7 +48,7 @@ func TestFetchThatHangs(t *testing.T) {
 			if took := time.Since(began); took != after {
 				t.Errorf("a look took %s, want %s", took, after)
 			}
-			if _, ok := d.queue.entries[target]; !ok {
+			if _, ok := d.queue.entries[report]; !ok {
 				t.Error("a target that is due is not looked at while the git server hangs")
 			}
 			clear(d.queue.entries)

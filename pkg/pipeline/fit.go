@@ -4,12 +4,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // fit returns the pins that a target's record is to hold beside the inventory of a set. A target that is too large for a
 // record is refused before anything of it is tried or written.
-func (w *Desired) fit(decided decision, set manifest.Set) ([]v1alpha1.PinnedImage, error) {
-	demand := record.Demand{Set: make([]manifest.ID, len(set)), Pins: decided.pins, Images: w.deployed(decided.resolved, nil)}
+func fitPins(w *target.Desired, decided decision, set manifest.Set) ([]v1alpha1.PinnedImage, error) {
+	demand := record.Demand{Set: make([]manifest.ID, len(set)), Pins: decided.pins, Images: deployed(w, decided.resolved, nil)}
 	for i, obj := range set {
 		demand.Set[i] = manifest.IDOf(obj)
 	}
@@ -20,7 +21,7 @@ func (w *Desired) fit(decided decision, set manifest.Set) ([]v1alpha1.PinnedImag
 }
 
 // fitted is a status as the target's record can hold it beside some pins; nil: those that it has.
-func (w *Desired) fitted(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
+func fitted(w *target.Desired, pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
 	if pins == nil && w.Record != nil {
 		pins = w.Record.Spec.Images
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // flappingMoves in a row, each found by the look after the one before, and a tag flaps: a build pushes it all the time, or two
@@ -35,16 +36,16 @@ func flaps(pin v1alpha1.PinnedImage, interval time.Duration) string {
 }
 
 // tellFlapping says once that a tag begins to flap, in an event of the record and in the log.
-func (c *carrier) tellFlapping(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) {
+func (c *carrier) tellFlapping(ctx context.Context, w *target.Desired, pins []v1alpha1.PinnedImage) {
 	if w.Record == nil {
 		return
 	}
-	before := map[PinKey]string{}
+	before := map[target.PinKey]string{}
 	for _, pin := range w.Record.Spec.Images {
-		before[KeyOf(pin)] = pin.Digest
+		before[target.KeyOf(pin)] = pin.Digest
 	}
 	for _, pin := range pins {
-		if pin.Moves != flappingMoves || before[KeyOf(pin)] == pin.Digest {
+		if pin.Moves != flappingMoves || before[target.KeyOf(pin)] == pin.Digest {
 			continue
 		}
 		note := flaps(pin, w.Environment.Images.Interval.Duration)

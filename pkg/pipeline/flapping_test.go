@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // A tag that has another digest at each look is followed once in an interval, however many passes there are, and reported
@@ -62,7 +63,7 @@ func TestTagThatRestsBetweenItsMoves(t *testing.T) {
 	d.work.Environment.Images.Interval = v1alpha1.Duration{Duration: time.Minute}
 	for i := range 10 {
 		date = date.Add(3 * time.Minute)
-		pin = d.follow(pin, KeyOf(pin), image.Resolved{Digest: fmt.Sprint(i + 1)})
+		pin = d.follow(pin, target.KeyOf(pin), image.Resolved{Digest: fmt.Sprint(i + 1)})
 		if got := flapping([]v1alpha1.PinnedImage{pin}, date, time.Minute); len(got) > 0 || pin.Moves != 1 {
 			t.Fatalf("after %d moves: %v", i+1, got)
 		}

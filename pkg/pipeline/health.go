@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // targetHealth is how a target's objects are, taken together.
@@ -123,7 +124,7 @@ func shorten(parts []string) string {
 const healthPoll = time.Second
 
 // judgeHealth judges a target after its apply, and waits for it to be healthy where the user asked for that.
-func (c *carrier) judgeHealth(ctx context.Context, w *Desired, applied apply.Applied, applyErr error) (targetHealth, error) {
+func (c *carrier) judgeHealth(ctx context.Context, w *target.Desired, applied apply.Applied, applyErr error) (targetHealth, error) {
 	h := healthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
 	if c.options.Wait == 0 || applyErr != nil {
 		return h, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // waitError says why a whole target is not carried out for now. It is no failure: what runs goes on running.
@@ -31,13 +32,13 @@ const (
 )
 
 // suspended says who suspended a target; nil where nobody did.
-func (c *carrier) suspended(w *Desired) error {
+func (c *carrier) suspended(w *target.Desired) error {
 	var who string
 	switch {
 	case w.Environment.Suspend:
 		who = "environment " + w.Environment.Name + " is suspended in the configuration"
 	case w.Settings.Suspend != nil && *w.Settings.Suspend:
-		who = SettingsFile + " suspends it"
+		who = target.SettingsFile + " suspends it"
 	case w.Record != nil && apply.IsDisabled(w.Record):
 		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
 	default:
@@ -47,7 +48,7 @@ func (c *carrier) suspended(w *Desired) error {
 }
 
 // holdTarget leaves a target as it is, and says what for.
-func (c *carrier) holdTarget(ctx context.Context, w *Desired, result *TargetResult, wait *waitError) error {
+func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *TargetResult, wait *waitError) error {
 	result.Result, result.Message, result.until = Held, wait.message, wait.until
 	o := outcome{wait: wait}
 	if w.Record == nil {
@@ -87,7 +88,7 @@ func (a *alarm) onlyHealth() bool {
 	})
 }
 
-func alarmFor(w *Desired, held []manifest.Change) *alarm {
+func alarmFor(w *target.Desired, held []manifest.Change) *alarm {
 	if len(held) == 0 {
 		return nil
 	}

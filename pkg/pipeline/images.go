@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // checks are what registries last said of deployed images. A daemon asks at the interval of images, and gives what it
@@ -28,7 +29,7 @@ type check struct {
 
 // imageFindings returns what registries say of the images of a target: at once in a daemon whose last question is
 // recent, and nothing in a command that deploys once, which has other things to do.
-func (c *carrier) imageFindings(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
+func (c *carrier) imageFindings(ctx context.Context, w *target.Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
 	if c.checks == nil {
 		return nil
 	}
@@ -84,10 +85,10 @@ func recordedSince(record *v1alpha1.PipelineSync, f drift.Finding) *time.Time {
 
 // checkImages asks the registries whether each deployed digest is still there, and what its tag stands for now. A
 // registry that does not answer says nothing about an image.
-func (c *carrier) checkImages(ctx context.Context, w *Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
-	byKey := map[PinKey]v1alpha1.PinnedImage{}
+func (c *carrier) checkImages(ctx context.Context, w *target.Desired, pins []v1alpha1.PinnedImage) []drift.Finding {
+	byKey := map[target.PinKey]v1alpha1.PinnedImage{}
 	for _, pin := range pins {
-		byKey[KeyOf(pin)] = pin
+		byKey[target.KeyOf(pin)] = pin
 	}
 	lookup := c.lookupFor(ctx, w)
 	images := make([]*drift.DeployedImage, len(w.Rendered.Refs)) // each worker owns one slot
@@ -112,7 +113,7 @@ func (c *carrier) checkImages(ctx context.Context, w *Desired, pins []v1alpha1.P
 	return drift.Images(w.Target.Pipeline, w.Target.Environment, found)
 }
 
-func (c *carrier) checkImage(ctx context.Context, w *Desired, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) *drift.DeployedImage {
+func (c *carrier) checkImage(ctx context.Context, w *target.Desired, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) *drift.DeployedImage {
 	deployed := &drift.DeployedImage{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Deployed: pin.Digest, Now: pin.Digest}
 	if ref.Form == image.Tag {
 		deployed.Reference = image.WithTag(ref.Value, pin.Tag)
@@ -141,7 +142,7 @@ func (c *carrier) checkImage(ctx context.Context, w *Desired, lookup *image.Look
 	return deployed
 }
 
-func (c *carrier) unanswered(w *Desired, err error) {
+func (c *carrier) unanswered(w *target.Desired, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -184,7 +185,7 @@ type ImageCell struct {
 }
 
 // Images reads the records of the selected pipelines. The error names the environments that cannot be read.
-func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error) {
+func (r *Runner) Images(ctx context.Context, selection v1alpha1.Selection) (Images, error) {
 	works, lost, err := r.deployed(ctx, selection)
 	if err != nil {
 		return Images{Pipelines: []PipelineImages{}}, err
@@ -197,7 +198,7 @@ func (r *Runner) Images(ctx context.Context, selection Selection) (Images, error
 }
 
 // Images compares what runs in the environments of each selected pipeline, by the records.
-func (v *View) Images(selection Selection) Images {
+func (v *View) Images(selection v1alpha1.Selection) Images {
 	var targets []v1alpha1.Target
 	for _, t := range v.Targets {
 		if selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {

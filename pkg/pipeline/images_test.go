@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // A row is marked where environments run different bytes under one tag, however the tag is written and whatever else
@@ -54,9 +55,9 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 
 // A rule for signatures is not escaped by a template.
 func TestTemplatesAreNotSigned(t *testing.T) {
-	w := &Desired{
+	w := &target.Desired{
 		Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Signatures: []v1alpha1.Signature{{Match: "registry.example.com/*", PublicKeyFile: "key.pub"}}}},
-		Rendered: Rendered{Refs: []image.Reference{
+		Rendered: target.Rendered{Refs: []image.Reference{
 			{Path: "spec.a", Value: "registry.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.b", Value: "other.example.com/a:{{tag}}", Form: image.Template},
 			{Path: "spec.c", Value: "{{image}}", Form: image.Template},
@@ -107,17 +108,17 @@ func TestImagesOfAView(t *testing.T) {
 		view.Targets = append([]TargetView{shown}, view.Targets...) // the configuration has another order
 	}
 	want := fromRecords.images()
-	if diff := cmp.Diff(want, view.Images(Selection{})); diff != "" {
+	if diff := cmp.Diff(want, view.Images(v1alpha1.Selection{})); diff != "" {
 		t.Error(diff)
 	}
 	if row := want.Pipelines[0].Images[0]; len(want.Pipelines) != 2 || row.Repository != "r.io/a" || !row.Differs || row.Environments["dev"].Commit != "c1" {
 		t.Errorf("it compared nothing: %+v", want)
 	}
-	some := view.Images(Selection{Pipelines: []string{"etl"}, Environments: []string{"prod"}})
+	some := view.Images(v1alpha1.Selection{Pipelines: []string{"etl"}, Environments: []string{"prod"}})
 	if len(some.Pipelines) != 1 || len(some.Pipelines[0].Images[0].Environments) != 1 {
 		t.Errorf("the selection gives %+v", some)
 	}
-	if none := (&View{}).Images(Selection{}); none.Pipelines == nil {
+	if none := (&View{}).Images(v1alpha1.Selection{}); none.Pipelines == nil {
 		t.Error("the list is null")
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // lookups are the look-ups of one pass. Targets with the same pull secrets share one; most have none, and share the one
@@ -37,7 +38,7 @@ func (l *lookups) with(credentials image.Credentials) *image.Lookup {
 
 // lookupFor returns the look-up with the credentials of a target's pull secrets, which are read from its cluster. What
 // cannot be read there is left out: syncer's own credentials may do, and if they do not, the registry says so.
-func (c *carrier) lookupFor(ctx context.Context, w *Desired) *image.Lookup {
+func (c *carrier) lookupFor(ctx context.Context, w *target.Desired) *image.Lookup {
 	if c.lookups.known != nil {
 		return c.lookups.with(*c.lookups.known)
 	}

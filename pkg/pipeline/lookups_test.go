@@ -22,6 +22,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // requests counts what a registry is asked.
@@ -93,7 +94,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Runner{Config: config, registry: hosts, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, looked: map[look]time.Time{}}
-	r.planner = &Planner{Config: config, Renderings: &Renderings{}}
+	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}}
 	records := map[v1alpha1.Target]*v1alpha1.PipelineSync{}
 
 	pass := func() map[string]int {
@@ -104,7 +105,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 			t.Fatal(err)
 		}
 		environment := &r.Config.Environments[0]
-		a := &Commit{}
+		a := &target.Commit{}
 		for _, p := range pipelines {
 			w := r.planner.Desired(p, environment, snap)
 			w.Record = records[w.Target]

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // metrics are what a process tells Prometheus. What is about targets comes from the replica that carries them out, so
@@ -103,7 +104,7 @@ func (m *metrics) runs(q *queue, unwatched func() int) {
 }
 
 // reconciled takes in that a target had its turn.
-func (m *metrics) reconciled(w *Desired, result *TargetResult, took time.Duration) {
+func (m *metrics) reconciled(w *target.Desired, result *TargetResult, took time.Duration) {
 	m.reconcile.WithLabelValues(w.Environment.Name, string(result.Result)).Observe(took.Seconds())
 }
 
@@ -134,7 +135,7 @@ func (m *metrics) forget(target v1alpha1.Target) {
 }
 
 // live observes a deployment that was just seen healthy for the first time.
-func (m *metrics) live(w *Desired, before, after v1alpha1.PipelineSyncStatus) {
+func (m *metrics) live(w *target.Desired, before, after v1alpha1.PipelineSyncStatus) {
 	if len(after.History) == 0 || after.History[0].HealthyAt == nil || after.History[0].Commit != w.Snapshot.Commit {
 		return
 	}

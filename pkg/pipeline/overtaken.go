@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Several syncers may carry out one target: a daemon and a sync by hand, two CI jobs, a replica that was paused. They owe
@@ -129,7 +130,7 @@ func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked t
 
 // strangers reports whether a record names a commit that the history of a snapshot does not show, and was written since the
 // repository was asked for it: another syncer may have carried out a newer one.
-func (r *Runner) strangers(ctx context.Context, a *Commit, snap source.Snapshot, asked time.Time) bool {
+func (r *Runner) strangers(ctx context.Context, a *target.Commit, snap source.Snapshot, asked time.Time) bool {
 	named := map[string]bool{}
 	for _, w := range a.Targets {
 		if w.Record != nil && w.Record.Spec.Source.Commit != snap.Commit && decidedSince(w.Cluster, w.Record, asked) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // guarded does something of one target. A panic fails that target and no other: it is returned as an error, logged with
@@ -29,7 +30,7 @@ func (r *Runner) tellPanic(target v1alpha1.Target, err error) {
 }
 
 // reconcileOrFail is reconcile, after which the record tells of a panic as well, where that can be written.
-func (c *carrier) reconcileOrFail(ctx context.Context, w *Desired, result *TargetResult) error {
+func (c *carrier) reconcileOrFail(ctx context.Context, w *target.Desired, result *TargetResult) error {
 	var err error
 	caught := panics.Catch(func() { err = c.reconcile(ctx, w, result) })
 	if caught == nil {
@@ -47,7 +48,7 @@ func (c *carrier) reconcileOrFail(ctx context.Context, w *Desired, result *Targe
 }
 
 // failedResult is the result of a target whose turn did not come to its end.
-func failedResult(w *Desired, failure error) TargetResult {
+func failedResult(w *target.Desired, failure error) TargetResult {
 	result := newResult(w)
 	result.Result, result.Error, result.failure = Failed, failure.Error(), failure
 	return result

@@ -17,6 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // brokenFiles panic where a path is read.
@@ -65,7 +66,7 @@ func loggedRunner() (*Runner, *bytes.Buffer) {
 		Config: config, log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(time.Now), now: time.Now,
 		progress: func(Progress) {}, wake: make(chan struct{}, 1),
 	}
-	r.planner = &Planner{Config: config, Renderings: &Renderings{}, Guard: r.guarded, Log: r.log}
+	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}, Guard: r.guarded, Log: r.log}
 	return r, &log
 }
 
@@ -103,7 +104,7 @@ func TestAPanicFailsOneTargetOfACommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, log := loggedRunner()
 			c := carrier{Runner: r}
-			results := c.each([]*Desired{{Target: falling}, {Target: well}}, func(w *Desired, result *TargetResult) error {
+			results := c.each([]*target.Desired{{Target: falling}, {Target: well}}, func(w *target.Desired, result *TargetResult) error {
 				if w.Target == falling {
 					return step()
 				}
@@ -126,7 +127,7 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 	r, log := loggedRunner()
 	environment := &r.Config.Environments[0]
 	stopped := context.Canceled // a failure that no record is asked for
-	a := NewCommit([]*Desired{
+	a := target.NewCommit([]*target.Desired{
 		{Target: falling, Environment: environment, Overlay: "o"},
 		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
 	})
@@ -149,11 +150,11 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		r, log := loggedRunner()
 		finished := false
 		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
-			falling: {work: &Desired{Target: falling}, finished: func() { finished = true }},
+			falling: {work: &target.Desired{Target: falling}, finished: func() { finished = true }},
 		}}
 		d := &daemon{
 			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[v1alpha1.Target]*desk{falling: {settled: true}},
-			latest: NewCommit([]*Desired{{Target: falling}}),
+			latest: target.NewCommit([]*target.Desired{{Target: falling}}),
 		}
 		d.queue.add(falling, time.Now(), commitMoved)
 		d.queue.add(well, time.Now(), tryAgain)

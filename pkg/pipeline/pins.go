@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // decision is what a target's references stand for.
@@ -26,10 +27,10 @@ type decision struct {
 // decider gives the references of one target their digests.
 type decider struct {
 	*carrier
-	work      *Desired
+	work      *target.Desired
 	lookup    *image.Lookup
 	promotion *promotion // nil: digests come from the registry
-	recorded  map[PinKey]v1alpha1.PinnedImage
+	recorded  map[target.PinKey]v1alpha1.PinnedImage
 	moved     []string
 	stale     []string
 }
@@ -37,11 +38,11 @@ type decider struct {
 // decide gives each reference of a target its digest. A recorded one stays under Pin. Under Track the tag is looked at
 // again when it is time. A reference that is new here takes its digest from the environment that it is promoted from,
 // or else from its registry. Nothing is looked up for references that ran here before.
-func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
-	d := decider{carrier: c, work: w, recorded: map[PinKey]v1alpha1.PinnedImage{}}
+func (c *carrier) decide(ctx context.Context, w *target.Desired) (decision, error) {
+	d := decider{carrier: c, work: w, recorded: map[target.PinKey]v1alpha1.PinnedImage{}}
 	if w.Record != nil {
 		for _, pin := range w.Record.Spec.Images {
-			d.recorded[KeyOf(pin)] = pin
+			d.recorded[target.KeyOf(pin)] = pin
 		}
 	}
 	if w.Cluster != nil && len(d.lost()) > 0 {
@@ -75,7 +76,7 @@ func (c *carrier) decide(ctx context.Context, w *Desired) (decision, error) {
 // lost lists the references by tag whose pins are gone: those of a record that is not there, or says nothing yet, and
 // those that run by the record's history and have no pin at all, because somebody emptied the record.
 func (d *decider) lost() []image.Reference {
-	refs := slices.DeleteFunc(Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
+	refs := slices.DeleteFunc(target.Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
 	record := d.work.Record
 	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
 		return refs
@@ -129,7 +130,7 @@ func (d *decider) recover(ctx context.Context) error {
 // allRecorded reports whether every reference ran here before: then the environment that it was promoted from is not
 // asked, so that a rollback does not depend on it.
 func (d *decider) allRecorded() bool {
-	return !slices.ContainsFunc(Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool {
+	return !slices.ContainsFunc(target.Distinct(d.work.Rendered.Refs), func(ref image.Reference) bool {
 		_, pinned := d.recorded[d.work.PinKey(ref.Value)]
 		return !pinned
 	})
@@ -138,8 +139,8 @@ func (d *decider) allRecorded() bool {
 // sort takes over what is recorded and what is promoted. It returns the references to look up, and what those that
 // wait for a promotion wait for. Where a commit allows it, those are looked up and do not wait; what the other
 // environment has is taken from there all the same, so that both run the same bytes.
-func (d *decider) sort(allowed bool) (ask []PinKey, waiting []string) {
-	for _, ref := range Distinct(d.work.Rendered.Refs) {
+func (d *decider) sort(allowed bool) (ask []target.PinKey, waiting []string) {
+	for _, ref := range target.Distinct(d.work.Rendered.Refs) {
 		key := d.work.PinKey(ref.Value)
 		pin, pinned := d.recorded[key]
 		switch {
@@ -167,7 +168,7 @@ func (d *decider) sort(allowed bool) (ask []PinKey, waiting []string) {
 }
 
 // promote pins a reference to the digest of its deployment in the other environment, or says what is missing.
-func (d *decider) promote(key PinKey, ref image.Reference) (missing string) {
+func (d *decider) promote(key target.PinKey, ref image.Reference) (missing string) {
 	resolved := image.Resolved{}
 	if ref.Form == image.Digest {
 		_, resolved.Digest, _ = strings.Cut(ref.Value, "@")
@@ -183,7 +184,7 @@ func (d *decider) promote(key PinKey, ref image.Reference) (missing string) {
 	return ""
 }
 
-func (d *decider) pin(key PinKey, resolved image.Resolved) v1alpha1.PinnedImage {
+func (d *decider) pin(key target.PinKey, resolved image.Resolved) v1alpha1.PinnedImage {
 	return v1alpha1.PinnedImage{
 		Reference: key.Reference, Refresh: key.Refresh, Semver: key.Semver,
 		Tag: resolved.Tag, Digest: resolved.Digest,
@@ -192,7 +193,7 @@ func (d *decider) pin(key PinKey, resolved image.Resolved) v1alpha1.PinnedImage 
 }
 
 // look asks the registries, many references at once.
-func (d *decider) look(ctx context.Context, ask []PinKey) error {
+func (d *decider) look(ctx context.Context, ask []target.PinKey) error {
 	d.lookup = d.lookupFor(ctx, d.work)
 	found := make([]image.Resolved, len(ask)) // each worker owns one slot
 	failed := make([]error, len(ask))
@@ -235,7 +236,7 @@ func (d *decider) look(ctx context.Context, ask []PinKey) error {
 }
 
 // isNews reports whether a digest is to be deployed of which this target knows nothing yet.
-func (d *decider) isNews(key PinKey, found image.Resolved) bool {
+func (d *decider) isNews(key target.PinKey, found image.Resolved) bool {
 	pin, pinned := d.recorded[key]
 	return !strings.Contains(key.Reference, "@") && (!pinned || found.Digest != pin.Digest && found.Digest != pin.Seen)
 }
@@ -259,7 +260,7 @@ func (d *decider) seen(found image.Resolved) string {
 }
 
 // follow moves a pin to where its tag moved since it was last looked at.
-func (d *decider) follow(pin v1alpha1.PinnedImage, key PinKey, found image.Resolved) v1alpha1.PinnedImage {
+func (d *decider) follow(pin v1alpha1.PinnedImage, key target.PinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
 		moves := 1
 		if within(d.dateIn(d.work.Cluster), pin, d.work.Environment.Images.Interval.Duration) {
@@ -272,7 +273,7 @@ func (d *decider) follow(pin v1alpha1.PinnedImage, key PinKey, found image.Resol
 	return pin
 }
 
-func resolve(ctx context.Context, lookup *image.Lookup, key PinKey) (image.Resolved, error) {
+func resolve(ctx context.Context, lookup *image.Lookup, key target.PinKey) (image.Resolved, error) {
 	var r image.Resolved
 	reference := key.Reference
 	var err error
@@ -293,8 +294,8 @@ func resolve(ctx context.Context, lookup *image.Lookup, key PinKey) (image.Resol
 // decision sums up, and decides which pins the record keeps.
 func (d *decider) decision() decision {
 	out := decision{resolved: map[string]image.Resolved{}, moved: d.moved, stale: d.stale}
-	inUse := map[PinKey]bool{}
-	for _, ref := range Distinct(d.work.Rendered.Refs) {
+	inUse := map[target.PinKey]bool{}
+	for _, ref := range target.Distinct(d.work.Rendered.Refs) {
 		key := d.work.PinKey(ref.Value)
 		pin := d.recorded[key]
 		inUse[key] = true
@@ -332,14 +333,14 @@ func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
 // samePins reports whether a record need not be written for its pins alone.
 func samePins(a, b []v1alpha1.PinnedImage) bool {
 	return slices.EqualFunc(a, b, func(x, y v1alpha1.PinnedImage) bool {
-		return KeyOf(x) == KeyOf(y) && x.Tag == y.Tag && x.Digest == y.Digest && x.Seen == y.Seen &&
+		return target.KeyOf(x) == target.KeyOf(y) && x.Tag == y.Tag && x.Digest == y.Digest && x.Seen == y.Seen &&
 			(x.UnusedSince == nil) == (y.UnusedSince == nil)
 	})
 }
 
 // verify makes sure that every image that must be signed is. A template that may become one is refused, since nobody
 // can say what it will be.
-func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, d decision) error {
+func (c *carrier) verify(ctx context.Context, w *target.Desired, lookup *image.Lookup, d decision) error {
 	var errs []error
 	for _, ref := range w.Rendered.Refs {
 		for _, required := range w.Environment.Images.Signatures {
@@ -349,7 +350,7 @@ func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, 
 			}
 		}
 	}
-	for _, ref := range Distinct(w.Rendered.Refs) {
+	for _, ref := range target.Distinct(w.Rendered.Refs) {
 		digest := d.resolved[ref.Value].Digest
 		if ref.Form == image.Digest {
 			_, digest, _ = strings.Cut(ref.Value, "@")
@@ -371,14 +372,14 @@ func (c *carrier) verify(ctx context.Context, w *Desired, lookup *image.Lookup, 
 }
 
 // known reports whether an image was deployed here before, and so verified then: a rollback needs no registry.
-func (c *carrier) known(w *Desired, repository, digest string) bool {
+func (c *carrier) known(w *target.Desired, repository, digest string) bool {
 	return w.Record != nil && slices.ContainsFunc(w.Record.Spec.Images, func(p v1alpha1.PinnedImage) bool {
 		return p.Digest == digest && image.Repository(p.Reference) == repository
 	})
 }
 
 // images lists the references of a target for a report.
-func (w *Desired) images(resolved map[string]image.Resolved) []ImageResult {
+func imageResults(w *target.Desired, resolved map[string]image.Resolved) []ImageResult {
 	refs := slices.Clone(w.Rendered.Refs)
 	image.SortReferences(refs)
 	out := make([]ImageResult, len(refs))
@@ -393,9 +394,9 @@ func (w *Desired) images(resolved map[string]image.Resolved) []ImageResult {
 
 // deployed lists the distinct references of a target and what they stand for, without those of objects that are left
 // alone.
-func (w *Desired) deployed(resolved map[string]image.Resolved, alone map[manifest.Key]bool) []v1alpha1.DeployedImage {
+func deployed(w *target.Desired, resolved map[string]image.Resolved, alone map[manifest.Key]bool) []v1alpha1.DeployedImage {
 	var out []v1alpha1.DeployedImage
-	for _, ref := range w.images(resolved) {
+	for _, ref := range imageResults(w, resolved) {
 		if alone[ref.Object.Key()] {
 			continue // it runs what it ran, whatever git says
 		}

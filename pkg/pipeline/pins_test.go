@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -22,12 +23,12 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func deciding(policy v1alpha1.PinPolicy, keep v1alpha1.KeepPins) *decider {
 	runner := &Runner{now: func() time.Time { return now }}
 	environment := &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Policy: policy, KeepPins: keep}}
-	return &decider{carrier: &carrier{Runner: runner}, work: &Desired{Environment: environment, Snapshot: source.Snapshot{Commit: "c2"}}}
+	return &decider{carrier: &carrier{Runner: runner}, work: &target.Desired{Environment: environment, Snapshot: source.Snapshot{Commit: "c2"}}}
 }
 
 // A tag is followed from what it was when it was last looked at, and not from what runs: after a rollback the two differ.
 func TestFollow(t *testing.T) {
-	key := PinKey{Reference: "web:1", Refresh: "r", Semver: "1.x"}
+	key := target.PinKey{Reference: "web:1", Refresh: "r", Semver: "1.x"}
 	old := metav1.NewTime(now.Add(-time.Hour))
 	running := v1alpha1.PinnedImage{Reference: "web:1", Refresh: "r", Semver: "1.x", Tag: "v1.0.0", Digest: "a", Seen: "a", Commit: "c1", ResolvedAt: old, PromotedFrom: "dev"}
 	moved := v1alpha1.PinnedImage{Reference: "web:1", Refresh: "r", Semver: "1.x", Tag: "v1.1.0", Digest: "b", Seen: "b", Commit: "c2", ResolvedAt: metav1.NewTime(now), Moves: 1}
@@ -175,7 +176,7 @@ func TestSetHash(t *testing.T) {
 func TestRollbackStandsInTheHistory(t *testing.T) {
 	deployments := 20
 	c := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-	w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+	w := &target.Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 	var history []v1alpha1.Deployment
 	deploy := func(commit, hash, digest string, err error) {
 		w.Snapshot = source.Snapshot{Commit: commit}
@@ -225,7 +226,7 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 	} {
 		deployments := 20
 		cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-		w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+		w := &target.Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 		held := []v1alpha1.HeldChange{{ObjectReference: objectReference(app), Action: string(manifest.Update), Hash: c.heldHash}}
 		var history []v1alpha1.Deployment
 		for _, deploy := range []struct {
@@ -253,7 +254,7 @@ func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entry("old", "a").ID()), Action: string(manifest.Prune)}}
 	deployments := 20
 	cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-	w := &Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
+	w := &target.Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
 	var history []v1alpha1.Deployment
 	for _, deploy := range []struct {
 		commit string
@@ -383,7 +384,7 @@ func TestLostPins(t *testing.T) {
 		"one pin removed":  {record([]v1alpha1.PinnedImage{{Reference: "other:1"}}, "c", ran), "app:1"},
 		"nothing deployed": {record(nil, "c", nil), ""},
 	} {
-		d := decider{work: &Desired{Record: c.record, Rendered: Rendered{Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}}
+		d := decider{work: &target.Desired{Record: c.record, Rendered: target.Rendered{Refs: []image.Reference{{Value: "app:1", Form: image.Tag}, {Value: "new:1", Form: image.Tag}, {Value: "x@sha256:b", Form: image.Digest}}}}}
 		var got []string
 		for _, ref := range d.lost() {
 			got = append(got, ref.Value)

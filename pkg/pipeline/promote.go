@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // awaitsPromotion says which references wait for a deployment in the environment that they are promoted from, in one
@@ -38,7 +39,7 @@ type promotion struct {
 }
 
 // promotion reads what a target may take over, or nil where its environment takes digests from the registry.
-func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error) {
+func (c *carrier) promotion(ctx context.Context, w *target.Desired) (*promotion, error) {
 	policy := w.Environment.Images
 	if policy.PromoteFrom == "" {
 		return nil, nil
@@ -91,7 +92,7 @@ func (c *carrier) promotion(ctx context.Context, w *Desired) (*promotion, error)
 //
 // A reference is compared as it runs: a tag that a range chose there is deployed here by its name, or by a range that it
 // is in.
-func (p *promotion) digest(key PinKey) (digest, tag, missing string) {
+func (p *promotion) digest(key target.PinKey) (digest, tag, missing string) {
 	reference, refresh := key.Reference, key.Refresh != ""
 	missing = fmt.Sprintf("%s was never deployed there", reference)
 	if refresh && p.refreshes(reference) && !p.refreshed(key) {
@@ -121,7 +122,7 @@ func (p *promotion) digest(key PinKey) (digest, tag, missing string) {
 }
 
 // matches reports whether a deployed image is what a reference here stands for.
-func matches(deployed v1alpha1.DeployedImage, key PinKey) bool {
+func matches(deployed v1alpha1.DeployedImage, key target.PinKey) bool {
 	if key.Semver == "" {
 		if deployed.Tag != "" {
 			return image.WithTag(deployed.Reference, deployed.Tag) == key.Reference
@@ -149,7 +150,7 @@ func (p *promotion) refreshes(reference string) bool {
 }
 
 // refreshed reports whether it has done so by the same text.
-func (p *promotion) refreshed(key PinKey) bool {
+func (p *promotion) refreshed(key target.PinKey) bool {
 	return slices.ContainsFunc(p.pins, func(pin v1alpha1.PinnedImage) bool {
 		return pin.Reference == key.Reference && pin.Refresh == key.Refresh
 	})

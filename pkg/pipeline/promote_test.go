@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.
@@ -27,8 +28,8 @@ func deployedAgo(outcome, digest string, deployed, healthy int) v1alpha1.Deploym
 	return d
 }
 
-func keyed(reference string, refresh bool) PinKey {
-	key := PinKey{Reference: reference}
+func keyed(reference string, refresh bool) target.PinKey {
+	key := target.PinKey{Reference: reference}
 	if refresh {
 		key.Refresh = "again"
 	}
@@ -49,13 +50,13 @@ func TestPromotionOfRanges(t *testing.T) {
 	ranged.Images[0] = v1alpha1.DeployedImage{Reference: "web:1", Tag: "v2.5.0", Digest: "a"}
 	p := &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{ranged}}
 	for _, c := range []struct {
-		key         PinKey
+		key         target.PinKey
 		digest, tag string
 	}{
-		{PinKey{Reference: "web:v2.5.0"}, "a", ""},
-		{PinKey{Reference: "web:1"}, "", ""},
-		{PinKey{Reference: "web:1", Semver: ">=2"}, "a", "v2.5.0"},
-		{PinKey{Reference: "web:1", Semver: "v2.4.x"}, "", ""},
+		{target.PinKey{Reference: "web:v2.5.0"}, "a", ""},
+		{target.PinKey{Reference: "web:1"}, "", ""},
+		{target.PinKey{Reference: "web:1", Semver: ">=2"}, "a", "v2.5.0"},
+		{target.PinKey{Reference: "web:1", Semver: "v2.4.x"}, "", ""},
 	} {
 		digest, tag, missing := p.digest(c.key)
 		if digest != c.digest || tag != c.tag || (digest == "") != (missing != "") {
@@ -180,7 +181,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 			}
 			deployed := deployedAgo(outcomeApplied, "a", 60, -1)
 			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-			status := cr.status(&Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
+			status := cr.status(&target.Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
 				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},
 				outcome{health: targetHealth{status: health.Healthy}, swapped: got})
 			if healthy := status.History[0].HealthyAt != nil; healthy == c.swapped {
@@ -204,7 +205,7 @@ func TestSoakEndsWithItsDeployment(t *testing.T) {
 	other.Images[0].Reference = "web:2"
 	since := now.Add(-78 * time.Minute)
 	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(outcomeApplied, "a", 90, 80)}}
-	if digest, _, missing := p.digest(PinKey{Reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
+	if digest, _, missing := p.digest(target.PinKey{Reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
 		t.Errorf("%q, %q", digest, missing)
 	}
 }
@@ -214,7 +215,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 	since := now.Add(-time.Hour)
 	newDecider := func() *decider {
 		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
-		d.recorded = map[PinKey]v1alpha1.PinnedImage{}
+		d.recorded = map[target.PinKey]v1alpha1.PinnedImage{}
 		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
 			d.work.Rendered.Refs = append(d.work.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
@@ -229,7 +230,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 	if ask, waiting := d.sort(true); len(ask) != 1 || ask[0].Reference != "web:2" || len(waiting) != 0 {
 		t.Errorf("with a trailer: asks %v, waits for %v", ask, waiting)
 	}
-	if pin := d.recorded[PinKey{Reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
+	if pin := d.recorded[target.PinKey{Reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
 		t.Errorf("got %+v", pin)
 	}
 }

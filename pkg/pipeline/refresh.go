@@ -17,6 +17,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Refresh is the commit that looks one reference up again.
@@ -29,8 +30,8 @@ type Refresh struct {
 
 // Refresh gives the change of pipeline.yaml that makes one environment look a reference up again. It writes nothing:
 // the change is a commit of the repository, so that reverting it brings the earlier digest back.
-func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference string) (Refresh, error) {
-	if _, err := r.Config.Select([]string{target.Environment}); err != nil {
+func (r *Runner) Refresh(ctx context.Context, of v1alpha1.Target, reference string) (Refresh, error) {
+	if _, err := r.Config.Select([]string{of.Environment}); err != nil {
 		return Refresh{}, err
 	}
 	snap, err := r.source.Fetch(ctx)
@@ -41,11 +42,11 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 	if err != nil {
 		return Refresh{}, err
 	}
-	i := slices.IndexFunc(pipelines, func(p *Pipeline) bool { return p.Name == target.Pipeline })
-	if i < 0 || pipelines[i].Overlays[target.Environment] == "" {
-		return Refresh{}, fmt.Errorf("commit %.8s has no overlay of pipeline %q for %s", snap.Commit, target.Pipeline, target.Environment)
+	i := slices.IndexFunc(pipelines, func(p *target.Pipeline) bool { return p.Name == of.Pipeline })
+	if i < 0 || pipelines[i].Overlays[of.Environment] == "" {
+		return Refresh{}, fmt.Errorf("commit %.8s has no overlay of pipeline %q for %s", snap.Commit, of.Pipeline, of.Environment)
 	}
-	environments, err := r.Config.Select([]string{target.Environment})
+	environments, err := r.Config.Select([]string{of.Environment})
 	if err != nil {
 		return Refresh{}, err
 	}
@@ -55,18 +56,18 @@ func (r *Runner) Refresh(ctx context.Context, target v1alpha1.Target, reference 
 		return Refresh{}, w.Err
 	}
 	if tags := image.Tags(w.Rendered.Refs); !slices.Contains(tags, reference) {
-		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", target, reference, strings.Join(tags, ", "))
+		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", of, reference, strings.Join(tags, ", "))
 	}
 	out := Refresh{
-		File:    path.Join(pipelines[i].Folders[target.Environment], SettingsFile),
-		Subject: fmt.Sprintf("Refresh the digest of %s in %s", reference, target.Environment),
+		File:    path.Join(pipelines[i].Folders[of.Environment], target.SettingsFile),
+		Subject: fmt.Sprintf("Refresh the digest of %s in %s", reference, of.Environment),
 	}
 	before, err := fs.ReadFile(snap.Files, out.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Refresh{}, err
 	}
 	out.Before = string(before)
-	out.After, err = refreshed(before, target.Environment, reference, newText(r.date(), w.Settings.Images.Refresh[reference]))
+	out.After, err = refreshed(before, of.Environment, reference, newText(r.date(), w.Settings.Images.Refresh[reference]))
 	return out, err
 }
 

@@ -9,12 +9,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // remove deletes what a target that left git still has in the cluster, and its record with it.
-func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) error {
+func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetResult) error {
 	if w.Err != nil {
-		if _, gone := errors.AsType[*MissingOverlayError](w.Err); !gone || !c.permits().Prunes[w.Target] {
+		if _, gone := errors.AsType[*target.MissingOverlayError](w.Err); !gone || !c.permits().Prunes[w.Target] {
 			c.marks.of(w.Target).close(ctx)
 			return c.fail(ctx, w, w.Err)
 		}
@@ -54,7 +55,7 @@ func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) 
 	if len(applied.Held) > 0 {
 		return c.holdRemoval(ctx, w, result, applied)
 	}
-	w.takeIn(applied.Record)
+	takeIn(w, applied.Record)
 	if err := c.retire(ctx, w); err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func (c *carrier) remove(ctx context.Context, w *Desired, result *TargetResult) 
 }
 
 // takeIn notes that a pass wrote a target's record.
-func (w *Desired) takeIn(written apply.Written) {
+func takeIn(w *target.Desired, written apply.Written) {
 	if written.Version == "" {
 		return
 	}
@@ -72,7 +73,7 @@ func (w *Desired) takeIn(written apply.Written) {
 }
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
-func (c *carrier) holdRemoval(ctx context.Context, w *Desired, result *TargetResult, applied apply.Applied) error {
+func (c *carrier) holdRemoval(ctx context.Context, w *target.Desired, result *TargetResult, applied apply.Applied) error {
 	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.Record.Status.Held, applied.Held, c.stamp(w))}
 	o.health = healthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, alarmFor(w, applied.Held)
@@ -89,7 +90,7 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 }
 
 // retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.
-func (c *carrier) retire(ctx context.Context, w *Desired) error {
+func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 	if len(w.Record.Spec.Images) == 0 {
 		return w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 	}
@@ -105,7 +106,7 @@ func (c *carrier) retire(ctx context.Context, w *Desired) error {
 }
 
 // forget deletes the records of targets that left git so long ago that nobody reverts to their pins.
-func (c *carrier) forget(ctx context.Context, a *Commit) error {
+func (c *carrier) forget(ctx context.Context, a *target.Commit) error {
 	var errs []error
 	for _, w := range a.Retired {
 		if c.isPast(w, w.Record.Status.RemovedAt.Time, w.Environment.Images.KeepPins.For.Duration) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // RenderOptions say what to print.
@@ -42,7 +43,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (RenderedTar
 	if err != nil {
 		return RenderedTarget{}, err
 	}
-	i := slices.IndexFunc(pipelines, func(p *Pipeline) bool { return p.Name == options.Pipeline })
+	i := slices.IndexFunc(pipelines, func(p *target.Pipeline) bool { return p.Name == options.Pipeline })
 	if i < 0 {
 		return RenderedTarget{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
 	}
@@ -58,7 +59,7 @@ func (r *Runner) Render(ctx context.Context, options RenderOptions) (RenderedTar
 	return out, err
 }
 
-func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOptions) (RenderedTarget, error) {
+func (r *Runner) renderTarget(ctx context.Context, w *target.Desired, options RenderOptions) (RenderedTarget, error) {
 	w.Render()
 	if options.Tags || w.Err != nil {
 		return RenderedTarget{Set: w.Rendered.Set, Warnings: w.Warnings()}, w.Err
@@ -77,7 +78,7 @@ func (r *Runner) renderTarget(ctx context.Context, w *Desired, options RenderOpt
 }
 
 // readRecord reads a target's record, if its cluster has one.
-func (r *Runner) readRecord(ctx context.Context, w *Desired) error {
+func (r *Runner) readRecord(ctx context.Context, w *target.Desired) error {
 	cluster, err := r.clusters.Of(w.Environment)
 	if err != nil {
 		return err

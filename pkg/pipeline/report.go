@@ -9,10 +9,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // reported is what a report says of a target beside its findings.
-func reported(w *Desired, result TargetResult) drift.Target {
+func reported(w *target.Desired, result TargetResult) drift.Target {
 	target := targetOf(w.Record, result.behind)
 	target.Error = result.Error
 	if result.Error == "" && result.suspects != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // rollout is one commit on its way into its targets. It ends when every target had its turn, or when a newer commit
@@ -29,7 +30,7 @@ type rollout struct {
 
 // waiting is a target of a rollout that is in the queue.
 type waiting struct {
-	work     *Desired
+	work     *target.Desired
 	finished func()
 }
 
@@ -68,7 +69,7 @@ func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
 // roll plans a commit and gives its targets to the workers, each when those before it have finished.
 func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	r.turns = d.turns.counts()
-	a, err := d.planner.Plan(r.ctx, snap, Selection{Environments: d.options.Environments})
+	a, err := d.planner.Plan(r.ctx, snap, v1alpha1.Selection{Environments: d.options.Environments})
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 	r.carrier = c
 	d.planned(a, c.near)
 	d.board.plannedFor(a)
-	var works []*Desired
+	var works []*target.Desired
 	helped := d.helped(a.Targets)
 	for _, w := range a.Targets {
 		switch {
@@ -105,7 +106,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 			return nil
 		})
 	})
-	a.InOrder(r.ctx, works, d.Config, func(w *Desired, finished func()) {
+	a.InOrder(r.ctx, works, d.Config, func(w *target.Desired, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.Target] = waiting{w, finished}
 		r.mu.Unlock()
@@ -119,7 +120,7 @@ func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
 }
 
 // take gives the work on a target to a worker, who calls finished at its end; nil when the rollout does not wait for it.
-func (r *rollout) take(target v1alpha1.Target) (w *Desired, finished func()) {
+func (r *rollout) take(target v1alpha1.Target) (w *target.Desired, finished func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	mine, ok := r.waiting[target]
@@ -142,7 +143,7 @@ func (r *rollout) ended() bool {
 // rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
 // What is with a worker does not rest: its turn may be writing what another commit says. Nor does a target whose record
 // says that a commit is on its way.
-func (d *daemon) rests(w *Desired) bool {
+func (d *daemon) rests(w *target.Desired) bool {
 	if d.queue.taken(w.Target) || d.underway.said(w.Target) != "" {
 		return false
 	}
@@ -156,7 +157,7 @@ func (d *daemon) rests(w *Desired) bool {
 
 // stands reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its last
 // turn. What happens to it has it looked at, and the end of its back-off.
-func (d *daemon) stands(w *Desired) bool {
+func (d *daemon) stands(w *target.Desired) bool {
 	if d.queue.taken(w.Target) {
 		return false
 	}
@@ -171,7 +172,7 @@ func (d *daemon) stands(w *Desired) bool {
 }
 
 // helped lists the clusters to which a commit brings namespaces or kinds, of which targets may be in want.
-func (d *daemon) helped(works []*Desired) map[*apply.Cluster]bool {
+func (d *daemon) helped(works []*target.Desired) map[*apply.Cluster]bool {
 	out := map[*apply.Cluster]bool{}
 	for _, w := range works {
 		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !d.rests(w) && !d.stands(w) {
@@ -181,7 +182,7 @@ func (d *daemon) helped(works []*Desired) map[*apply.Cluster]bool {
 	return out
 }
 
-func serverOf(w *Desired) *apply.Cluster {
+func serverOf(w *target.Desired) *apply.Cluster {
 	if w.Cluster == nil {
 		return nil
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Options are what a command adds to the configuration.
@@ -66,10 +67,10 @@ type Runner struct {
 	wall     func() time.Time // for dates; nil: now
 	agent    string
 	as       string
-	planner  *Planner
+	planner  *target.Planner
 
 	mu       sync.Mutex
-	clusters *Clusters
+	clusters *target.Clusters
 	audits   map[string]*audit.Log // by file
 	looked   map[look]time.Time    // when a tag was last looked at
 	// lookedKept is how many looks there were when the old ones were dropped last.
@@ -224,7 +225,7 @@ func Open(file string, options Options) (*Runner, error) {
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
 	}
-	r.clusters = NewClusters(apply.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
+	r.clusters = target.NewClusters(apply.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
 		return nil, err
 	}
@@ -235,8 +236,8 @@ func Open(file string, options Options) (*Runner, error) {
 		r.progress = func(Progress) {}
 	}
 	r.board = newBoard(r)
-	r.planner = &Planner{Config: config, Source: repository, Clusters: r.clusters, Renderings: &Renderings{}, Guard: r.guarded, Log: r.log}
-	r.planner.Renderings.Count = func(result RenderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
+	r.planner = &target.Planner{Config: config, Source: repository, Clusters: r.clusters, Renderings: &target.Renderings{}, Guard: r.guarded, Log: r.log}
+	r.planner.Renderings.Count = func(result target.RenderResult) { r.metrics.renders.WithLabelValues(string(result)).Inc() }
 	return r, nil
 }
 
@@ -254,7 +255,7 @@ func driftRules(config *v1alpha1.Config) (severities []drift.SeverityRule, exemp
 	exemptions = map[string][]apply.Ignore{}
 	for i, environment := range config.Environments {
 		for n, rule := range environment.CorrectExcept {
-			out, err := FieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)
+			out, err := target.FieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)
 			if err != nil {
 				return nil, nil, err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // outcome is what a pass has to say of one target.
@@ -44,12 +45,12 @@ type outcome struct {
 }
 
 // save writes a target's status where it says something new. A pass that finds a target at rest sends nothing.
-func (c *carrier) save(ctx context.Context, w *Desired, o outcome) error {
+func (c *carrier) save(ctx context.Context, w *target.Desired, o outcome) error {
 	before := v1alpha1.PipelineSyncStatus{}
 	if w.Record != nil {
 		before = w.Record.Status
 	}
-	status := w.fitted(o.pins, c.status(w, before, o))
+	status := fitted(w, o.pins, c.status(w, before, o))
 	stampConditions(&status, before.Conditions, c.stamp(w))
 	c.measure(w, o, before, status)
 	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {
@@ -75,7 +76,7 @@ func (c *carrier) save(ctx context.Context, w *Desired, o outcome) error {
 const saveTimeout = 10 * time.Second
 
 // status composes a record's status. It keeps every time that did not change, so that equal states compare equal.
-func (c *carrier) status(w *Desired, before v1alpha1.PipelineSyncStatus, o outcome) v1alpha1.PipelineSyncStatus {
+func (c *carrier) status(w *target.Desired, before v1alpha1.PipelineSyncStatus, o outcome) v1alpha1.PipelineSyncStatus {
 	status := before
 	status.Conditions = slices.Clone(before.Conditions) // setCondition writes into them
 	status.Inventory, status.RemovedAt = o.inventory, nil
@@ -131,7 +132,7 @@ func (c *carrier) status(w *Desired, before v1alpha1.PipelineSyncStatus, o outco
 
 // fail notes a failure that came before anything was written, and gives it back. A target that was never deployed gets
 // a record for it, so that whoever looks at the cluster sees it.
-func (c *carrier) fail(ctx context.Context, w *Desired, failure error) error {
+func (c *carrier) fail(ctx context.Context, w *target.Desired, failure error) error {
 	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(w.Target.Pipeline) {
 		return failure
 	}

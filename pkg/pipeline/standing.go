@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // standing is how what was applied last stands, seen from a target whose newest commit is refused or waits. The zero
@@ -27,7 +28,7 @@ const standingTimeout = 10 * time.Second
 // standingOf compares a target with the commit last applied. A commit that is refused, or that waits for days to be
 // promoted, says nothing of what somebody does meanwhile to the objects of the one before. Nothing is put right: that
 // would carry an old commit out.
-func (c *carrier) standingOf(ctx context.Context, w *Desired) standing {
+func (c *carrier) standingOf(ctx context.Context, w *target.Desired) standing {
 	if w.Record == nil || w.Record.Status.LastAppliedCommit == "" {
 		return standing{}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Status is what runs where.
@@ -45,7 +46,7 @@ type TargetStatus struct {
 
 // Status reads the records of the selected targets and judges their live objects; it needs neither git nor a registry.
 // The error names the environments that cannot be read.
-func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error) {
+func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (Status, error) {
 	works, lost, err := r.deployed(ctx, selection)
 	if err != nil {
 		return Status{Targets: []TargetStatus{}}, err
@@ -56,7 +57,7 @@ func (r *Runner) Status(ctx context.Context, selection Selection) (Status, error
 	for i, w := range works {
 		byTarget[w.Target] = &statuses[i]
 	}
-	results := c.each(works, func(w *Desired, _ *TargetResult) error {
+	results := c.each(works, func(w *target.Desired, _ *TargetResult) error {
 		*byTarget[w.Target] = c.look(ctx, w)
 		return nil
 	})
@@ -79,7 +80,7 @@ func running(history []v1alpha1.Deployment) v1alpha1.Deployment {
 	return history[0]
 }
 
-func (c *carrier) look(ctx context.Context, w *Desired) TargetStatus {
+func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	recorded := w.Record.Status
 	s := TargetStatus{
 		Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,

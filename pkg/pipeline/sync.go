@@ -20,11 +20,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // SyncOptions are what a user may ask of one pass.
 type SyncOptions struct {
-	Selection
+	v1alpha1.Selection
 	// Correct writes what git says also where only the cluster changed, in environments that report drift too.
 	Correct bool
 	// Wait for health for at most this long; 0 does not wait.
@@ -73,12 +74,12 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 }
 
 // carryAll carries the targets of an agenda through, as many side by side as may be.
-func (c *carrier) carryAll(ctx context.Context, a *Commit, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
+func (c *carrier) carryAll(ctx context.Context, a *target.Commit, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
 	results := map[v1alpha1.Target]TargetResult{}
 	var mu sync.Mutex
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
-	a.InOrder(ctx, a.Targets, c.Config, func(w *Desired, finished func()) {
+	a.InOrder(ctx, a.Targets, c.Config, func(w *target.Desired, finished func()) {
 		g.Go(func() error {
 			defer finished()
 			var result TargetResult
@@ -106,7 +107,7 @@ func (c *carrier) carryAll(ctx context.Context, a *Commit, turns map[v1alpha1.Ta
 }
 
 // inTurn carries one target through. counted is how many turns the target had when its record was read.
-func (c *carrier) inTurn(ctx context.Context, w *Desired, counted int) TargetResult {
+func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) TargetResult {
 	turn := c.turns.take(w.Target)
 	// A copy: the agenda's own stays what was planned, for whoever reads it beside this.
 	mine := *w
@@ -144,7 +145,7 @@ type carrier struct {
 	*Runner
 	options  SyncOptions
 	deadline time.Time // of options.Wait
-	agenda   *Commit
+	agenda   *target.Commit
 	brings   map[*apply.Cluster]apply.Brings
 	near     map[*apply.Cluster]apply.Neighbours
 	total    int
@@ -153,9 +154,9 @@ type carrier struct {
 	alone    bool // the agenda's other targets are as an earlier pass read them
 	frozen   bool // tags that are deployed are not looked at again
 	// done is told of each target in its turn; nil: nobody asks.
-	done func(ctx context.Context, w *Desired, result *TargetResult, compared bool)
+	done func(ctx context.Context, w *target.Desired, result *TargetResult, compared bool)
 	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
-	unwatched func(*Desired) []string
+	unwatched func(*target.Desired) []string
 	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.
 	newest context.Context
 	// confirm is asked before the first object of a target is written; nil: a Lease says who writes.
@@ -166,19 +167,19 @@ type carrier struct {
 }
 
 // permits says what the trailers of the commit allow; nothing in a command that carries no commit out.
-func (c *carrier) permits() Allowed {
+func (c *carrier) permits() target.Allowed {
 	if c.agenda == nil {
-		return Allowed{}
+		return target.Allowed{}
 	}
 	return c.agenda.Allowed
 }
 
-func (r *Runner) carrier(a *Commit) *carrier {
+func (r *Runner) carrier(a *target.Commit) *carrier {
 	return r.carrierAmong(a, a.Neighbours())
 }
 
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
-func (r *Runner) carrierAmong(a *Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
+func (r *Runner) carrierAmong(a *target.Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
 		Runner: r, agenda: a, brings: a.Provides(), near: near, total: len(a.Targets), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
 	}
@@ -186,7 +187,7 @@ func (r *Runner) carrierAmong(a *Commit, near map[*apply.Cluster]apply.Neighbour
 }
 
 // target carries one target through, and says so.
-func (c *carrier) target(ctx context.Context, w *Desired) TargetResult {
+func (c *carrier) target(ctx context.Context, w *target.Desired) TargetResult {
 	started, result := c.now(), newResult(w)
 	c.progress(Progress{Target: w.Target, Total: c.total})
 	err := c.reconcileOrFail(ctx, w, &result)
@@ -206,7 +207,7 @@ func (c *carrier) target(ctx context.Context, w *Desired) TargetResult {
 
 // goesOn waits, where the user asked to wait for health, until what a held change depends on is healthy. The end of a run
 // is not waited for: it may take hours.
-func (c *carrier) goesOn(ctx context.Context, w *Desired, result *TargetResult) bool {
+func (c *carrier) goesOn(ctx context.Context, w *target.Desired, result *TargetResult) bool {
 	if c.options.Wait == 0 || result.until == nil || !result.until.onlyHealth() {
 		return false
 	}
@@ -236,8 +237,8 @@ func (c *carrier) whileNewest(ctx context.Context) (context.Context, context.Can
 	return reading, func() { stop(); cancel() }
 }
 
-func (c *carrier) reconcile(ctx context.Context, w *Desired, result *TargetResult) error {
-	_, overlayGone := errors.AsType[*MissingOverlayError](w.Err)
+func (c *carrier) reconcile(ctx context.Context, w *target.Desired, result *TargetResult) error {
+	_, overlayGone := errors.AsType[*target.MissingOverlayError](w.Err)
 	var decided decision
 	var plan *apply.Plan
 	err := c.suspended(w)
@@ -281,7 +282,7 @@ func (c *carrier) reconcile(ctx context.Context, w *Desired, result *TargetResul
 // leaveDrift takes out of a plan what only the cluster changed: all of it where drift is reported, and else the fields
 // that the configuration leaves alone and those that a rival keeps taking. What is left to do is drift that this pass
 // puts right.
-func (c *carrier) leaveDrift(w *Desired, result *TargetResult, plan *apply.Plan) {
+func (c *carrier) leaveDrift(w *target.Desired, result *TargetResult, plan *apply.Plan) {
 	corrects := c.corrects(w)
 	var contests []v1alpha1.Contest
 	if w.Record != nil {
@@ -318,7 +319,7 @@ func newlyCutOff(before, after []v1alpha1.InventoryEntry) bool {
 func isUnproven(change manifest.Change) bool { return change.Lost != nil && change.Lost.Unproven }
 
 // corrects reports whether what only the cluster changed is put right.
-func (c *carrier) corrects(w *Desired) bool {
+func (c *carrier) corrects(w *target.Desired) bool {
 	return c.options.Correct || w.Environment.Drift == v1alpha1.Correct
 }
 
@@ -327,7 +328,7 @@ func drifted(changes []manifest.Change) []manifest.Change {
 }
 
 // prepare decides what a target is to become and how it gets there. It writes nothing of the target.
-func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
+func (c *carrier) prepare(ctx context.Context, w *target.Desired, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
 	if w.Err != nil {
 		return decision{}, nil, w.Err
 	}
@@ -344,12 +345,12 @@ func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult,
 	if err := policy.Check(chosen); err != nil {
 		return decided, nil, err
 	}
-	result.Images = w.images(decided.resolved)
+	result.Images = imageResults(w, decided.resolved)
 	set, err := w.Applicable(decided.resolved, w.Cluster.Namespace())
 	if err != nil {
 		return decided, nil, err
 	}
-	if decided.pins, err = w.fit(decided, set); err != nil {
+	if decided.pins, err = fitPins(w, decided, set); err != nil {
 		return decided, nil, err
 	}
 	plan, err := w.Cluster.Plan(ctx, apply.Request{
@@ -364,7 +365,7 @@ func (c *carrier) prepare(ctx context.Context, w *Desired, result *TargetResult,
 
 // carryOut applies a plan where there is something to apply, judges the target's health, and records both. written reports
 // whether it wrote the record's spec, and with it the digests that were decided.
-func (c *carrier) carryOut(ctx context.Context, w *Desired, result *TargetResult, decided decision, plan *apply.Plan) (written bool, err error) {
+func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *TargetResult, decided decision, plan *apply.Plan) (written bool, err error) {
 	pending := plan.Pending()
 	correcting := c.findings(w, result.corrects, nil)
 	locate(w, correcting)
@@ -410,7 +411,7 @@ func (c *carrier) carryOut(ctx context.Context, w *Desired, result *TargetResult
 		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.permits().Promotions[w.Target],
-		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: w.deployed(decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
+		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: deployed(w, decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
 		flapping: flapping(decided.pins, c.dateIn(w.Cluster), w.Environment.Images.Interval.Duration),
 	}
 	var unhealthy error
@@ -457,7 +458,7 @@ func unsaid(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEn
 }
 
 // notRerun is what a plan says of objects that were changed after their run, and not run again.
-func notRerun(w *Desired, plan *apply.Plan) []drift.Finding {
+func notRerun(w *target.Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	for _, id := range plan.NotRerun() {
 		out = append(out, drift.NotRerunOf(w.Target.Pipeline, w.Target.Environment, id))
@@ -466,7 +467,7 @@ func notRerun(w *Desired, plan *apply.Plan) []drift.Finding {
 }
 
 // strays are what a plan finds of objects that seem to be the target's, and that git does not have.
-func strays(w *Desired, plan *apply.Plan) []drift.Finding {
+func strays(w *target.Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	for _, stray := range plan.Strays() {
 		out = append(out, drift.StrayOf(w.Target.Pipeline, w.Target.Environment, stray.ID, stray.Unlabelled, stray.By))
@@ -474,7 +475,7 @@ func strays(w *Desired, plan *apply.Plan) []drift.Finding {
 	return out
 }
 
-func (c *carrier) spec(w *Desired, decided decision) v1alpha1.PipelineSyncSpec {
+func (c *carrier) spec(w *target.Desired, decided decision) v1alpha1.PipelineSyncSpec {
 	return v1alpha1.PipelineSyncSpec{
 		Owner: c.Config.Name, Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
 		Source:         v1alpha1.RecordSource{URL: c.Config.Source.PublicURL(), Commit: w.Snapshot.Commit},
@@ -482,7 +483,7 @@ func (c *carrier) spec(w *Desired, decided decision) v1alpha1.PipelineSyncSpec {
 	}
 }
 
-func (c *carrier) pruneLimit(w *Desired) apply.PruneLimit {
+func (c *carrier) pruneLimit(w *target.Desired) apply.PruneLimit {
 	prune := w.Environment.Prune
 	return apply.PruneLimit{
 		Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: c.permits().Prunes[w.Target],

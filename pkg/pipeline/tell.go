@@ -10,11 +10,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // tell writes the events that a step of a record is worth: what was deployed, what waits or failed from now on, what
 // drifted and what was put right. A record that stays as it is gives none.
-func (c *carrier) tell(ctx context.Context, w *Desired, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
+func (c *carrier) tell(ctx context.Context, w *target.Desired, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
 	record := w.Record
 	if record == nil {
 		record = &v1alpha1.PipelineSync{}
@@ -33,7 +34,7 @@ func (c *carrier) tell(ctx context.Context, w *Desired, written apply.Written, b
 }
 
 // tellRewound says that a target follows a history that was rewritten, which is one way to roll back and may be a mistake.
-func (r *Runner) tellRewound(ctx context.Context, w *Desired, before string) {
+func (r *Runner) tellRewound(ctx context.Context, w *target.Desired, before string) {
 	if w.Record == nil {
 		return // it was never deployed, so that nothing was taken back
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // tenure says which targets this process may write: those whose Lease it holds. A Lease is in the cluster that it
@@ -127,7 +128,7 @@ func (t *tenure) shard(server *apply.Cluster, i int) part {
 }
 
 // begins is the context of a turn that writes a target, and what ends it; nil where the target is another process's.
-func (t *tenure) begins(w *Desired) (context.Context, func()) {
+func (t *tenure) begins(w *target.Desired) (context.Context, func()) {
 	if !t.elects {
 		return t.ctx, func() {}
 	}
@@ -142,7 +143,7 @@ func (t *tenure) begins(w *Desired) (context.Context, func()) {
 }
 
 // has reports whether a target is this process's to write.
-func (t *tenure) has(w *Desired) bool {
+func (t *tenure) has(w *target.Desired) bool {
 	if !t.elects {
 		return true
 	}
@@ -156,8 +157,8 @@ func (t *tenure) has(w *Desired) bool {
 func (s *seat) holds() bool { return s.leads != nil && s.leads.Err() == nil && !s.leaving }
 
 // own are the works that this process may write.
-func (t *tenure) own(works []*Desired) []*Desired {
-	return slices.DeleteFunc(slices.Clone(works), func(w *Desired) bool { return !t.has(w) })
+func (t *tenure) own(works []*target.Desired) []*target.Desired {
+	return slices.DeleteFunc(slices.Clone(works), func(w *target.Desired) bool { return !t.has(w) })
 }
 
 // seat is the place in an election, which begins when it is first asked for.

@@ -8,11 +8,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // uncompared are what a plan says of objects that it could not compare. Of one that cannot be read, what was found last
 // stands: that it cannot be seen does not say that it is over.
-func (c *carrier) uncompared(w *Desired, plan *apply.Plan) []drift.Finding {
+func (c *carrier) uncompared(w *target.Desired, plan *apply.Plan) []drift.Finding {
 	var out []drift.Finding
 	pipeline, environment := w.Target.Pipeline, w.Target.Environment
 	for _, u := range plan.Uncompared() {

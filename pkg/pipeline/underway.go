@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 const (
@@ -48,7 +49,7 @@ type journey struct {
 
 // expect notes that the commit of a target's work is on its way since a moment, or since one before it is, and returns what
 // says so.
-func (u *underway) expect(w *Desired, since time.Time) *commitMark {
+func (u *underway) expect(w *target.Desired, since time.Time) *commitMark {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	at := u.byTarget[w.Target]
@@ -95,7 +96,7 @@ func (u *underway) arrived(target v1alpha1.Target) {
 
 // ended takes in how a turn with a commit went. Where it failed, its record may say nothing of that: the API server may be
 // what failed.
-func (u *underway) ended(w *Desired, result *TargetResult) {
+func (u *underway) ended(w *target.Desired, result *TargetResult) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	at, ok := u.byTarget[w.Target]
@@ -313,7 +314,7 @@ type marks map[v1alpha1.Target]*commitMark
 func (m marks) of(target v1alpha1.Target) *commitMark { return m[target] }
 
 // tracked returns the marks of the targets of a commit. began is when the commit was first seen.
-func (r *Runner) tracked(works []*Desired, began time.Time) marks {
+func (r *Runner) tracked(works []*target.Desired, began time.Time) marks {
 	out := marks{}
 	for _, w := range works {
 		if w.Record == nil || w.Record.Spec.Owner != r.Config.Name || w.Record.Status.LastAppliedCommit == "" {
@@ -327,8 +328,8 @@ func (r *Runner) tracked(works []*Desired, began time.Time) marks {
 
 // tellUnderway says of each target that a commit is on its way into it, where that takes longer than markAfter, until the
 // context ends: in the record, on the board and in the metrics. began is when the commit was first seen.
-func (r *Runner) tellUnderway(ctx context.Context, works []*Desired, m marks, began time.Time) {
-	due, soonest := map[*Desired]time.Time{}, time.Now().Add(markGrace)
+func (r *Runner) tellUnderway(ctx context.Context, works []*target.Desired, m marks, began time.Time) {
+	due, soonest := map[*target.Desired]time.Time{}, time.Now().Add(markGrace)
 	for _, w := range works {
 		if m.of(w.Target) == nil {
 			continue
@@ -338,10 +339,10 @@ func (r *Runner) tellUnderway(ctx context.Context, works []*Desired, m marks, be
 			due[w] = soonest
 		}
 	}
-	judged := map[*Desired]bool{}
+	judged := map[*target.Desired]bool{}
 	for len(due) > 0 {
 		now, next := time.Now(), time.Now().Add(time.Hour)
-		var late []*Desired
+		var late []*target.Desired
 		for w, at := range due {
 			switch {
 			case m.of(w.Target).isOver():
@@ -372,7 +373,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // markAll marks targets side by side.
-func (r *Runner) markAll(ctx context.Context, works []*Desired, m marks) {
+func (r *Runner) markAll(ctx context.Context, works []*target.Desired, m marks) {
 	for _, w := range works {
 		m.of(w.Target).tell(func() { r.say(w) })
 	}
@@ -388,7 +389,7 @@ func (r *Runner) markAll(ctx context.Context, works []*Desired, m marks) {
 }
 
 // changes reports whether a commit says something else of a target than what was applied last.
-func (r *Runner) changes(ctx context.Context, w *Desired) bool {
+func (r *Runner) changes(ctx context.Context, w *target.Desired) bool {
 	if w.Err != nil || w.Overlay == "" {
 		return true
 	}
@@ -401,7 +402,7 @@ func (r *Runner) changes(ctx context.Context, w *Desired) bool {
 }
 
 // say says on the board and in the metrics that a commit is on its way into a target.
-func (r *Runner) say(w *Desired) {
+func (r *Runner) say(w *target.Desired) {
 	message := underwayMessage(w.Record.Status, w.Snapshot.Commit)
 	if r.underway.said(w.Target) != message {
 		r.underway.say(w.Target, message)
@@ -411,7 +412,7 @@ func (r *Runner) say(w *Desired) {
 }
 
 // mark says so in its record.
-func (r *Runner) mark(ctx context.Context, w *Desired, m *commitMark) {
+func (r *Runner) mark(ctx context.Context, w *target.Desired, m *commitMark) {
 	err := m.write(ctx, func() time.Time { return r.dateIn(w.Cluster) })
 	if err != nil && ctx.Err() == nil {
 		r.log.Debug("the record cannot be told that a commit is on its way", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // UninstallOptions say how much goes. The zero value leaves what was deployed, and the records of it.
@@ -216,7 +217,7 @@ func (u *uninstall) otherDaemon(ctx context.Context) (string, error) {
 // deployed deletes what this configuration deployed, by the rules of a prune: what runs is waited for, and what is marked
 // to be kept stays. What holds others, as a namespace does, goes last.
 func (u *uninstall) deployed(ctx context.Context) error {
-	works, lost, err := u.Runner.deployed(ctx, Selection{Environments: v1alpha1.Names(u.environments)})
+	works, lost, err := u.Runner.deployed(ctx, v1alpha1.Selection{Environments: v1alpha1.Names(u.environments)})
 	if err != nil || lost != nil {
 		return errors.Join(err, lost)
 	}
@@ -241,7 +242,7 @@ func holdsOthers(record *v1alpha1.PipelineSync) bool {
 	})
 }
 
-func (u *uninstall) remove(ctx context.Context, c *carrier, w *Desired) error {
+func (u *uninstall) remove(ctx context.Context, c *carrier, w *target.Desired) error {
 	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, ReadOnly: true, Rules: w.Rules})
 	if err != nil {
 		return err

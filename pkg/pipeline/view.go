@@ -180,7 +180,7 @@ func (v *View) Pipelines() []string {
 
 // Report is the drift report of what the view knows: the findings of the last look at each target, by the records, which
 // keep at most 50 of each.
-func (v *View) Report(selection Selection) drift.Report {
+func (v *View) Report(selection v1alpha1.Selection) drift.Report {
 	report := drift.Report{
 		GeneratedAt: v.At, Source: drift.Source{URL: v.Source.URL, Branch: v.Source.Follows, Commit: v.Source.Commit},
 		Findings: []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
@@ -198,7 +198,7 @@ func (v *View) Report(selection Selection) drift.Report {
 }
 
 // Status is what runs where, by the records.
-func (v *View) Status(selection Selection) Status {
+func (v *View) Status(selection v1alpha1.Selection) Status {
 	out := Status{Targets: []TargetStatus{}}
 	for _, t := range v.Targets {
 		if !selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {

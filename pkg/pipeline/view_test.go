@@ -138,7 +138,7 @@ func TestViewStatusSaysOnlyNews(t *testing.T) {
 		}, "kubectl added a label; changed by hand: Deployment/data-prod/app"},
 	} {
 		view := View{At: at, Targets: []TargetView{{Target: drift.Target{Pipeline: "app", Environment: "prod", State: c.state, Message: c.message, DeployedAt: &at}, Findings: c.findings}}}
-		if got := view.Status(Selection{}).Targets[0].Message; got != c.want {
+		if got := view.Status(v1alpha1.Selection{}).Targets[0].Message; got != c.want {
 			t.Errorf("%s: %q, not %q", name, got, c.want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // longestWait bounds the back-off of a target that waits or is not healthy yet. What it waits for is watched; some of it is
@@ -65,7 +66,7 @@ func waitsFor(result *TargetResult) string {
 }
 
 // sameInput reports whether git says of a target what it said for another turn, its errors included.
-func sameInput(a, b *Desired) bool {
+func sameInput(a, b *target.Desired) bool {
 	text := func(err error) string {
 		if err == nil {
 			return ""

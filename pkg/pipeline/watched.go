@@ -4,10 +4,11 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // unwatched lists the kinds of a target whose changes are not noticed now. They are compared at each poll.
-func (d *daemon) unwatched(w *Desired) []string {
+func (d *daemon) unwatched(w *target.Desired) []string {
 	d.mu.Lock()
 	watches := d.watches[w.Cluster.Server()]
 	d.mu.Unlock()
@@ -29,7 +30,7 @@ func (d *daemon) unwatchedKinds() int {
 }
 
 // notWatched asks a daemon for the kinds of a target that are not watched; in a command that runs once there is none.
-func (c *carrier) notWatched(w *Desired) []string {
+func (c *carrier) notWatched(w *target.Desired) []string {
 	if c.unwatched == nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ type api struct{ daemon Daemon }
 type question struct {
 	*http.Request
 	view      *pipeline.View
-	selection pipeline.Selection
+	selection v1alpha1.Selection
 	since     time.Duration // 0: all
 	limit     int           // 0: all
 	header    http.Header   // of the answer
@@ -150,7 +150,7 @@ func (q *question) read(known []string) error {
 			return fail(http.StatusBadRequest, "limit: %q is not a number of at least 1", text)
 		}
 	}
-	q.selection = pipeline.Selection{Pipelines: values["pipeline"], Environments: values["environment"]}
+	q.selection = v1alpha1.Selection{Pipelines: values["pipeline"], Environments: values["environment"]}
 	return nil
 }
 

@@ -66,3 +66,12 @@ func (s Source) PublicURL() string {
 	}
 	return parsed.String()
 }
+
+// Selection narrows a command to some pipelines and environments; empty means all.
+type Selection struct{ Pipelines, Environments []string }
+
+// Has reports whether a selection covers a target.
+func (s Selection) Has(target Target) bool {
+	return (len(s.Pipelines) == 0 || slices.Contains(s.Pipelines, target.Pipeline)) &&
+		(len(s.Environments) == 0 || slices.Contains(s.Environments, target.Environment))
+}

@@ -1,4 +1,4 @@
-package pipeline
+package target
 
 import (
 	"context"
@@ -86,17 +86,8 @@ func (c *Commit) makeIndex() {
 	}
 }
 
-// Selection narrows a command to some pipelines and environments; empty means all.
-type Selection struct{ Pipelines, Environments []string }
-
-// Has reports whether a selection covers a target.
-func (s Selection) Has(target v1alpha1.Target) bool {
-	return (len(s.Pipelines) == 0 || slices.Contains(s.Pipelines, target.Pipeline)) &&
-		(len(s.Environments) == 0 || slices.Contains(s.Environments, target.Environment))
-}
-
 // Plan finds the targets of a snapshot and of the records, and renders them. An error of one target is kept with it.
-func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection Selection) (*Commit, error) {
+func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1alpha1.Selection) (*Commit, error) {
 	environments, err := p.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, err
@@ -157,7 +148,7 @@ func (p *Planner) Discover(snap source.Snapshot) ([]*Pipeline, error) {
 }
 
 // checkSelection refuses names of pipelines that neither git nor a record knows.
-func checkSelection(selection Selection, pipelines []*Pipeline, known map[string]bool, complete bool) error {
+func checkSelection(selection v1alpha1.Selection, pipelines []*Pipeline, known map[string]bool, complete bool) error {
 	for _, name := range selection.Pipelines {
 		exists := slices.ContainsFunc(pipelines, func(p *Pipeline) bool { return p.Name == name })
 		switch {

@@ -1,4 +1,4 @@
-package pipeline
+package target
 
 import (
 	"io/fs"
@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 

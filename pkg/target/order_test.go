@@ -1,4 +1,4 @@
-package pipeline
+package target
 
 import (
 	"context"
@@ -7,9 +7,10 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Where every target brings a namespace, nothing of that is looked through for each pair of them.
