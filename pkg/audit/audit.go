@@ -1,5 +1,5 @@
-// Package audit finds in an API server's audit log who wrote an object. Managed fields name a client, such as
-// kubectl-edit; the log names the user who ran it. Where several users fit, none is named.
+// Package audit finds in the audit log of an API server which user wrote an object. Managed fields name a client, such as
+// kubectl-edit; the log names the user of that client. Where several users are possible, the package names none.
 package audit
 
 import (
@@ -16,45 +16,45 @@ import (
 	"time"
 )
 
-// Log is the audit log of one API server, as far as it speaks of recent writes. It is safe for concurrent use. It takes
-// about 400 bytes for each write that it remembers.
+// Log has the recent writes of one API server's audit log. It is safe for concurrent use. It needs about 400 bytes for
+// each write that it keeps.
 type Log struct {
 	file string
 
 	mu      sync.Mutex
-	read    os.FileInfo // the file that was read last; nil: none
-	offset  int64       // up to where
-	inMidst bool        // of a line that is passed over
-	torn    bool        // events were missed just now
+	read    os.FileInfo // the last file that was read; nil: none
+	offset  int64       // the end of the part that was read
+	inMidst bool        // within a line that is skipped
+	torn    bool        // events were missed since the last write
 	broken  int
 	objects map[Object]*history
 	count   int
 	most    int
-	lost    time.Time // writes up to here may be missing; zero: none since the log's beginning
+	lost    time.Time // writes until this time may be missing; zero: none since the log's beginning
 }
 
-// history is what was written to one object.
+// history has the writes to one object.
 type history struct {
-	writes []Write   // by their end
+	writes []Write   // sorted by their end
 	lost   time.Time // as Log.lost
 }
 
-// What is remembered at most, so that a busy cluster does not fill the memory.
+// Limits of what a log keeps, so that a busy cluster does not fill the memory.
 const (
 	mostWrites    = 100_000
 	mostPerObject = 50
-	tail          = 64 << 20 // bytes of a file that are read at first
+	tail          = 64 << 20 // bytes at the end of a file that the first read covers
 	longestLine   = 1 << 20
 )
 
-// NewLog prepares to read the file that the API server writes for --audit-log-path, a JSON event for each line. Without
-// a file it knows what is given to Take.
+// NewLog prepares to read the file that the API server writes for --audit-log-path, with one JSON event in each line.
+// Without a file, the log has the events of Take only.
 func NewLog(file string) *Log {
 	return &Log{file: file, objects: map[Object]*history{}, most: mostWrites}
 }
 
-// Refresh reads what was written to the file since the last time, and of a file that was rotated meanwhile the rest.
-// Lines that are no event are passed over.
+// Refresh reads the new part of the file, and the rest of a file that was rotated since the last call. It skips lines
+// that are no events.
 func (l *Log) Refresh() error {
 	if l.file == "" {
 		return nil
@@ -91,8 +91,8 @@ func (l *Log) refresh() error {
 	return l.readOn(l.file)
 }
 
-// rest reads the end of a file that was renamed since it was read. Whoever wrote there must not be missed: the next
-// one would seem to have been alone.
+// rest reads the end of a file that was renamed since it was read. A missed write there would let the next user seem to
+// be the only one.
 func (l *Log) rest() error {
 	folder := filepath.Dir(l.file)
 	entries, err := os.ReadDir(folder)
@@ -121,7 +121,7 @@ func (l *Log) readOn(path string) error {
 	return l.lines(bufio.NewReaderSize(file, 64<<10))
 }
 
-// lines takes in whole lines. The last one may still be being written, and is read again then.
+// lines reads whole lines. The API server may still write the last line: then a later call reads it again.
 func (l *Log) lines(in *bufio.Reader) error {
 	var line []byte
 	for {
@@ -134,7 +134,7 @@ func (l *Log) lines(in *bufio.Reader) error {
 			if !l.inMidst {
 				l.broken++
 			}
-			// Too long to be kept: what follows is part of a line.
+			// The line is too long to be kept; the next bytes belong to it.
 			l.offset += int64(len(line))
 			line, l.inMidst = line[:0], true
 			continue
@@ -166,8 +166,8 @@ func (l *Log) addLine(line []byte) {
 	}
 }
 
-// Take takes in a batch as the API server's webhook backend sends it: an EventList of audit.k8s.io/v1. Of a batch that
-// is none, nothing is taken.
+// Take adds the events of a batch that the API server's webhook backend sends: an EventList of audit.k8s.io/v1. It adds
+// no event of a batch with an error.
 func (l *Log) Take(batch []byte) error {
 	var list struct {
 		APIVersion string            `json:"apiVersion"`
@@ -205,8 +205,8 @@ func (l *Log) add(object Object, w Write) {
 		h = &history{}
 		l.objects[object] = h
 	}
-	// The webhook sends a batch again when it had no answer. The whole write is compared and not the audit ID, which a
-	// client may choose: with another's ID one would hide.
+	// The webhook sends a batch again when it gets no answer. The whole write is compared and not the audit ID: a client
+	// chooses that ID, and could hide a write by the ID of another one.
 	if slices.Contains(h.writes, w) {
 		return
 	}
@@ -222,8 +222,8 @@ func (l *Log) add(object Object, w Write) {
 	}
 }
 
-// shorten drops one write: the oldest that another like it followed, as those of a busy controller, so that nobody who
-// wrote the object is forgotten as long as that can be.
+// shorten drops one write: the oldest that is followed by a similar one, such as those of a busy controller. So the
+// history keeps each user of the object as long as possible.
 func (h *history) shorten() {
 	for i, w := range h.writes {
 		if slices.ContainsFunc(h.writes[i+1:], w.alike) {

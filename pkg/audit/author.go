@@ -2,13 +2,13 @@ package audit
 
 import "time"
 
-// slack is how far the time in managed fields, which has seconds, may be from that of the request.
+// slack is the largest difference between the time in managed fields, which has seconds, and the time of the request.
 const slack = 2 * time.Second
 
-// Author is who wrote an object by a client, whose last write was at the time that its managed fields tell; zero: they
-// tell none. All writes by one client share one entry there, with the time of the last, so somebody is named only who
-// was alone with the client since the last apply by the manager own, which put the fields right. With an empty own it is
-// since the object was created: no apply touches what git does not set.
+// Author returns the write of an object by a client. The argument at is the time of the client's last write in the managed
+// fields; zero: they have none. All writes by one client share one entry there, with the time of the last write. So Author
+// names a user only if no other user wrote by the client since the last apply by the manager own, which restored the
+// fields. With an empty own, the period begins when the object was created: no apply touches a field that git does not set.
 func (l *Log) Author(object Object, client Client, at time.Time, own string) (Write, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -26,14 +26,14 @@ func (l *Log) Author(object Object, client Client, at time.Time, own string) (Wr
 	return w, true
 }
 
-// Deleter is who deleted an object. Any delete may have been a dry run, which a log of level Metadata does not tell, so
-// nobody is named where several users deleted since the object was created.
+// Deleter returns the write that deleted an object. Each delete may have been a dry run, which a log of level Metadata does
+// not show. So Deleter names no user where several users deleted the object since its creation.
 func (l *Log) Deleter(object Object) (Write, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.since(object, "")
 	many := object
-	many.Name = "" // a deletecollection names no object, and may have spared this one by its selector
+	many.Name = "" // a deletecollection names no object, and its selector may not match this one
 	if h := l.objects[many]; h != nil {
 		p.writes = append(p.writes, h.writes...)
 		p.lost = later(p.lost, h.lost)
@@ -41,8 +41,8 @@ func (l *Log) Deleter(object Object) (Write, bool) {
 	return p.alone(func(w Write) bool { return w.deletes() && !w.End.Before(p.begin) })
 }
 
-// Only is who wrote an object since the last apply by the manager own, where that was a single user: the author of a
-// change that left no entry in the managed fields, as the removal of a field does.
+// Only returns the write of the only user who wrote an object since the last apply by the manager own: the author of a
+// change without an entry in the managed fields, such as the removal of a field.
 func (l *Log) Only(object Object, own string) (Write, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,15 +53,15 @@ func (l *Log) Only(object Object, own string) (Write, bool) {
 	return p.alone(func(w Write) bool { return !w.deletes() })
 }
 
-// period is what others wrote to an object since its fields were known.
+// period has the writes of others to an object since a time when its fields were known.
 type period struct {
 	begin  time.Time // zero: the log's beginning
-	lost   time.Time // writes up to here may be missing; zero: none
+	lost   time.Time // writes until this time may be missing; zero: none
 	writes []Write
 }
 
-// since returns the period since an object was created or, where own is not empty, last applied by that manager. What
-// was not answered by then belongs to it: which came first cannot be told.
+// since returns the period since an object was created or, where own is not empty, last applied by that manager. A write
+// that was not answered at its begin belongs to it, since the order of the two is unknown.
 func (l *Log) since(object Object, own string) period {
 	p := period{lost: l.lost}
 	h := l.objects[object]
@@ -80,7 +80,7 @@ func (l *Log) since(object Object, own string) period {
 		}
 	}
 	for _, w := range h.writes {
-		// The manager's name alone is no proof: anybody may give it to kubectl.
+		// The name of the manager alone is no proof: each user can give it to kubectl.
 		itself := own != "" && w.Manager == own && (w.applies(own) || w.Who() == self.Who())
 		if !itself && !w.End.Before(p.begin) {
 			p.writes = append(p.writes, w)
@@ -89,7 +89,7 @@ func (l *Log) since(object Object, own string) period {
 	return p
 }
 
-// alone is the last write that fits, where all that fit are of one user and none may be missing.
+// alone returns the last matching write, if all matching writes are of one user and none may be missing.
 func (p period) alone(fits func(Write) bool) (last Write, found bool) {
 	if !p.lost.IsZero() && !p.begin.After(p.lost) {
 		return Write{}, false

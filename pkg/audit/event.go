@@ -10,26 +10,26 @@ import (
 	"unicode/utf8"
 )
 
-// Object is what an audit event names: a resource in the plural, such as deployments.
+// Object names an object as an audit event does: by its resource in the plural, such as deployments.
 type Object struct{ Group, Resource, Namespace, Name string }
 
-// Client is by what an object's managed fields know who wrote it.
+// Client identifies a writer in the managed fields of an object.
 type Client struct{ Manager, Operation, Subresource string }
 
 // Write is one request that changed an object.
 type Write struct {
-	Time, End time.Time // when it was received, and when it was answered
-	// User is who the write was made as; with impersonation, for whom it was made.
+	Time, End time.Time // when the API server received it, and when it answered
+	// User is the user of the request; with impersonation, the impersonated one.
 	User string
-	// By is who impersonated the user; "" where nobody did.
+	// By is the user who impersonated User; "" without impersonation.
 	By   string
 	Verb string
 	Client
-	// Created tells that the object was not there before.
+	// Created says that the write created the object.
 	Created bool
 }
 
-// Who says who made a write. Whoever may impersonate others is behind what they seem to do, so both are named.
+// Who names the user of a write, and the user who impersonated that one.
 func (w Write) Who() string {
 	if w.By == "" {
 		return w.User
@@ -37,25 +37,25 @@ func (w Write) Who() string {
 	return w.User + ", impersonated by " + w.By
 }
 
-// by reports whether the managed fields of a client may be from a write.
+// by reports whether a write may have made the entry of a client in the managed fields.
 func (w Write) by(c Client) bool {
 	return w.Manager == c.Manager && w.Subresource == c.Subresource && !w.deletes() && (w.Operation == "" || w.Operation == c.Operation)
 }
 
-// applies reports whether a write is a manager's forced apply: what it sets is as it says afterwards.
+// applies reports whether a write is a forced apply by a manager: afterwards its fields have the values of the apply.
 func (w Write) applies(manager string) bool {
 	return w.Client == Client{Manager: manager, Operation: "Apply"}
 }
 
 func (w Write) deletes() bool { return w.Verb == "delete" || w.Verb == "deletecollection" }
 
-// alike reports whether two writes differ in nothing but their time.
+// alike reports whether two writes differ in their time only.
 func (w Write) alike(other Write) bool {
 	w.Time, w.End = other.Time, other.End
 	return w == other
 }
 
-// event is what is used of an audit.k8s.io/v1 Event.
+// event has the used fields of an audit.k8s.io/v1 Event.
 type event struct {
 	Stage      string `json:"stage"`
 	Verb       string `json:"verb"`
@@ -82,11 +82,11 @@ type event struct {
 	Reached  time.Time       `json:"stageTimestamp"`
 }
 
-// aside are the subresources that leave the object's own fields alone. The status is written so often that the writes
-// that matter would be forgotten for it.
+// aside lists the subresources that do not change the object's own fields. Controllers write the status so often that
+// these writes would displace all others.
 var aside = []string{"status", "proxy", "exec", "attach", "portforward", "token", "log"}
 
-// parse reads an event. Most are no writes, which is no error.
+// parse reads an event. ok is false for an event that is no write, as most are.
 func parse(text []byte) (object Object, w Write, ok bool, err error) {
 	var e event
 	if err := json.Unmarshal(text, &e); err != nil {
@@ -95,7 +95,7 @@ func parse(text []byte) (object Object, w Write, ok bool, err error) {
 	if e.Object == nil || e.Response == nil || e.Stage != "ResponseComplete" && e.Stage != "Panic" {
 		return Object{}, Write{}, false, nil
 	}
-	// A server's error, a timeout above all, may come after the write was made.
+	// After an error of the server, such as a timeout, the write may have been made.
 	done, perhaps := e.Response.Code < 300, e.Response.Code >= 500
 	named := e.Object.Name != "" && slices.Contains([]string{"create", "update", "patch", "delete"}, e.Verb)
 	if !named && e.Verb != "deletecollection" || !done && !perhaps || slices.Contains(aside, e.Object.Subresource) {
@@ -120,30 +120,30 @@ func parse(text []byte) (object Object, w Write, ok bool, err error) {
 	case w.deletes() && (w.Subresource != "" || dryRun(e.Request)):
 		return Object{}, Write{}, false, nil
 	case w.Subresource == "eviction":
-		w.Verb, w.Subresource, w.Created = "delete", "", false // a Pod is deleted by it
+		w.Verb, w.Subresource, w.Created = "delete", "", false // an eviction deletes the Pod
 	case perhaps:
-		// What may not have happened puts nothing right, and so is no apply for certain.
+		// A write that may not have happened restores no field, so that it does not count as an apply.
 	case e.Verb != "patch" || w.Manager == "":
-		w.Operation = "Update" // an apply is a patch, and has to name its manager
+		w.Operation = "Update" // an apply is a patch and must name its manager
 	case query.Has("force") || w.Created:
-		w.Operation = "Apply" // other patches may not say force, and make no object
+		w.Operation = "Apply" // other patches cannot have force, and create no object
 	}
 	if w.Manager == "" {
 		w.Manager = defaultManager(e.UserAgent)
 	}
 	object = Object{e.Object.Group, e.Object.Resource, e.Object.Namespace, e.Object.Name}
 	if object.Group == "" && object.Resource == "namespaces" {
-		object.Namespace = "" // a request to a Namespace seems to be within it, unless it creates it
+		object.Namespace = "" // the event of a write to a Namespace says that it is in that Namespace, unless it creates it
 	}
 	return object, w, true, nil
 }
 
-// dryRun reads the options of a delete: they may stand in its body and not in its address.
+// dryRun reads the options in the body of a delete, which may have them there and not in its address.
 func dryRun(body json.RawMessage) bool {
 	var options struct {
 		DryRun []string `json:"dryRun"`
 	}
-	return json.Unmarshal(body, &options) == nil && len(options.DryRun) > 0 // no body at all below level Request
+	return json.Unmarshal(body, &options) == nil && len(options.DryRun) > 0 // without a body below level Request
 }
 
 // defaultManager is the field manager of a client that names none, as the API server derives it.
