@@ -53,7 +53,7 @@ var home = map[string]string{
 var floors = [][]string{
 	{"pkg/clock", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/source", "pkg/health", "pkg/audit", "pkg/connect"},
-	{"pkg/render", "pkg/image", "pkg/drift"},
+	{"pkg/answer", "pkg/render", "pkg/image", "pkg/drift"},
 	{"pkg/apply", "pkg/origin", "pkg/record"},
 	{"pkg/target"},
 	{"pkg/pipeline"},

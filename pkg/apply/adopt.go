@@ -15,12 +15,10 @@ import (
 	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// annotationAdopt lets syncer take an object over from the tool that manages it.
-const annotationAdopt = v1alpha1.Group + "/adopt" // enabled
 
 // claim decides whether a target may have a live object that is not at rest: not one of another ApplySet, and one that
 // another tool manages only where git says so. What is adopted is planned as the takeover will leave it.
@@ -41,7 +39,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 		return nil
 	}
 	// What `syncer install` brings is syncer's own, also where kubectl applied it before: it has no target.
-	if s.rendered.GetAnnotations()[annotationAdopt] != enabled && target != (v1alpha1.Target{}) {
+	if s.rendered.GetAnnotations()[v1alpha1.AnnotationAdopt] != v1alpha1.Enabled && target != (v1alpha1.Target{}) {
 		return &AdoptionError{ID: s.change.ID, Target: target, Tool: tool.Tool, Owner: tool.Owner}
 	}
 	taken, err := takenOver(live)
@@ -62,8 +60,8 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.
 func (c *Cluster) isMember(target v1alpha1.Target, live *unstructured.Unstructured) bool {
-	_, own := MemberLabel(c.namespace, target)
-	return live.GetLabels()[labelMember] == own && manifest.OwnedFields(live, FieldManager) != ""
+	_, own := v1alpha1.MemberLabel(c.namespace, target)
+	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""
 }
 
 // predecessor stands for all former managers of an object while their fields are put together.
@@ -112,7 +110,7 @@ func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, err
 	if err != nil {
 		return nil, err
 	}
-	return out, csaupgrade.UpgradeManagedFields(out, sets.New(predecessor), FieldManager)
+	return out, csaupgrade.UpgradeManagedFields(out, sets.New(predecessor), manifest.FieldManager)
 }
 
 // adopt takes an object over: it makes the fields of its former managers syncer's own, in one patch of the very state
@@ -132,10 +130,10 @@ func (a *application) adopt(ctx context.Context, resource dynamic.ResourceInterf
 			return a.again(ctx, resource, id, s)
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return nil, explain(live, id, "taking it over from "+tool.Tool, err)
+			return nil, answer.Explain(live, id, "taking it over from "+tool.Tool, err)
 		}
 		if live, err = get(ctx, resource, id); err != nil {
-			return nil, explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if live == nil {
 			return a.again(ctx, resource, id, s)
@@ -153,12 +151,12 @@ func upgrade(ctx context.Context, resource dynamic.ResourceInterface, live *unst
 	if err != nil {
 		return err
 	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(obj, sets.New(predecessor), FieldManager)
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(obj, sets.New(predecessor), manifest.FieldManager)
 	if err != nil {
 		return err
 	}
 	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager})
 	})
 	return err
 }
@@ -203,7 +201,7 @@ func adopted(ctx context.Context, resource dynamic.ResourceInterface, s *step, w
 	}
 	tried, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
-			metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+			metav1.PatchOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
 	})
 	if err != nil {
 		return nil, err

@@ -371,7 +371,7 @@ func (b *bench) wantOnlyGit(live *unstructured.Unstructured) {
 	}
 	for _, entry := range live.GetManagedFields() {
 		switch {
-		case entry.Manager == apply.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply:
+		case entry.Manager == manifest.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply:
 		case entry.Manager == "kube-controller-manager":
 		default:
 			b.t.Errorf("%s (%s) owns %s", entry.Manager, entry.Operation, entry.FieldsV1.GetRawString())
@@ -437,10 +437,10 @@ func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 	}
 	for path, manager := range map[string]string{"spec.replicas": "autoscaler", "spec.minReadySeconds": "kubectl-edit", `metadata.annotations["person"]`: "kubectl-edit"} {
 		parsed := mustPath(path)
-		if owner, _ := manifest.ManagerOf(live, parsed, apply.FieldManager); owner.Name != manager {
+		if owner, _ := manifest.ManagerOf(live, parsed, manifest.FieldManager); owner.Name != manager {
 			t.Errorf("%s is of %q", path, owner.Name)
 		}
-		if manifest.Owns(live, parsed, apply.FieldManager) {
+		if manifest.Owns(live, parsed, manifest.FieldManager) {
 			t.Errorf("%s is syncer's", path)
 		}
 	}
@@ -486,7 +486,7 @@ func TestInterruptedAdoptionHeals(t *testing.T) {
 				t.Fatalf("it did not die: %v", err)
 			}
 			live := b.get(deployments, b.namespace, "web")
-			if live.GetLabels()[partOf] != "" || manifest.OwnedFields(live, apply.FieldManager) == "" {
+			if live.GetLabels()[partOf] != "" || manifest.OwnedFields(live, manifest.FieldManager) == "" {
 				t.Fatalf("it died elsewhere: %v", live.GetManagedFields())
 			}
 
@@ -653,7 +653,7 @@ func TestAdoptionRespectsRunningWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, entry := range b.get(jobs, b.namespace, "once").GetManagedFields() {
-		if entry.Manager == apply.FieldManager {
+		if entry.Manager == manifest.FieldManager {
 			t.Error("it was taken over while its change waits")
 		}
 	}

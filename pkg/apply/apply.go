@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -173,27 +174,27 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 			a.doubt(s)
 		}
 	}
-	return joinSorted(errs)
+	return answer.Join(errs)
 }
 
 func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	id := s.change.ID
 	resource, id, err := a.cluster.resourceFor(id)
 	if err != nil {
-		return nil, explain(s.rendered, id, "looking up", err)
+		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
 	if s.deferred {
 		// What it needs was not there when the others were tried.
 		live, err := get(ctx, resource, id)
 		if err != nil {
-			return nil, explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if err := a.plan.planner.claim(ctx, s, live); err != nil {
 			return nil, err
 		}
 		judgedAgain := live != nil && s.adopts == nil
-		if err := settle(ctx, resource, id, s.rendered); err != nil && !(judgedAgain && isRefusal(err)) {
-			return nil, explain(s.rendered, id, "trying", err, live)
+		if err := settle(ctx, resource, id, s.rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
+			return nil, answer.Explain(s.rendered, id, "trying", err, live)
 		}
 		if judgedAgain {
 			return a.again(ctx, resource, id, s) // it could not be judged before, and may run
@@ -211,7 +212,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 	}
 	applied, err := writeOver(ctx, resource, id, s.sent, s.change.Live)
 	if !changed(err, s.change.Live) {
-		return applied, explain(s.rendered, id, "applying", err, s.change.Live)
+		return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
 	}
 	if s.change.Live == nil {
 		return a.appeared(ctx, resource, id, s)
@@ -228,7 +229,7 @@ func changed(err error, judged *unstructured.Unstructured) bool {
 func (a *application) appeared(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live, err := get(ctx, resource, id)
 	if err != nil {
-		return nil, explain(s.rendered, id, "reading", err)
+		return nil, answer.Explain(s.rendered, id, "reading", err)
 	}
 	if err := a.plan.planner.claim(ctx, s, live); err != nil {
 		return nil, err
@@ -249,7 +250,7 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 	for range changedTries {
 		live, err := get(ctx, resource, id)
 		if err != nil {
-			return nil, explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
@@ -279,10 +280,10 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 		}
 		applied, err := writeOver(ctx, resource, id, s.sent, live)
 		if !changed(err, live) {
-			return applied, explain(s.rendered, id, "applying", err, s.change.Live)
+			return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
 		}
 	}
-	return nil, &passingError{fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)}
+	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
 }
 
 // onlyReported reports whether nothing of an object changed but its status since it was judged, so that the judgement
@@ -382,7 +383,7 @@ func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 		id := s.change.ID
 		crds, id, err := a.cluster.resourceFor(id)
 		if err != nil {
-			return explain(s.rendered, id, "looking up", err)
+			return answer.Explain(s.rendered, id, "looking up", err)
 		}
 		last := "its status names no condition yet"
 		err = wait.PollUntilContextTimeout(ctx, establishPoll, establishTimeout, true, func(ctx context.Context) (bool, error) {
@@ -462,7 +463,7 @@ func (a *application) prune(ctx context.Context) error {
 			delete(a.live, s.change.ID.Key())
 			a.done = append(a.done, *s.change)
 		}
-		if err := joinSorted(errs); err != nil {
+		if err := answer.Join(errs); err != nil {
 			return err
 		}
 		steps = steps[end:]
@@ -488,9 +489,9 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 		return false, nil // the kind is gone, and the object with it
 	}
 	if err != nil {
-		return false, explain(member, id, "pruning", err)
+		return false, answer.Explain(member, id, "pruning", err)
 	}
-	_, own := MemberLabel(a.cluster.namespace, request.Target)
+	_, own := v1alpha1.MemberLabel(a.cluster.namespace, request.Target)
 	for range removeTries {
 		if err = deleteExactly(ctx, resource, change.Live, propagation); err == nil || apierrors.IsNotFound(err) {
 			return false, nil
@@ -500,12 +501,12 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 		}
 		var live *unstructured.Unstructured
 		if live, err = get(ctx, resource, id); err != nil {
-			return false, explain(member, id, "pruning", err)
+			return false, answer.Explain(member, id, "pruning", err)
 		}
 		if err = a.stillOurs(ctx); err != nil {
 			return false, err
 		}
-		if live == nil || live.GetLabels()[labelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
+		if live == nil || live.GetLabels()[v1alpha1.LabelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
 			return false, nil
 		}
 		change.Live = live
@@ -513,7 +514,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 			return change.Action == manifest.Hold, err
 		}
 	}
-	return false, explain(member, id, "pruning", err)
+	return false, answer.Explain(member, id, "pruning", err)
 }
 
 // deleteExactly deletes an object in the very state in which it was judged.

@@ -16,8 +16,10 @@ import (
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 const (
@@ -48,7 +50,7 @@ func (c *Cluster) Attend(ctx context.Context, configuration, identity string, to
 		case ctx.Err() != nil:
 		case err != nil:
 			if !failing {
-				failed(fmt.Errorf("the Leases by which replicas know of each other: %w", rights(err)))
+				failed(fmt.Errorf("the Leases by which replicas know of each other: %w", answer.AdviseRight(err)))
 			}
 			failing = true
 		default:
@@ -93,9 +95,9 @@ func (a *attendance) round(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.leases.Patch(ctx, lease.Name, types.MergePatchType, sign, metav1.PatchOptions{FieldManager: FieldManager})
+	_, err = a.leases.Patch(ctx, lease.Name, types.MergePatchType, sign, metav1.PatchOptions{FieldManager: manifest.FieldManager})
 	if apierrors.IsNotFound(err) {
-		_, err = a.leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: FieldManager})
+		_, err = a.leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	}
 	if err != nil {
 		return nil, err

@@ -164,7 +164,7 @@ func (b *bench) set(text string) manifest.Set {
 	for doc := range strings.SplitSeq(text, "\n---\n") {
 		set = append(set, b.object(doc))
 	}
-	key, value := apply.MemberLabel(b.records, b.target)
+	key, value := v1alpha1.MemberLabel(b.records, b.target)
 	return set.Applicable().Label(key, value)
 }
 

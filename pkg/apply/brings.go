@@ -20,9 +20,9 @@ func BroughtBy(sets ...manifest.Set) Brings {
 	for _, set := range sets {
 		for _, obj := range set {
 			switch manifest.IDOf(obj).GroupKind() {
-			case namespaceKind:
+			case manifest.NamespaceKind:
 				b.namespaces[obj.GetName()] = true
-			case crdKind:
+			case manifest.CRDKind:
 				group, _, _ := unstructured.NestedString(obj.Object, "spec", "group")
 				kind, _, _ := unstructured.NestedString(obj.Object, "spec", "names", "kind")
 				scope, _, _ := unstructured.NestedString(obj.Object, "spec", "scope")
@@ -58,14 +58,7 @@ func (b Brings) scoped(id manifest.ID) manifest.ID {
 	case b.clusterSet[id.GroupKind()]:
 		id.Namespace = ""
 	case id.Namespace == "":
-		id.Namespace = defaultNamespace
+		id.Namespace = manifest.DefaultNamespace
 	}
 	return id
 }
-
-var (
-	namespaceKind  = schema.GroupKind{Kind: "Namespace"}
-	quotaKind      = schema.GroupKind{Kind: "ResourceQuota"}
-	limitRangeKind = schema.GroupKind{Kind: "LimitRange"}
-	crdKind        = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
-)

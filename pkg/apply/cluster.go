@@ -1,4 +1,4 @@
-// Package apply carries a set of objects into a cluster: it plans with a server-side dry run, applies in order, prunes,
+// package apply carries a set of objects into a cluster: it plans with a server-side dry run, applies in order, prunes,
 // judges health and keeps the PipelineSync record. It is the only room that writes to a cluster, and it touches nothing
 // but the Kubernetes API.
 package apply
@@ -19,9 +19,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// FieldManager owns the fields that git sets.
-const FieldManager = "syncer"
 
 // Options say which cluster to connect to, and as whom. The zero value follows kubectl's rules: KUBECONFIG,
 // ~/.kube/config, then the pod's own service account.
@@ -116,10 +113,6 @@ func (c *Cluster) Health(obj *unstructured.Unstructured) health.Health { return 
 // Namespace is where the records are.
 func (c *Cluster) Namespace() string { return c.namespace }
 
-// defaultNamespace takes namespaced objects for which git names no namespace. It does not depend on the kubeconfig,
-// because the same commit must mean the same objects to everybody.
-const defaultNamespace = "default"
-
 // resourceFor returns the client for an object and the object's ID with its namespace filled in.
 func (c *Cluster) resourceFor(id manifest.ID) (dynamic.ResourceInterface, manifest.ID, error) {
 	mapping, err := c.kinds.resource(id.GroupVersionKind())
@@ -132,7 +125,7 @@ func (c *Cluster) resourceFor(id manifest.ID) (dynamic.ResourceInterface, manife
 		return resource, id, nil
 	}
 	if id.Namespace == "" {
-		id.Namespace = defaultNamespace
+		id.Namespace = manifest.DefaultNamespace
 	}
 	return resource.Namespace(id.Namespace), id, nil
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -49,7 +50,7 @@ func (p *planner) order() error {
 			errs = append(errs, err)
 		}
 	}
-	return joinSorted(errs)
+	return answer.Join(errs)
 }
 
 type visit int
@@ -159,7 +160,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 		}
 		for _, id := range s.outside {
 			live, err := p.cluster.read(ctx, id)
-			if isOfObject(err) {
+			if answer.IsOfObject(err) {
 				s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s cannot be read: %v", id, err), id)
 				break
 			}

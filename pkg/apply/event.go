@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -42,17 +43,17 @@ func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event
 		"metadata": map[string]any{"generateName": record.Name + "-", "namespace": c.namespace},
 		"type":     kind, "reason": event.Reason, "action": event.Action, "note": note,
 		"eventTime":           c.now().UTC().Format(metav1.RFC3339Micro),
-		"reportingController": v1alpha1.Group + "/" + FieldManager, "reportingInstance": FieldManager,
+		"reportingController": v1alpha1.Group + "/" + manifest.FieldManager, "reportingInstance": manifest.FieldManager,
 		"regarding": map[string]any{
-			"apiVersion": recordKind.GroupVersion().String(), "kind": recordKind.Kind,
+			"apiVersion": v1alpha1.RecordKind.GroupVersion().String(), "kind": v1alpha1.RecordKind.Kind,
 			"namespace": record.Namespace, "name": record.Name, "uid": string(record.UID), "resourceVersion": record.ResourceVersion,
 		},
 	}}
 	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
 	if err != nil {
-		return fmt.Errorf("writing an event about the record %s: %w", record.Name, rights(err))
+		return fmt.Errorf("writing an event about the record %s: %w", record.Name, answer.AdviseRight(err))
 	}
 	return nil
 }

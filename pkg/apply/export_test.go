@@ -3,8 +3,10 @@ package apply
 import (
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/connect"
 	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/connect"
 )
 
 // Connected makes a Cluster of a client configuration, whose transport a test may have wrapped.
@@ -22,7 +24,7 @@ func ConnectedWithin(config *rest.Config, options Options, read, write time.Dura
 }
 
 // SetID is the ID of a target's ApplySet.
-var SetID = setID
+var SetID = v1alpha1.ApplySetID
 
 // HashOf is the hash that a plan gives an object of its set.
 func HashOf(plan *Plan, name string) string {

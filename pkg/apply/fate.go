@@ -61,7 +61,7 @@ func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.
 // it, whether there are events of it or not: it had not ended when it was written.
 func (c *Cluster) tooSoon(rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	now, known := c.Date() // no other clock proves it
-	if rendered == nil || entry.Spec != specHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
+	if rendered == nil || entry.Spec != manifest.SpecHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
 		return false
 	}
 	return now.Before(entry.Written.Add(health.Lifetime(rendered)))

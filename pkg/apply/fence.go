@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -56,7 +57,7 @@ func (a *application) fences(ctx context.Context) error {
 			a.confirm(s, fenced[i])
 		}
 	}
-	return joinSorted(errs)
+	return answer.Join(errs)
 }
 
 // fence writes an object twice: an apply that changes nothing would keep the version. Controllers may write it in between,
@@ -64,9 +65,9 @@ func (a *application) fences(ctx context.Context) error {
 func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	resource, id, err := a.cluster.resourceFor(s.change.ID)
 	if err != nil {
-		return nil, explain(s.rendered, id, "looking up", err)
+		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
-	judged := manifest.OwnedState(s.change.Live, FieldManager, a.plan.key)
+	judged := manifest.OwnedState(s.change.Live, manifest.FieldManager, a.plan.key)
 	live, next, marked := s.change.Live, a.marked(s.sent), false
 	for range changedTries {
 		written, err := writeOver(ctx, resource, id, next, live)
@@ -77,10 +78,10 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 			live, next, marked = written, s.sent, true
 			continue
 		case !changed(err, live):
-			return nil, explain(s.rendered, id, "applying", err, live)
+			return nil, answer.Explain(s.rendered, id, "applying", err, live)
 		}
 		if live, err = get(ctx, resource, id); err != nil {
-			return nil, explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
@@ -90,7 +91,7 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		case live.GetAnnotations()[annotationFence] == a.attempt: // another apply would have taken it away
 			next, marked = s.sent, true
 			continue
-		case manifest.OwnedState(live, FieldManager, a.plan.key) != judged:
+		case manifest.OwnedState(live, manifest.FieldManager, a.plan.key) != judged:
 		case marked:
 			return live, nil // the answer to the second write was lost
 		default:
@@ -98,7 +99,7 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		}
 		break
 	}
-	return nil, &passingError{fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id)}
+	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
 }
 
 // marked is an object with the annotation of a fence.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
@@ -39,7 +41,7 @@ func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
 	}
 	f := &followed{told: told, byName: map[string]*v1alpha1.PipelineSync{}}
 	resource := func() (dynamic.ResourceInterface, error) {
-		mapping, err := c.kinds.resource(recordKind)
+		mapping, err := c.kinds.resource(v1alpha1.RecordKind)
 		if meta.IsNoMatchError(err) {
 			c.kinds.forget() // it may be installed by the next try
 			return nil, ErrNotInstalled
@@ -62,7 +64,7 @@ func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
 				err = ErrNotInstalled
 			}
 			if err != nil {
-				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err)))
+				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", c.namespace, answer.AdviseRight(err)))
 			}
 			return list, nil
 		},
@@ -73,14 +75,14 @@ func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
 			}
 			events, err := records.Watch(ctx, options)
 			if err != nil {
-				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", c.namespace, rights(err)))
+				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", c.namespace, answer.AdviseRight(err)))
 			}
 			f.works()
 			return events, nil
 		},
 	}
 	reflector := cache.NewReflectorWithOptions(lister, &unstructured.Unstructured{}, f, cache.ReflectorOptions{
-		Name: recordKind.Kind, MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
+		Name: v1alpha1.RecordKind.Kind, MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 	return nil

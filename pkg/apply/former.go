@@ -112,7 +112,7 @@ func tracesOf(live *unstructured.Unstructured, managers []string) (tool, owner s
 }
 
 func isOwn(entry metav1.ManagedFieldsEntry) bool {
-	return entry.Manager == FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+	return entry.Manager == manifest.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
 // isTool reports whether an entry is that of a tool. What a tool wrote to a subresource is a status, or a scale.
@@ -172,7 +172,7 @@ func (e *AdoptionError) Error() string {
 		by += " (" + e.Owner + ")"
 	}
 	return fmt.Sprintf("%s: it is managed by %s, so %s does not take it; %s, then annotate it in git with `%s: %s`",
-		e.ID, by, e.Target, e.release(), annotationAdopt, enabled)
+		e.ID, by, e.Target, e.release(), v1alpha1.AnnotationAdopt, v1alpha1.Enabled)
 }
 
 // release is how the tool lets go of its objects without deleting them.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -47,11 +48,11 @@ func (c *Cluster) inventoryKey(ctx context.Context, create bool) ([]byte, error)
 	if apierrors.IsNotFound(err) && !create {
 		return nil, nil
 	}
-	if isMissingNamespace(err, c.namespace) {
+	if answer.IsMissingNamespace(err, c.namespace) {
 		return nil, fmt.Errorf("making Secret %s/%s, which keys the hashes of Secrets: the namespace is not there; run `syncer install` first", c.namespace, inventoryKeyName)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.namespace, inventoryKeyName, rights(err))
+		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.namespace, inventoryKeyName, answer.AdviseRight(err))
 	}
 	c.hashKey.key = key
 	return key, nil
@@ -94,7 +95,7 @@ func (c *Cluster) createKey(ctx context.Context) ([]byte, error) {
 		"data":     map[string]any{"key": base64.StdEncoding.EncodeToString(key)},
 	}}
 	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Create(ctx, secret, metav1.CreateOptions{FieldManager: FieldManager})
+		return resource.Create(ctx, secret, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
 	if apierrors.IsAlreadyExists(err) { // another process was first
 		return c.readKey(ctx)

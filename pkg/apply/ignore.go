@@ -42,7 +42,7 @@ func (r Rules) yield(s *step) {
 		if len(current) != 1 || !equality.Semantic.DeepEqual(current[0].Value, field.Value) {
 			s.quiet = append(s.quiet, Quiet{Rule: rule, Reason: reason, ID: id, Path: field.Path.String()})
 		}
-		if len(current) == 1 && manifest.Owns(live, field.Path, FieldManager) {
+		if len(current) == 1 && manifest.Owns(live, field.Path, manifest.FieldManager) {
 			for _, mine := range manifest.Find(s.sent.Object, field.Path) {
 				mine.Set(current[0].Value)
 			}
@@ -63,7 +63,7 @@ func (r Rules) yield(s *step) {
 		}
 	}
 	for _, path := range s.spared {
-		if !manifest.Owns(live, path, FieldManager) {
+		if !manifest.Owns(live, path, manifest.FieldManager) {
 			if s.sent == obj {
 				s.sent = obj.DeepCopy()
 			}
@@ -87,7 +87,7 @@ func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
 	for _, rule := range designed {
 		for _, pattern := range rule.patterns {
 			for _, field := range manifest.Find(obj.Object, pattern) {
-				if !rule.yields(field, live) && !manifest.Owns(live, field.Path, FieldManager) {
+				if !rule.yields(field, live) && !manifest.Owns(live, field.Path, manifest.FieldManager) {
 					return true
 				}
 			}
@@ -99,7 +99,7 @@ func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
 			continue
 		}
 		for _, field := range manifest.Leaves(obj.Object) {
-			if !r.ignores(id, field.Path, live) && !manifest.Owns(live, field.Path, FieldManager) {
+			if !r.ignores(id, field.Path, live) && !manifest.Owns(live, field.Path, manifest.FieldManager) {
 				return true
 			}
 		}
@@ -110,7 +110,7 @@ func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
 
 // ignores reports whether a rule leaves a field to whoever has it.
 func (r Rules) ignores(id manifest.ID, path manifest.Path, live *unstructured.Unstructured) bool {
-	owner, owned := manifest.ManagerOf(live, path, FieldManager)
+	owner, owned := manifest.ManagerOf(live, path, manifest.FieldManager)
 	return slices.ContainsFunc(r.Ignore, func(rule Ignore) bool {
 		return rule.Covers(id, path) || owned && rule.matches(id) && slices.Contains(rule.Managers, owner.Name)
 	})
@@ -123,8 +123,8 @@ func ownedBy(obj, live *unstructured.Unstructured, managers []string) []manifest
 	}
 	var out []manifest.Field
 	for _, field := range manifest.Leaves(obj.Object) {
-		owner, found := manifest.ManagerOf(live, field.Path, FieldManager)
-		if found && slices.Contains(managers, owner.Name) && !manifest.Owns(live, field.Path, FieldManager) {
+		owner, found := manifest.ManagerOf(live, field.Path, manifest.FieldManager)
+		if found && slices.Contains(managers, owner.Name) && !manifest.Owns(live, field.Path, manifest.FieldManager) {
 			out = append(out, field)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,12 +16,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// annotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
-// as KIND.GROUP/NAMESPACE/NAME=HASH, or =HASH@UID where they take the place of another or follow one; very many as hashes
-// of that. It is written with the record's spec: after a crash, an object that stands here and is not in the cluster may
-// have run already.
-const annotationCreating = v1alpha1.Group + "/creating"
 
 func intent(id manifest.ID, hash string) string {
 	return id.GroupKind().String() + "/" + id.Namespace + "/" + id.Name + "=" + hash
@@ -94,7 +87,7 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	if record == nil {
 		return "", false
 	}
-	replaced, ok := intended(record.Annotations[annotationCreating], intent(id, hash))
+	replaced, ok := intended(record.Annotations[v1alpha1.AnnotationCreating], intent(id, hash))
 	if !ok {
 		return "", false
 	}
@@ -120,7 +113,7 @@ func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...type
 	if err != nil {
 		return "", false, err
 	}
-	began := Decided(p.plan.request.Record)
+	began := v1alpha1.Decided(p.plan.request.Record)
 	for _, event := range events {
 		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
 		if !event.GetCreationTimestamp().Time.Before(began) && (of == "" || !slices.Contains(earlier, types.UID(of))) {
@@ -128,14 +121,4 @@ func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...type
 		}
 	}
 	return "", false, nil
-}
-
-// Decided is when a record's spec was written last, by the API server's clock.
-func Decided(record *v1alpha1.PipelineSync) time.Time {
-	for _, entry := range record.ManagedFields {
-		if entry.Manager == FieldManager && entry.Subresource == "" && entry.Time != nil {
-			return entry.Time.Time
-		}
-	}
-	return record.CreationTimestamp.Time
 }

@@ -214,14 +214,14 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 		if inventory[i].Kind == "Job" {
 			resource = jobs
 		}
-		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.get(resource, b.namespace, inventory[i].Name), apply.FieldManager), nil
+		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.get(resource, b.namespace, inventory[i].Name), manifest.FieldManager), nil
 	}
 	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
 	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		t.Fatal(err)
 	}
 	record := b.record()
-	_, err := b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"syncer.dev/applying":null}}}`), metav1.PatchOptions{FieldManager: apply.FieldManager})
+	_, err := b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"syncer.dev/applying":null}}}`), metav1.PatchOptions{FieldManager: manifest.FieldManager})
 	if err != nil {
 		t.Fatal(err)
 	}

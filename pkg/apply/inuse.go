@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -46,7 +47,7 @@ func (p *planner) keepInUse(ctx context.Context) error {
 		}
 	}
 	// Kinds before namespaces, and both after what is in them: what is held there holds them.
-	for _, kind := range []schema.GroupKind{crdKind, namespaceKind} {
+	for _, kind := range []schema.GroupKind{manifest.CRDKind, manifest.NamespaceKind} {
 		for _, s := range p.plan.steps {
 			if s.change.Action != manifest.Prune || s.change.ID.GroupKind() != kind {
 				continue
@@ -69,7 +70,7 @@ func (p *planner) keepInUse(ctx context.Context) error {
 // holdUnseen holds a deletion where the API server does not show what may need the object. The rest of the target does not
 // wait for that.
 func holdUnseen(change *manifest.Change, err error) bool {
-	if !isOfObject(err) {
+	if !answer.IsOfObject(err) {
 		return false
 	}
 	change.Hold(manifest.HeldInUse, fmt.Sprintf("it cannot be seen whether something needs it: %v", err))
@@ -78,7 +79,7 @@ func holdUnseen(change *manifest.Change, err error) bool {
 
 // holdsOthers reports whether other objects go with an object.
 func holdsOthers(id manifest.ID) bool {
-	return id.GroupKind() == namespaceKind || id.GroupKind() == crdKind
+	return id.GroupKind() == manifest.NamespaceKind || id.GroupKind() == manifest.CRDKind
 }
 
 // keepSchedules holds the deletion of schedules whose runs go on.
@@ -208,7 +209,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 			return s.change.ID, nil
 		}
 	}
-	if manifest.IDOf(doomed).GroupKind() == crdKind {
+	if manifest.IDOf(doomed).GroupKind() == manifest.CRDKind {
 		return p.objectOfKind(ctx, doomed)
 	}
 	namespace := doomed.GetName()
@@ -235,7 +236,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 
 // isWithin reports whether an object goes with a namespace or a definition.
 func isWithin(id manifest.ID, doomed *unstructured.Unstructured) bool {
-	if manifest.IDOf(doomed).GroupKind() == namespaceKind {
+	if manifest.IDOf(doomed).GroupKind() == manifest.NamespaceKind {
 		return id.Namespace == doomed.GetName()
 	}
 	group, _, _ := unstructured.NestedString(doomed.Object, "spec", "group")

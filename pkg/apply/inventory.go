@@ -78,16 +78,16 @@ func (p *Plan) newEntry(s step, live *unstructured.Unstructured) v1alpha1.Invent
 	entry := v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
 		Hash:      p.hashes[id.Key()],
-		Fields:    manifest.OwnedState(live, FieldManager, p.key),
+		Fields:    manifest.OwnedState(live, manifest.FieldManager, p.key),
 		Ephemeral: health.RemovesItself(live),
 		EndedRun:  s.endedRun,
 		UID:       live.GetUID(),
 	}
-	if written, known := manifest.LastWrite(live, FieldManager); known && !written.IsZero() {
+	if written, known := manifest.LastWrite(live, manifest.FieldManager); known && !written.IsZero() {
 		entry.Written = &metav1.Time{Time: written}
 	}
 	if entry.Ephemeral || p.judge.RunsToCompletion(id.GroupKind()) {
-		entry.Spec = specHash(s.rendered)
+		entry.Spec = manifest.SpecHash(s.rendered)
 	}
 	return entry
 }

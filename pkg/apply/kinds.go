@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/syncerdev/syncer/pkg/answer"
 )
 
 // kinds knows which resources the API server serves, and notices new ones.
@@ -67,7 +69,7 @@ func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 		// A group whose server does not answer may well have the kind: it must not pass for one that is gone.
 		for gv, failure := range k.failed {
 			if gv.Group == gvk.Group && (gvk.Version == "" || gvk.Version == gv.Version) {
-				return nil, &undiscoveredError{gv, failure}
+				return nil, answer.Undiscovered(gv, failure)
 			}
 		}
 	}

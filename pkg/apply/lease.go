@@ -15,7 +15,9 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // A process that dies is replaced when its Lease has run out and the next try of another one comes: within
@@ -93,8 +95,8 @@ func (c *Cluster) Nudge(ctx context.Context, lease string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := client.Leases(c.namespace).Patch(ctx, lease, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
-		return fmt.Errorf("nudging the holder of the Lease %s/%s: %w", c.namespace, lease, rights(err))
+	if _, err := client.Leases(c.namespace).Patch(ctx, lease, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager}); err != nil {
+		return fmt.Errorf("nudging the holder of the Lease %s/%s: %w", c.namespace, lease, answer.AdviseRight(err))
 	}
 	return nil
 }
@@ -226,7 +228,7 @@ func (l *toldLock) note(ctx context.Context, err error) {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		// It is told to stop, or another candidate was faster: that is what an election is.
 	default:
-		l.tell(rights(err))
+		l.tell(answer.AdviseRight(err))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/answer"
 )
 
 // account is a service account that may do everything; its tokens are good until the test ends.
@@ -204,7 +204,7 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		t.Errorf("a CA that did not sign the server's certificate: %v", err)
 	}
 	put(t, at("ca.crt"), string(admin.CAData))
-	b.eventually("the CA is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return apply.IsForbidden(err) })
+	b.eventually("the CA is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return answer.IsForbidden(err) })
 	put(t, at("tls.crt"), string(admin.CertData))
 	put(t, at("tls.key"), string(admin.KeyData))
 	b.eventually("the client certificate is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return err == nil })

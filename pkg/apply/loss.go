@@ -12,13 +12,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // loss says how syncer lost an object that it applied and of which it owns no field any more; nil: it did not.
 func loss(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
-	if live == nil || entry.Fields == "" || manifest.OwnedFields(live, FieldManager) != "" {
+	if live == nil || entry.Fields == "" || manifest.OwnedFields(live, manifest.FieldManager) != "" {
 		return nil
 	}
 	lost := &manifest.Loss{Kind: manifest.Disowned}
@@ -40,14 +41,14 @@ func (a *application) regain(ctx context.Context, s *step, applied *unstructured
 	}
 	resource, id, err := a.cluster.resourceFor(s.change.ID)
 	if err != nil {
-		return nil, explain(s.rendered, id, "looking up", err)
+		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
 	alone, err := soleOwner(ctx, resource, applied)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
 		alone, err = applied, nil // somebody wrote it at this moment
 	}
 	if err != nil {
-		return nil, explain(s.rendered, id, "taking its fields back", err, applied)
+		return nil, answer.Explain(s.rendered, id, "taking its fields back", err, applied)
 	}
 	s.defaults = a.defaults(ctx, resource, alone, a.inventory[id.Key()].Others)
 	return alone, nil
@@ -60,7 +61,7 @@ func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *un
 	changed := false
 	for _, entry := range live.GetManagedFields() {
 		fields := fieldsOf(entry)
-		maker := entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && !slices.Contains(quietManagers, entry.Manager)
+		maker := entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && !slices.Contains(manifest.QuietManagers, entry.Manager)
 		if rest := fields.Difference(own); maker && !rest.Equals(fields) {
 			var err error
 			if entry, err = withFields(entry, rest); err != nil {
@@ -68,7 +69,7 @@ func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *un
 			}
 			fields, changed = rest, true
 		}
-		if !fields.Empty() || entry.Manager == FieldManager {
+		if !fields.Empty() || entry.Manager == manifest.FieldManager {
 			entries = append(entries, entry)
 		}
 	}
@@ -84,7 +85,7 @@ func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *un
 		return nil, err
 	}
 	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager})
 	})
 }
 
@@ -93,9 +94,9 @@ func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *un
 func (a *application) defaults(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured, known []string) []string {
 	var others []manifest.Path
 	less := live.DeepCopy()
-	for _, addition := range manifest.Additions(live, FieldManager, nil) {
+	for _, addition := range manifest.Additions(live, manifest.FieldManager, nil) {
 		path, err := manifest.ParsePath(addition.Path)
-		if err != nil || slices.ContainsFunc(known, func(other string) bool { return within(addition.Path, other) }) {
+		if err != nil || slices.ContainsFunc(known, func(other string) bool { return manifest.Within(addition.Path, other) }) {
 			continue
 		}
 		others = append(others, path)
@@ -108,7 +109,7 @@ func (a *application) defaults(ctx context.Context, resource dynamic.ResourceInt
 	if patch, err := difference(live, less); err == nil {
 		after, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 			return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
-				metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+				metav1.PatchOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
 		})
 		if err == nil {
 			tried = after

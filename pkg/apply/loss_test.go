@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -207,7 +208,7 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	b.sync(set)
 	w := b.watch()
 	w.judged()
-	_, id := apply.MemberLabel(b.records, b.target)
+	_, id := v1alpha1.MemberLabel(b.records, b.target)
 	labelled := func(name, more string) string {
 		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: $NS, labels: {" + partOf + ": " + id + "}" + more + "}\n"
 	}

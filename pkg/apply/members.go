@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -54,7 +54,7 @@ func (c *Cluster) MembersOf(ctx context.Context, target v1alpha1.Target, set man
 func Wrote(set manifest.Set, id manifest.ID, at string) bool {
 	path, err := manifest.ParsePath(at)
 	return err == nil && slices.ContainsFunc(set, func(obj *unstructured.Unstructured) bool {
-		return manifest.IDOf(obj).Key() == id.Key() && manifest.Owns(obj, path, FieldManager)
+		return manifest.IDOf(obj).Key() == id.Key() && manifest.Owns(obj, path, manifest.FieldManager)
 	})
 }
 
@@ -74,7 +74,7 @@ func (f found) whole(target v1alpha1.Target) (Members, error) {
 			errs = append(errs, fmt.Errorf("looking for the objects of %s: %w", target, err))
 		}
 	}
-	if err := joinSorted(errs); err != nil {
+	if err := answer.Join(errs); err != nil {
 		return nil, err
 	}
 	return f.members, nil
@@ -88,17 +88,17 @@ func (c *Cluster) look(ctx context.Context, target v1alpha1.Target, record *v1al
 	if err != nil {
 		return found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
-	_, id := MemberLabel(c.namespace, target)
+	_, id := v1alpha1.MemberLabel(c.namespace, target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
 	refused := make([]error, len(places))
 	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(fanOut)
 	for i, at := range places {
 		g.Go(func() (err error) {
-			if lists[i], err = c.list(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: labelMember + "=" + id}); err != nil {
+			if lists[i], err = c.list(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: v1alpha1.LabelMember + "=" + id}); err != nil {
 				err = fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)
 			}
-			if err = c.reasonFor(gctx, at, record, err); isOfObject(err) {
+			if err = c.reasonFor(gctx, at, record, err); answer.IsOfObject(err) {
 				refused[i], err = err, nil
 			}
 			return err
@@ -118,7 +118,7 @@ func (c *Cluster) look(ctx context.Context, target v1alpha1.Target, record *v1al
 			obj := &list[i]
 			key := manifest.IDOf(obj).Key()
 			switch _, known := recorded[key]; {
-			case known || manifest.OwnedFields(obj, FieldManager) != "":
+			case known || manifest.OwnedFields(obj, manifest.FieldManager) != "":
 				out.members[key] = obj
 			case isStray(obj, namespaces):
 				out.strays[key] = obj
@@ -145,7 +145,7 @@ func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string, h
 		switch {
 		case meta.IsNoMatchError(err):
 			continue // a kind that is gone took its objects with it
-		case err != nil && isOfObject(err):
+		case err != nil && answer.IsOfObject(err):
 			hidden.addPlace(place{kind: kind}, err)
 		case err != nil:
 			return nil, err
@@ -168,10 +168,6 @@ func (c *Cluster) isNamespaced(kind schema.GroupVersionKind) (bool, error) {
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// listPatience bounds a list of one kind. Where the conversion webhook of a kind is down, the API server does not answer a
-// list of it for a minute.
-const listPatience = 15 * time.Second
-
 // list lists objects of a kind, in the given version where that is served. Of a kind that is gone there are none.
 func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namespace string, options metav1.ListOptions) ([]unstructured.Unstructured, error) {
 	for range 2 {
@@ -182,20 +178,20 @@ func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namesp
 		if err != nil {
 			return nil, err
 		}
-		limited, cancel := context.WithTimeout(ctx, listPatience)
+		limited, cancel := context.WithTimeout(ctx, answer.ListTimeout)
 		list, err := request(limited, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
 			return c.client.Resource(mapping.Resource).Namespace(namespace).List(ctx, options)
 		})
 		silent := limited.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err != nil && silent {
-			return nil, &unlistedError{kind, err}
+			return nil, answer.Unlisted(kind, err)
 		}
 		if err == nil {
 			return list.Items, nil
 		}
 		if !apierrors.IsNotFound(err) {
-			return nil, rights(err)
+			return nil, answer.AdviseRight(err)
 		}
 		c.kinds.forget() // it was served when this client last asked
 	}
@@ -207,7 +203,7 @@ func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namesp
 func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
 	names := map[string]bool{}
 	if record != nil {
-		for name := range strings.SplitSeq(record.Annotations[annotationNamespaces], ",") {
+		for name := range strings.SplitSeq(record.Annotations[v1alpha1.AnnotationNamespaces], ",") {
 			names[name] = true
 		}
 		for _, entry := range record.Status.Inventory {
@@ -215,7 +211,7 @@ func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Se
 		}
 	}
 	for _, obj := range set {
-		names[cmp.Or(obj.GetNamespace(), defaultNamespace)] = true
+		names[cmp.Or(obj.GetNamespace(), manifest.DefaultNamespace)] = true
 	}
 	delete(names, "")
 	if len(names) == 0 {
@@ -229,7 +225,7 @@ func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Se
 func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
 	versions := map[schema.GroupKind]string{}
 	if record != nil {
-		for _, kind := range parseKinds(record.Annotations[annotationKinds]) {
+		for _, kind := range v1alpha1.ParseKinds(record.Annotations[v1alpha1.AnnotationKinds]) {
 			versions[kind] = ""
 		}
 		for _, entry := range record.Status.Inventory {
@@ -301,8 +297,8 @@ func (c *Cluster) refuseForeign(ctx context.Context, target v1alpha1.Target, liv
 	if live == nil {
 		return nil
 	}
-	_, own := MemberLabel(c.namespace, target)
-	other := live.GetLabels()[labelMember]
+	_, own := v1alpha1.MemberLabel(c.namespace, target)
+	other := live.GetLabels()[v1alpha1.LabelMember]
 	if other == "" || other == own {
 		return nil
 	}
@@ -314,12 +310,12 @@ func (c *Cluster) refuseForeign(ctx context.Context, target v1alpha1.Target, liv
 // has it. A syncer may be allowed to read the records of its own namespace only.
 func (c *Cluster) parentOf(ctx context.Context, id string) (owner, namespace string) {
 	owner = "the ApplySet " + id
-	mapping, err := c.kinds.resource(recordKind)
+	mapping, err := c.kinds.resource(v1alpha1.RecordKind)
 	if err != nil {
 		return owner, ""
 	}
 	for _, where := range []string{c.namespace, metav1.NamespaceAll} {
-		list, err := c.own.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: labelParent + "=" + id})
+		list, err := c.own.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelParent + "=" + id})
 		if err != nil || len(list.Items) != 1 {
 			continue
 		}

@@ -19,12 +19,12 @@ func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.
 	if n.Named == nil {
 		n.Named, n.Known = map[manifest.Key]v1alpha1.Target{}, map[string]bool{}
 	}
-	n.Known[setID(namespace, target)] = true
+	n.Known[v1alpha1.ApplySetID(namespace, target)] = true
 	for _, obj := range set {
 		id := manifest.IDOf(obj)
 		n.Named[id.Key()] = target
 		if id.Namespace == "" {
-			id.Namespace = defaultNamespace // of a namespaced kind, which is not known here
+			id.Namespace = manifest.DefaultNamespace // of a namespaced kind, which is not known here
 			n.Named[id.Key()] = target
 		}
 	}
@@ -35,7 +35,7 @@ func (p *planner) handsOver(id manifest.ID, live *unstructured.Unstructured) boo
 	if live == nil {
 		return false
 	}
-	request, owner := p.plan.request, live.GetLabels()[labelMember]
-	_, own := MemberLabel(p.cluster.namespace, request.Target)
+	request, owner := p.plan.request, live.GetLabels()[v1alpha1.LabelMember]
+	_, own := v1alpha1.MemberLabel(p.cluster.namespace, request.Target)
 	return owner != own && request.Neighbours.Known[owner] && request.Neighbours.Named[id.Key()] == request.Target
 }

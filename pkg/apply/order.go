@@ -21,8 +21,8 @@ const (
 
 // staged are the kinds that go before or after workloads.
 var staged = map[schema.GroupKind]stage{
-	crdKind:       definitions,
-	namespaceKind: namespaces,
+	manifest.CRDKind:       definitions,
+	manifest.NamespaceKind: namespaces,
 
 	{Kind: "ResourceQuota"}:                                          policies,
 	{Kind: "LimitRange"}:                                             policies,

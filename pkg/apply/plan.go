@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -193,12 +194,12 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 			p.plan.hashes[s.change.ID.Key()] = hashes[i]
 		}
 	}
-	return joinSorted(errs)
+	return answer.Join(errs)
 }
 
 func isGround(obj *unstructured.Unstructured) bool {
 	switch manifest.IDOf(obj).GroupKind() {
-	case crdKind, quotaKind, limitRangeKind:
+	case manifest.CRDKind, manifest.QuotaKind, manifest.LimitRangeKind:
 		return true
 	}
 	return false
@@ -212,9 +213,9 @@ func (p *planner) noteGround() {
 			continue
 		}
 		switch s.change.ID.GroupKind() {
-		case crdKind:
+		case manifest.CRDKind:
 			maps.Copy(p.kinds, BroughtBy(manifest.Set{s.rendered}).kinds)
-		case quotaKind, limitRangeKind:
+		case manifest.QuotaKind, manifest.LimitRangeKind:
 			p.quotas[s.change.ID.Namespace] = true
 		}
 	}
@@ -222,7 +223,7 @@ func (p *planner) noteGround() {
 
 // mayPass reports whether a refused dry run may pass once earlier stages are in the cluster.
 func (p *planner) mayPass(id manifest.ID, err error) bool {
-	if isMissingNamespace(err, id.Namespace) || isEndingNamespace(err) {
+	if answer.IsMissingNamespace(err, id.Namespace) || answer.IsEndingNamespace(err) {
 		return p.brings.namespaces[id.Namespace]
 	}
 	return p.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && p.quotas[id.Namespace]
@@ -246,10 +247,10 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		return s, nil
 	}
 	if err != nil {
-		return step{}, explain(obj, id, "looking up", err)
+		return step{}, answer.Explain(obj, id, "looking up", err)
 	}
 	if err := p.plan.unread.of(id.Key()); err != nil {
-		return step{}, explain(obj, id, "reading", err)
+		return step{}, answer.Explain(obj, id, "reading", err)
 	}
 	entry, isRecorded := p.recorded[id.Key()]
 	applied := isRecorded && entry.Hash == hash && !entry.Unconfirmed
@@ -264,7 +265,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	}
 	if change.Live == nil && !p.nowhere[id.Key()] {
 		if change.Live, err = get(ctx, resource, id); err != nil {
-			return step{}, explain(obj, id, "reading", err)
+			return step{}, answer.Explain(obj, id, "reading", err)
 		}
 		if err := p.claim(ctx, &s, change.Live); err != nil {
 			return step{}, err
@@ -293,7 +294,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	for tries := 0; err == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() && tries < changedTries; tries++ {
 		// Somebody wrote the object since it was read: what they wrote is no difference that an apply would make.
 		if change.Live, err = get(ctx, resource, id); err != nil {
-			return explain(obj, id, "reading", err)
+			return answer.Explain(obj, id, "reading", err)
 		}
 		if change.Live == nil {
 			change.Action = manifest.Create
@@ -311,7 +312,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 		change.Want, s.deferred = obj, true
 		return nil
 	case change.Live == nil:
-		return explain(obj, id, "trying", err)
+		return answer.Explain(obj, id, "trying", err)
 	default:
 		if err := p.refused(ctx, resource, s, err); err != nil {
 			return err
@@ -349,12 +350,12 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	case isDisabled(s.rendered) || isDisabled(live):
 		s.left = true
 	case live == nil:
-		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered) && !p.remade(ctx, s, entry))
+		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered) && !p.remade(ctx, s, entry))
 		if s.gone = ran; !ran {
 			s.ranAs, s.gone = p.ranAlready(ctx, s.change.ID, hash)
 		}
 		return s.gone
-	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == specHash(s.rendered)):
+	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered)):
 		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again
 		return true
 	case entry.Skipped == hash && !entry.Unconfirmed:
@@ -377,7 +378,7 @@ func (p *planner) judge(change *manifest.Change) {
 		return
 	}
 	// Equal values may still have changed hands: git now sets a field that another manager had set to the same value.
-	if manifest.OwnedFields(change.Live, FieldManager) == manifest.OwnedFields(change.Want, FieldManager) {
+	if manifest.OwnedFields(change.Live, manifest.FieldManager) == manifest.OwnedFields(change.Want, manifest.FieldManager) {
 		change.Action, change.Drifted = manifest.None, false
 	}
 }
@@ -385,7 +386,7 @@ func (p *planner) judge(change *manifest.Change) {
 // untouched reports whether a live object still has every field that syncer applied, with its value. key is that of the
 // hashes of Secrets.
 func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, key []byte) bool {
-	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, FieldManager, key) == entry.Fields && !writtenSince(live, entry)
+	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, manifest.FieldManager, key) == entry.Fields && !writtenSince(live, entry)
 }
 
 // writtenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
@@ -394,24 +395,24 @@ func writtenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry
 	if live == nil || entry.Written == nil {
 		return false
 	}
-	written, known := manifest.LastWrite(live, FieldManager)
+	written, known := manifest.LastWrite(live, manifest.FieldManager)
 	return known && !written.Equal(entry.Written.Time)
 }
 
 // moved reports whether a field that syncer owns has another value, or another owner, than after the apply that was
 // recorded. Another order of a keyed list is neither.
 func (p *Plan) moved(change *manifest.Change) bool {
-	return change.Live != nil && manifest.OwnedState(change.Live, FieldManager, p.key) != p.recorded[change.ID.Key()].Fields
+	return change.Live != nil && manifest.OwnedState(change.Live, manifest.FieldManager, p.key) != p.recorded[change.ID.Key()].Fields
 }
 
 // ownsDifference reports whether syncer's own name, and nobody else's, set a field to something else than git says.
 func ownsDifference(change *manifest.Change) bool {
 	return change.Live != nil && slices.ContainsFunc(change.Fields, func(field manifest.FieldChange) bool {
 		path, err := manifest.ParsePath(field.Path)
-		if err != nil || field.From == nil || !manifest.Owns(change.Live, path, FieldManager) {
+		if err != nil || field.From == nil || !manifest.Owns(change.Live, path, manifest.FieldManager) {
 			return false
 		}
-		_, shared := manifest.ManagerOf(change.Live, path, FieldManager) // as by who applied a Secret's stringData
+		_, shared := manifest.ManagerOf(change.Live, path, manifest.FieldManager) // as by who applied a Secret's stringData
 		return !shared
 	})
 }
@@ -424,7 +425,7 @@ func taken(change *manifest.Change) []manifest.Taken {
 		if err != nil || field.From == nil || field.To == nil {
 			continue
 		}
-		if manager, ok := manifest.ManagerOf(change.Live, path, FieldManager); ok {
+		if manager, ok := manifest.ManagerOf(change.Live, path, manifest.FieldManager); ok {
 			out = append(out, manifest.Taken{Path: field.Path, Manager: manager.Name})
 		}
 	}
@@ -443,7 +444,7 @@ func (p *planner) prunes(ctx context.Context) error {
 			continue
 		}
 		change := &manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}
-		unlabelled := live.GetLabels()[labelMember] == ""
+		unlabelled := live.GetLabels()[v1alpha1.LabelMember] == ""
 		heir, handed := p.plan.request.Neighbours.Named[key]
 		handed = handed && heir != p.plan.request.Target
 		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
@@ -456,12 +457,12 @@ func (p *planner) prunes(ctx context.Context) error {
 		}
 		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed, unlabelled: unlabelled})
 	}
-	return joinSorted(errs)
+	return answer.Join(errs)
 }
 
 // keeps reports whether an object says that it outlives its place in git.
 func keeps(obj *unstructured.Unstructured) bool {
-	return obj.GetAnnotations()[annotationNoPrune] == disabled || isDisabled(obj)
+	return obj.GetAnnotations()[v1alpha1.AnnotationPrune] == v1alpha1.Disabled || isDisabled(obj)
 }
 
 // Terminating says which objects that left git are being deleted and do not go.
@@ -522,7 +523,7 @@ func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []
 		part.Fields, part.Taken = nil, nil
 		for _, field := range change.Fields {
 			path, err := manifest.ParsePath(field.Path)
-			if err == nil && which(*change, &field) && !manifest.Owns(change.Live, path, FieldManager) {
+			if err == nil && which(*change, &field) && !manifest.Owns(change.Live, path, manifest.FieldManager) {
 				part.Fields = append(part.Fields, field)
 				s.spared = append(s.spared, path)
 			}

@@ -69,7 +69,7 @@ func TestDriftIsTakenBackFromAnotherManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if manager, ok := manifest.ManagerOf(live, path, apply.FieldManager); ok {
+	if manager, ok := manifest.ManagerOf(live, path, manifest.FieldManager); ok {
 		t.Errorf("%s still owns the field", manager.Name)
 	}
 	if plan := b.plan(set); len(plan.Pending()) > 0 {

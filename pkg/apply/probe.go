@@ -108,6 +108,3 @@ func (c *Cluster) CheckKey(ctx context.Context) (there bool, err error) {
 	key, err := c.Server().inventoryKey(ctx, false)
 	return key != nil, err
 }
-
-// IsForbidden reports whether an error says that a right is missing.
-func IsForbidden(err error) bool { return apierrors.IsForbidden(err) }

@@ -24,7 +24,7 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 		id := manifest.IDOf(obj)
 		in[id.Key()] = true
 		if id.Namespace == "" {
-			id.Namespace = defaultNamespace
+			id.Namespace = manifest.DefaultNamespace
 			in[id.Key()] = true
 		}
 		if name, ok := id.WithoutSuffix(); ok {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -24,7 +25,7 @@ func TestOnlyOwnMembersArePruned(t *testing.T) {
 	b.edit(configMaps, "unlabelled", `{"metadata":{"labels":{"`+partOf+`":null}}}`)
 	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+apply.SetID(b.records, v1alpha1.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
 	// A copy with the label, which syncer never applied.
-	_, id := apply.MemberLabel(b.records, b.target)
+	_, id := v1alpha1.MemberLabel(b.records, b.target)
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, labels: {"+partOf+": "+id+"}}\n")
 	b.create(configMaps, settings("foreign", "1"))
 
@@ -313,7 +314,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 		t.Error("the record went with the objects; its pins are the caller's to judge")
 	}
 	record := b.record()
-	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, "1"); !errors.As(err, new(*apply.OvertakenError)) || b.record() == nil {
+	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, "1"); !errors.As(err, new(*answer.OvertakenError)) || b.record() == nil {
 		t.Errorf("a record that somebody wrote meanwhile is deleted: %v", err)
 	}
 	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, record.ResourceVersion); err != nil {

@@ -30,8 +30,8 @@ var designed = []struct {
 		name: "HorizontalPodAutoscaler", reason: "an autoscaler set the number of replicas",
 		patterns: patterns("spec.replicas"),
 		yields: func(field manifest.Field, live *unstructured.Unstructured) bool {
-			owner, ok := manifest.ManagerOf(live, field.Path, FieldManager)
-			return ok && slices.Contains(autoscalers, owner.Name) && owner.Subresource == "scale" && !manifest.Owns(live, field.Path, FieldManager)
+			owner, ok := manifest.ManagerOf(live, field.Path, manifest.FieldManager)
+			return ok && slices.Contains(autoscalers, owner.Name) && owner.Subresource == "scale" && !manifest.Owns(live, field.Path, manifest.FieldManager)
 		},
 	},
 	{
@@ -145,13 +145,13 @@ func patterns(texts ...string) []manifest.Path {
 // additions lists what others set in a live object since syncer first applied it and git does not set, less what they set
 // by design.
 func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
-	if entry.Fields == "" || len(manifest.Additions(live, FieldManager, nil)) == 0 {
+	if entry.Fields == "" || len(manifest.Additions(live, manifest.FieldManager, nil)) == 0 {
 		return nil, nil
 	}
 	id := manifest.IDOf(live)
-	for _, addition := range manifest.Additions(live, FieldManager, salt()) {
+	for _, addition := range manifest.Additions(live, manifest.FieldManager, salt()) {
 		path, err := manifest.ParsePath(addition.Path)
-		if err != nil || slices.ContainsFunc(entry.Others, func(other string) bool { return within(addition.Path, other) }) {
+		if err != nil || slices.ContainsFunc(entry.Others, func(other string) bool { return manifest.Within(addition.Path, other) }) {
 			continue
 		}
 		if len(manifest.Find(rendered.Object, path)) > 0 {
@@ -185,7 +185,7 @@ func (r Rules) quietly(id manifest.ID, path manifest.Path, addition manifest.Add
 // applied it, as far as they are still there. A field that was reported as added stays so when syncer applies again.
 func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []string {
 	var out []string
-	for _, addition := range manifest.Additions(live, FieldManager, nil) {
+	for _, addition := range manifest.Additions(live, manifest.FieldManager, nil) {
 		path, err := manifest.ParsePath(addition.Path)
 		if err != nil {
 			continue
@@ -194,7 +194,7 @@ func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []s
 			continue
 		}
 		first := before.Fields == ""
-		if first || slices.ContainsFunc(before.Others, func(other string) bool { return within(addition.Path, other) }) {
+		if first || slices.ContainsFunc(before.Others, func(other string) bool { return manifest.Within(addition.Path, other) }) {
 			out = append(out, addition.Path)
 		}
 	}
@@ -212,9 +212,3 @@ func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []s
 
 // mostOthers bounds what the record keeps of one object.
 const mostOthers = 50
-
-// within reports whether a field is another one, or below it.
-func within(path, other string) bool {
-	rest, ok := strings.CutPrefix(path, other)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
-}

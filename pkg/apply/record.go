@@ -13,21 +13,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-var recordKind = schema.GroupVersionKind{Group: v1alpha1.Group, Version: v1alpha1.Version, Kind: "PipelineSync"}
 
 // ErrNotInstalled says that the cluster does not know the record's kind.
 var ErrNotInstalled = errors.New("the cluster has no PipelineSync CRD; run `syncer install` first")
 
 func (c *Cluster) records(context.Context) (dynamic.ResourceInterface, error) {
-	mapping, err := c.kinds.resource(recordKind)
+	mapping, err := c.kinds.resource(v1alpha1.RecordKind)
 	if meta.IsNoMatchError(err) {
 		return nil, ErrNotInstalled
 	}
@@ -68,7 +66,7 @@ func (c *Cluster) Record(ctx context.Context, target v1alpha1.Target) (*v1alpha1
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), rights(err))
+		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), answer.AdviseRight(err))
 	}
 	return decodeRecord(obj)
 }
@@ -86,7 +84,7 @@ func (c *Cluster) Records(ctx context.Context) ([]*v1alpha1.PipelineSync, error)
 		return nil, ErrNotInstalled
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, rights(err))
+		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, answer.AdviseRight(err))
 	}
 	out := make([]*v1alpha1.PipelineSync, len(list.Items))
 	for i := range list.Items {
@@ -103,7 +101,7 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, record); err != nil {
 		return nil, fmt.Errorf("reading the record %s: %w", manifest.IDOf(obj), err)
 	}
-	noteUnconfirmed(record)
+	v1alpha1.NoteUnconfirmed(record)
 	return record, nil
 }
 
@@ -113,7 +111,7 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 // The write asks for the record that the plan was made from: another syncer may have written it since, and its pins stand.
 func (c *Cluster) saveSpec(ctx context.Context, target v1alpha1.Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p promises) (Written, error) {
 	record := recordObject(c.namespace, target)
-	record.SetLabels(map[string]string{labelParent: setID(c.namespace, target)})
+	record.SetLabels(map[string]string{v1alpha1.LabelParent: v1alpha1.ApplySetID(c.namespace, target)})
 	record.SetAnnotations(p.annotations(c.namespace))
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
 	if err != nil {
@@ -137,7 +135,7 @@ func (c *Cluster) saveSpec(ctx context.Context, target v1alpha1.Target, before *
 	if p.writes != nil {
 		attempt = record.GetResourceVersion() // no other write of this record asks for the same version and succeeds
 		annotations := record.GetAnnotations()
-		annotations[annotationApplying] = strings.Join(append([]string{attempt}, p.writes...), " ")
+		annotations[v1alpha1.AnnotationApplying] = strings.Join(append([]string{attempt}, p.writes...), " ")
 		record.SetAnnotations(annotations)
 	}
 	out, err := written(c.writeRecord(ctx, target, record))
@@ -172,7 +170,7 @@ func (c *Cluster) makeRecord(ctx context.Context, target v1alpha1.Target, record
 	unstructured.RemoveNestedField(bare.Object, "spec", "serviceAccount")
 	unstructured.RemoveNestedField(bare.Object, "metadata", "annotations")
 	made, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: FieldManager})
+		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
 	return made, c.explainRecord(target, err)
 }
@@ -183,12 +181,12 @@ func (c *Cluster) explainRecord(target v1alpha1.Target, err error) error {
 		return nil
 	case c.isUninstalled(err):
 		return ErrNotInstalled
-	case isMissingNamespace(err, c.namespace):
+	case answer.IsMissingNamespace(err, c.namespace):
 		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
-		return &OvertakenError{target}
+		return &answer.OvertakenError{Target: target}
 	}
-	return fmt.Errorf("writing the record of %s: %w", target, rights(err))
+	return fmt.Errorf("writing the record of %s: %w", target, answer.AdviseRight(err))
 }
 
 // CreateRecord makes the record of a target that has none, before anything of it is applied.
@@ -214,7 +212,7 @@ func (c *Cluster) writeRecord(ctx context.Context, target v1alpha1.Target, recor
 		return nil, err
 	}
 	written, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: FieldManager, Force: true}, subresource...)
+		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: manifest.FieldManager, Force: true}, subresource...)
 	})
 	return written, c.explainRecord(target, err)
 }
@@ -232,17 +230,17 @@ func (c *Cluster) DeleteRecord(ctx context.Context, target v1alpha1.Target, uid 
 		})
 	})
 	if apierrors.IsConflict(err) {
-		return &OvertakenError{target}
+		return &answer.OvertakenError{Target: target}
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting the record of %s: %w", target, rights(err))
+		return fmt.Errorf("deleting the record of %s: %w", target, answer.AdviseRight(err))
 	}
 	return nil
 }
 
 func recordObject(namespace string, target v1alpha1.Target) *unstructured.Unstructured {
 	record := &unstructured.Unstructured{}
-	record.SetGroupVersionKind(recordKind)
+	record.SetGroupVersionKind(v1alpha1.RecordKind)
 	record.SetNamespace(namespace)
 	record.SetName(target.RecordName())
 	return record

@@ -21,8 +21,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 const kindsAnnotation = "applyset.kubernetes.io/contains-group-kinds"
@@ -143,7 +145,7 @@ func TestAccountLeavesTheRecord(t *testing.T) {
 			spec.ServiceAccount = "team/deployer"
 			if created {
 				record := b.object("apiVersion: syncer.dev/v1alpha1\nkind: PipelineSync\nmetadata: {name: orders.prod}\nspec: {owner: test, pipeline: orders, environment: prod, serviceAccount: team/deployer, source: {url: x, commit: c0ffee}}\n")
-				if _, err := b.admin.Resource(records).Namespace(b.records).Create(b.ctx, record, metav1.CreateOptions{FieldManager: apply.FieldManager}); err != nil {
+				if _, err := b.admin.Resource(records).Namespace(b.records).Create(b.ctx, record, metav1.CreateOptions{FieldManager: manifest.FieldManager}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -292,7 +294,7 @@ func TestTwoWritersOfOneRecord(t *testing.T) {
 			}
 			_, err := b.cluster.Apply(b.ctx, ours, b.spec())
 			wantError(t, err, "writing the record of orders@prod: another syncer wrote it in the meantime")
-			if !apply.IsPassing(err) {
+			if !answer.IsPassing(err) {
 				t.Error("the error does not pass")
 			}
 			if got := b.record().Spec.Images; len(got) != len(b.pinned().Images) {

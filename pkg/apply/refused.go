@@ -2,17 +2,15 @@ package apply
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -25,100 +23,29 @@ import (
 // new one.
 func (p *planner) refused(ctx context.Context, resource dynamic.ResourceInterface, s *step, err error) error {
 	obj, live, id := s.rendered, s.change.Live, s.change.ID
-	if !isRefusal(err) || slices.Contains(irreplaceable, id.GroupKind()) {
-		return explain(obj, id, "trying", err, live)
+	if !answer.IsRefusal(err) || slices.Contains(manifest.Irreplaceable, id.GroupKind()) {
+		return answer.Explain(obj, id, "trying", err, live)
 	}
 	asNew := tryAsNew(ctx, resource, obj)
-	if passing(asNew) {
-		return explain(obj, id, "trying as a new object", asNew, live)
+	if answer.Retryable(asNew) {
+		return answer.Explain(obj, id, "trying as a new object", asNew, live)
 	}
-	fixed, accepted := isImmutableOnly(err), asNew == nil || isContested(asNew)
+	fixed, accepted := answer.IsImmutableOnly(err), asNew == nil || answer.IsContested(asNew)
 	if updated, changed := update(live, obj); !fixed && asNew == nil && isOnlyOf(err, changed) {
 		asNew = tryAsNew(ctx, resource, updated)
-		fixed = asNew == nil || isContested(asNew)
+		fixed = asNew == nil || answer.IsContested(asNew)
 	}
 	switch {
 	case fixed && accepted && mayReplace(obj):
 		return nil
 	case fixed && accepted:
-		err = &advised{err, "a live object cannot change this field: " + wayOut(id)}
+		err = answer.Advise(err, "a live object cannot change this field: "+answer.WayOut(id))
 	case fixed && mayReplace(obj):
-		err = &advised{err, "a live object cannot change this field, and syncer does not delete the object, because it would be refused as a new one: " + withoutDiff(asNew.Error())}
-	case fixed || !sameRefusal(err, asNew):
-		err = &advised{err, unclear(obj)}
+		err = answer.Advise(err, "a live object cannot change this field, and syncer does not delete the object, because it would be refused as a new one: "+answer.WithoutDiff(asNew.Error()))
+	case fixed || !answer.SameRefusal(err, asNew):
+		err = answer.Advise(err, answer.Unclear(obj))
 	}
-	return explain(obj, id, "trying", err, live)
-}
-
-// unclear says what to do about a refusal that may be one of the update only: that of a webhook or a policy, which names
-// no field.
-func unclear(obj *unstructured.Unstructured) string {
-	const remedy = "if a live object cannot change in this way, give it a new name, or delete it and syncer creates it again"
-	return fmt.Sprintf("%s; %s: %s does it only where the API server names the field", remedy, annotationForce, enabled)
-}
-
-// advised is an error of which it is known what to do.
-type advised struct {
-	error
-	advice string
-}
-
-func (e *advised) Error() string { return withoutDiff(e.error.Error()) + " (" + e.advice + ")" }
-
-func (e *advised) Unwrap() error { return e.error }
-
-// isRefusal tells an answer about the object from one about rights, quota and the state of the server.
-func isRefusal(err error) bool {
-	switch {
-	case apierrors.IsInvalid(err):
-		return true
-	case apierrors.IsForbidden(err):
-		return !unauthorized.MatchString(err.Error()) && !isContested(err)
-	}
-	return apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "denied the request")
-}
-
-// contested is what the API server says of something that an object's predecessor holds: its addresses and ports, its
-// place in a quota, its being the default.
-var contested = regexp.MustCompile(`already allocated|exceeded quota|already marked as default`)
-
-// isContested reports whether an object is refused for nothing but what its predecessor may hold.
-func isContested(err error) bool {
-	causes := causesOf(err)
-	if len(causes) == 0 {
-		return err != nil && contested.MatchString(err.Error())
-	}
-	return !slices.ContainsFunc(causes, func(cause metav1.StatusCause) bool { return !contested.MatchString(cause.Message) })
-}
-
-// causesOf are the single reasons of a refusal, each with its field.
-func causesOf(err error) []metav1.StatusCause {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return nil
-	}
-	return status.Status().Details.Causes
-}
-
-// sameRefusal reports whether two refusals share a reason.
-func sameRefusal(err, other error) bool {
-	if other == nil {
-		return false
-	}
-	causes := causesOf(other)
-	if len(causes) == 0 {
-		return withoutNames(err) == withoutNames(other)
-	}
-	return slices.ContainsFunc(causesOf(err), func(cause metav1.StatusCause) bool { return slices.Contains(causes, cause) })
-}
-
-// withoutNames is the text of a refusal less what stands before the reason: the kind and the name of the object.
-func withoutNames(err error) string {
-	_, reason, found := strings.Cut(err.Error(), ": ")
-	if !found {
-		return err.Error()
-	}
-	return reason
+	return answer.Explain(obj, id, "trying", err, live)
 }
 
 // tryAsNew asks whether the API server accepts an object as a new one, by a dry run under a name that is free.
@@ -127,7 +54,7 @@ func tryAsNew(ctx context.Context, resource dynamic.ResourceInterface, obj *unst
 	obj.SetGenerateName(obj.GetName() + "-") // the API server shortens it
 	obj.SetName("")
 	_, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
 	})
 	return err
 }
@@ -135,7 +62,7 @@ func tryAsNew(ctx context.Context, resource dynamic.ResourceInterface, obj *unst
 // isOnlyOf reports whether the API server names a field with each reason, and each is one that git changes. A refusal of
 // another field is one of what somebody else wrote.
 func isOnlyOf(err error, changed []string) bool {
-	causes := causesOf(err)
+	causes := answer.Causes(err)
 	if len(causes) == 0 {
 		return false
 	}
@@ -152,7 +79,7 @@ func update(live, obj *unstructured.Unstructured) (updated *unstructured.Unstruc
 		changed = append(changed, plainPath(field.Path))
 	}
 	for _, leaf := range manifest.Leaves(live.Object) {
-		if len(manifest.Find(obj.Object, leaf.Path)) == 0 && manifest.Owns(live, leaf.Path, FieldManager) {
+		if len(manifest.Find(obj.Object, leaf.Path)) == 0 && manifest.Owns(live, leaf.Path, manifest.FieldManager) {
 			changed = append(changed, plainPath(leaf.Path.String()))
 			manifest.Remove(updated.Object, leaf.Path)
 		}

@@ -7,38 +7,27 @@ import (
 	"strings"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/answer"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
 )
-
-// irreplaceable kinds hold what a deletion destroys for good: data, or every object of a namespace or a kind.
-var irreplaceable = []schema.GroupKind{{Kind: "PersistentVolumeClaim"}, {Kind: "PersistentVolume"}, namespaceKind, crdKind}
 
 // mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
 // may: their template cannot be changed in any other way.
 func mayReplace(obj *unstructured.Unstructured) bool {
 	kind := manifest.IDOf(obj).GroupKind()
-	if slices.Contains(irreplaceable, kind) {
+	if slices.Contains(manifest.Irreplaceable, kind) {
 		return false
 	}
-	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[annotationForce] == enabled
-}
-
-// isImmutableOnly reports whether the API server refuses a change in its own words for fields that no update may change,
-// and for nothing else.
-func isImmutableOnly(err error) bool {
-	causes := causesOf(err)
-	if len(causes) == 0 || !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
-		return false
-	}
-	return !slices.ContainsFunc(causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
+	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[v1alpha1.AnnotationForce] == v1alpha1.Enabled
 }
 
 // How long a deleted object is waited for. Pods have half a minute to stop; somebody's finalizer has all the time it wants.
@@ -65,14 +54,14 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 		}
 		err := deleteExactly(ctx, resource, live, propagation)
 		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, explain(s.rendered, id, "deleting, to create it again", err, live)
+			return nil, answer.Explain(s.rendered, id, "deleting, to create it again", err, live)
 		}
 	}
 	if err := a.cluster.awaitGone(ctx, resource, live); err != nil {
 		return nil, err
 	}
 	applied, err := writeOver(ctx, resource, id, s.rendered, nil)
-	return applied, explain(s.rendered, id, "creating it again", err)
+	return applied, answer.Explain(s.rendered, id, "creating it again", err)
 }
 
 // awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
@@ -89,7 +78,7 @@ func (c *Cluster) awaitGone(ctx context.Context, resource dynamic.ResourceInterf
 	err := wait.PollUntilContextTimeout(ctx, gonePoll, max(timeout, gonePoll), true, func(ctx context.Context) (bool, error) {
 		now, err := get(ctx, resource, id)
 		if err != nil {
-			return false, explain(live, id, "waiting until it is gone", err)
+			return false, answer.Explain(live, id, "waiting until it is gone", err)
 		}
 		if now != nil {
 			last = now

@@ -2,14 +2,11 @@ package apply
 
 import (
 	"context"
-	"errors"
-	"io"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/sethvargo/go-retry"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/syncerdev/syncer/pkg/answer"
 )
 
 const (
@@ -28,24 +25,9 @@ func request[T any](ctx context.Context, send func(context.Context) (T, error)) 
 		retry.WithJitterPercent(retryJitterShare, retry.NewExponential(firstRetryDelay))))
 	return retry.DoValue(ctx, backoff, func(ctx context.Context) (T, error) {
 		got, err := send(ctx)
-		if passing(err) {
+		if answer.Retryable(err) {
 			err = retry.RetryableError(err)
 		}
 		return got, err
 	})
-}
-
-func passing(err error) bool {
-	switch {
-	case err == nil:
-		return false
-	case apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err), apierrors.IsTooManyRequests(err), apierrors.IsTimeout(err):
-		return true
-	case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"):
-		return true // its server is away for a moment
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "status unknown for quota"):
-		return true // a new ResourceQuota whose usage its controller has not counted yet
-	}
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

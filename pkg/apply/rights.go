@@ -53,7 +53,7 @@ func (c *Cluster) Needs(set manifest.Set, others ...manifest.Set) (needs []Need,
 		}
 		at := Right{Group: resource.Group, Resource: resource.Resource, Global: global}
 		if !global {
-			at.Namespace = cmp.Or(id.Namespace, defaultNamespace)
+			at.Namespace = cmp.Or(id.Namespace, manifest.DefaultNamespace)
 		}
 		for _, verb := range deployVerbs {
 			at.Verb = verb
@@ -91,14 +91,14 @@ func (c *Cluster) lookingNeeds(set manifest.Set) []Need {
 		needs = append(needs, Need{Right{Verb: verb, Resource: resource, Namespace: namespace}, why})
 	}
 	for id := range accountsOf(set) {
-		at := cmp.Or(id.Namespace, defaultNamespace)
+		at := cmp.Or(id.Namespace, manifest.DefaultNamespace)
 		look("list", "pods", at, "it tells why pods do not run, and what a run still uses")
 		look("list", "events", at, "it tells why pods do not run, and that a Job that is gone has run")
 		look("get", "serviceaccounts", at, "it leads to the credentials of private images")
 	}
 	for _, obj := range set {
 		for _, id := range pullSecretsOf(obj) {
-			look("get", "secrets", cmp.Or(id.Namespace, defaultNamespace), "it gives the credentials of private images")
+			look("get", "secrets", cmp.Or(id.Namespace, manifest.DefaultNamespace), "it gives the credentials of private images")
 		}
 	}
 	return needs
@@ -114,7 +114,7 @@ func definedBy(sets ...manifest.Set) map[schema.GroupKind]definition {
 	out := map[schema.GroupKind]definition{}
 	for _, set := range sets {
 		for _, obj := range set {
-			if manifest.IDOf(obj).GroupKind() != crdKind {
+			if manifest.IDOf(obj).GroupKind() != manifest.CRDKind {
 				continue
 			}
 			group, _, _ := unstructured.NestedString(obj.Object, "spec", "group")

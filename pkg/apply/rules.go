@@ -16,34 +16,19 @@ type Rules struct {
 	Ignore      []Ignore
 }
 
-// Annotations by which an object speaks for itself, in git or in the cluster.
-const (
-	annotationReconcile = v1alpha1.Group + "/reconcile" // disabled
-	annotationForce     = v1alpha1.Group + "/force"     // enabled
-	annotationOnRunning = v1alpha1.Group + "/on-running"
-
-	disabled = "disabled"
-	enabled  = "enabled"
-)
-
 // isDisabled reports whether an object says, in git or in the cluster, that syncer leaves it alone.
 func isDisabled(obj *unstructured.Unstructured) bool {
-	return obj != nil && obj.GetAnnotations()[annotationReconcile] == disabled
-}
-
-// IsDisabled reports whether a record says that its target is left alone.
-func IsDisabled(record *v1alpha1.PipelineSync) bool {
-	return record.Annotations[annotationReconcile] == disabled
+	return obj != nil && obj.GetAnnotations()[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled
 }
 
 // onRunning is the policy for one object: its own, else that of its target.
 func (r Rules) onRunning(obj *unstructured.Unstructured) (v1alpha1.OnRunning, error) {
-	switch own := v1alpha1.OnRunning(obj.GetAnnotations()[annotationOnRunning]); own {
+	switch own := v1alpha1.OnRunning(obj.GetAnnotations()[v1alpha1.AnnotationOnRunning]); own {
 	case v1alpha1.Wait, v1alpha1.Replace, v1alpha1.Skip:
 		return own, nil
 	case "":
 	default:
-		return "", fmt.Errorf("annotation %s: %q is not a policy; use wait, replace or skip", annotationOnRunning, own)
+		return "", fmt.Errorf("annotation %s: %q is not a policy; use wait, replace or skip", v1alpha1.AnnotationOnRunning, own)
 	}
 	if r.OnRunning == "" {
 		return v1alpha1.Wait, nil

@@ -105,25 +105,10 @@ func (p *Plan) NotRerun() []manifest.ID {
 		if s.rendered == nil || live == nil || s.change.Action == manifest.Replace {
 			continue
 		}
-		written, _ := manifest.LastWrite(live, FieldManager)
+		written, _ := manifest.LastWrite(live, manifest.FieldManager)
 		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.since(written) > operatorsTime {
 			out = append(out, s.change.ID)
 		}
 	}
 	return out
-}
-
-// specHash tells whether git changed what an object does, and not only its labels.
-func specHash(obj *unstructured.Unstructured) string {
-	bare := &unstructured.Unstructured{Object: map[string]any{}}
-	for key, value := range obj.Object {
-		if key != "metadata" {
-			bare.Object[key] = value
-		}
-	}
-	hash, err := manifest.Hash(bare, nil)
-	if err != nil {
-		return "" // the object itself is hashed before, so that this is not reached
-	}
-	return hash
 }

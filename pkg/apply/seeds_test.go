@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -46,8 +47,8 @@ func TestDuplicateKeysAreNamedAndPermanent(t *testing.T) {
 				}
 			}
 			wantError(t, err, "Deployment/"+b.namespace+"/web: ", c.want)
-			if !apply.IsPermanent(err) || tries != 1 {
-				t.Errorf("permanent: %t, tried %d times", apply.IsPermanent(err), tries)
+			if !answer.IsPermanent(err) || tries != 1 {
+				t.Errorf("permanent: %t, tried %d times", answer.IsPermanent(err), tries)
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func write(ctx context.Context, resource dynamic.ResourceInterface, id manifest.
 	force := true
 	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return resource.Patch(ctx, id.Name, types.ApplyPatchType, readableAsYAML(body),
-			metav1.PatchOptions{FieldManager: FieldManager, Force: &force, DryRun: dryRun})
+			metav1.PatchOptions{FieldManager: manifest.FieldManager, Force: &force, DryRun: dryRun})
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
@@ -221,7 +222,7 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 	silent := func(what string, err error) {
 		t.Helper()
 		wantError(t, err, "the server sent nothing for 500ms")
-		if !errors.Is(err, context.DeadlineExceeded) || apply.IsPermanent(err) {
+		if !errors.Is(err, context.DeadlineExceeded) || answer.IsPermanent(err) {
 			t.Errorf("%s: %v counts as a failure that stays", what, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -65,7 +66,7 @@ func isStray(obj *unstructured.Unstructured, namespaces []string) bool {
 func madeByController(obj *unstructured.Unstructured) bool {
 	entries := obj.GetManagedFields()
 	return len(obj.GetOwnerReferences()) > 0 || len(entries) > 0 && !slices.ContainsFunc(entries, func(entry metav1.ManagedFieldsEntry) bool {
-		return !slices.Contains(quietManagers, entry.Manager)
+		return !slices.Contains(manifest.QuietManagers, entry.Manager)
 	})
 }
 
@@ -80,7 +81,7 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 		id := manifest.IDOf(obj)
 		inSet[id.Key()] = true
 		if id.Namespace == "" {
-			id.Namespace = defaultNamespace
+			id.Namespace = manifest.DefaultNamespace
 			inSet[id.Key()] = true
 		}
 	}
@@ -97,9 +98,9 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 	for i, id := range wanted {
 		g.Go(func() (err error) {
 			if lives[i], err = c.find(gctx, id); err != nil {
-				err = fmt.Errorf("looking for %s of %s: %w", id, target, rights(err))
+				err = fmt.Errorf("looking for %s of %s: %w", id, target, answer.AdviseRight(err))
 			}
-			if isOfObject(err) {
+			if answer.IsOfObject(err) {
 				refused[i], err = err, nil
 			}
 			return err
@@ -115,7 +116,7 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 			out.unread.addObject(key, refused[i])
 		case live == nil:
 			out.absent[key] = true
-		case live.GetLabels()[labelMember] == "" && (inSet[key] || !keeps(live)):
+		case live.GetLabels()[v1alpha1.LabelMember] == "" && (inSet[key] || !keeps(live)):
 			out.members[key] = live
 		}
 	}
@@ -138,16 +139,16 @@ func (c *Cluster) find(ctx context.Context, id manifest.ID) (*unstructured.Unstr
 }
 
 // labelPath is where an object has its member label.
-var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: labelMember}}
+var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: v1alpha1.LabelMember}}
 
 // writerOf is who put a target's label on an object, or else wrote the object last; zero: not known.
 func writerOf(live *unstructured.Unstructured) manifest.Manager {
-	if by, ok := manifest.ManagerOf(live, labelPath, FieldManager); ok {
+	if by, ok := manifest.ManagerOf(live, labelPath, manifest.FieldManager); ok {
 		return by
 	}
 	var last manifest.Manager
 	for _, entry := range live.GetManagedFields() {
-		quiet := entry.Manager == FieldManager || entry.Subresource != "" || slices.Contains(quietManagers, entry.Manager)
+		quiet := entry.Manager == manifest.FieldManager || entry.Subresource != "" || slices.Contains(manifest.QuietManagers, entry.Manager)
 		if quiet || entry.Time == nil || entry.Time.Time.Before(last.Time) {
 			continue
 		}

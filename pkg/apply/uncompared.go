@@ -3,15 +3,13 @@ package apply
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -41,7 +39,7 @@ func (p *Plan) Uncompared() []Uncompared {
 		if err := p.unread.of(key); err != nil && !inSet[key] {
 			id := entry.ID()
 			change := manifest.Change{ID: id, Action: manifest.None, Drifted: true}
-			out = append(out, Uncompared{Change: change, Err: explain(&unstructured.Unstructured{}, id, "reading", err), Unread: true})
+			out = append(out, Uncompared{Change: change, Err: answer.Explain(&unstructured.Unstructured{}, id, "reading", err), Unread: true})
 		}
 	}
 	slices.SortFunc(out, func(a, b Uncompared) int { return a.Change.ID.Compare(b.Change.ID) })
@@ -83,7 +81,7 @@ func (u *unread) addObject(key manifest.Key, err error) {
 // since it was applied, the reason is the target's: all objects that git changes are tried before the first is written.
 func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason error) (step, error) {
 	id, known := p.appliedAs(obj, hash)
-	if !known || !isOfObject(reason) {
+	if !known || !answer.IsOfObject(reason) {
 		return step{}, reason
 	}
 	change := &manifest.Change{ID: id, Action: manifest.None, Drifted: true, Live: p.plan.Members[id.Key()], Want: obj}
@@ -105,7 +103,7 @@ func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason e
 // served does not tell whether its objects are in a namespace; the entry does.
 func (p *planner) appliedAs(obj *unstructured.Unstructured, hash string) (manifest.ID, bool) {
 	id := manifest.IDOf(obj)
-	for _, namespace := range []string{id.Namespace, cmp.Or(id.Namespace, defaultNamespace), ""} {
+	for _, namespace := range []string{id.Namespace, cmp.Or(id.Namespace, manifest.DefaultNamespace), ""} {
 		id.Namespace = namespace
 		if entry, ok := p.recorded[id.Key()]; ok && hash != "" && entry.Hash == hash && !entry.Unconfirmed {
 			return id, true
@@ -120,34 +118,18 @@ func (p *planner) taken(s step) []manifest.FieldChange {
 	live := s.change.Live
 	return slices.DeleteFunc(manifest.Diff(live, manifest.Overlay(live, s.sent), p.salt()), func(f manifest.FieldChange) bool {
 		path, err := manifest.ParsePath(f.Path)
-		if err != nil || manifest.Owns(live, path, FieldManager) {
+		if err != nil || manifest.Owns(live, path, manifest.FieldManager) {
 			return true
 		}
-		_, taken := manifest.ManagerOf(live, path, FieldManager)
+		_, taken := manifest.ManagerOf(live, path, manifest.FieldManager)
 		return f.From != nil && !taken
 	})
-}
-
-// isOfObject tells an error that is about one object or its kind from one about the API server as a whole, about syncer's
-// access to it, and about whose the object is.
-func isOfObject(err error) bool {
-	var status apierrors.APIStatus
-	_, ending := errors.AsType[*passingError](err)
-	_, unknown := errors.AsType[*undiscoveredError](err)
-	_, silent := errors.AsType[*silentKindError](err)
-	switch {
-	case ending, unknown, silent, meta.IsNoMatchError(err):
-		return true
-	case apierrors.IsUnauthorized(err), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
-		return false
-	}
-	return errors.As(err, &status)
 }
 
 // reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
 // is answered at once where the API server as a whole is well. Any other error is given back.
 func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.PipelineSync, err error) error {
-	if _, silent := errors.AsType[*unlistedError](err); !silent || record == nil {
+	if !answer.IsUnlisted(err) || record == nil {
 		return err
 	}
 	for _, entry := range record.Status.Inventory {
@@ -155,55 +137,15 @@ func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.Pipe
 		if id.GroupKind() != at.kind.GroupKind() || at.namespace != "" && at.namespace != id.Namespace {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, listPatience)
+		ctx, cancel := context.WithTimeout(ctx, answer.ListTimeout)
 		defer cancel()
 		if _, reason := c.find(ctx, id); reason != nil {
 			return fmt.Errorf("reading %s: %w", id, reason)
 		}
-		return &silentKindError{err}
+		return answer.SilentKind(err)
 	}
 	return err
 }
-
-// unlistedError says that the API server did not answer a list of a kind in time, be it for the kind or for all.
-type unlistedError struct {
-	kind schema.GroupVersionKind
-	err  error
-}
-
-func (e *unlistedError) Error() string {
-	return fmt.Sprintf("the API server did not list %s in %s within %s: %v", e.kind.Kind, e.kind.GroupVersion(), listPatience, e.err)
-}
-
-func (e *unlistedError) Unwrap() error { return e.err }
-
-// silentKindError is an unlistedError of an API server that answers otherwise.
-type silentKindError struct{ error }
-
-func (e *silentKindError) Unwrap() error { return e.error }
-
-// undiscoveredError says that the API server does not tell what a group serves, as where the server of an aggregated API
-// is down.
-type undiscoveredError struct {
-	group fmt.Stringer
-	err   error
-}
-
-func (e *undiscoveredError) Error() string {
-	return fmt.Sprintf("the API server cannot say what %s serves: %v", e.group, e.err)
-}
-
-func (e *undiscoveredError) Unwrap() error { return e.err }
-
-// unservedError says that a kind is not served.
-type unservedError struct {
-	text string
-	err  error
-}
-
-func (e *unservedError) Error() string { return e.text }
-
-func (e *unservedError) Unwrap() error { return e.err }
 
 // Readable are the entries of an inventory whose objects a plan could read, or could see to be gone.
 func (p *Plan) Readable(entries []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {

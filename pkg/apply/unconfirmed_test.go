@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -91,11 +92,11 @@ func TestWriteUnderTheOwnNameIsPutRight(t *testing.T) {
 			b.eventually("the write has another date", func() bool {
 				written := b.record().Status.Inventory[0].Written
 				_, err := b.admin.Resource(configMaps).Namespace(b.namespace).Patch(b.ctx, "a", types.ApplyPatchType, []byte(body),
-					metav1.PatchOptions{FieldManager: apply.FieldManager, Force: &force})
+					metav1.PatchOptions{FieldManager: manifest.FieldManager, Force: &force})
 				if err != nil {
 					t.Fatal(err)
 				}
-				at, _ := manifest.LastWrite(b.get(configMaps, b.namespace, "a"), apply.FieldManager)
+				at, _ := manifest.LastWrite(b.get(configMaps, b.namespace, "a"), manifest.FieldManager)
 				if at.Equal(written.Time) {
 					b.sync(set)
 				}
@@ -144,7 +145,7 @@ func TestLateWritesAreRefused(t *testing.T) {
 			}
 			plan := b.plan(b.set(c.late), pause)
 			_, err := b.cluster.Apply(b.ctx, plan, b.spec())
-			if !errors.As(err, new(*apply.OvertakenError)) || !apply.IsPassing(err) {
+			if !errors.As(err, new(*answer.OvertakenError)) || !answer.IsPassing(err) {
 				t.Errorf("the late apply ends with %v", err)
 			}
 			if got := newer.key("a"); got != "newer" {
@@ -244,7 +245,7 @@ func TestRecordIsDeletedAsItWasRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := b.cluster.DeleteRecord(b.ctx, b.target, before.UID, before.ResourceVersion)
-	if !errors.As(err, new(*apply.OvertakenError)) || b.record() == nil || apierrors.IsNotFound(err) {
+	if !errors.As(err, new(*answer.OvertakenError)) || b.record() == nil || apierrors.IsNotFound(err) {
 		t.Errorf("deleting a record that was written since: %v", err)
 	}
 }

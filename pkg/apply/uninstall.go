@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -21,7 +22,7 @@ import (
 // Find reads an object of what syncer itself consists of; nil where it is not there.
 func (c *Cluster) Find(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
 	obj, err := c.Server().read(ctx, id)
-	return obj, rights(err)
+	return obj, answer.AdviseRight(err)
 }
 
 // stopTimeout is how long the pods of the daemon may take to finish what is under way, and some time to spare.
@@ -38,7 +39,7 @@ func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, aw
 	if await {
 		propagation = metav1.DeletePropagationForeground
 	}
-	if manifest.IDOf(obj).GroupKind() == recordKind.GroupKind() {
+	if manifest.IDOf(obj).GroupKind() == v1alpha1.RecordKind.GroupKind() {
 		// A record owns nothing, but whoever names one as the owner of an object does not lose the object by it.
 		propagation = metav1.DeletePropagationOrphan
 	}
@@ -48,7 +49,7 @@ func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, aw
 		})
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s: %w", id, rights(err))
+		return fmt.Errorf("deleting %s: %w", id, answer.AdviseRight(err))
 	}
 	if !await {
 		return nil
@@ -84,7 +85,7 @@ func (c *Cluster) RoleUsers(ctx context.Context) (map[string][]manifest.ID, erro
 
 // AllRecords lists the records of every namespace.
 func (c *Cluster) AllRecords(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	records, err := c.Server().list(ctx, recordKind, metav1.NamespaceAll, metav1.ListOptions{})
+	records, err := c.Server().list(ctx, v1alpha1.RecordKind, metav1.NamespaceAll, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the records of all namespaces: %w", err)
 	}
@@ -102,7 +103,7 @@ func (c *Cluster) OwnObjects() []manifest.ID {
 
 // RecordID names a record.
 func (c *Cluster) RecordID(record *v1alpha1.PipelineSync) manifest.ID {
-	return manifest.ID{APIVersion: v1alpha1.APIVersion, Kind: recordKind.Kind, Namespace: record.Namespace, Name: record.Name}
+	return manifest.ID{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RecordKind.Kind, Namespace: record.Namespace, Name: record.Name}
 }
 
 // Inhabitants lists the objects of a namespace, of all kinds that the API server can list, less what Kubernetes itself

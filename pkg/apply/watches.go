@@ -8,6 +8,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,10 +21,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Notice says that something happened to a member of a target's ApplySet, or to its record.
@@ -120,11 +120,11 @@ func (w *Watches) Judged(cluster *Cluster, target v1alpha1.Target, record *v1alp
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
-		return obj.GetLabels()[labelMember] != t.set // the watches do not see it
+		return obj.GetLabels()[v1alpha1.LabelMember] != t.set // the watches do not see it
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	own := manifest.Key{Group: recordKind.Group, Kind: recordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
+	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
 	for key, m := range w.members {
 		if m.set == t.set && m.known && live[key] == nil && key != own {
 			m.known = false
@@ -149,7 +149,7 @@ func (w *Watches) scoped(cluster *Cluster, target v1alpha1.Target, record *v1alp
 		objects = append(objects, obj)
 	}
 	t := &watched{
-		set: setID(w.server.namespace, target), target: target, cluster: cluster,
+		set: v1alpha1.ApplySetID(w.server.namespace, target), target: target, cluster: cluster,
 		namespaces: memberNamespaces(w.server.namespace, record, objects),
 	}
 	for _, kind := range memberKinds(record, objects) {
@@ -179,7 +179,7 @@ func (w *Watches) judge(key manifest.Key, set string, state uint64, version stri
 func (w *Watches) Forget(target v1alpha1.Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	set := setID(w.server.namespace, target)
+	set := v1alpha1.ApplySetID(w.server.namespace, target)
 	delete(w.targets, set)
 	maps.DeleteFunc(w.members, func(_ manifest.Key, m *member) bool { return m.set == set })
 	w.follow()
@@ -187,7 +187,7 @@ func (w *Watches) Forget(target v1alpha1.Target) {
 
 // Differs reports whether a member of a target is not as it was last judged.
 func (w *Watches) Differs(target v1alpha1.Target) bool {
-	set := setID(w.server.namespace, target)
+	set := v1alpha1.ApplySetID(w.server.namespace, target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.members {
@@ -204,7 +204,7 @@ func (m *member) differs() bool { return m.there != m.known || m.there && m.stat
 func (w *Watches) Follows(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, ok := w.targets[setID(w.server.namespace, target)]
+	t, ok := w.targets[v1alpha1.ApplySetID(w.server.namespace, target)]
 	if !ok {
 		return false
 	}
@@ -216,7 +216,7 @@ func (w *Watches) Follows(target v1alpha1.Target) bool {
 func (w *Watches) Unwatched(target v1alpha1.Target) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, ok := w.targets[setID(w.server.namespace, target)]
+	t, ok := w.targets[v1alpha1.ApplySetID(w.server.namespace, target)]
 	if !ok {
 		return nil
 	}
@@ -253,7 +253,7 @@ func (w *Watches) Wait() { w.running.Wait() }
 
 // streamsOf lists the watches that a target needs.
 func (w *Watches) streamsOf(t *watched) []stream {
-	streams := []stream{{namespace: w.server.namespace, kind: recordKind.GroupKind()}}
+	streams := []stream{{namespace: w.server.namespace, kind: v1alpha1.RecordKind.GroupKind()}}
 	for _, s := range t.scopes {
 		at := stream{account: t.cluster.account, kind: s.kind}
 		if !s.namespaced || at.account == "" && !w.refused[at.kind] {
@@ -343,9 +343,9 @@ func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache
 	if err != nil {
 		return nil, err
 	}
-	resource, selector := client.Resource(mapping.Resource).Namespace(s.namespace), labelMember
+	resource, selector := client.Resource(mapping.Resource).Namespace(s.namespace), v1alpha1.LabelMember
 	if s.isRecord() {
-		selector = labelParent
+		selector = v1alpha1.LabelParent
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
@@ -496,24 +496,21 @@ func (s stream) key(meta *metav1.PartialObjectMetadata) manifest.Key {
 	return manifest.Key{Group: s.kind.Group, Kind: s.kind.Kind, Namespace: meta.Namespace, Name: meta.Name}
 }
 
-// quietManagers are the controllers whose writes beside the status change no field that anybody else decides.
-var quietManagers = []string{"kube-controller-manager", "kube-scheduler", "kubelet", "cloud-controller-manager", "clusterrole-aggregation-controller"}
-
 // state of a live object, less what Kubernetes' own controllers wrote: where they take a field from syncer, syncer's own
 // entry says so.
 func state(obj *unstructured.Unstructured) uint64 {
-	return manifest.State(obj, quietManagers)
+	return manifest.State(obj, manifest.QuietManagers)
 }
 
 // recordState is what a person may change of a record: whether its target is left alone.
 func recordState(annotations map[string]string) uint64 {
-	if annotations[annotationReconcile] == disabled {
+	if annotations[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled {
 		return 1
 	}
 	return 0
 }
 
-func (s stream) isRecord() bool { return s.kind == recordKind.GroupKind() }
+func (s stream) isRecord() bool { return s.kind == v1alpha1.RecordKind.GroupKind() }
 
 // saw takes in the newest state of an object.
 func (w *Watches) saw(s stream, obj any) {
@@ -521,7 +518,7 @@ func (w *Watches) saw(s stream, obj any) {
 	if !ok {
 		return
 	}
-	set, now := meta.Labels[labelParent], recordState(meta.Annotations)
+	set, now := meta.Labels[v1alpha1.LabelParent], recordState(meta.Annotations)
 	taken := func(t *watched) bool { return true } // whether an object that was not known is one to judge
 	if !s.isRecord() {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(meta)
@@ -529,9 +526,9 @@ func (w *Watches) saw(s stream, obj any) {
 			return // what came as JSON converts
 		}
 		obj := &unstructured.Unstructured{Object: fields}
-		set, now = meta.Labels[labelMember], state(obj)
+		set, now = meta.Labels[v1alpha1.LabelMember], state(obj)
 		taken = func(t *watched) bool {
-			return manifest.OwnedFields(obj, FieldManager) != "" || isStray(obj, t.namespaces)
+			return manifest.OwnedFields(obj, manifest.FieldManager) != "" || isStray(obj, t.namespaces)
 		}
 	}
 	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, taken)

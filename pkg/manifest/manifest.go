@@ -1,4 +1,4 @@
-// Package manifest is the currency that the rooms of syncer trade in: the identity of an object, the set that an
+// package manifest is the currency that the rooms of syncer trade in: the identity of an object, the set that an
 // overlay renders to, the change of one object, and the paths of its fields. It holds pure values and functions; it
 // never touches a disk, a network, a clock or a cluster.
 package manifest

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -20,7 +20,7 @@ func (c *carrier) nameUsers(w *target.Desired, findings []drift.Finding) {
 		c.log.Warn("users cannot be named", "environment", w.Environment.Name, "error", err)
 		return
 	}
-	own := apply.FieldManager
+	own := manifest.FieldManager
 	if len(w.Environment.CorrectExcept) > 0 {
 		own = "" // an apply that corrects leaves fields as they are
 	}
@@ -52,7 +52,7 @@ func userOf(log *audit.Log, object audit.Object, f drift.Finding, own string) st
 	case f.Kind == drift.Modified && own != "":
 		write, _ = log.Only(object, own)
 	}
-	if write.Manager == apply.FieldManager {
+	if write.Manager == manifest.FieldManager {
 		return "" // syncer itself, as whichever service account: nobody's drift
 	}
 	return write.Who()

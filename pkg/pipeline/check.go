@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/config"
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
@@ -272,7 +273,7 @@ func (k *checking) definition(ctx context.Context, g *group) {
 func (k *checking) namespace(ctx context.Context, g *group) {
 	obj, err := g.cluster.Find(ctx, manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: k.Config.Namespace})
 	switch {
-	case apply.IsForbidden(err):
+	case answer.IsForbidden(err):
 		k.warn(checkNamespace, g.environments, "give the account the right to get namespaces, or run check as another one", "whether namespace %s is there cannot be seen", k.Config.Namespace)
 	case err != nil:
 		k.fail(checkNamespace, g.environments, "", "%v", err)
@@ -288,7 +289,7 @@ func (k *checking) namespace(ctx context.Context, g *group) {
 func (k *checking) key(ctx context.Context, g *group) {
 	there, err := g.cluster.CheckKey(ctx)
 	switch {
-	case apply.IsForbidden(err):
+	case answer.IsForbidden(err):
 		// The missing right is named with the others.
 	case err != nil:
 		k.fail(checkKey, g.environments, "", "%v", err)

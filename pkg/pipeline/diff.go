@@ -60,7 +60,7 @@ func (c *carrier) diff(ctx context.Context, w *target.Desired, result *TargetRes
 	}
 	// What changed in the cluster is drift and not what this revision changes.
 	left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
-	result.Drift = drift.Compare(w.Target.Pipeline, w.Target.Environment, left, apply.FieldManager)
+	result.Drift = drift.Compare(w.Target.Pipeline, w.Target.Environment, left, manifest.FieldManager)
 	held := plan.Held()
 	result.Changes = changeResults(slices.Concat(plan.Pending(), held), true)
 	switch {

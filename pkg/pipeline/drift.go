@@ -161,7 +161,7 @@ func (c *carrier) drift(ctx context.Context, w *target.Desired, result *TargetRe
 // findings are those of changes that are left as they are, and of what others added to objects.
 func (c *carrier) findings(w *target.Desired, changes, objects []manifest.Change) []drift.Finding {
 	pipeline, environment := w.Target.Pipeline, w.Target.Environment
-	found := drift.Compare(pipeline, environment, changes, apply.FieldManager)
+	found := drift.Compare(pipeline, environment, changes, manifest.FieldManager)
 	found = append(found, drift.Additions(pipeline, environment, objects)...)
 	drift.Sort(found)
 	return c.rated(found)

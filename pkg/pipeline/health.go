@@ -91,7 +91,7 @@ func swapped(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.I
 			continue
 		}
 		set := manifest.Set{obj}
-		lost := manifest.OwnedFields(obj, apply.FieldManager) == ""
+		lost := manifest.OwnedFields(obj, manifest.FieldManager) == ""
 		refs, _ := image.Find(set, fields) // what can be read of an object that somebody edited is enough
 		if slices.ContainsFunc(refs, func(ref image.Reference) bool {
 			path, err := manifest.ParsePath(ref.Path)

@@ -39,7 +39,7 @@ func (c *carrier) suspended(w *target.Desired) error {
 		who = "environment " + w.Environment.Name + " is suspended in the configuration"
 	case w.Settings.Suspend != nil && *w.Settings.Suspend:
 		who = target.SettingsFile + " suspends it"
-	case w.Record != nil && apply.IsDisabled(w.Record):
+	case w.Record != nil && v1alpha1.IsDisabled(w.Record):
 		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
 	default:
 		return nil

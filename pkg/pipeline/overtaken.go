@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
@@ -22,7 +23,7 @@ var errOutdated = errors.New("a newer commit came before the first object was wr
 
 // isOvertaken reports whether a target was left to another syncer or to a newer commit. That is no fault of the target.
 func isOvertaken(err error) bool {
-	_, overtaken := errors.AsType[*apply.OvertakenError](err)
+	_, overtaken := errors.AsType[*answer.OvertakenError](err)
 	return overtaken || errors.Is(err, errOutdated)
 }
 
@@ -125,7 +126,7 @@ func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked t
 	if !known {
 		now = time.Now()
 	}
-	return !apply.Decided(record).Before(now.Add(-time.Since(asked) - dateSlack))
+	return !v1alpha1.Decided(record).Before(now.Add(-time.Since(asked) - dateSlack))
 }
 
 // strangers reports whether a record names a commit that the history of a snapshot does not show, and was written since the

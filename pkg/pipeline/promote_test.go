@@ -150,7 +150,7 @@ func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Member
 	obj := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "Deployment",
 		"metadata": map[string]any{"namespace": "shop", "name": "web", "managedFields": []any{
-			map[string]any{"manager": apply.FieldManager, "operation": "Apply", "fieldsV1": managed(syncers)},
+			map[string]any{"manager": manifest.FieldManager, "operation": "Apply", "fieldsV1": managed(syncers)},
 			map[string]any{"manager": "kubectl-set", "operation": "Update", "fieldsV1": managed(others)},
 		}},
 		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 // A target that fails is tried again after the interval of the source, then after twice as long, and so on. What git
@@ -67,7 +67,7 @@ func (r *retries) note(target v1alpha1.Target, commit string, failure error, int
 		last = retry{commit: commit}
 	}
 	longest := longestRetry
-	if apply.IsPermanent(failure) {
+	if answer.IsPermanent(failure) {
 		longest = longestPermanent
 	}
 	wait := min(interval<<min(last.times, 16), longest)

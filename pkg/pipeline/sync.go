@@ -301,7 +301,7 @@ func (c *carrier) leaveDrift(w *target.Desired, result *TargetResult, plan *appl
 		// A replacement is all or nothing.
 		return change.Action == manifest.Replace && slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return spared(change, f) })
 	})
-	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.Target.Pipeline, w.Target.Environment, plan.Held(), apply.FieldManager))...)
+	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.Target.Pipeline, w.Target.Environment, plan.Held(), manifest.FieldManager))...)
 	result.corrects = drifted(plan.Pending())
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -17,7 +18,7 @@ func (c *carrier) uncompared(w *target.Desired, plan *apply.Plan) []drift.Findin
 	var out []drift.Finding
 	pipeline, environment := w.Target.Pipeline, w.Target.Environment
 	for _, u := range plan.Uncompared() {
-		out = append(out, drift.Uncompared(pipeline, environment, u.Change, u.Err, u.Unread, apply.FieldManager)...)
+		out = append(out, drift.Uncompared(pipeline, environment, u.Change, u.Err, u.Unread, manifest.FieldManager)...)
 		if !u.Unread || w.Record == nil {
 			continue
 		}

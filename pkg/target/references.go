@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -82,7 +81,7 @@ func (d *Desired) Applicable(resolved map[string]image.Resolved, namespace strin
 	if err != nil {
 		return nil, err
 	}
-	key, value := apply.MemberLabel(namespace, d.Target)
+	key, value := v1alpha1.MemberLabel(namespace, d.Target)
 	return set.Applicable().Label(key, value), nil
 }
 

@@ -1,4 +1,4 @@
-// Package v1alpha1 holds what users write and what syncer records, as Go types: the configuration (syncer.yaml), a
+// package v1alpha1 holds what users write and what syncer records, as Go types: the configuration (syncer.yaml), a
 // pipeline's own settings (pipeline.yaml) and the PipelineSync record. It touches nothing outside the bytes it is
 // given.
 //

@@ -1,0 +1,129 @@
+package answer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// Explain says which object a request was about, what went wrong, and what to do. The API server's text is kept, less
+// the values that may not be shown: those of the object, and those of its live state where that is known, which an
+// admission policy may quote as well.
+func Explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err error, live ...*unstructured.Unstructured) error {
+	switch {
+	case err == nil:
+		return nil
+	case meta.IsNoMatchError(err):
+		return &unservedError{fmt.Sprintf("%s: the cluster serves no kind %s in %s; install its CRD, or mend apiVersion and kind", id, id.Kind, id.APIVersion), err}
+	case IsEndingNamespace(err):
+		return WillPass(fmt.Sprintf("%s: namespace %s is being deleted; syncer tries again when it is gone", id, id.Namespace))
+	case IsMissingNamespace(err, id.Namespace):
+		return reworded(err, fmt.Sprintf("%s: namespace %s is not there; add a Namespace object to a pipeline, or create it", id, id.Namespace))
+	case apierrors.IsForbidden(err):
+		err = AdviseRight(err)
+	case isImmutable(err) && !isAdvised(err):
+		err = Advise(err, "a live object cannot change this field: "+WayOut(id))
+	}
+	if text := quotable(obj, err.Error(), live...); text != err.Error() {
+		err = reworded(err, text)
+	}
+	return fmt.Errorf("%s: %s: %w", id, doing, err)
+}
+
+// reworded is an error with another text. The first one is not wrapped: it would give what was cut away to whoever
+// unwraps it. Of an answer of the API server it keeps what kind of answer it was.
+func reworded(err error, text string) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		was := status.Status()
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: was.Status, Reason: was.Reason, Code: was.Code, Message: text}}
+	}
+	return errors.New(text)
+}
+
+// got begins what the API server says about a value of a wrong type: the value follows, in Go's notation.
+var got = regexp.MustCompile(`(?s), got &.*`)
+
+// unstructuredValue is what got begins for a plain value.
+var unstructuredValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:([^{}]*)\}`)
+
+// quotable cuts what may not be shown of an object out of the API server's text, and whole objects, which it prints when
+// it refuses a change of one: a Job's template is two thousand characters and may hold passwords as well.
+func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured.Unstructured) string {
+	if manifest.IsSecret(obj) {
+		text = got.ReplaceAllString(text, "")
+	}
+	for _, state := range append([]*unstructured.Unstructured{obj}, live...) {
+		if state != nil {
+			text = manifest.Redact(state, text)
+		}
+	}
+	text = WithoutDiff(unstructuredValue.ReplaceAllString(text, "got $1"))
+	const invalid = "Invalid value: "
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, invalid)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		out.WriteString(invalid)
+		if dump := json.NewDecoder(strings.NewReader(rest)); strings.HasPrefix(rest, "{") && dump.Decode(&map[string]any{}) == nil {
+			out.WriteString("{...}")
+			rest = rest[dump.InputOffset():]
+		}
+		text = rest
+	}
+}
+
+// diffLines are those of the comparison that the API server adds when it refuses a change of a Pod or of a volume: they
+// show whole specs, passwords of env included.
+var diffLines = regexp.MustCompile(`(?m)\n(?:[ \t\x{a0}+\-}@…].*)?$`)
+
+func WithoutDiff(text string) string { return diffLines.ReplaceAllString(text, "") }
+
+// unauthorized is how the API server says that RBAC forbids a request: the verb, the resource and its group. Admission
+// answers Forbidden too, with its own words.
+var unauthorized = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"`)
+
+// rights adds what to do about a request that RBAC forbids.
+func AdviseRight(err error) error {
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	match := unauthorized.FindStringSubmatch(err.Error())
+	if match == nil {
+		return err
+	}
+	resource := match[3]
+	if match[4] != "" {
+		resource += "." + match[4]
+	}
+	return fmt.Errorf("%w (give %s a Role or ClusterRole that allows to %s %s; syncer needs get, list, create, patch and delete for what it deploys)",
+		err, match[1], match[2], resource)
+}
+
+// joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
+func Join(errs []error) error {
+	kept := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	slices.SortStableFunc(kept, func(a, b error) int {
+		switch x, y := a.Error(), b.Error(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	return errors.Join(kept...)
+}

@@ -1,0 +1,88 @@
+package answer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// IsOfObject tells an error that is about one object or its kind from one about the API server as a whole, about syncer's
+// access to it, and about whose the object is.
+func IsOfObject(err error) bool {
+	var status apierrors.APIStatus
+	_, ending := errors.AsType[*passingError](err)
+	_, unknown := errors.AsType[*undiscoveredError](err)
+	_, silent := errors.AsType[*silentKindError](err)
+	switch {
+	case ending, unknown, silent, meta.IsNoMatchError(err):
+		return true
+	case apierrors.IsUnauthorized(err), apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
+		return false
+	}
+	return errors.As(err, &status)
+}
+
+// listPatience bounds a list of one kind. Where the conversion webhook of a kind is down, the API server does not answer a
+// list of it for a minute.
+const ListTimeout = 15 * time.Second
+
+// unlistedError says that the API server did not answer a list of a kind in time, be it for the kind or for all.
+type unlistedError struct {
+	kind schema.GroupVersionKind
+	err  error
+}
+
+func (e *unlistedError) Error() string {
+	return fmt.Sprintf("the API server did not list %s in %s within %s: %v", e.kind.Kind, e.kind.GroupVersion(), ListTimeout, e.err)
+}
+
+func (e *unlistedError) Unwrap() error { return e.err }
+
+// silentKindError is an unlistedError of an API server that answers otherwise.
+type silentKindError struct{ error }
+
+func (e *silentKindError) Unwrap() error { return e.error }
+
+// undiscoveredError says that the API server does not tell what a group serves, as where the server of an aggregated API
+// is down.
+type undiscoveredError struct {
+	group fmt.Stringer
+	err   error
+}
+
+func (e *undiscoveredError) Error() string {
+	return fmt.Sprintf("the API server cannot say what %s serves: %v", e.group, e.err)
+}
+
+func (e *undiscoveredError) Unwrap() error { return e.err }
+
+// unservedError says that a kind is not served.
+type unservedError struct {
+	text string
+	err  error
+}
+
+func (e *unservedError) Error() string { return e.text }
+
+func (e *unservedError) Unwrap() error { return e.err }
+
+// IsForbidden reports whether an error says that a right is missing.
+func IsForbidden(err error) bool { return apierrors.IsForbidden(err) }
+
+// Unlisted says that the API server did not answer a list of a kind in time.
+func Unlisted(kind schema.GroupVersionKind, err error) error { return &unlistedError{kind, err} }
+
+func IsUnlisted(err error) bool {
+	_, is := errors.AsType[*unlistedError](err)
+	return is
+}
+
+// SilentKind says that the API server answers, but does not list this kind.
+func SilentKind(err error) error { return &silentKindError{err} }
+
+// Undiscovered says that the API server does not tell what a group serves.
+func Undiscovered(group fmt.Stringer, err error) error { return &undiscoveredError{group, err} }

@@ -1,0 +1,26 @@
+package apply
+
+import (
+	"fmt"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// OwnedError says that an object belongs to another target, or to another tool's ApplySet.
+type OwnedError struct {
+	ID     manifest.ID
+	Target v1alpha1.Target
+	Owner  string
+	// Namespace of the owner's record; empty where it has none.
+	Namespace string
+}
+
+func (e *OwnedError) Error() string {
+	text := fmt.Sprintf("%s: it belongs to %s, so %s may not take it; keep it in one of the two", e.ID, e.Owner, e.Target)
+	if e.Owner == e.Target.String() {
+		// Two syncers that deploy the same repository.
+		text += fmt.Sprintf(" (the record of the owner is in namespace %s)", e.Namespace)
+	}
+	return text
+}
