@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -132,15 +133,15 @@ func (k Kind) EndedBy(reason string) (ended, failed bool) {
 	return failed || slices.Contains(k.runs.succeeded, reason), failed
 }
 
-// ImagePaths lists where objects of the kind have image references, as patterns in the notation of manifest.Path.
-func (k Kind) ImagePaths() []string {
-	paths := slices.Clone(k.images.fields)
+// ImagePaths lists the patterns of the fields in which objects of the kind have image references.
+func (k Kind) ImagePaths() []manifest.Path {
+	texts := slices.Clone(k.images.fields)
 	for _, spec := range k.images.podSpecs {
 		for _, field := range inPodSpec {
-			paths = append(paths, spec+"."+field)
+			texts = append(texts, spec+"."+field)
 		}
 	}
-	return paths
+	return paths(texts...)
 }
 
 // IsPushTarget reports whether a field names where an image is pushed to, and not an image that runs.

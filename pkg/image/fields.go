@@ -32,12 +32,8 @@ func NewField(group, kind, path string) (Field, error) {
 var known = func() map[schema.GroupKind][]manifest.Path {
 	table := map[schema.GroupKind][]manifest.Path{}
 	for _, kind := range health.Kinds() {
-		for _, text := range kind.ImagePaths() {
-			path, err := manifest.ParsePath(text)
-			if err != nil {
-				panic(err) // a mistake in the table of kinds, which every test of this package would meet
-			}
-			table[kind.GVK.GroupKind()] = append(table[kind.GVK.GroupKind()], path)
+		if paths := kind.ImagePaths(); len(paths) > 0 {
+			table[kind.GVK.GroupKind()] = paths
 		}
 	}
 	return table

@@ -14,8 +14,8 @@ import (
 )
 
 // Spark and Airflow start pods by images that stand in no image field: in settings, arguments and templates of pods.
-// They are found without being named. What only may be one of them, such as a word in a text, is passed over: nobody
-// named it, so it is no error, and Suspects lists what looks like an image.
+// implied finds them although the user does not name their fields. It skips a value that may be something else, such as a
+// word in a text: such a value is no error, and Suspects lists it where it looks like an image.
 
 // found is a field of an object with references in it.
 type found struct {
@@ -23,7 +23,7 @@ type found struct {
 	places []place
 }
 
-// implied finds what Spark and Airflow run by.
+// implied finds the images by which Spark and Airflow start pods.
 func implied(obj *unstructured.Unstructured) []found {
 	if !speaksOfImages(obj.Object) || isSecret(obj) {
 		return nil
@@ -56,7 +56,7 @@ func isSecret(obj *unstructured.Unstructured) bool {
 	return manifest.IDOf(obj).GroupKind() == schema.GroupKind{Kind: "Secret"}
 }
 
-// words are what a text has that implied can find something in. They spare most objects a closer look.
+// words matches each text in which implied can find an image. Most objects have no such text.
 var words = regexp.MustCompile(`spark\.kubernetes\.|(?i:worker_container_repository)|kind`)
 
 func speaksOfImages(value any) bool {
@@ -75,8 +75,8 @@ func speaksOfImages(value any) bool {
 	return false
 }
 
-// trustworthy tells whether a value that nobody named as a reference is one: by tag or digest, or of a registry. Others
-// are most often placeholders, such as the dummy_image of Airflow's own pod template.
+// trustworthy reports whether a value that the user does not name is a reference: it has a tag, a digest or a registry.
+// Other values are mostly placeholders, such as the dummy_image of Airflow's own pod template.
 func trustworthy(value string) bool {
 	form, err := formOf(value)
 	if err != nil || form == Template {
@@ -103,7 +103,7 @@ func sparkSettings(text string) []span {
 	return spans
 }
 
-// isComment tells whether the line of an offset begins as a comment does.
+// isComment reports whether the line of an offset begins as a comment.
 func isComment(text string, offset int) bool {
 	line := strings.TrimLeft(text[strings.LastIndex(text[:offset], "\n")+1:offset], " \t")
 	return strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//") || strings.HasPrefix(line, ";")
@@ -122,7 +122,7 @@ func keyOf(path manifest.Path) string {
 	return path[len(path)-1].Name
 }
 
-// pairAt is the reference whose repository stands in a field and whose tag in a sibling.
+// pairAt returns the reference whose repository stands in a field and whose tag stands in a sibling.
 func pairAt(obj map[string]any, field manifest.Field, repository string) []place {
 	tag, ok := tagOfPair(obj, field.Path)
 	if !ok || tag.Value == "" || !trustworthy(repository+":"+tag.Value.(string)) {
@@ -138,7 +138,7 @@ var (
 	workerSetting   = regexp.MustCompile(`(?i)^[ \t]*(?:export[ \t]+)?(?:AIRFLOW__KUBERNETES(?:_EXECUTOR)?__)?WORKER_CONTAINER_(REPOSITORY|TAG)[ \t]*[=:][ \t]*["']?([^\s"']+)["']?[ \t]*$`)
 )
 
-// airflowSettings finds the worker's image in airflow.cfg, where its repository and its tag have lines of their own.
+// airflowSettings finds the image of the workers in airflow.cfg, where repository and tag stand in separate lines.
 func airflowSettings(text string) []span {
 	if !strings.Contains(strings.ToLower(text), "worker_container_repository") {
 		return nil
@@ -170,7 +170,7 @@ func airflowSettings(text string) []span {
 	return spans
 }
 
-// podTemplates finds the images of the templates of pods in a text, which is another one where it is not YAML to its end.
+// podTemplates finds the images of pod templates in a text. It stops at the first part of the text that is no YAML.
 func podTemplates(text string) []span {
 	if !strings.Contains(text, "image") || !strings.Contains(text, "kind") {
 		return nil
@@ -181,7 +181,7 @@ func podTemplates(text string) []span {
 	for {
 		var doc yaml.Node
 		if err := decoder.Decode(&doc); err != nil {
-			break // the end of it, or of what can be read
+			break // the end of the text, or of the readable part
 		}
 		if len(doc.Content) == 1 && isTemplate(doc.Content[0]) {
 			collectImages(&doc, text, lines, &spans)

@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Suspect is a value that looks like an image reference by tag and that Find does not find: if it is one, it runs unpinned.
+// Suspect is a value that looks like an image reference by tag and that Find does not return: a real one runs unpinned.
 type Suspect struct {
 	Object manifest.ID
 	Path   string
@@ -35,8 +35,8 @@ func (s Suspect) Advice() string {
 	return fmt.Sprintf("looks like an image, not pinned; to pin it, add {%skind: %s, path: '%s'} to images.fields of pipeline.yaml, or set the annotation %s: '%s'; if it is none, %s: %s", group, kind.Kind, s.Path, Annotation, s.Path, Annotation, Disabled)
 }
 
-// Suspects lists what looks like an image reference by tag in a set and is not among the references that Find gave for
-// it, in the order of the set. Secrets are not looked through, and neither are objects whose annotation says so.
+// Suspects lists the values of a set that look like an image reference by tag and are not among the references that Find
+// returned for it, in the order of the set. It skips Secrets, and objects whose annotation disables the search.
 func Suspects(set manifest.Set, refs []Reference) []Suspect {
 	found := map[Suspect]bool{}
 	for _, ref := range refs {
@@ -54,10 +54,10 @@ func Suspects(set manifest.Set, refs []Reference) []Suspect {
 	return all
 }
 
-// likeness is the part of a reference that all have: a tag behind a name.
+// likeness is the common part of all references: a tag behind a name.
 var likeness = regexp.MustCompile(`[a-z0-9]:[A-Za-z0-9_]`)
 
-// suspicious spares most objects a closer look.
+// suspicious is a fast test: it is false for most objects, which have no suspect.
 func suspicious(value any) bool {
 	switch value := value.(type) {
 	case map[string]any:
@@ -98,20 +98,20 @@ func suspectsIn(obj *unstructured.Unstructured, found map[Suspect]bool) []Suspec
 	return all
 }
 
-// namesRepository tells whether a field may hold a repository whose tag stands beside it.
+// namesRepository reports whether a field may hold a repository whose tag stands beside it.
 func namesRepository(path manifest.Path) bool {
 	const word = "repository"
 	key := keyOf(path)
 	return len(key) >= len(word) && strings.EqualFold(key[len(key)-len(word):], word)
 }
 
-// nameable tells whether a reference is found once its field is named.
+// nameable reports whether Find returns a reference after the user named its field.
 func nameable(obj *unstructured.Unstructured, field manifest.Field, value string) bool {
 	places, err := placesIn(obj.Object, field, true)
 	return err == nil && slices.ContainsFunc(places, func(p place) bool { return p.value == value && p.err == nil })
 }
 
-// imagesInText are the references by tag that a field seems to hold: alone, with a tag in a sibling, or within a text.
+// imagesInText lists the possible references by tag of a field: alone, with a tag in a sibling, or within a text.
 func imagesInText(obj *unstructured.Unstructured, field manifest.Field, text, hint string) []string {
 	if namesRepository(field.Path) {
 		if tag, ok := tagOfPair(obj.Object, field.Path); ok && tag.Value != "" {
@@ -129,7 +129,7 @@ func imagesInText(obj *unstructured.Unstructured, field manifest.Field, text, hi
 	return values
 }
 
-// hintOf is the word by which a person knows what a field holds: its key, or the argument before it.
+// hintOf returns the word that tells a reader the meaning of a field: its key, or the argument before it.
 func hintOf(before, field manifest.Field) string {
 	last := len(field.Path) - 1
 	if key := keyOf(field.Path); key != "" {
@@ -160,13 +160,13 @@ func mentionsImage(path manifest.Path) bool {
 var (
 	// imageWord is in the names of fields, variables and flags that hold images.
 	imageWord = regexp.MustCompile(`(?i)image|container_?repository`)
-	// imageName ends those that hold whole references.
+	// imageName matches the end of the names that hold whole references.
 	imageName = regexp.MustCompile(`(?i)image(_?(name|uri|url|ref|reference))?["']?\s*[:=]?$`)
-	// word is what may be a reference in a text.
+	// word matches a possible reference in a text.
 	word = regexp.MustCompile("[^\\s\"'`,;()\\[\\]{}<>|=\\\\]+")
 )
 
-// wordsIn finds the words of a text that look like references. A hint tells what stands before the text.
+// wordsIn finds the words of a text that look like references. The hint is the word before the text.
 func wordsIn(text, hint string) []span {
 	var spans []span
 	for _, at := range word.FindAllStringIndex(text, -1) {
@@ -183,22 +183,22 @@ func wordsIn(text, hint string) []span {
 }
 
 var (
-	// versionTag is a tag that people give to what they build.
+	// versionTag matches the usual tags of releases.
 	versionTag = regexp.MustCompile(`^(v?\d+\.\d[\w.-]*|v\d+[\w.-]*|latest|stable|nightly)$`)
 	shaTag     = regexp.MustCompile(`^(?:sha-)?[0-9a-f]{7,40}$`)
 	digits     = regexp.MustCompile(`^\d+$`)
-	// fileName is how files end whose path a program gives with a line, a mode or a function behind it.
+	// fileName matches the end of a file name, which a program may write with a line, a mode or a function behind it.
 	fileName = regexp.MustCompile(`\.(py|pyc|ipynb|ya?ml|json|toml|ini|cfg|conf|properties|env|jar|whl|zip|gz|tgz|tar|csv|tsv|txt|md|sh|sql|log|xml|html?|js|ts|go|java|scala|rs|c|h|r|rb|parquet|avro|orc|pem|crt|key|sock|db|lock|tmpl|tpl)$`)
-	// notTags follow a colon in what is no reference: modes of mounts and effects of taints.
+	// notTags follow a colon in other values: modes of mounts and effects of taints.
 	notTags = []string{"ro", "rw", "z", "Z", "NoSchedule", "NoExecute", "PreferNoSchedule"}
-	// notRegistries are domains in the names of labels, taints, resources and repositories of code.
+	// notRegistries matches domains in the names of labels, taints, resources and repositories of code.
 	notRegistries = regexp.MustCompile(`^(.*\.)?(kubernetes\.io|nvidia\.com|amd\.com|intel\.com|aws\.amazon\.com|istio\.io|helm\.sh|fluxcd\.io|argoproj\.io)$|^(github|gitlab|bitbucket)\.(com|org)$|\.k8s\.io$`)
 	domain        = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.[a-z]{2,}$`)
 	hostAndPort   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$`)
 )
 
-// looksLikeImage tells a reference by tag from the other things that have a colon: addresses, paths, times, coordinates.
-// One that a field or flag for images holds is believed without a registry.
+// looksLikeImage tells a reference by tag from other values with a colon: addresses, paths, times, coordinates. In a field
+// or a flag for images, a reference needs no registry.
 func looksLikeImage(value string, hinted bool) bool {
 	slash := strings.LastIndex(value, "/")
 	repository, tag, tagged := strings.Cut(value[slash+1:], ":")
@@ -220,7 +220,7 @@ func looksLikeImage(value string, hinted bool) bool {
 	return letter && (hinted || versionTag.MatchString(tag) || shaTag.MatchString(tag) && !digits.MatchString(tag))
 }
 
-// ofRegistry tells whether a reference names a registry that can be one.
+// ofRegistry reports whether a reference names a possible registry.
 func ofRegistry(value string) bool {
 	first, _, ok := strings.Cut(value, "/")
 	if !ok {
