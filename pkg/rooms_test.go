@@ -21,10 +21,10 @@ const browser = "internal/lab/browser"
 
 // home says which room owns an outside library. Test files are free: they start what they test against.
 var home = map[string]string{
-	"github.com/go-git/":                      "pkg/source",
+	"github.com/go-git/":                      "pkg/source pkg/gitserver",
 	"github.com/Masterminds/semver/":          "pkg/source pkg/image pkg/api/v1alpha1",
 	"github.com/gofrs/flock":                  "pkg/source",
-	"golang.org/x/crypto/ssh":                 "pkg/source",
+	"golang.org/x/crypto/ssh":                 "pkg/gitserver",
 	"sigs.k8s.io/kustomize/":                  "pkg/render pkg/origin",
 	"github.com/google/go-containerregistry/": "pkg/image",
 	"github.com/docker/cli/":                  "pkg/image",
@@ -44,7 +44,7 @@ var home = map[string]string{
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
 	"golang.org/x/time/":                      "pkg/server",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/source pkg/connect pkg/apply pkg/server pkg/silence cmd/syncer",
+	"net/http":                                "pkg/image pkg/gitserver pkg/connect pkg/apply pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
@@ -52,8 +52,8 @@ var home = map[string]string{
 // and rooms of one floor do not import each other.
 var floors = [][]string{
 	{"pkg/clock", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
-	{"pkg/api/v1alpha1", "pkg/source", "pkg/health", "pkg/audit", "pkg/connect"},
-	{"pkg/answer", "pkg/render", "pkg/image", "pkg/drift"},
+	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
+	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
 	{"pkg/apply", "pkg/origin", "pkg/record"},
 	{"pkg/target"},
 	{"pkg/pipeline"},
@@ -63,12 +63,13 @@ var floors = [][]string{
 
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
-	"pkg/source": {"pkg/silence"},                                                                     // knows git, not objects
-	"pkg/render": {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                      // no disk, network, clock or environment
-	"pkg/drift":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                // pure
-	"pkg/record": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                  // pure
-	"pkg/server": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
+	"pkg/gitserver": {"pkg/silence"},
+	"pkg/source":    {"pkg/gitserver"},                                                                   // knows git, not objects
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                      // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                // pure
+	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                  // pure
+	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.
@@ -146,7 +147,7 @@ func TestDesignLibrariesAreAtHome(t *testing.T) {
 		"sigs.k8s.io/kustomize/api":              "pkg/render",
 		"k8s.io/client-go/dynamic":               "pkg/apply",
 		"github.com/google/go-containerregistry": "pkg/image",
-		"github.com/sethvargo/go-retry":          "pkg/apply pkg/image pkg/source",
+		"github.com/sethvargo/go-retry":          "pkg/apply pkg/image pkg/gitserver",
 	}
 	used := map[string]map[string]bool{}
 	for file, room := range sources(t) {

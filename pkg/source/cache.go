@@ -1,9 +1,12 @@
 package source
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,6 +17,7 @@ import (
 	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/gofrs/flock"
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 // cache is a bare repository, in a folder or in memory, that holds what was
@@ -34,21 +38,21 @@ func newCache(dir string) (*cache, error) {
 	}
 	c := cacheOn(dir, disk)
 	if err := c.meta.Init(); err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	config, err := c.meta.Config()
 	if err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	config.Core.IsBare = true
 	if err := c.meta.SetConfig(config); err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	if err := c.meta.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, plumbing.Main)); err != nil {
-		return nil, storageError{err} // without a HEAD, git does not take it for a repository
+		return nil, gitserver.LocalError{Err: err} // without a HEAD, git does not take it for a repository
 	}
 	if err := disk.MkdirAll(packFolder, 0o700); err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	return c, nil
 }
@@ -113,10 +117,10 @@ func (c *cache) stand(t target) error {
 		name = "refs/heads/syncer"
 	}
 	if err := c.meta.SetReference(plumbing.NewHashReference(name, t.tip)); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	if err := c.meta.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, name)); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	c.learn(t.tip)
 	return nil
@@ -161,7 +165,7 @@ func (c *cache) inherit(older *cache) error {
 			c.learn(ref.Hash())
 		}
 		if err := c.meta.SetReference(ref); err != nil {
-			return storageError{err}
+			return gitserver.LocalError{Err: err}
 		}
 		return nil
 	})
@@ -173,7 +177,7 @@ func (c *cache) bound(shallow []plumbing.Hash) error {
 		return nil
 	}
 	if err := c.meta.SetShallow(shallow); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	c.shallow = shallow
 	return nil
@@ -186,11 +190,11 @@ type shelf struct {
 	lock *flock.Flock
 }
 
-func newShelf(parent string, place location) *shelf {
+func newShelf(parent string, place gitserver.Location) *shelf {
 	if parent == "" {
 		return &shelf{}
 	}
-	return &shelf{dir: filepath.Join(parent, place.folder())}
+	return &shelf{dir: filepath.Join(parent, cacheFolder(place))}
 }
 
 // open returns what is there, or an empty cache. It falls back to memory when
@@ -240,11 +244,11 @@ func (s *shelf) blank() (*cache, error) {
 		return newCache("")
 	}
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(s.dir), filepath.Base(s.dir)+".new-*")
 	if err != nil {
-		return nil, storageError{err}
+		return nil, gitserver.LocalError{Err: err}
 	}
 	c, err := newCache(dir)
 	if err != nil {
@@ -260,10 +264,10 @@ func (s *shelf) replace(c *cache) error {
 		return nil
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	if err := os.Rename(c.dir, s.dir); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	disk := osfs.New(s.dir)
 	c.dir, c.packs.fs = s.dir, disk
@@ -284,4 +288,18 @@ func (s *shelf) close() error {
 	}
 	// The lock file stays: removing it would let two processes hold two locks.
 	return s.lock.Unlock()
+}
+
+var unreadable = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// cacheFolder names the cache of a location: readable, and unlike any other. The
+// user and the password do not count, so that a rotated one keeps the cache.
+func cacheFolder(l gitserver.Location) string {
+	sum := sha256.Sum256([]byte(l.String()))
+	path := strings.TrimSuffix(strings.TrimSuffix(strings.Trim(l.Path, "/"), ".git"), "/")
+	name := strings.Trim(unreadable.ReplaceAllString(l.Host+"-"+path, "-"), "-.")
+	if len(name) > 80 {
+		name = name[len(name)-80:]
+	}
+	return name + "-" + hex.EncodeToString(sum[:6])
 }

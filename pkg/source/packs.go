@@ -16,6 +16,7 @@ import (
 	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 const (
@@ -104,7 +105,7 @@ func (p *packs) use(index idxfile.Index, f billy.File) {
 func (p *packs) receive(r io.Reader) (err error) {
 	f, err := p.fs.TempFile(packFolder, "tmp_pack_")
 	if err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	kept := false
 	defer func() {
@@ -137,10 +138,10 @@ func (p *packs) receive(r io.Reader) (err error) {
 		return err
 	}
 	if err := util.WriteFile(p.fs, base+".idx", encoded.Bytes(), 0o600); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	if err := p.fs.Rename(f.Name(), base+".pack"); err != nil {
-		return storageError{err}
+		return gitserver.LocalError{Err: err}
 	}
 	kept = true
 	p.use(index, f)
@@ -275,7 +276,7 @@ type storageWriter struct{ w io.Writer }
 func (w storageWriter) Write(b []byte) (int, error) {
 	n, err := w.w.Write(b)
 	if err != nil {
-		return n, storageError{err}
+		return n, gitserver.LocalError{Err: err}
 	}
 	return n, nil
 }

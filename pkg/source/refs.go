@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 const (
@@ -52,7 +53,7 @@ func (r refs) pick(g goal) (target, error) {
 	case g.commit != "":
 		return target{tip: plumbing.NewHash(g.commit)}, nil
 	case len(r.hashes) == 0:
-		return target{}, errEmpty
+		return target{}, gitserver.ErrNoCommit
 	case g.tag != "":
 		if hash, ok := r.hashes[tags+g.tag]; ok {
 			return target{name: tags + g.tag, tip: hash}, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 const (
@@ -25,18 +25,18 @@ const (
 	allHistory = 0
 )
 
+// mostPacks is how many packs a cache gathers, one per fetch that brought something. The fetch after that starts with an
+// empty cache, which also drops old history.
+const mostPacks = 64
+
 // remote is a repository reached over http or ssh.
 type remote struct {
-	place  location
+	server *gitserver.Server
 	goal   goal
-	auth   Auth
-	limits limits
-	failed func(error) // told of each try that is made again
 	shelf  *shelf
 	cache  *cache // nil before its first use
 
-	http   *http.Transport // kept for its connections while the CA stays the same
-	httpCA []byte
+	mostPacks int // bounds the packs of a cache
 
 	listed refs // as of the latest listing
 
@@ -144,12 +144,12 @@ func (r *remote) read(tip plumbing.Hash) (Snapshot, error) {
 // bring fetches the tip of a ref: what is new when the cache can be built on,
 // all of it anew when it cannot, or when what came does not fit together.
 func (r *remote) bring(ctx context.Context, c *conn, tip plumbing.Hash) (Snapshot, error) {
-	if r.cache.usable(r.limits.packs) {
+	if r.cache.usable(r.mostPacks) {
 		depth := shallowDepth
 		if r.cache.whole() {
 			depth = allHistory
 		}
-		err := r.receive(ctx, c, r.cache, []plumbing.Hash{tip}, depth)
+		err := c.receive(ctx, r.cache, []plumbing.Hash{tip}, depth)
 		if err == nil {
 			snap, err := r.read(tip)
 			if err == nil || isExplained(err) {
@@ -184,7 +184,7 @@ func (r *remote) readNew(tip plumbing.Hash) (Snapshot, error) {
 // (git's own does not, as configured from the start); then all of history is
 // fetched.
 func (r *remote) obtainCommit(ctx context.Context, c *conn, hash plumbing.Hash) (Snapshot, error) {
-	if slices.Contains(c.refs.tips(), hash) || grantsHashes(c.adv) {
+	if slices.Contains(c.refs.tips(), hash) || grantsHashes(c.server.Advertised()) {
 		snap, err := r.bring(ctx, c, hash)
 		if err == nil || isFinal(err) {
 			return snap, err
@@ -207,12 +207,12 @@ func grantsHashes(adv *packp.AdvRefs) bool {
 // bringAll fetches the whole history of all branches and tags.
 func (r *remote) bringAll(ctx context.Context, c *conn) error {
 	tips := c.refs.tips()
-	if r.cache.whole() && r.cache.usable(r.limits.packs) {
+	if r.cache.whole() && r.cache.usable(r.mostPacks) {
 		tips = slices.DeleteFunc(tips, r.cache.store.has)
 		if len(tips) == 0 {
 			return nil
 		}
-		if err := r.receive(ctx, c, r.cache, tips, allHistory); err == nil || isFinal(err) {
+		if err := c.receive(ctx, r.cache, tips, allHistory); err == nil || isFinal(err) {
 			return err
 		}
 		tips = c.refs.tips()
@@ -290,7 +290,7 @@ func (r *remote) find(ctx context.Context, rev revision) (plumbing.Hash, error) 
 	if err := r.prepare(); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	if hash, ok := r.findHere(rev); ok {
+	if hash, ok := r.holding().find(rev); ok {
 		return hash, nil
 	}
 	var hash plumbing.Hash
@@ -300,9 +300,6 @@ func (r *remote) find(ctx context.Context, rev revision) (plumbing.Hash, error) 
 	})
 	return hash, err
 }
-
-// findHere resolves what does not move: hashes, and HEAD as it was fetched.
-func (r *remote) findHere(rev revision) (plumbing.Hash, bool) { return r.holding().find(rev) }
 
 // holding is what is here now.
 func (r *remote) holding() *held {
@@ -367,9 +364,7 @@ func (r *remote) log(ctx context.Context, to revision, limit int) ([]Commit, err
 
 func (r *remote) close() error {
 	r.shown.Store(nil)
-	if r.http != nil {
-		r.http.CloseIdleConnections()
-	}
+	r.server.Close()
 	return r.shelf.close()
 }
 
@@ -395,7 +390,7 @@ func (r *remote) renew(ctx context.Context, c *conn, wants []plumbing.Hash, dept
 		}
 		fresh.discard()
 	}
-	if !errors.As(err, new(storageError)) {
+	if !errors.As(err, new(gitserver.LocalError)) {
 		return err
 	}
 	if fresh, err = newCache(""); err != nil {
@@ -409,7 +404,7 @@ func (r *remote) renew(ctx context.Context, c *conn, wants []plumbing.Hash, dept
 }
 
 func (r *remote) fill(ctx context.Context, c *conn, fresh *cache, wants []plumbing.Hash, depth int) error {
-	if err := r.receive(ctx, c, fresh, wants, depth); err != nil {
+	if err := c.receive(ctx, fresh, wants, depth); err != nil {
 		return err
 	}
 	for _, tip := range wants {

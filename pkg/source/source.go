@@ -12,12 +12,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 // Options say which repository to read, what of it to follow, and how to get
@@ -49,25 +49,8 @@ type Options struct {
 	Failed func(error)
 }
 
-// Auth names the files that hold the credentials. They are read again at each
-// fetch, so that a rotated secret is picked up. What does not apply to the
-// kind of URL is ignored.
-type Auth struct {
-	// Username goes with PasswordFile, or with TokenFile where a host wants
-	// the token as a password; for ssh it is the user, "git" when empty.
-	Username     string
-	PasswordFile string
-	// TokenFile alone is sent as a bearer token.
-	TokenFile string
-	// SSHKeyFile is a private key without a passphrase; when empty, the ssh
-	// agent is asked.
-	SSHKeyFile string
-	// KnownHostsFile is mandatory for ssh in effect: when empty, the file of
-	// the user (~/.ssh/known_hosts) has to know the host.
-	KnownHostsFile string
-	// CAFile holds PEM certificates to trust besides the system's.
-	CAFile string
-}
+// Auth names the files that hold the credentials.
+type Auth = gitserver.Auth
 
 // Commit is one commit as git log prints it.
 type Commit struct {
@@ -99,7 +82,7 @@ type Snapshot struct {
 // be called by many goroutines. Those that ask the remote run one at a time;
 // what the latest Fetch brought is read beside them.
 type Repository struct {
-	place  location
+	place  gitserver.Location
 	origin origin
 	busy   chan struct{} // holds one token while a method runs
 	closed bool
@@ -120,7 +103,7 @@ func Open(opts Options) (*Repository, error) {
 	if opts.URL == "" {
 		return nil, errors.New("source url is empty")
 	}
-	place, err := parseLocation(opts.URL)
+	place, err := gitserver.Parse(opts.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -131,12 +114,12 @@ func Open(opts Options) (*Repository, error) {
 	if opts.Auth.PasswordFile != "" && opts.Auth.TokenFile != "" {
 		return nil, fmt.Errorf("source %s: passwordFile and tokenFile are both set: keep one", place)
 	}
-	if place.kind == overHTTP && opts.Auth.PasswordFile != "" && cmp.Or(opts.Auth.Username, place.user) == "" {
+	if place.Kind == gitserver.OverHTTP && opts.Auth.PasswordFile != "" && cmp.Or(opts.Auth.Username, place.User) == "" {
 		return nil, fmt.Errorf("source %s: passwordFile needs a username", place)
 	}
 	r := &Repository{place: place, busy: make(chan struct{}, 1)}
-	if place.kind == onDisk {
-		r.origin = &local{path: place.path, goal: follow}
+	if place.Kind == gitserver.OnDisk {
+		r.origin = &local{path: place.Path, goal: follow}
 		return r, nil
 	}
 	failed := opts.Failed
@@ -144,12 +127,10 @@ func Open(opts Options) (*Repository, error) {
 		failed = func(error) {}
 	}
 	r.origin = &remote{
-		place:  place,
-		goal:   follow,
-		auth:   opts.Auth,
-		limits: defaultLimits,
-		failed: failed,
-		shelf:  newShelf(opts.CacheDir, place),
+		server:    gitserver.New(place, opts.Auth, failed),
+		goal:      follow,
+		mostPacks: mostPacks,
+		shelf:     newShelf(opts.CacheDir, place),
 	}
 	return r, nil
 }
@@ -325,13 +306,4 @@ func parseGoal(opts Options) (goal, error) {
 		return goal{}, fmt.Errorf("requireFastForward is for branches, and %s is set", set[0])
 	}
 	return g, nil
-}
-
-// absolute makes a local path independent of later changes of directory.
-func absolute(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("source path %s: %w", path, err)
-	}
-	return abs, nil
 }

@@ -1,4 +1,4 @@
-package source
+package gitserver
 
 import (
 	"cmp"
@@ -37,7 +37,7 @@ type sshSession struct {
 
 // dialSSH connects and starts git-upload-pack, which takes a few short messages
 // each way. Cancelling ctx ends it.
-func dialSSH(ctx context.Context, place location, auth Auth, limit time.Duration) (_ *sshSession, err error) {
+func dialSSH(ctx context.Context, place Location, auth Auth, limit time.Duration) (_ *sshSession, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &silence.Error{Limit: limit})
 	defer cancel()
 	defer func() {
@@ -71,7 +71,7 @@ func dialSSH(ctx context.Context, place location, auth Auth, limit time.Duration
 		return nil, err
 	}
 	s := &sshSession{client: ssh.NewClient(conn, channels, requests), stderr: &tail{}, limit: limit}
-	if err := s.start(place.path); err != nil {
+	if err := s.start(place.Path); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -96,7 +96,7 @@ func (s *sshSession) start(path string) (err error) {
 // quote makes one word of a path for the shell on the server.
 func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
-func sshConfig(ctx context.Context, place location, auth Auth, refused *error) (*ssh.ClientConfig, net.Conn, error) {
+func sshConfig(ctx context.Context, place Location, auth Auth, refused *error) (*ssh.ClientConfig, net.Conn, error) {
 	var files []string
 	if auth.KnownHostsFile != "" {
 		files = []string{auth.KnownHostsFile}
@@ -108,7 +108,7 @@ func sshConfig(ctx context.Context, place location, auth Auth, refused *error) (
 	}
 	check := hosts.HostKeyCallback()
 	config := &ssh.ClientConfig{
-		User:              cmp.Or(auth.Username, place.user, "git"),
+		User:              cmp.Or(auth.Username, place.User, "git"),
 		HostKeyAlgorithms: hosts.HostKeyAlgorithms(place.address()),
 		HostKeyCallback: func(host string, address net.Addr, key ssh.PublicKey) error {
 			if err := check(host, address, key); err != nil {
@@ -149,7 +149,7 @@ func agentConfig(ctx context.Context, config *ssh.ClientConfig) (*ssh.ClientConf
 	return config, conn, nil
 }
 
-func explainHostKey(err error, place location, key ssh.PublicKey, file string) error {
+func explainHostKey(err error, place Location, key ssh.PublicKey, file string) error {
 	shown := key.Type() + " " + ssh.FingerprintSHA256(key)
 	var mismatch *knownhosts.KeyError
 	switch {

@@ -1,4 +1,4 @@
-package source
+package gitserver
 
 import (
 	"bytes"
@@ -18,47 +18,47 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-func (r *remote) dialHTTP() (session, error) {
-	if err := r.trust(); err != nil {
+func (s *Server) dialHTTP() (session, error) {
+	if err := s.trust(); err != nil {
 		return nil, err
 	}
-	auth, err := r.credentials()
+	auth, err := s.credentials()
 	if err != nil {
 		return nil, err
 	}
-	limit := func(*http.Request) (answer, part time.Duration) { return r.limits.silence, r.limits.silence }
-	client := githttp.NewClient(&http.Client{Transport: &silence.Transport{Next: r.http, Limit: limit}})
-	return client.NewUploadPackSession(r.place.endpoint(), auth)
+	limit := func(*http.Request) (answer, part time.Duration) { return s.Limits.Silence, s.Limits.Silence }
+	client := githttp.NewClient(&http.Client{Transport: &silence.Transport{Next: s.http, Limit: limit}})
+	return client.NewUploadPackSession(s.place.endpoint(), auth)
 }
 
 // trust makes the HTTP transport, anew when the CA file changed.
-func (r *remote) trust() error {
+func (s *Server) trust() error {
 	var pem []byte
-	if r.auth.CAFile != "" {
+	if s.auth.CAFile != "" {
 		var err error
-		if pem, err = os.ReadFile(r.auth.CAFile); err != nil {
+		if pem, err = os.ReadFile(s.auth.CAFile); err != nil {
 			return fmt.Errorf("reading caFile: %w", err)
 		}
 	}
-	if r.http != nil && bytes.Equal(pem, r.httpCA) {
+	if s.http != nil && bytes.Equal(pem, s.httpCA) {
 		return nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if r.auth.CAFile != "" {
+	if s.auth.CAFile != "" {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool() // a machine without certificates of its own
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("caFile %s holds no PEM certificate", r.auth.CAFile)
+			return fmt.Errorf("caFile %s holds no PEM certificate", s.auth.CAFile)
 		}
 		config.RootCAs = pool
 	}
-	if r.http != nil {
-		r.http.CloseIdleConnections()
+	if s.http != nil {
+		s.http.CloseIdleConnections()
 	}
-	r.httpCA = pem
-	r.http = &http.Transport{
+	s.httpCA = pem
+	s.http = &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:     config,
@@ -71,11 +71,11 @@ func (r *remote) trust() error {
 }
 
 // credentials reads the files again, so that a rotated secret is used.
-func (r *remote) credentials() (transport.AuthMethod, error) {
-	user := cmp.Or(r.auth.Username, r.place.user)
+func (s *Server) credentials() (transport.AuthMethod, error) {
+	user := cmp.Or(s.auth.Username, s.place.User)
 	switch {
-	case r.auth.TokenFile != "":
-		token, err := secret("tokenFile", r.auth.TokenFile)
+	case s.auth.TokenFile != "":
+		token, err := secret("tokenFile", s.auth.TokenFile)
 		if err != nil {
 			return nil, err
 		}
@@ -83,14 +83,14 @@ func (r *remote) credentials() (transport.AuthMethod, error) {
 			return &githttp.TokenAuth{Token: token}, nil
 		}
 		return &githttp.BasicAuth{Username: user, Password: token}, nil
-	case r.auth.PasswordFile != "":
-		password, err := secret("passwordFile", r.auth.PasswordFile)
+	case s.auth.PasswordFile != "":
+		password, err := secret("passwordFile", s.auth.PasswordFile)
 		if err != nil {
 			return nil, err
 		}
 		return &githttp.BasicAuth{Username: user, Password: password}, nil
-	case user != "" || r.place.password != "":
-		return &githttp.BasicAuth{Username: user, Password: r.place.password}, nil
+	case user != "" || s.place.password != "":
+		return &githttp.BasicAuth{Username: user, Password: s.place.password}, nil
 	default:
 		return nil, nil
 	}

@@ -4,49 +4,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-func TestParseLocation(t *testing.T) {
-	here, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for raw, want := range map[string]struct {
-		kind  kind
-		shown string
-		user  string
-		path  string
-	}{
-		"https://example.com/team/repo.git":       {overHTTP, "https://example.com/team/repo.git", "", "/team/repo.git"},
-		"HTTPS://example.com/repo/":               {overHTTP, "https://example.com/repo", "", "/repo"},
-		"https://bob:pw@example.com:8443/a%20b":   {overHTTP, "https://example.com:8443/a%20b", "bob", "/a b"},
-		"https://tok3n@example.com/repo":          {overHTTP, "https://example.com/repo", "tok3n", "/repo"},
-		"http://[::1]:80/repo":                    {overHTTP, "http://[::1]:80/repo", "", "/repo"},
-		"ssh://git@example.com/team/repo.git":     {overSSH, "ssh://example.com/team/repo.git", "git", "/team/repo.git"},
-		"ssh://example.com:2222/~bob/repo.git":    {overSSH, "ssh://example.com:2222/~bob/repo.git", "", "~bob/repo.git"},
-		"git@example.com:team/repo.git":           {overSSH, "ssh://example.com/team/repo.git", "git", "team/repo.git"},
-		"example.com:repo":                        {overSSH, "ssh://example.com/repo", "", "repo"},
-		"git@[::1]:repo":                          {overSSH, "ssh://[::1]/repo", "git", "repo"},
-		"file:///srv/repo":                        {onDisk, "/srv/repo", "", "/srv/repo"},
-		"file://localhost/srv/repo":               {onDisk, "/srv/repo", "", "/srv/repo"},
-		"/srv/git/x":                              {onDisk, "/srv/git/x", "", "/srv/git/x"},
-		"./with:colon":                            {onDisk, here + "/with:colon", "", here + "/with:colon"},
-		"relative/path":                           {onDisk, here + "/relative/path", "", here + "/relative/path"},
-		"C/not:a-host":                            {onDisk, here + "/C/not:a-host", "", here + "/C/not:a-host"},
-		"https://example.com/a:b/repo@v1":         {overHTTP, "https://example.com/a:b/repo@v1", "", "/a:b/repo@v1"},
-		"git+ssh://git@example.com/team/repo.git": {overSSH, "ssh://example.com/team/repo.git", "git", "/team/repo.git"},
-	} {
-		t.Run(raw, func(t *testing.T) {
-			l, err := parseLocation(raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if l.kind != want.kind || l.String() != want.shown || l.user != want.user || l.path != want.path {
-				t.Errorf("kind %d, %s, user %q, path %q; want %+v", l.kind, l, l.user, l.path, want)
-			}
-		})
-	}
-}
+	"github.com/syncerdev/syncer/pkg/gitserver"
+)
 
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct {
@@ -87,11 +47,11 @@ func TestCacheFolders(t *testing.T) {
 		"https://example.com/a/b", "https://example.com/a-b", "http://example.com/a/b", "https://example.com:444/a/b", "ssh://example.com/a/b",
 		"https://example.com/" + strings.Repeat("long/", 100), "https://example.com/../../etc", "https://example.com/ä/ö",
 	} {
-		l, err := parseLocation(raw)
+		l, err := gitserver.Parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := l.folder()
+		name := cacheFolder(l)
 		if other, ok := seen[name]; ok {
 			t.Errorf("%s and %s share the folder %s", raw, other, name)
 		}

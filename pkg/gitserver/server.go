@@ -1,0 +1,208 @@
+// Package gitserver holds one conversation with a git server over HTTP or SSH: it connects, lists the refs, asks for a
+// pack, tries again where that may help, and explains errors without credentials. It stores no objects.
+package gitserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/sethvargo/go-retry"
+
+	"github.com/syncerdev/syncer/pkg/silence"
+)
+
+// Limits bound the calls to a server.
+type Limits struct {
+	List    time.Duration // to connect and receive the refs
+	Fetch   time.Duration // to receive objects
+	Silence time.Duration // between two bytes of either
+	retries uint64
+	backoff time.Duration // before the first retry, doubled each time
+	longest time.Duration // between two tries
+}
+
+var defaultLimits = Limits{
+	List: time.Minute, Fetch: 15 * time.Minute, Silence: silence.Limit,
+	retries: 3, backoff: 250 * time.Millisecond, longest: 2 * time.Second,
+}
+
+// Auth names the files that hold the credentials. They are read again at each
+// fetch, so that a rotated secret is picked up. What does not apply to the
+// kind of URL is ignored.
+type Auth struct {
+	// Username goes with PasswordFile, or with TokenFile where a host wants
+	// the token as a password; for ssh it is the user, "git" when empty.
+	Username     string
+	PasswordFile string
+	// TokenFile alone is sent as a bearer token.
+	TokenFile string
+	// SSHKeyFile is a private key without a passphrase; when empty, the ssh
+	// agent is asked.
+	SSHKeyFile string
+	// KnownHostsFile is mandatory for ssh in effect: when empty, the file of
+	// the user (~/.ssh/known_hosts) has to know the host.
+	KnownHostsFile string
+	// CAFile holds PEM certificates to trust besides the system's.
+	CAFile string
+}
+
+// Server is a git server with one repository. It serves one call at a time.
+type Server struct {
+	Limits Limits
+
+	place  Location
+	auth   Auth
+	failed func(error)     // receives the error of each try that is made again
+	http   *http.Transport // kept for its connections while the CA stays the same
+	httpCA []byte
+}
+
+// New returns the server at a location. failed receives the error of each try that is made again. New connects to
+// nothing.
+func New(place Location, auth Auth, failed func(error)) *Server {
+	return &Server{Limits: defaultLimits, place: place, auth: auth, failed: failed}
+}
+
+// session is one conversation with a git server.
+type session interface {
+	AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, error)
+	UploadPack(context.Context, *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	io.Closer
+}
+
+// Conn is an open session after the listing.
+type Conn struct {
+	server  *Server
+	session session
+	adv     *packp.AdvRefs
+	spent   bool // the session has given its pack
+}
+
+// Advertised is the latest listing of the server.
+func (c *Conn) Advertised() *packp.AdvRefs { return c.adv }
+
+// Call connects, lists the refs and does the work. It does all of it again after an error that may pass by itself.
+func (s *Server) Call(ctx context.Context, work func(context.Context, *Conn) error) error {
+	b := retry.NewExponential(s.Limits.backoff)
+	b = retry.WithCappedDuration(s.Limits.longest, b)
+	b = retry.WithJitterPercent(25, b)
+	b = retry.WithMaxRetries(s.Limits.retries, b)
+	left := s.Limits.retries
+	return retry.Do(ctx, b, func(ctx context.Context) error {
+		err := s.once(ctx, work)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var passing transientError
+		if errors.As(err, &passing) {
+			if left > 0 {
+				left--
+				s.failed(err)
+			}
+			return retry.RetryableError(err)
+		}
+		return err
+	})
+}
+
+func (s *Server) once(ctx context.Context, work func(context.Context, *Conn) error) error {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.hangUp()
+	return work(ctx, c)
+}
+
+func (s *Server) connect(ctx context.Context) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Limits.List)
+	defer cancel()
+	opened, err := s.dial(ctx)
+	if err != nil {
+		return nil, s.explain(ctx, err, s.Limits.List)
+	}
+	adv, err := opened.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		_ = opened.Close() // the listing error says more
+		return nil, s.explain(ctx, err, s.Limits.List)
+	}
+	return &Conn{server: s, session: opened, adv: adv}, nil
+}
+
+func (s *Server) dial(ctx context.Context) (session, error) {
+	if s.place.Kind == OverSSH {
+		return dialSSH(ctx, s.place, s.auth, s.Limits.Silence)
+	}
+	return s.dialHTTP()
+}
+
+// explain also tells the deadline of this room from that of the calles.
+func (s *Server) explain(ctx context.Context, err error, limit time.Duration) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: no answer within %s", ErrUnreachable, limit)
+	}
+	err = explain(err)
+	if err == ErrAuth { //nolint:errorlint // only the bare one lacks advice
+		return fmt.Errorf("%w: %s", ErrAuth, s.advice())
+	}
+	return err
+}
+
+// advice names the file of wrong credentials and shows nothing of them.
+func (s *Server) advice() string {
+	switch {
+	case s.auth.TokenFile != "":
+		return "the server does not accept the token in " + s.auth.TokenFile
+	case s.auth.PasswordFile != "":
+		return "the server does not accept the user name with the password in " + s.auth.PasswordFile
+	case s.place.User != "":
+		return "the server does not accept the credentials in the url"
+	default:
+		return "the server asks for credentials: set passwordFile or tokenFile"
+	}
+}
+
+// hangUp ends the session. Its error is of no interest.
+func (c *Conn) hangUp() { _ = c.session.Close() }
+
+// Fetch sends the request for a listing and hands the answer to take. A session gives one pack: the next Fetch connects
+// again.
+func (c *Conn) Fetch(ctx context.Context, request func(*packp.AdvRefs) (*packp.UploadPackRequest, error), take func(*packp.UploadPackResponse, *packp.UploadPackRequest) error) error {
+	s := c.server
+	if c.spent {
+		fresh, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		c.hangUp()
+		c.session, c.adv = fresh.session, fresh.adv
+	}
+	c.spent = true
+	asked, err := request(c.adv)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Limits.Fetch)
+	defer cancel()
+	answer, err := c.session.UploadPack(ctx, asked)
+	if err != nil {
+		return s.explain(ctx, err, s.Limits.Fetch)
+	}
+	defer answer.Close() // read to its end, or given up
+	if err := take(answer, asked); err != nil {
+		return s.explain(ctx, err, s.Limits.Fetch)
+	}
+	return nil
+}
+
+// Close closes the connections that are kept.
+func (s *Server) Close() {
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
+}
