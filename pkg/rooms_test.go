@@ -68,8 +68,8 @@ var narrow = map[string][]string{
 	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                      // no disk, network, clock or environment
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                  // pure
-	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/drift", "pkg/pipeline", "pkg/server"},
+	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/server"
@@ -30,7 +31,7 @@ type still struct{ view *pipeline.View }
 
 func (s still) View() *pipeline.View     { return s.view }
 func (s still) Changed() <-chan struct{} { return nil }
-func (s still) Objects(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) {
+func (s still) Objects(context.Context, v1alpha1.Target) ([]health.Object, error) {
 	return nil, nil
 }
 func (s still) Wake()                        {}

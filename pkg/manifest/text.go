@@ -48,3 +48,22 @@ func Unsafe(r rune) bool {
 	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
 		r == 0x61c || r == 0x200b || r == 0x200e || r == 0x200f || r == 0xfeff
 }
+
+// NamedObjects is the number of objects that a message names.
+const NamedObjects = 5
+
+// Shorten joins the parts of a message. It names the first ones and counts the rest, so that a condition stays readable.
+func Shorten(parts []string) string {
+	if len(parts) > NamedObjects {
+		parts = append(parts[:NamedObjects:NamedObjects], fmt.Sprintf("and %d more", len(parts)-NamedObjects))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Plural counts things by a noun whose plural ends in s: "1 change", "2 changes".
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // alarms wake a daemon for the targets whose wait is over, so that a change goes out as soon as the run ends that it
@@ -30,7 +31,7 @@ func newAlarms(ring func(v1alpha1.Target), failed func(v1alpha1.Target, error)) 
 const breath = 500 * time.Millisecond
 
 // set replaces what a target waits for; nil ends its wait.
-func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *alarm) {
+func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *target.Wait) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.clear(target)
@@ -45,7 +46,7 @@ func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *alarm) 
 		if clock.Sleep(ctx, pause) != nil {
 			return
 		}
-		if err := panics.Try(func() error { return until.cluster.AwaitChange(ctx, until.held) }); err != nil {
+		if err := panics.Try(func() error { return until.Cluster.AwaitChange(ctx, until.Held) }); err != nil {
 			a.failed(target, err)
 			return // the next poll looks again
 		}

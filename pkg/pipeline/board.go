@@ -60,7 +60,7 @@ func newBoard(r *Runner) *board {
 	}
 	s := r.Config.Source
 	b.source = SourceView{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
-	b.view = b.assemble(r.date())
+	b.view = b.assemble(r.dates().Date())
 	return b
 }
 
@@ -111,7 +111,7 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	if err != nil {
 		b.source.Error = err.Error()
 	} else {
-		at := b.runner.date().UTC()
+		at := b.runner.dates().Date().UTC()
 		b.source.FetchedAt = &at
 	}
 	if err == nil && snap.Commit != known {
@@ -228,7 +228,7 @@ func (b *board) publish(ctx context.Context) {
 	b.count(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.view = b.assemble(b.runner.date())
+	b.view = b.assemble(b.runner.dates().Date())
 	close(b.changed)
 	b.changed = make(chan struct{})
 }

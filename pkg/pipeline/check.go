@@ -88,7 +88,7 @@ func (r *Runner) Check(ctx context.Context, environments []string, tell func(Che
 		all.Checks = append(all.Checks, check)
 		tell(check)
 	}}
-	k.ok(CheckConfiguration, nil, "%s for %s, owner %s", plural(len(r.Config.Environments), "environment"), r.Config.Source.PublicURL(), r.Config.Name)
+	k.ok(CheckConfiguration, nil, "%s for %s, owner %s", manifest.Plural(len(r.Config.Environments), "environment"), r.Config.Source.PublicURL(), r.Config.Name)
 	if snap, ok := k.git(ctx); ok {
 		k.pipelines(snap, selected)
 	}
@@ -146,7 +146,7 @@ func (k *checking) pipelines(snap source.Snapshot, selected []*v1alpha1.Environm
 		k.works = append(k.works, w)
 	}
 	if len(k.works) > 0 {
-		k.ok(checkPipelines, nil, "%s render", plural(len(k.works), "target"))
+		k.ok(checkPipelines, nil, "%s render", manifest.Plural(len(k.works), "target"))
 	}
 }
 

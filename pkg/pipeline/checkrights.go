@@ -90,7 +90,7 @@ func (k *checking) deploying(ctx context.Context, g *group) {
 				if account != "" {
 					who = "the service account " + account
 				}
-				k.ok(checkRights, []string{environment}, "%s may deploy %s (%s)", who, plural(len(works), "target"), plural(asked, "right"))
+				k.ok(checkRights, []string{environment}, "%s may deploy %s (%s)", who, manifest.Plural(len(works), "target"), manifest.Plural(asked, "right"))
 			}
 		}
 	}

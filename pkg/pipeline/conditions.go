@@ -35,7 +35,7 @@ func (c *carrier) setHeld(w *target.Desired, status *v1alpha1.PipelineSyncStatus
 	}
 	switch {
 	case o.wait != nil:
-		reason, message = o.wait.reason, o.wait.message
+		reason, message = o.wait.Reason, o.wait.Message
 		if status.LastAppliedCommit == "" {
 			setCondition(status, v1alpha1.ConditionReady, false, reason, message)
 		}
@@ -57,10 +57,10 @@ func (c *carrier) markHealthy(w *target.Desired, status *v1alpha1.PipelineSyncSt
 	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
 		return
 	}
-	last, now := status.History[0], c.stamp(w)
-	healthy := o.health.status == health.Healthy
+	last, now := status.History[0], c.dates().Stamp(w.Cluster)
+	healthy := o.health.Status == health.Healthy
 	switch {
-	case healthy && !o.health.unseen && len(o.swapped) == 0 && last.HealthyAt == nil:
+	case healthy && !o.health.Unseen && len(o.swapped) == 0 && last.HealthyAt == nil:
 		last.HealthyAt = &now
 	case healthy && last.UnhealthyAt != nil:
 		last.UnhealthyAt = nil
@@ -79,7 +79,7 @@ const defaultHealthTimeout = 10 * time.Minute
 // setHealth says how the target is, by the rules of kstatus.
 func (c *carrier) setHealth(w *target.Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
 	timeout := cmp.Or(w.Settings.HealthTimeout.Duration, defaultHealthTimeout)
-	now := c.dateIn(w.Cluster)
+	now := c.dates().In(w.Cluster)
 	rivals := contestMessage(o.contested, now)
 	switch {
 	case o.err != nil && passes(o.err):
@@ -98,40 +98,40 @@ func (c *carrier) setHealth(w *target.Desired, status *v1alpha1.PipelineSyncStat
 		setCondition(status, v1alpha1.ConditionReady, false, "NotCompared", o.uncorrected.Error())
 		setCondition(status, v1alpha1.ConditionReconciling, false, "NotCompared", "")
 		setCondition(status, v1alpha1.ConditionStalled, true, "NotCompared", o.uncorrected.Error())
-	case o.health.status == health.Healthy && o.wait == nil && len(uncreated(o.held)) > 0:
+	case o.health.Status == health.Healthy && o.wait == nil && len(uncreated(o.held)) > 0:
 		message := heldMessage(uncreated(o.held))
 		setCondition(status, v1alpha1.ConditionReady, false, "Incomplete", message)
 		setCondition(status, v1alpha1.ConditionReconciling, true, "Incomplete", message)
 		setCondition(status, v1alpha1.ConditionStalled, false, "Incomplete", "")
-	case o.health.status == health.Healthy:
+	case o.health.Status == health.Healthy:
 		message := "every object is as git says and healthy"
 		switch {
 		case o.wait != nil:
 			message = "what was applied last is healthy; the newest commit waits"
 		case len(o.held) > 0:
-			message = "every object is healthy; " + plural(len(o.held), "change") + " held"
+			message = "every object is healthy; " + manifest.Plural(len(o.held), "change") + " held"
 		case status.Drift != nil && status.Drift.Total > 0:
-			message = "every object is healthy; " + plural(status.Drift.Total, "difference") + " from git"
+			message = "every object is healthy; " + manifest.Plural(status.Drift.Total, "difference") + " from git"
 		}
 		if len(o.unwatched) > 0 {
 			message += "; " + watchless(o.unwatched)
 		}
-		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
+		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", manifest.Shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
 		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
-	case o.health.status == health.InProgress && len(status.History) > 0 && now.Sub(status.History[0].Time.Time) > timeout:
-		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.message)
+	case o.health.Status == health.InProgress && len(status.History) > 0 && now.Sub(status.History[0].Time.Time) > timeout:
+		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.Message)
 		setCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
 		setCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")
 		setCondition(status, v1alpha1.ConditionStalled, true, "HealthTimeout", message)
-	case o.health.status == health.InProgress:
-		setCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.message)
-		setCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.message)
+	case o.health.Status == health.InProgress:
+		setCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.Message)
+		setCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.Message)
 		setCondition(status, v1alpha1.ConditionStalled, false, "Progressing", "")
 	default:
-		setCondition(status, v1alpha1.ConditionReady, false, "Unhealthy", o.health.message)
+		setCondition(status, v1alpha1.ConditionReady, false, "Unhealthy", o.health.Message)
 		setCondition(status, v1alpha1.ConditionReconciling, false, "Unhealthy", "")
-		setCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.message)
+		setCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.Message)
 	}
 }
 
@@ -159,7 +159,7 @@ func setDrifted(status *v1alpha1.PipelineSyncStatus) {
 	for i, f := range status.Drift.Findings {
 		messages[i] = f.Message
 	}
-	setCondition(status, v1alpha1.ConditionDrifted, true, "Drifted", shorten(messages))
+	setCondition(status, v1alpha1.ConditionDrifted, true, "Drifted", manifest.Shorten(messages))
 }
 
 // reasonOf names a failure in one word for a condition.

@@ -91,5 +91,5 @@ func contestMessage(contests []v1alpha1.Contest, now time.Time) string {
 				c.Manager, c.Path, c.Object.Kind, c.Object.Name, c.Times, c.Until.UTC().Format(time.RFC3339), c.Manager))
 		}
 	}
-	return shorten(parts)
+	return manifest.Shorten(parts)
 }

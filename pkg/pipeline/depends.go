@@ -12,7 +12,7 @@ import (
 // reached is how far a target has come in this pass.
 type reached struct {
 	result    TargetResult
-	health    targetHealth
+	health    target.Health
 	inventory []v1alpha1.InventoryEntry // that health speaks of
 	judged    bool                      // health says something
 }
@@ -25,7 +25,7 @@ func (c *carrier) note(w *target.Desired, result TargetResult) {
 	c.arrived[w.Target] = r
 }
 
-func (c *carrier) noteHealth(w *target.Desired, h targetHealth, inventory []v1alpha1.InventoryEntry) {
+func (c *carrier) noteHealth(w *target.Desired, h target.Health, inventory []v1alpha1.InventoryEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.arrived[w.Target]
@@ -43,9 +43,9 @@ func (c *carrier) awaitDependencies(ctx context.Context, w *target.Desired) erro
 			return fmt.Errorf("looking at %s, which it depends on: %w", other.Target, err)
 		}
 		if why != "" {
-			return &waitError{
-				reason: reasonDependency, message: fmt.Sprintf("it depends on %s, %s", other.Target, why),
-				until: alarmFor(other, h.waiting),
+			return &target.WaitError{
+				Reason: reasonDependency, Message: fmt.Sprintf("it depends on %s, %s", other.Target, why),
+				Until: target.WaitFor(other, h.Waiting),
 			}
 		}
 	}
@@ -53,7 +53,7 @@ func (c *carrier) awaitDependencies(ctx context.Context, w *target.Desired) erro
 }
 
 // dependency says why another target is not there yet; "" when it is.
-func (c *carrier) dependency(ctx context.Context, other *target.Desired) (targetHealth, string, error) {
+func (c *carrier) dependency(ctx context.Context, other *target.Desired) (target.Health, string, error) {
 	c.mu.Lock()
 	r, ok := c.arrived[other.Target]
 	c.mu.Unlock()
@@ -69,48 +69,48 @@ func (c *carrier) dependency(ctx context.Context, other *target.Desired) (target
 		if h, why, err = c.atCommit(ctx, other); why != "" || err != nil {
 			return h, why, err
 		}
-	case h.status != health.Healthy: // it may have become so since
+	case h.Status != health.Healthy: // it may have become so since
 		live, err := other.Cluster.Live(ctx, other.Target, r.inventory)
 		if err != nil {
 			return h, "", err
 		}
-		h = healthOf(ctx, other.Cluster, r.inventory, live)
+		h = target.HealthOf(ctx, other.Cluster, r.inventory, live)
 	}
-	if h.status != health.Healthy {
-		return h, "which is not healthy yet: " + h.message, nil
+	if h.Status != health.Healthy {
+		return h, "which is not healthy yet: " + h.Message, nil
 	}
 	return h, "", nil
 }
 
 // atCommit judges a target that is not part of this pass by its record and its objects: what was applied there has to be
 // what this commit says.
-func (c *carrier) atCommit(ctx context.Context, other *target.Desired) (targetHealth, string, error) {
+func (c *carrier) atCommit(ctx context.Context, other *target.Desired) (target.Health, string, error) {
 	if c.alone {
 		record, err := other.Cluster.Record(ctx, other.Target)
 		if err != nil {
-			return targetHealth{}, "", err
+			return target.Health{}, "", err
 		}
 		fresh := *other
 		fresh.Record = record
 		other = &fresh
 	}
 	if other.Record == nil || other.Record.Status.LastAppliedCommit == "" {
-		return targetHealth{}, "which was never deployed", nil
+		return target.Health{}, "which was never deployed", nil
 	}
 	_, set, err := c.planner.At(other, other.Snapshot)
 	if err != nil {
-		return targetHealth{}, "", err
+		return target.Health{}, "", err
 	}
 	same, err := other.Cluster.Applied(ctx, other.Record, set)
 	if err != nil {
-		return targetHealth{}, "", err
+		return target.Health{}, "", err
 	}
 	if !same {
-		return targetHealth{}, fmt.Sprintf("which is not at commit %.8s yet", other.Snapshot.Commit), nil
+		return target.Health{}, fmt.Sprintf("which is not at commit %.8s yet", other.Snapshot.Commit), nil
 	}
 	live, err := other.Cluster.Members(ctx, other.Target, other.Record)
 	if err != nil {
-		return targetHealth{}, "", err
+		return target.Health{}, "", err
 	}
-	return healthOf(ctx, other.Cluster, other.Record.Status.Inventory, live), "", nil
+	return target.HealthOf(ctx, other.Cluster, other.Record.Status.Inventory, live), "", nil
 }

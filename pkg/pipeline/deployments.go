@@ -29,7 +29,7 @@ const (
 func (c *carrier) history(w *target.Desired, before []v1alpha1.Deployment, o outcome) []v1alpha1.Deployment {
 	entry := v1alpha1.Deployment{
 		Number: 1, Commit: w.Snapshot.Commit, Author: w.Snapshot.Author, Subject: w.Snapshot.Subject,
-		Time: c.stamp(w), Outcome: outcomeApplied, Images: o.images,
+		Time: c.dates().Stamp(w.Cluster), Outcome: outcomeApplied, Images: o.images,
 		AllowedBy: o.allowedBy,
 	}
 	switch {

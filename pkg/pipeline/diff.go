@@ -51,7 +51,7 @@ func (c *carrier) diff(ctx context.Context, w *target.Desired, result *TargetRes
 	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)
 	}
-	if wait, ok := errors.AsType[*waitError](err); ok {
+	if wait, ok := errors.AsType[*target.WaitError](err); ok {
 		result.Result, result.Message = Held, wait.Error()
 		return nil
 	}
@@ -82,7 +82,7 @@ func waits(held []manifest.Change) string {
 	}
 	switch len(running) {
 	case 0:
-		return plural(len(held), "change") + " would wait"
+		return manifest.Plural(len(held), "change") + " would wait"
 	case 1:
 		return "this change waits for 1 running job"
 	}

@@ -39,7 +39,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		return drift.Report{}, err
 	}
 	report := drift.Report{
-		GeneratedAt: r.date().UTC(),
+		GeneratedAt: r.dates().Date().UTC(),
 		Source:      drift.Source{URL: r.Config.Source.PublicURL(), Branch: r.Config.Source.Branch, Commit: snap.Commit},
 		Findings:    []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}

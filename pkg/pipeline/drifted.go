@@ -47,11 +47,11 @@ func (c *carrier) countMissed(w *target.Desired, findings []drift.Finding, befor
 func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []drift.Finding) error {
 	status := w.Record.Status
 	status.Conditions = slices.Clone(status.Conditions)
-	status.Drift = drift.Summary(findings, nil, withoutImages(w.Record.Status.Drift, true), c.dateIn(w.Cluster))
+	status.Drift = drift.Summary(findings, nil, withoutImages(w.Record.Status.Drift, true), c.dates().In(w.Cluster))
 	status.Drift = keepImageFindings(status.Drift, w.Record.Status.Drift)
 	setDrifted(&status)
 	status = fitted(w, nil, status)
-	stampConditions(&status, w.Record.Status.Conditions, c.stamp(w))
+	stampConditions(&status, w.Record.Status.Conditions, c.dates().Stamp(w.Cluster))
 	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil
 	}

@@ -10,19 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
-
-// waitError says why a whole target is not carried out for now. It is no failure: what runs goes on running.
-type waitError struct {
-	reason  string // of the condition Held
-	message string
-	until   *alarm // what ends the wait, where a cluster can tell
-}
-
-func (e *waitError) Error() string { return e.message }
 
 // Reasons for which a target is held as a whole, beside a promotion that is awaited.
 const (
@@ -44,12 +34,12 @@ func (c *carrier) suspended(w *target.Desired) error {
 	default:
 		return nil
 	}
-	return &waitError{reason: reasonSuspended, message: who}
+	return &target.WaitError{Reason: reasonSuspended, Message: who}
 }
 
 // holdTarget leaves a target as it is, and says what for.
-func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *TargetResult, wait *waitError) error {
-	result.Result, result.Message, result.until = Held, wait.message, wait.until
+func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *TargetResult, wait *target.WaitError) error {
+	result.Result, result.Message, result.until = Held, wait.Message, wait.Until
 	o := outcome{wait: wait}
 	if w.Record == nil {
 		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, decision{}))
@@ -64,35 +54,11 @@ func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *Tar
 			return err
 		}
 		o.standing = c.standingOf(ctx, w)
-		result.live, result.settled = live, wait.reason == reasonSuspended
-		o.health = healthOf(ctx, w.Cluster, o.inventory, live) // what runs goes on running, and others promote from it
-		o.swapped = swapped(ctx, w.Cluster, o.inventory, live, w.Rendered.Fields, deployedImages(w.Record.Status.History))
+		result.live, result.settled = live, wait.Reason == reasonSuspended
+		o.health = target.HealthOf(ctx, w.Cluster, o.inventory, live) // what runs goes on running, and others promote from it
+		o.swapped = target.Swapped(ctx, w.Cluster, o.inventory, live, w.Rendered.Fields, deployedImages(w.Record.Status.History))
 	}
 	return c.save(ctx, w, o)
-}
-
-// alarm is what a target waits for: for what holds its changes, and for its objects to become healthy.
-type alarm struct {
-	cluster *apply.Cluster
-	held    []manifest.Change
-}
-
-// onlyHealth reports whether nothing but the health of other objects is waited for.
-func (a *alarm) onlyHealth() bool {
-	return !slices.ContainsFunc(a.held, func(change manifest.Change) bool {
-		reason := change.Held.Reason
-		if reason == manifest.HeldInUse && change.Held.Rollout {
-			return false
-		}
-		return reason != manifest.HeldDependency && reason != manifest.HeldHealth && reason != manifest.HeldRerun
-	})
-}
-
-func alarmFor(w *target.Desired, held []manifest.Change) *alarm {
-	if len(held) == 0 {
-		return nil
-	}
-	return &alarm{cluster: w.Cluster, held: held}
 }
 
 // heldChanges is what a record says of the changes that wait. A change that was held before keeps the time since when.
@@ -147,7 +113,7 @@ func heldMessage(held []v1alpha1.HeldChange) string {
 		id := h.ID()
 		parts = append(parts, fmt.Sprintf("the %s of %s waits since %s: %s", verb(h.Action), id, h.Since.UTC().Format(time.RFC3339), h.Message))
 	}
-	return shorten(parts)
+	return manifest.Shorten(parts)
 }
 
 func verb(action string) string {
@@ -167,7 +133,7 @@ func heldSummary(held []v1alpha1.HeldChange) []string {
 	if len(held) == 0 {
 		return nil
 	}
-	return []string{plural(len(held), "change") + " held"}
+	return []string{manifest.Plural(len(held), "change") + " held"}
 }
 
 // heldReason is the reason of the condition Held: that of the first change, since a condition has one.

@@ -41,7 +41,7 @@ func (c *carrier) imageFindings(ctx context.Context, w *target.Desired, pins []v
 	}
 	findings := c.checkImages(ctx, w, pins)
 	for i := range findings {
-		findings[i].Time = since(last.findings, w.Record, findings[i], c.stamp(w).Time)
+		findings[i].Time = since(last.findings, w.Record, findings[i], c.dates().Stamp(w.Cluster).Time)
 	}
 	c.checks.mu.Lock()
 	c.checks.byTarget[w.Target] = check{at: c.now(), findings: findings}

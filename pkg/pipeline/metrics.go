@@ -255,9 +255,9 @@ func (m *metrics) collectDrift(target v1alpha1.Target, findings []drift.Finding,
 }
 
 // countObjects counts the objects of a target by how they are.
-func countObjects(objects []ObjectView) map[string]int {
+func countObjects(objects []health.Object) map[string]int {
 	counts := map[string]int{}
-	for _, state := range []string{string(health.Healthy), string(health.InProgress), string(health.Failed), objectMissing, objectCompleted} {
+	for _, state := range []string{string(health.Healthy), string(health.InProgress), string(health.Failed), health.ObjectMissing, health.ObjectCompleted} {
 		counts[state] = 0
 	}
 	for _, o := range objects {

@@ -188,7 +188,7 @@ func (d *decider) pin(key target.PinKey, resolved image.Resolved) v1alpha1.Pinne
 	return v1alpha1.PinnedImage{
 		Reference: key.Reference, Refresh: key.Refresh, Semver: key.Semver,
 		Tag: resolved.Tag, Digest: resolved.Digest,
-		ResolvedAt: d.stamp(d.work), Commit: d.work.Snapshot.Commit,
+		ResolvedAt: d.dates().Stamp(d.work.Cluster), Commit: d.work.Snapshot.Commit,
 	}
 }
 
@@ -263,7 +263,7 @@ func (d *decider) seen(found image.Resolved) string {
 func (d *decider) follow(pin v1alpha1.PinnedImage, key target.PinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
 		moves := 1
-		if within(d.dateIn(d.work.Cluster), pin, d.work.Environment.Images.Interval.Duration) {
+		if within(d.dates().In(d.work.Cluster), pin, d.work.Environment.Images.Interval.Duration) {
 			moves = pin.Moves + 1
 		}
 		pin = d.pin(key, found)
@@ -311,7 +311,7 @@ func (d *decider) decision() decision {
 		if inUse[key] {
 			pin.UnusedSince, pin.LastDeployment = nil, number
 		} else if pin.UnusedSince == nil {
-			now := d.stamp(d.work)
+			now := d.dates().Stamp(d.work.Cluster)
 			pin.UnusedSince = &now
 		}
 		if inUse[key] || d.keeps(pin, number) {
@@ -327,7 +327,7 @@ func (d *decider) decision() decision {
 // keeps reports whether an unused pin is within one of the limits up to which a revert is exact.
 func (d *decider) keeps(pin v1alpha1.PinnedImage, number int64) bool {
 	limits := d.work.Environment.Images.KeepPins
-	return number-pin.LastDeployment <= int64(*limits.Deployments) || !d.isPast(d.work, pin.UnusedSince.Time, limits.For.Duration)
+	return number-pin.LastDeployment <= int64(*limits.Deployments) || !d.dates().IsPast(d.work.Cluster, pin.UnusedSince.Time, limits.For.Duration)
 }
 
 // samePins reports whether a record need not be written for its pins alone.

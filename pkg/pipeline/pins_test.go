@@ -294,7 +294,7 @@ func TestWhatAHeldTargetWaitsFor(t *testing.T) {
 	}
 	rollout := manifest.Change{Held: &manifest.Held{Reason: manifest.HeldInUse, Rollout: true}}
 	use := manifest.Change{Held: &manifest.Held{Reason: manifest.HeldInUse}}
-	if !(&alarm{held: []manifest.Change{rollout}}).onlyHealth() || (&alarm{held: []manifest.Change{rollout, use}}).onlyHealth() {
+	if !(&target.Wait{Held: []manifest.Change{rollout}}).OnlyHealth() || (&target.Wait{Held: []manifest.Change{rollout, use}}).OnlyHealth() {
 		t.Error("the end of a rollout is waited for as health is, and that of a use is not")
 	}
 }

@@ -13,15 +13,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // awaitsPromotion says which references wait for a deployment in the environment that they are promoted from, in one
 // sentence each.
-func awaitsPromotion(from string, waiting []string) *waitError {
-	return &waitError{
-		reason:  v1alpha1.ConditionPromotionPending,
-		message: fmt.Sprintf("waiting for promotion from %s: %s", from, strings.Join(waiting, "; ")),
+func awaitsPromotion(from string, waiting []string) *target.WaitError {
+	return &target.WaitError{
+		Reason:  v1alpha1.ConditionPromotionPending,
+		Message: fmt.Sprintf("waiting for promotion from %s: %s", from, strings.Join(waiting, "; ")),
 	}
 }
 
@@ -60,7 +61,7 @@ func (c *carrier) promotion(ctx context.Context, w *target.Desired) (*promotion,
 		return nil, err
 	}
 	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom})
-	p.now = c.dateIn(cluster) // by the clock that its dates are of
+	p.now = c.dates().In(cluster) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
 	}
@@ -76,8 +77,8 @@ func (c *carrier) promotion(ctx context.Context, w *target.Desired) (*promotion,
 		}
 		// The record may be of yesterday: how the objects are is seen here and now, since when is what it knows. A commit
 		// that failed there leaves what runs.
-		p.swapped = swapped(ctx, cluster, record.Status.Inventory, live, fields, deployedImages(record.Status.History))
-		if len(p.swapped) == 0 && healthOf(ctx, cluster, record.Status.Inventory, live).status == health.Healthy {
+		p.swapped = target.Swapped(ctx, cluster, record.Status.Inventory, live, fields, deployedImages(record.Status.History))
+		if len(p.swapped) == 0 && target.HealthOf(ctx, cluster, record.Status.Inventory, live).Status == health.Healthy {
 			p.ready = &time.Time{}
 			if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
 				p.ready = &ready.LastTransitionTime.Time
@@ -184,7 +185,7 @@ func (p *promotion) waits(i int, digest string) string {
 	d, replaced := p.history[i], p.replaced(i)
 	switch {
 	case replaced == nil && d.Outcome == outcomeApplied && len(p.swapped) > 0:
-		return "is deployed there, and somebody changed the image of " + shorten(p.swapped)
+		return "is deployed there, and somebody changed the image of " + manifest.Shorten(p.swapped)
 	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeHeld:
 		return "is held there"
 	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeApplied:

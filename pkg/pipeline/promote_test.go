@@ -175,7 +175,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inventory, live := handEdited(c.syncers, c.others)
-			got := swapped(t.Context(), nil, inventory, live, nil, nil)
+			got := target.Swapped(t.Context(), nil, inventory, live, nil, nil)
 			if c.swapped != (len(got) == 1 && got[0] == "Deployment/shop/web") || !c.swapped && len(got) > 0 {
 				t.Fatalf("changed by hand: %v", got)
 			}
@@ -183,7 +183,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
 			status := cr.status(&target.Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
 				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},
-				outcome{health: targetHealth{status: health.Healthy}, swapped: got})
+				outcome{health: target.Health{Status: health.Healthy}, swapped: got})
 			if healthy := status.History[0].HealthyAt != nil; healthy == c.swapped {
 				t.Errorf("healthy: %t", healthy)
 			}

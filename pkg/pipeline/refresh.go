@@ -67,7 +67,7 @@ func (r *Runner) Refresh(ctx context.Context, of v1alpha1.Target, reference stri
 		return Refresh{}, err
 	}
 	out.Before = string(before)
-	out.After, err = refreshed(before, of.Environment, reference, newText(r.date(), w.Settings.Images.Refresh[reference]))
+	out.After, err = refreshed(before, of.Environment, reference, newText(r.dates().Date(), w.Settings.Images.Refresh[reference]))
 	return out, err
 }
 

@@ -60,7 +60,7 @@ func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetR
 		return err
 	}
 	result.Result, result.settled = Applied, true
-	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", plural(len(result.Changes), "object"))
+	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", manifest.Plural(len(result.Changes), "object"))
 	return nil
 }
 
@@ -74,9 +74,9 @@ func takeIn(w *target.Desired, written apply.Written) {
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *target.Desired, result *TargetResult, applied apply.Applied) error {
-	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.Record.Status.Held, applied.Held, c.stamp(w))}
-	o.health = healthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
-	result.Result, result.until = Held, alarmFor(w, applied.Held)
+	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.Record.Status.Held, applied.Held, c.dates().Stamp(w.Cluster))}
+	o.health = target.HealthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
+	result.Result, result.until = Held, target.WaitFor(w, applied.Held)
 	result.Message = "it is no longer in git: " + heldMessage(o.held)
 	return c.save(ctx, w, o)
 }
@@ -94,7 +94,7 @@ func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 	if len(w.Record.Spec.Images) == 0 {
 		return w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 	}
-	now := c.stamp(w)
+	now := c.dates().Stamp(w.Cluster)
 	status := v1alpha1.PipelineSyncStatus{
 		ObservedGeneration: w.Record.Generation, ConfirmedApply: w.Record.Status.ConfirmedApply, LastAttemptedCommit: w.Snapshot.Commit, RemovedAt: &now,
 		History: w.Record.Status.History,
@@ -109,7 +109,7 @@ func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 func (c *carrier) forget(ctx context.Context, a *target.Commit) error {
 	var errs []error
 	for _, w := range a.Retired {
-		if c.isPast(w, w.Record.Status.RemovedAt.Time, w.Environment.Images.KeepPins.For.Duration) {
+		if c.dates().IsPast(w.Cluster, w.Record.Status.RemovedAt.Time, w.Environment.Images.KeepPins.For.Duration) {
 			err := w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 			if !isOvertaken(err) { // else somebody has revived it
 				errs = append(errs, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Result says how one target fared. A diff gives the result that a sync would have.
@@ -61,7 +62,7 @@ type TargetResult struct {
 	credentials *image.Credentials // of the target's pull secrets; nil: they were not read
 	skipped     bool               // it failed before and is not due yet
 	// until is what a held target waits for.
-	until *alarm
+	until *target.Wait
 	// Owner is who pipeline.yaml says to call.
 	Owner string `json:"-"`
 	// Drift is what was found to differ from the commit last applied, and left alone.

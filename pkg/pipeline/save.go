@@ -21,7 +21,7 @@ type outcome struct {
 	allowed   bool          // a commit trailer allowed prunes
 	err       error         // why not all of them were
 	written   apply.Written // the record, where this pass wrote its spec
-	health    targetHealth
+	health    target.Health
 	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry
 	unwatched []string       // kinds whose changes are not noticed now
@@ -35,7 +35,7 @@ type outcome struct {
 	checked   bool                   // drift holds what registries say of the images, too
 	allowedBy string                 // whose trailer let references through that were never promoted
 
-	wait        *waitError            // why the whole target is held
+	wait        *target.WaitError     // why the whole target is held
 	held        []v1alpha1.HeldChange // what waits of the target
 	released    bool                  // only changes that were held were carried out
 	contested   []v1alpha1.Contest
@@ -51,7 +51,7 @@ func (c *carrier) save(ctx context.Context, w *target.Desired, o outcome) error 
 		before = w.Record.Status
 	}
 	status := fitted(w, o.pins, c.status(w, before, o))
-	stampConditions(&status, before.Conditions, c.stamp(w))
+	stampConditions(&status, before.Conditions, c.dates().Stamp(w.Cluster))
 	c.measure(w, o, before, status)
 	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {
 		c.log.Info("git has what arrives otherwise than it reads", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "commit", w.Snapshot.Commit, "warnings", added)
@@ -99,7 +99,7 @@ func (c *carrier) status(w *target.Desired, before v1alpha1.PipelineSyncStatus, 
 		status.LastAttemptedCommit = w.Snapshot.Commit
 	}
 	c.setHeld(w, &status, o)
-	o.standing.note(&status, before.Drift, c.dateIn(w.Cluster))
+	o.standing.note(&status, before.Drift, c.dates().In(w.Cluster))
 	if o.wait != nil {
 		if status.LastAppliedCommit != "" {
 			c.markHealthy(w, &status, o)
@@ -119,7 +119,7 @@ func (c *carrier) status(w *target.Desired, before v1alpha1.PipelineSyncStatus, 
 	}
 	if o.err == nil {
 		unchecked := !o.checked && len(o.changes) == 0
-		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dateIn(w.Cluster))
+		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dates().In(w.Cluster))
 		if unchecked {
 			status.Drift = keepImageFindings(status.Drift, before.Drift)
 		}

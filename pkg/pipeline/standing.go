@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -62,7 +63,7 @@ func (s standing) note(status *v1alpha1.PipelineSyncStatus, before *v1alpha1.Dri
 	case s.err != nil && !errors.Is(s.err, context.Canceled) && !meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionDrifted):
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionUnknown, Reason: "NotCompared",
-			Message: shorten([]string{"what was applied last could not be compared: " + s.err.Error()}),
+			Message: manifest.Shorten([]string{"what was applied last could not be compared: " + s.err.Error()}),
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -88,7 +89,7 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	}
 	if len(recorded.History) > 0 {
 		at := recorded.History[0].Time.UTC()
-		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dateIn(w.Cluster).Sub(at)))
+		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dates().In(w.Cluster).Sub(at)))
 		s.Images = append(s.Images, running(recorded.History).Images...)
 	}
 	live, err := w.Cluster.Members(ctx, w.Target, w.Record)
@@ -98,9 +99,9 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	}
 	recorded.Inventory = slices.Clone(recorded.Inventory)
 	w.Cluster.Fates(ctx, recorded.Inventory, live)
-	h := healthOf(ctx, w.Cluster, recorded.Inventory, live)
+	h := target.HealthOf(ctx, w.Cluster, recorded.Inventory, live)
 	touched := w.Cluster.Touched(ctx, recorded.Inventory, live)
-	s.Drifted = len(touched) > 0 || h.missing
+	s.Drifted = len(touched) > 0 || h.Missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.
 	ready := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionReady)
@@ -112,9 +113,9 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	if held := meta.FindStatusCondition(recorded.Conditions, v1alpha1.ConditionHeld); s.Held && !failed {
 		parts = append(parts, held.Message)
 	}
-	s.Ready = !failed && h.status == health.Healthy && recorded.LastAppliedCommit != ""
-	if h.message != "" {
-		parts = append(parts, h.message)
+	s.Ready = !failed && h.Status == health.Healthy && recorded.LastAppliedCommit != ""
+	if h.Message != "" {
+		parts = append(parts, h.Message)
 	}
 	if recorded.Drift != nil {
 		for _, f := range recorded.Drift.Findings {
@@ -125,7 +126,7 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 		}
 	}
 	if len(touched) > 0 {
-		parts = append(parts, "changed by hand: "+shorten(touched))
+		parts = append(parts, "changed by hand: "+manifest.Shorten(touched))
 	}
 	s.Message = strings.Join(parts, "; ")
 	return s

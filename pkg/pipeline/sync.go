@@ -208,12 +208,12 @@ func (c *carrier) target(ctx context.Context, w *target.Desired) TargetResult {
 // goesOn waits, where the user asked to wait for health, until what a held change depends on is healthy. The end of a run
 // is not waited for: it may take hours.
 func (c *carrier) goesOn(ctx context.Context, w *target.Desired, result *TargetResult) bool {
-	if c.options.Wait == 0 || result.until == nil || !result.until.onlyHealth() {
+	if c.options.Wait == 0 || result.until == nil || !result.until.OnlyHealth() {
 		return false
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
-	if result.until.cluster.AwaitChange(ctx, result.until.held) != nil {
+	if result.until.Cluster.AwaitChange(ctx, result.until.Held) != nil {
 		return false
 	}
 	record, err := w.Cluster.Record(ctx, w.Target)
@@ -269,7 +269,7 @@ func (c *carrier) reconcile(ctx context.Context, w *target.Desired, result *Targ
 		return errSuperseded
 	}
 	c.marks.of(w.Target).close(ctx)
-	if wait, ok := errors.AsType[*waitError](err); ok {
+	if wait, ok := errors.AsType[*target.WaitError](err); ok {
 		return c.holdTarget(ctx, w, result, wait)
 	}
 	if err != nil {
@@ -289,7 +289,7 @@ func (c *carrier) leaveDrift(w *target.Desired, result *TargetResult, plan *appl
 		contests = w.Record.Status.Contested
 	}
 	spared := func(change manifest.Change, field manifest.FieldChange) bool {
-		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dateIn(w.Cluster))
+		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dates().In(w.Cluster))
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {
@@ -405,35 +405,35 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	if w.Record != nil {
 		before = w.Record.Status
 	}
-	held := heldChanges(before.Held, applied.Held, c.stamp(w))
+	held := heldChanges(before.Held, applied.Held, c.dates().Stamp(w.Cluster))
 	listed := record.Held(held)
 	o := outcome{
 		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.dateIn(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
+		held: held, contested: contests(before.Contested, applied.Changes, c.dates().In(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.permits().Promotions[w.Target],
 		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: deployed(w, decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
-		flapping: flapping(decided.pins, c.dateIn(w.Cluster), w.Environment.Images.Interval.Duration),
+		flapping: flapping(decided.pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration),
 	}
 	var unhealthy error
 	// Of what cannot be read it is not known how it is.
 	seen := applied
 	seen.Inventory = plan.Readable(applied.Inventory)
 	o.health, unhealthy = c.judgeHealth(ctx, w, seen, err)
-	o.health = o.health.withUnread(plan)
-	o.swapped = swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Rendered.Fields, o.images)
-	o.objects = countObjects(objectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
+	o.health = o.health.WithUnread(plan)
+	o.swapped = target.Swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Rendered.Fields, o.images)
+	o.objects = countObjects(target.ObjectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
 	result.uncompared = uncomparedError(plan)
 	if c.corrects(w) {
 		o.uncorrected = result.uncompared
 	}
 	o.unwatched = c.notWatched(w)
 	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.pins, len(o.unwatched) > 0
-	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
+	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.Status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
 	if written {
 		c.tellFlapping(ctx, w, decided.pins)
 	}
-	result.until = alarmFor(w, slices.Concat(applied.Held, o.health.waiting))
+	result.until = target.WaitFor(w, slices.Concat(applied.Held, o.health.Waiting))
 	result.Message = summary(result, fields, decided.stale, o)
 	if w.Record == nil && applied.Record.Generation == 0 {
 		return written, err // there is no record to say it in
@@ -522,25 +522,18 @@ func summary(result *TargetResult, left int, stale []string, o outcome) string {
 	}
 	parts = append(parts, heldSummary(o.held)...)
 	if result.uncompared != nil {
-		parts = append(parts, shorten(strings.Split(result.uncompared.Error(), "\n")))
+		parts = append(parts, manifest.Shorten(strings.Split(result.uncompared.Error(), "\n")))
 	}
 	if left > 0 {
-		parts = append(parts, plural(left, "drifted field")+" left alone")
+		parts = append(parts, manifest.Plural(left, "drifted field")+" left alone")
 	}
 	if len(stale) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(stale, ", ")+", which cannot be looked up now")
 	}
 	parts = append(parts, o.flapping...)
 	parts = append(parts, o.terminating...)
-	if result.Result != Unchanged && o.health.message != "" {
-		parts = append(parts, o.health.message)
+	if result.Result != Unchanged && o.health.Message != "" {
+		parts = append(parts, o.health.Message)
 	}
 	return strings.Join(parts, "; ")
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

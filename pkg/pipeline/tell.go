@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -80,10 +81,10 @@ func driftNews(before, after *v1alpha1.DriftSummary) []apply.Event {
 	var events []apply.Event
 	found, corrected := drift.News(before, after)
 	if len(found) > 0 {
-		events = append(events, apply.Event{Warning: true, Reason: "Drifted", Action: "Compare", Note: shorten(found)})
+		events = append(events, apply.Event{Warning: true, Reason: "Drifted", Action: "Compare", Note: manifest.Shorten(found)})
 	}
 	if len(corrected) > 0 {
-		events = append(events, apply.Event{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + shorten(corrected)})
+		events = append(events, apply.Event{Reason: "DriftCorrected", Action: "Correct", Note: "put right: " + manifest.Shorten(corrected)})
 	}
 	return events
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -40,23 +39,5 @@ func uncomparedError(plan *apply.Plan) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s could not be compared: %w", plural(len(errs), "object"), errors.Join(errs...))
-}
-
-// withUnread is a target's health where objects of it cannot be read: nobody knows how they are.
-func (h targetHealth) withUnread(plan *apply.Plan) targetHealth {
-	var names []string
-	for _, u := range plan.Uncompared() {
-		if u.Unread {
-			names = append(names, fmt.Sprintf("%s cannot be read", u.Change.ID))
-		}
-	}
-	if len(names) == 0 {
-		return h
-	}
-	if h.message != "" {
-		names = append([]string{h.message}, names...)
-	}
-	h.status, h.message = health.Failed, shorten(names)
-	return h
+	return fmt.Errorf("%s could not be compared: %w", manifest.Plural(len(errs), "object"), errors.Join(errs...))
 }

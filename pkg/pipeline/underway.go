@@ -164,7 +164,7 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 		m.version = ""
 	}
 	status := markUnderway(record.Status, m.commit)
-	stampConditions(&status, record.Status.Conditions, toSecond(now()))
+	stampConditions(&status, record.Status.Conditions, target.ToSecond(now()))
 	m.doubt = true // until the answer is there
 	w, err := m.cluster.SaveStatus(ctx, m.target, status, cmp.Or(m.version, record.ResourceVersion))
 	if err != nil {
@@ -413,7 +413,7 @@ func (r *Runner) say(w *target.Desired) {
 
 // mark says so in its record.
 func (r *Runner) mark(ctx context.Context, w *target.Desired, m *commitMark) {
-	err := m.write(ctx, func() time.Time { return r.dateIn(w.Cluster) })
+	err := m.write(ctx, func() time.Time { return r.dates().In(w.Cluster) })
 	if err != nil && ctx.Err() == nil {
 		r.log.Debug("the record cannot be told that a commit is on its way", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}

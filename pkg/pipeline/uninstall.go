@@ -342,7 +342,7 @@ func boundBy(users []manifest.ID, own map[manifest.Key]bool, stay bool) string {
 
 func (u *uninstall) keepRecords() {
 	if len(u.records) > 0 {
-		u.keep(u.cluster.RecordID(u.records[0]), fmt.Sprintf("%s of this configuration, with pins and history for the next install; --records deletes them, and then the CRD and the namespace if nobody else needs them", plural(len(u.records), "record")))
+		u.keep(u.cluster.RecordID(u.records[0]), fmt.Sprintf("%s of this configuration, with pins and history for the next install; --records deletes them, and then the CRD and the namespace if nobody else needs them", manifest.Plural(len(u.records), "record")))
 	}
 }
 

@@ -122,7 +122,7 @@ func (t *TargetView) news() string {
 		}
 	}
 	if len(touched) > 0 {
-		parts = append(parts, "changed by hand: "+shorten(touched))
+		parts = append(parts, "changed by hand: "+manifest.Shorten(touched))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -324,20 +324,4 @@ func (v *View) Arrivals(commit string) []ArrivalView {
 		out = append(out, a)
 	}
 	return out
-}
-
-// States of an object beside those of its health.
-const (
-	objectMissing   = "Missing"
-	objectCompleted = "Completed"
-)
-
-// ObjectView is an object of a target as it is in the cluster.
-type ObjectView struct {
-	Object manifest.ID `json:"object"`
-	// Health is Healthy, InProgress, Failed, Missing, or Completed: it ran, and is gone as it should be.
-	Health  string `json:"health"`
-	Message string `json:"message"`
-	// Touched says that somebody changed fields that syncer applied.
-	Touched bool `json:"touched"`
 }

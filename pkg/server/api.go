@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/docs/reference"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
@@ -300,7 +301,7 @@ func (q *question) covers(name, environment string) bool {
 // targetDetail is a target with its live objects.
 type targetDetail struct {
 	*pipeline.TargetView
-	Objects []pipeline.ObjectView `json:"objects"`
+	Objects []health.Object `json:"objects"`
 	// ObjectsError says why the objects could not be read; then their health is Unknown.
 	ObjectsError string `json:"objectsError"`
 }
@@ -312,7 +313,7 @@ func (a *api) target(q *question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	detail := targetDetail{TargetView: t, Objects: []pipeline.ObjectView{}}
+	detail := targetDetail{TargetView: t, Objects: []health.Object{}}
 	objects, err := a.daemon.Objects(q.Context(), v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 	if err != nil {
 		detail.ObjectsError, objects = err.Error(), unknownObjects(t.Objects)
@@ -321,10 +322,10 @@ func (a *api) target(q *question) (any, error) {
 	return detail, nil
 }
 
-func unknownObjects(ids []manifest.ID) []pipeline.ObjectView {
-	out := make([]pipeline.ObjectView, len(ids))
+func unknownObjects(ids []manifest.ID) []health.Object {
+	out := make([]health.Object, len(ids))
 	for i, id := range ids {
-		out[i] = pipeline.ObjectView{Object: id, Health: healthUnknown}
+		out[i] = health.Object{Object: id, Health: healthUnknown}
 	}
 	return out
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/syncerdev/syncer/docs/reference"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
@@ -30,7 +31,7 @@ import (
 // shown is a daemon that shows what a test says.
 type shown struct {
 	view        *pipeline.View
-	objects     []pipeline.ObjectView
+	objects     []health.Object
 	unreadable  error // why objects cannot be read
 	ready, dead error
 	wakes       chan struct{}
@@ -38,7 +39,7 @@ type shown struct {
 
 func (s *shown) View() *pipeline.View     { return s.view }
 func (s *shown) Changed() <-chan struct{} { return nil }
-func (s *shown) Objects(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) {
+func (s *shown) Objects(context.Context, v1alpha1.Target) ([]health.Object, error) {
 	return s.objects, s.unreadable
 }
 func (s *shown) Wake() {
@@ -126,7 +127,7 @@ func bare(name, environment string) pipeline.TargetView {
 }
 
 func fullDaemon() *shown {
-	return &shown{view: fullView(), objects: []pipeline.ObjectView{{
+	return &shown{view: fullView(), objects: []health.Object{{
 		Object: manifest.ID{APIVersion: "batch/v1", Kind: "CronJob", Namespace: "data-prod", Name: "ingest"}, Health: "Healthy", Message: "m", Touched: true,
 	}}}
 }
@@ -468,7 +469,7 @@ func TestObjectsThatCannotBeRead(t *testing.T) {
 	daemon.unreadable = errors.New("no route to host")
 	answer := ask(t, New(daemon), "/api/v1/targets/ingest/prod")
 	var got struct {
-		Objects      []pipeline.ObjectView
+		Objects      []health.Object
 		ObjectsError string
 	}
 	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {

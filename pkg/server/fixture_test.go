@@ -13,13 +13,14 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 // publisher is a daemon that shows what a test publishes.
 type publisher struct {
-	objects func(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error)
+	objects func(context.Context, v1alpha1.Target) ([]health.Object, error)
 
 	mu      sync.Mutex
 	view    *pipeline.View
@@ -51,7 +52,7 @@ func (p *publisher) Changed() <-chan struct{} {
 	return p.changed
 }
 
-func (p *publisher) Objects(ctx context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error) {
+func (p *publisher) Objects(ctx context.Context, target v1alpha1.Target) ([]health.Object, error) {
 	if p.objects == nil {
 		return nil, errors.New("no object was asked for")
 	}
@@ -250,11 +251,11 @@ func fixtureEvents(now time.Time, view *pipeline.View) []pipeline.EventView {
 }
 
 // fixtureObjects are the live objects of any target.
-func fixtureObjects(_ context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error) {
-	object := func(version, kind, name, health, message string, touched bool) pipeline.ObjectView {
-		return pipeline.ObjectView{Object: manifest.ID{APIVersion: version, Kind: kind, Namespace: "data-" + target.Environment, Name: name}, Health: health, Message: message, Touched: touched}
+func fixtureObjects(_ context.Context, target v1alpha1.Target) ([]health.Object, error) {
+	object := func(version, kind, name, state, message string, touched bool) health.Object {
+		return health.Object{Object: manifest.ID{APIVersion: version, Kind: kind, Namespace: "data-" + target.Environment, Name: name}, Health: state, Message: message, Touched: touched}
 	}
-	return []pipeline.ObjectView{
+	return []health.Object{
 		object("v1", "ConfigMap", target.Pipeline, "Healthy", "", true),
 		object("batch/v1", "CronJob", target.Pipeline, "InProgress", "its last Job has not ended", false),
 		object("batch/v1", "Job", target.Pipeline+"-migrate", "Completed", "", false),

@@ -12,7 +12,7 @@ import (
 )
 
 // health answers a probe: 200, or 503 with the reason.
-func health(check func() error, what string) http.Handler {
+func probe(check func() error, what string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, reason := http.StatusOK, ""
 		if err := check(); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -39,7 +40,7 @@ type targetSection struct {
 
 // healthSection is how the objects of a target are in the cluster.
 type healthSection struct {
-	Objects []pipeline.ObjectView
+	Objects []health.Object
 	Error   string
 	Wrong   int // objects that are not as they should be
 }

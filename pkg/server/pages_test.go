@@ -24,6 +24,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -481,7 +482,7 @@ func TestPagesEscape(t *testing.T) {
 			t.Fatal(err)
 		}
 		infect(reflect.ValueOf(&objects).Elem(), text)
-		daemon.objects = func(context.Context, v1alpha1.Target) ([]pipeline.ObjectView, error) { return objects, nil }
+		daemon.objects = func(context.Context, v1alpha1.Target) ([]health.Object, error) { return objects, nil }
 		handler := readers(daemon)
 		name, in := url.PathEscape("orders-daily"+text), url.QueryEscape("prod"+text)
 		for _, path := range []string{

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -19,7 +20,7 @@ type Daemon interface {
 	// Changed is closed when there is a newer view than the one that View gave before it was called.
 	Changed() <-chan struct{}
 	// Objects judges the live objects of a target; it asks the API server, and answers from memory for some seconds.
-	Objects(ctx context.Context, target v1alpha1.Target) ([]pipeline.ObjectView, error)
+	Objects(ctx context.Context, target v1alpha1.Target) ([]health.Object, error)
 	// Wake has the repository looked at now.
 	Wake()
 	// Ready says why the daemon is not ready to do its work; nil: it is.
@@ -34,8 +35,8 @@ type Daemon interface {
 func New(daemon Daemon) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(daemon))
-	mux.Handle("GET /healthz", health(daemon.Alive, "alive"))
-	mux.Handle("GET /readyz", health(daemon.Ready, "ready"))
+	mux.Handle("GET /healthz", probe(daemon.Alive, "alive"))
+	mux.Handle("GET /readyz", probe(daemon.Ready, "ready"))
 	mux.Handle("GET /metrics", metrics(daemon))
 	pages(daemon, mux)
 	return withHeaders(mux)

@@ -1,0 +1,42 @@
+package target
+
+import (
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// WaitError says why a whole target is not reconciled for now. It is no failure: the objects stay as they are.
+type WaitError struct {
+	Reason  string // of the condition Held
+	Message string
+	Until   *Wait // nil: no event of a cluster ends the wait
+}
+
+func (e *WaitError) Error() string { return e.Message }
+
+// Wait is what a target waits for: the end of what holds its changes, and the health of its objects.
+type Wait struct {
+	Cluster *apply.Cluster
+	Held    []manifest.Change
+}
+
+// OnlyHealth reports whether it waits for nothing but the health of objects.
+func (a *Wait) OnlyHealth() bool {
+	return !slices.ContainsFunc(a.Held, func(change manifest.Change) bool {
+		reason := change.Held.Reason
+		if reason == manifest.HeldInUse && change.Held.Rollout {
+			return false
+		}
+		return reason != manifest.HeldDependency && reason != manifest.HeldHealth && reason != manifest.HeldRerun
+	})
+}
+
+// WaitFor returns the wait of a target with held changes; nil without one.
+func WaitFor(w *Desired, held []manifest.Change) *Wait {
+	if len(held) == 0 {
+		return nil
+	}
+	return &Wait{Cluster: w.Cluster, Held: held}
+}
