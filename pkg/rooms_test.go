@@ -64,10 +64,10 @@ var floors = [][]string{
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
-	"pkg/source":    {"pkg/gitserver"},                                                                   // knows git, not objects
-	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                      // no disk, network, clock or environment
-	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                // pure
-	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                  // pure
+	"pkg/source":    {"pkg/gitserver"},                                                                                 // knows git, not objects
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                    // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                              // pure
+	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                                // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
 	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "pkg/server"},
 }
