@@ -13,45 +13,43 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// PullSecrets returns the docker configurations with which the kubelet would pull the images of a set: those of the
-// imagePullSecrets that its objects name, and of the service accounts that its pods run as. Secrets that are not there
-// are left out, as the kubelet does; the error names those that may not be read.
+// PullSecrets returns the docker configurations with which the kubelet pulls the images of a set: those of the
+// imagePullSecrets of its objects and of the service accounts of its pods. Like the kubelet, it leaves out secrets that
+// do not exist. The error names the secrets and accounts that may not be read. docs/decisions/0040-pull-secrets.md says
+// why no library does this.
 func (c *Cluster) PullSecrets(ctx context.Context, set manifest.Set) ([]string, error) {
-	wanted := map[manifest.ID]bool{}
-	for _, obj := range set {
-		if manifest.IsSecret(obj) {
-			continue
-		}
-		for _, id := range pullSecretsOf(obj) {
-			wanted[id] = true
-		}
-	}
 	var errs []error
-	for id := range maps.Keys(accountsOf(set)) {
-		account := find(set, id)
-		if account == nil {
-			var err error
-			if account, err = c.read(ctx, id); err != nil {
-				errs = append(errs, err)
-			}
-		}
-		if account != nil {
-			for _, secret := range pullSecretsOf(account) {
-				wanted[secret] = true
-			}
-		}
-	}
-	var configs []string
-	for _, id := range slices.SortedFunc(maps.Keys(wanted), manifest.ID.Compare) {
-		secret, err := c.read(ctx, id)
+	read := func(id manifest.ID) *unstructured.Unstructured {
+		obj, err := c.read(ctx, id)
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if secret != nil {
-			configs = append(configs, dockerConfig(secret)...)
+		return obj
+	}
+	wanted := map[manifest.ID]bool{}
+	for _, obj := range set {
+		if !manifest.IsSecret(obj) {
+			addPullSecrets(wanted, obj)
 		}
 	}
+	for _, id := range slices.SortedFunc(maps.Keys(accountsOf(set)), manifest.ID.Compare) {
+		account := find(set, id)
+		if account == nil {
+			account = read(id)
+		}
+		addPullSecrets(wanted, account)
+	}
+	var configs []string
+	for _, id := range slices.SortedFunc(maps.Keys(wanted), manifest.ID.Compare) {
+		configs = append(configs, dockerConfig(read(id))...)
+	}
 	return configs, errors.Join(errs...)
+}
+
+func addPullSecrets(wanted map[manifest.ID]bool, obj *unstructured.Unstructured) {
+	for _, id := range pullSecretsOf(obj) {
+		wanted[id] = true
+	}
 }
 
 func (c *Cluster) read(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
@@ -78,6 +76,9 @@ func find(set manifest.Set, id manifest.ID) *unstructured.Unstructured {
 // pullSecretsOf lists the Secrets below any imagePullSecrets of an object: by name in a pod spec or a service account,
 // as plain text in a SparkApplication.
 func pullSecretsOf(obj *unstructured.Unstructured) []manifest.ID {
+	if obj == nil {
+		return nil
+	}
 	var ids []manifest.ID
 	walk(obj.Object, func(key string, value any) {
 		list, ok := value.([]any)
@@ -97,8 +98,8 @@ func pullSecretsOf(obj *unstructured.Unstructured) []manifest.ID {
 	return ids
 }
 
-// accountsOf lists the service accounts that the pods of a set run as: those that it names, and the default one of each
-// namespace in which a pod names none.
+// accountsOf lists the service accounts of the pods of a set: each account that an object names, and the default account
+// of a namespace with a pod that names none.
 func accountsOf(set manifest.Set) map[manifest.ID]bool {
 	accounts := map[manifest.ID]bool{}
 	for _, obj := range set {
@@ -138,9 +139,11 @@ func walk(value any, visit func(key string, value any)) {
 	}
 }
 
-// dockerConfig reads both forms of a pull secret (k8s.io/api/core/v1, SecretTypeDockerConfigJson and
-// SecretTypeDockercfg).
+// dockerConfig reads both forms of a pull secret (k8s.io/api/core/v1: SecretTypeDockerConfigJson, SecretTypeDockercfg).
 func dockerConfig(secret *unstructured.Unstructured) []string {
+	if secret == nil {
+		return nil
+	}
 	data, _, _ := unstructured.NestedStringMap(secret.Object, "data")
 	var configs []string
 	if doc, err := base64.StdEncoding.DecodeString(data[".dockerconfigjson"]); err == nil && len(doc) > 0 {
