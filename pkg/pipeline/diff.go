@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -65,26 +64,9 @@ func (c *carrier) diff(ctx context.Context, w *target.Desired, result *TargetRes
 	result.Changes = changeResults(slices.Concat(plan.Pending(), held), true)
 	switch {
 	case len(held) > 0:
-		result.Result, result.Message = Held, waits(held)
+		result.Result, result.Message = Held, target.WouldWait(held)
 	case len(result.Changes) > 0:
 		result.Result = Applied
 	}
 	return nil
-}
-
-// waits says what the held changes of a plan wait for.
-func waits(held []manifest.Change) string {
-	running := map[manifest.Key]bool{}
-	for _, change := range held {
-		if change.Held.Reason == manifest.HeldRunning {
-			running[change.ID.Key()] = true
-		}
-	}
-	switch len(running) {
-	case 0:
-		return manifest.Plural(len(held), "change") + " would wait"
-	case 1:
-		return "this change waits for 1 running job"
-	}
-	return fmt.Sprintf("this change waits for %d running jobs", len(running))
 }

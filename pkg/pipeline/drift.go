@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -43,7 +42,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		Source:      drift.Source{URL: r.Config.Source.PublicURL(), Branch: r.Config.Source.Branch, Commit: snap.Commit},
 		Findings:    []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
 	}
-	works, lost, err := r.deployed(ctx, selection)
+	works, lost, err := r.planner.Recorded(ctx, selection)
 	if err != nil {
 		return report, err
 	}
@@ -79,52 +78,6 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 	r.orderTargets(report.Targets)
 	report.Finish()
 	return report, errors.Join(errs...)
-}
-
-// deployed lists the selected targets that have a record, sorted. lost joins the environments that cannot be read.
-func (r *Runner) deployed(ctx context.Context, selection v1alpha1.Selection) (works []*target.Desired, lost, err error) {
-	environments, err := r.Config.Select(selection.Environments)
-	if err != nil {
-		return nil, nil, err
-	}
-	var errs []error
-	known := map[string]bool{}
-	for _, environment := range environments {
-		cluster, err := r.clusters.Of(environment)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
-			continue
-		}
-		records, err := cluster.Records(ctx)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
-			continue
-		}
-		for _, record := range records {
-			if record.Spec.Owner != r.Config.Name || record.Spec.Environment != environment.Name || record.Status.RemovedAt != nil {
-				continue
-			}
-			known[record.Spec.Pipeline] = true
-			if len(selection.Pipelines) == 0 || slices.Contains(selection.Pipelines, record.Spec.Pipeline) {
-				acting, err := cluster.As(record.Spec.ServiceAccount)
-				if err != nil {
-					errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
-					continue
-				}
-				works = append(works, &target.Desired{
-					Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-					Environment: environment, Cluster: acting, Record: record, Rules: target.EnvironmentRules(environment),
-				})
-			}
-		}
-	}
-	for _, name := range selection.Pipelines {
-		if !known[name] && len(errs) == 0 {
-			return nil, nil, fmt.Errorf("no pipeline %q has been deployed to %s by the configuration %q", name, strings.Join(v1alpha1.Names(environments), ", "), r.Config.Name)
-		}
-	}
-	slices.SortFunc(works, func(a, b *target.Desired) int { return a.Target.Compare(b.Target) })
-	return works, errors.Join(errs...), nil
 }
 
 func (c *carrier) drift(ctx context.Context, w *target.Desired, result *TargetResult) error {

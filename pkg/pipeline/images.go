@@ -186,7 +186,7 @@ type ImageCell struct {
 
 // Images reads the records of the selected pipelines. The error names the environments that cannot be read.
 func (r *Runner) Images(ctx context.Context, selection v1alpha1.Selection) (Images, error) {
-	works, lost, err := r.deployed(ctx, selection)
+	works, lost, err := r.planner.Recorded(ctx, selection)
 	if err != nil {
 		return Images{Pipelines: []PipelineImages{}}, err
 	}

@@ -48,7 +48,7 @@ type TargetStatus struct {
 // Status reads the records of the selected targets and judges their live objects; it needs neither git nor a registry.
 // The error names the environments that cannot be read.
 func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (Status, error) {
-	works, lost, err := r.deployed(ctx, selection)
+	works, lost, err := r.planner.Recorded(ctx, selection)
 	if err != nil {
 		return Status{Targets: []TargetStatus{}}, err
 	}

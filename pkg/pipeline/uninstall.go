@@ -217,7 +217,7 @@ func (u *uninstall) otherDaemon(ctx context.Context) (string, error) {
 // deployed deletes what this configuration deployed, by the rules of a prune: what runs is waited for, and what is marked
 // to be kept stays. What holds others, as a namespace does, goes last.
 func (u *uninstall) deployed(ctx context.Context) error {
-	works, lost, err := u.Runner.deployed(ctx, v1alpha1.Selection{Environments: v1alpha1.Names(u.environments)})
+	works, lost, err := u.planner.Recorded(ctx, v1alpha1.Selection{Environments: v1alpha1.Names(u.environments)})
 	if err != nil || lost != nil {
 		return errors.Join(err, lost)
 	}
@@ -260,7 +260,7 @@ func (u *uninstall) remove(ctx context.Context, c *carrier, w *target.Desired) e
 			u.tell(change.ID, "deployed by "+w.Target.String())
 		}
 		if held := plan.Held(); len(held) > 0 {
-			return errors.New(waits(held))
+			return errors.New(target.WouldWait(held))
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -39,4 +40,21 @@ func WaitFor(w *Desired, held []manifest.Change) *Wait {
 		return nil
 	}
 	return &Wait{Cluster: w.Cluster, Held: held}
+}
+
+// WouldWait says what held changes wait for, before anything was written.
+func WouldWait(held []manifest.Change) string {
+	running := map[manifest.Key]bool{}
+	for _, change := range held {
+		if change.Held.Reason == manifest.HeldRunning {
+			running[change.ID.Key()] = true
+		}
+	}
+	switch len(running) {
+	case 0:
+		return manifest.Plural(len(held), "change") + " would wait"
+	case 1:
+		return "this change waits for 1 running job"
+	}
+	return fmt.Sprintf("this change waits for %d running jobs", len(running))
 }
