@@ -68,7 +68,7 @@ func (d *Desired) Blame(reference string, err error) []error {
 	var errs []error
 	for _, ref := range d.Rendered.Refs {
 		if ref.Value == reference {
-			errs = append(errs, fmt.Errorf("%s: %s: %d", ref.Object, ref.Path, err))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", ref.Object, ref.Path, err))
 		}
 	}
 	return errs
