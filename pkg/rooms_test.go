@@ -56,6 +56,7 @@ var floors = [][]string{
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
 	{"pkg/apply", "pkg/origin", "pkg/record"},
 	{"pkg/target"},
+	{"pkg/pin"},
 	{"pkg/pipeline"},
 	{"pkg/server"},
 	{"cmd/syncer"},

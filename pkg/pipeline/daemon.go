@@ -5,13 +5,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -162,6 +160,7 @@ func (d *daemon) leave(gone func(v1alpha1.Target) bool) {
 		delete(d.versions, target)
 		d.metrics.forget(target)
 		d.underway.arrived(target)
+		d.pins.Checks.Forget(target)
 		for _, watches := range d.watches {
 			watches.Forget(target)
 		}
@@ -272,7 +271,7 @@ func (d *daemon) poll(ctx context.Context) {
 		case d.now().Sub(at.compared) > compareInterval:
 			at.compared = d.now() // asked for
 			d.queue.add(w.Target, time.Now().Add(rand.N(d.Config.Source.Interval.Duration)), slowCheck)
-		case d.imagesDue(w):
+		case d.pins.Checks.ImagesDue(w.Target, w.Environment.Images.Interval.Duration):
 			carried, pins, credentials := at.work, at.pins, at.credentials // a turn may replace them meanwhile
 			d.others.Go(func() {
 				_ = d.guarded(carried.Target, func() error { // what fails is looked at again when it is due
@@ -328,40 +327,12 @@ func (d *daemon) follows(w *target.Desired) bool {
 	return watches != nil && watches.Follows(w.Target)
 }
 
-// imagesDue reports whether it is time to ask the registries about a target's images.
-func (d *daemon) imagesDue(w *target.Desired) bool {
-	d.checks.mu.Lock()
-	defer d.checks.mu.Unlock()
-	last, ok := d.checks.byTarget[w.Target]
-	if !ok || d.now().Sub(last.at) < w.Environment.Images.Interval.Duration {
-		return !ok
-	}
-	last.at = d.now() // asked for
-	d.checks.byTarget[w.Target] = last
-	return true
-}
-
-// lookAtImages asks the registries about the images of a target at rest. The API server is asked only where they say
+// lookAtImages asks the registries about the images of a target that is in sync, and has it reconciled where they say
 // something new.
 func (d *daemon) lookAtImages(ctx context.Context, w *target.Desired, pins []v1alpha1.PinnedImage, credentials *image.Credentials) {
-	c := carrier{Runner: d.Runner, lookups: d.newLookups()}
-	c.lookups.known = credentials
-	d.checks.mu.Lock()
-	before := d.checks.byTarget[w.Target].findings
-	d.checks.mu.Unlock()
-	news := c.checkImages(ctx, w, pins)
-	same := slices.EqualFunc(before, news, func(a, b drift.Finding) bool {
-		return a.Kind == b.Kind && a.Object == b.Object && a.Path == b.Path && a.Live == b.Live
-	})
-	ranges := w.Policy() == v1alpha1.Track && len(w.Settings.Images.Select) > 0 // a new tag may be the highest
-	if ctx.Err() != nil || same && !ranges {
-		return
+	if wait, isNew := d.pins.Recheck(ctx, w, pins, credentials); isNew {
+		d.queue.add(w.Target, time.Now().Add(wait), waitEnded)
 	}
-	d.checks.mu.Lock()
-	delete(d.checks.byTarget, w.Target)
-	d.checks.mu.Unlock()
-	wait := d.forgetLooks(w.Target, w.Environment.Images.Interval.Duration)
-	d.queue.add(w.Target, time.Now().Add(wait), waitEnded)
 }
 
 // serve carries out the targets whose turn it is, one after the other, until the context ends.

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -47,7 +48,7 @@ func (r *Runner) Drift(ctx context.Context, options DriftOptions) (drift.Report,
 		return report, err
 	}
 	errs := []error{lost}
-	c := carrier{Runner: r, total: len(works), lookups: r.newLookups()}
+	c := carrier{Runner: r, total: len(works), lookups: r.pins.NewLookups()}
 	compare := func(w *target.Desired, result *TargetResult) error {
 		w.Snapshot = snap
 		return c.drift(ctx, w, result)
@@ -99,9 +100,9 @@ func (c *carrier) drift(ctx context.Context, w *target.Desired, result *TargetRe
 	result.Drift = append(result.Drift, c.uncompared(w, plan)...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
-	images := c.checkImages(ctx, at, w.Record.Spec.Images)
+	images := c.pins.Check(ctx, c.lookups, at, w.Record.Spec.Images)
 	for i := range images {
-		images[i].Time = recordedSince(w.Record, images[i])
+		images[i].Time = pin.RecordedSince(w.Record, images[i])
 	}
 	result.Drift = append(result.Drift, c.rated(images)...)
 	locate(at, result.Drift)

@@ -31,7 +31,7 @@ func (c *carrier) measure(w *target.Desired, o outcome, before, after v1alpha1.P
 
 // countMissed counts what only a full comparison found.
 func (c *carrier) countMissed(w *target.Desired, findings []drift.Finding, before *v1alpha1.DriftSummary) {
-	if !c.options.full || c.checks == nil {
+	if !c.options.full || !c.loops {
 		return
 	}
 	drift.Recall(findings, before)

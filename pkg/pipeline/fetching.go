@@ -57,7 +57,7 @@ func (f *fetching) ended() (again bool) {
 // fetchFails takes in that a try to reach the repository failed and is made again.
 func (r *Runner) fetchFails(err error) {
 	r.metrics.git.WithLabelValues("failed").Inc()
-	if r.checks == nil {
+	if !r.loops {
 		return // a command that runs once says how it ends
 	}
 	r.board.fetchFails(err)

@@ -24,7 +24,7 @@ func TestFetchThatHangs(t *testing.T) {
 		leads := false
 		r := &Runner{
 			Config: &v1alpha1.Config{LeaderElection: &leads}, metrics: newMetrics(time.Now), log: slog.New(slog.NewTextHandler(&said, nil)),
-			now: time.Now, wake: make(chan struct{}, 1), checks: &checks{byTarget: map[v1alpha1.Target]check{}},
+			now: time.Now, wake: make(chan struct{}, 1), loops: true,
 		}
 		r.Config.Source.Interval.Duration = 10 * time.Second
 		r.board = newBoard(r)

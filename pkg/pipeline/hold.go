@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -42,7 +43,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *Tar
 	result.Result, result.Message, result.until = Held, wait.Message, wait.Until
 	o := outcome{wait: wait}
 	if w.Record == nil {
-		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, decision{}))
+		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, pin.Decision{}))
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +11,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/image"
-	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // A row is marked where environments run different bytes under one tag, however the tag is written and whatever else
@@ -50,23 +46,6 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
-	}
-}
-
-// A rule for signatures is not escaped by a template.
-func TestTemplatesAreNotSigned(t *testing.T) {
-	w := &target.Desired{
-		Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{Signatures: []v1alpha1.Signature{{Match: "registry.example.com/*", PublicKeyFile: "key.pub"}}}},
-		Rendered: target.Rendered{Refs: []image.Reference{
-			{Path: "spec.a", Value: "registry.example.com/a:{{tag}}", Form: image.Template},
-			{Path: "spec.b", Value: "other.example.com/a:{{tag}}", Form: image.Template},
-			{Path: "spec.c", Value: "{{image}}", Form: image.Template},
-		}},
-	}
-	err := (&carrier{Runner: &Runner{}}).verify(t.Context(), w, nil, decision{})
-	refused, ok := errors.AsType[*image.RefusedError](err)
-	if !ok || refused.Path != "spec.a" || !strings.Contains(fmt.Sprint(err), "spec.c: {{image}} is refused: images.signatures") || strings.Contains(fmt.Sprint(err), "spec.b") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -39,7 +38,7 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	if _, err := r.Config.Select(options.Environments); err != nil {
 		return err
 	}
-	r.checks = &checks{byTarget: map[v1alpha1.Target]check{}}
+	r.loops = true
 	r.progress = func(p Progress) {
 		if ctx.Err() == nil || p.Result != nil && !errors.Is(p.Result.failure, context.Canceled) { // a target that was told to stop did not fail
 			r.logTarget(p)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -67,6 +68,7 @@ func loggedRunner() (*Runner, *bytes.Buffer) {
 		progress: func(Progress) {}, wake: make(chan struct{}, 1),
 	}
 	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}, Guard: r.guarded, Log: r.log}
+	r.pins = &pin.Resolver{Config: config, Checks: pin.NewChecks(config, time.Now), Dates: r.dates(), Log: r.log}
 	return r, &log
 }
 
@@ -131,7 +133,7 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 		{Target: falling, Environment: environment, Overlay: "o"},
 		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
 	})
-	c := &carrier{Runner: r, agenda: a, lookups: &lookups{}, arrived: map[v1alpha1.Target]reached{}}
+	c := &carrier{Runner: r, agenda: a, lookups: r.pins.NewLookups(), arrived: map[v1alpha1.Target]reached{}}
 	results := c.carryAll(t.Context(), a, map[v1alpha1.Target]int{})
 	if got := results[falling]; got.Result != Failed || panics.In(got.failure) == nil {
 		t.Errorf("the target that panicked: %s %v", got.Result, got.failure)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -68,12 +69,11 @@ func (r *Runner) renderTarget(ctx context.Context, w *target.Desired, options Re
 	if err := r.readRecord(ctx, w); err != nil {
 		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
 	}
-	c := carrier{Runner: r, lookups: r.newLookups(), frozen: true}
-	decided, err := c.decide(ctx, w)
+	decided, err := r.pins.Decide(ctx, w, pin.Request{Lookups: r.pins.NewLookups(), Frozen: true})
 	if err != nil {
 		return RenderedTarget{}, err
 	}
-	set, err := w.Applicable(decided.resolved, r.Config.Namespace)
+	set, err := w.Applicable(decided.Resolved, r.Config.Namespace)
 	return RenderedTarget{Set: set, Warnings: w.Warnings(), Note: note}, err
 }
 

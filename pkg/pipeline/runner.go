@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -72,16 +72,13 @@ type Runner struct {
 	mu       sync.Mutex
 	clusters *target.Clusters
 	audits   map[string]*audit.Log // by file
-	looked   map[look]time.Time    // when a tag was last looked at
-	// lookedKept is how many looks there were when the old ones were dropped last.
-	lookedKept int
-	followed   map[look]time.Time // when one was last found to have moved, and its new digest was written
+	pins     *pin.Resolver
 
 	severities []drift.SeverityRule
 	exemptions map[string][]apply.Ignore // by environment: drift that is not corrected
 	expected   []drift.ExpectedRule      // differences between environments
 
-	checks   *checks // nil in a command that runs once
+	loops    bool // false in a command that runs once
 	retries  retries
 	turns    turns
 	underway underway
@@ -94,88 +91,6 @@ type Runner struct {
 	looks looks
 	heard heard // what a Loop has logged
 	gate  gate
-}
-
-// look is one reference of one target, whose tag is looked at now and then.
-type look struct {
-	target    v1alpha1.Target
-	reference string
-}
-
-// due reports whether it is time to look at a tag again, and notes that it is looked at. A command that runs once
-// looks.
-func (r *Runner) due(target v1alpha1.Target, reference string, interval time.Duration) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key, now := look{target, reference}, r.now()
-	if last, ok := r.looked[key]; ok && now.Sub(last) < interval {
-		return false
-	}
-	r.looked[key] = now
-	r.forgetOldLooks(now)
-	return true
-}
-
-// longestLook is how long a look is remembered, as long as the interval of no environment is longer.
-const longestLook = 24 * time.Hour
-
-// forgetOldLooks drops what references that git gave up left, now and then. The caller holds the lock.
-func (r *Runner) forgetOldLooks(now time.Time) {
-	if len(r.looked) < 2*r.lookedKept+100 {
-		return
-	}
-	longest := longestLook
-	for i := range r.Config.Environments {
-		longest = max(longest, r.Config.Environments[i].Images.Interval.Duration)
-	}
-	maps.DeleteFunc(r.looked, func(_ look, at time.Time) bool { return now.Sub(at) >= longest })
-	r.lookedKept = len(r.looked)
-}
-
-// noteLook notes that a tag was looked at although nobody asked whether it is due.
-func (r *Runner) noteLook(target v1alpha1.Target, reference string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.looked != nil {
-		r.looked[look{target, reference}] = r.now()
-	}
-}
-
-// noteFollowed notes that tags were followed to where they moved.
-func (r *Runner) noteFollowed(target v1alpha1.Target, references []string) {
-	if len(references) == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now()
-	maps.DeleteFunc(r.followed, func(_ look, at time.Time) bool { return now.Sub(at) > longestFollowed })
-	if r.followed == nil {
-		r.followed = map[look]time.Time{}
-	}
-	for _, reference := range references {
-		r.followed[look{target, reference}] = now
-	}
-}
-
-// longestFollowed is how long a move is remembered.
-const longestFollowed = 24 * time.Hour
-
-// forgetLooks makes every tag of a target due, those that were followed within the interval aside. It returns how long it
-// is until the last of these is due; 0: there is none.
-func (r *Runner) forgetLooks(target v1alpha1.Target, interval time.Duration) (wait time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now()
-	maps.DeleteFunc(r.looked, func(key look, _ time.Time) bool {
-		at, followed := r.followed[key]
-		if key.target != target || !followed || now.Sub(at) >= interval {
-			return key.target == target
-		}
-		wait = max(wait, interval-now.Sub(at))
-		return false
-	})
-	return wait
 }
 
 // Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the
@@ -223,7 +138,7 @@ func Open(file string, options Options) (*Runner, error) {
 		severities: severities, exemptions: exemptions, expected: expected,
 		Config: config, source: repository, judge: judge, metrics: newMetrics(wall),
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
-		looked: map[look]time.Time{}, audits: map[string]*audit.Log{},
+		audits: map[string]*audit.Log{},
 	}
 	r.clusters = target.NewClusters(apply.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
@@ -231,6 +146,10 @@ func Open(file string, options Options) (*Runner, error) {
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.pins = &pin.Resolver{
+		Config: config, Clusters: r.clusters, Checks: pin.NewChecks(config, now), Dates: r.dates(), Log: r.log,
+		Source: func(credentials image.Credentials) image.Source { return r.registry.With(credentials) },
 	}
 	if r.progress == nil {
 		r.progress = func(Progress) {}

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -138,7 +139,7 @@ func (c *carrier) fail(ctx context.Context, w *target.Desired, failure error) er
 	}
 	o := outcome{err: failure}
 	if w.Record == nil {
-		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, decision{}))
+		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, pin.Decision{}))
 		if err != nil {
 			return errors.Join(failure, err)
 		}

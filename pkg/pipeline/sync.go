@@ -15,9 +15,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -126,7 +126,7 @@ func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) Ta
 	}
 	mark.begin(w.Record)
 	result := c.target(ctx, w)
-	result.credentials = c.lookups.credentialsOf(w.Target)
+	result.credentials = c.lookups.CredentialsOf(w.Target)
 	mark.end(w.Snapshot.Commit, result.skipped)
 	c.underway.ended(w, &result)
 	if c.done != nil {
@@ -149,10 +149,9 @@ type carrier struct {
 	brings   map[*apply.Cluster]apply.Brings
 	near     map[*apply.Cluster]apply.Neighbours
 	total    int
-	lookups  *lookups
+	lookups  *pin.Lookups
 	marks    marks
 	alone    bool // the agenda's other targets are as an earlier pass read them
-	frozen   bool // tags that are deployed are not looked at again
 	// done is told of each target in its turn; nil: nobody asks.
 	done func(ctx context.Context, w *target.Desired, result *TargetResult, compared bool)
 	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
@@ -181,7 +180,7 @@ func (r *Runner) carrier(a *target.Commit) *carrier {
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
 func (r *Runner) carrierAmong(a *target.Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
-		Runner: r, agenda: a, brings: a.Provides(), near: near, total: len(a.Targets), lookups: r.newLookups(), arrived: map[v1alpha1.Target]reached{},
+		Runner: r, agenda: a, brings: a.Provides(), near: near, total: len(a.Targets), lookups: r.pins.NewLookups(), arrived: map[v1alpha1.Target]reached{},
 	}
 	return c
 }
@@ -239,20 +238,14 @@ func (c *carrier) whileNewest(ctx context.Context) (context.Context, context.Can
 
 func (c *carrier) reconcile(ctx context.Context, w *target.Desired, result *TargetResult) error {
 	_, overlayGone := errors.AsType[*target.MissingOverlayError](w.Err)
-	var decided decision
+	var decided pin.Decision
 	var plan *apply.Plan
 	err := c.suspended(w)
 	if err == nil && (w.Overlay == "" || overlayGone && c.permits().Prunes[w.Target]) {
 		return c.remove(ctx, w, result)
 	}
 	written := false
-	defer func() {
-		if written {
-			c.noteFollowed(w.Target, decided.moved)
-		} else {
-			c.lookAgain(w.Target, decided.moved)
-		}
-	}()
+	defer func() { c.pins.Checks.Moved(w.Target, decided.Moved, written) }()
 	reading, stop := c.whileNewest(ctx)
 	defer stop()
 	if err == nil {
@@ -328,29 +321,20 @@ func drifted(changes []manifest.Change) []manifest.Change {
 }
 
 // prepare decides what a target is to become and how it gets there. It writes nothing of the target.
-func (c *carrier) prepare(ctx context.Context, w *target.Desired, result *TargetResult, readOnly bool) (decision, *apply.Plan, error) {
+func (c *carrier) prepare(ctx context.Context, w *target.Desired, result *TargetResult, readOnly bool) (pin.Decision, *apply.Plan, error) {
 	if w.Err != nil {
-		return decision{}, nil, w.Err
+		return pin.Decision{}, nil, w.Err
 	}
-	policy := image.Policy{DenyTags: w.Environment.Images.DenyTags, Allow: w.Environment.Images.Allow}
-	written, _ := w.ByRange(nil)
-	if err := policy.Check(written); err != nil {
-		return decision{}, nil, err
-	}
-	decided, err := c.decide(ctx, w)
+	decided, err := c.pins.Decide(ctx, w, c.pinRequest(w))
 	if err != nil {
 		return decided, nil, err
 	}
-	_, chosen := w.ByRange(decided.resolved)
-	if err := policy.Check(chosen); err != nil {
-		return decided, nil, err
-	}
-	result.Images = imageResults(w, decided.resolved)
-	set, err := w.Applicable(decided.resolved, w.Cluster.Namespace())
+	result.Images = imageResults(w, decided)
+	set, err := w.Applicable(decided.Resolved, w.Cluster.Namespace())
 	if err != nil {
 		return decided, nil, err
 	}
-	if decided.pins, err = fitPins(w, decided, set); err != nil {
+	if decided.Pins, err = fitPins(w, decided, set); err != nil {
 		return decided, nil, err
 	}
 	plan, err := w.Cluster.Plan(ctx, apply.Request{
@@ -365,7 +349,7 @@ func (c *carrier) prepare(ctx context.Context, w *target.Desired, result *Target
 
 // carryOut applies a plan where there is something to apply, judges the target's health, and records both. written reports
 // whether it wrote the record's spec, and with it the digests that were decided.
-func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *TargetResult, decided decision, plan *apply.Plan) (written bool, err error) {
+func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *TargetResult, decided pin.Decision, plan *apply.Plan) (written bool, err error) {
 	pending := plan.Pending()
 	correcting := c.findings(w, result.corrects, nil)
 	locate(w, correcting)
@@ -378,7 +362,7 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	}
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
-	if len(pending) > 0 || plan.Unfinished() || w.Record == nil || !samePins(decided.pins, w.Record.Spec.Images) || w.Record.Spec.ServiceAccount != w.Settings.ServiceAccount {
+	if len(pending) > 0 || plan.Unfinished() || w.Record == nil || !pin.Same(decided.Pins, w.Record.Spec.Images) || w.Record.Spec.ServiceAccount != w.Settings.ServiceAccount {
 		applied, err = w.Cluster.Apply(ctx, plan, c.spec(w, decided))
 		written = applied.Record.Generation != 0
 		applied.Record.Version = c.marks.of(w.Target).leave(ctx, applied.Record.Version)
@@ -397,7 +381,9 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	result.Drift = append(result.Drift, c.uncompared(w, plan)...)
 	result.Drift = append(result.Drift, c.rated(notRerun(w, plan))...)
 	result.Drift = append(result.Drift, c.rated(strays(w, plan))...)
-	result.Drift = append(result.Drift, c.rated(c.imageFindings(ctx, w, decided.pins))...)
+	if c.loops { // a command that deploys once has other things to do
+		result.Drift = append(result.Drift, c.rated(c.pins.Findings(ctx, c.lookups, w, decided.Pins))...)
+	}
 	locate(w, result.Drift)
 	c.nameUsers(w, result.Drift)
 	drift.Sort(result.Drift)
@@ -410,9 +396,9 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	o := outcome{
 		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
 		held: held, contested: contests(before.Contested, applied.Changes, c.dates().In(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
-		err: err, written: applied.Record, changes: applied.Changes, checked: c.checks != nil, allowedBy: c.permits().Promotions[w.Target],
-		inventory: applied.Inventory, pins: decided.pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: deployed(w, decided.resolved, plan.LeftAlone()), terminating: plan.Terminating(),
-		flapping: flapping(decided.pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration),
+		err: err, written: applied.Record, changes: applied.Changes, checked: c.loops, allowedBy: c.permits().Promotions[w.Target],
+		inventory: applied.Inventory, pins: decided.Pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: decided.Deployed(w, plan.LeftAlone()), terminating: plan.Terminating(),
+		flapping: flapping(decided.Pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration),
 	}
 	var unhealthy error
 	// Of what cannot be read it is not known how it is.
@@ -427,14 +413,14 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 		o.uncorrected = result.uncompared
 	}
 	o.unwatched = c.notWatched(w)
-	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.pins, len(o.unwatched) > 0
+	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.Pins, len(o.unwatched) > 0
 	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.Status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
 	c.noteHealth(w, o.health, applied.Inventory)
 	if written {
-		c.tellFlapping(ctx, w, decided.pins)
+		c.tellFlapping(ctx, w, decided.Pins)
 	}
 	result.until = target.WaitFor(w, slices.Concat(applied.Held, o.health.Waiting))
-	result.Message = summary(result, fields, decided.stale, o)
+	result.Message = summary(result, fields, decided.Kept, o)
 	if w.Record == nil && applied.Record.Generation == 0 {
 		return written, err // there is no record to say it in
 	}
@@ -475,11 +461,11 @@ func strays(w *target.Desired, plan *apply.Plan) []drift.Finding {
 	return out
 }
 
-func (c *carrier) spec(w *target.Desired, decided decision) v1alpha1.PipelineSyncSpec {
+func (c *carrier) spec(w *target.Desired, decided pin.Decision) v1alpha1.PipelineSyncSpec {
 	return v1alpha1.PipelineSyncSpec{
 		Owner: c.Config.Name, Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
 		Source:         v1alpha1.RecordSource{URL: c.Config.Source.PublicURL(), Commit: w.Snapshot.Commit},
-		ServiceAccount: w.Settings.ServiceAccount, Images: decided.pins,
+		ServiceAccount: w.Settings.ServiceAccount, Images: decided.Pins,
 	}
 }
 
@@ -506,7 +492,7 @@ func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 }
 
 // summary is one line for a person.
-func summary(result *TargetResult, left int, stale []string, o outcome) string {
+func summary(result *TargetResult, left int, kept []string, o outcome) string {
 	var parts []string
 	counts := map[manifest.Action]int{}
 	for _, change := range result.Changes {
@@ -527,8 +513,8 @@ func summary(result *TargetResult, left int, stale []string, o outcome) string {
 	if left > 0 {
 		parts = append(parts, manifest.Plural(left, "drifted field")+" left alone")
 	}
-	if len(stale) > 0 {
-		parts = append(parts, "kept the digest of "+strings.Join(stale, ", ")+", which cannot be looked up now")
+	if len(kept) > 0 {
+		parts = append(parts, "kept the digest of "+strings.Join(kept, ", ")+", which cannot be looked up now")
 	}
 	parts = append(parts, o.flapping...)
 	parts = append(parts, o.terminating...)

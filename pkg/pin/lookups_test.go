@@ -1,10 +1,9 @@
-package pipeline
+package pin
 
 import (
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,49 +92,49 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Runner{Config: config, registry: hosts, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, looked: map[look]time.Time{}}
-	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}}
+	r := resolverOf(func() time.Time { return now }, hosts)
+	planner := &target.Planner{Config: config, Renderings: &target.Renderings{}}
 	records := map[v1alpha1.Target]*v1alpha1.PipelineSync{}
 
 	pass := func() map[string]int {
 		t.Helper()
 		snap := source.Snapshot{Commit: "c1", Files: files}
-		pipelines, err := r.planner.Discover(snap)
+		pipelines, err := planner.Discover(snap)
 		if err != nil {
 			t.Fatal(err)
 		}
-		environment := &r.Config.Environments[0]
-		a := &target.Commit{}
+		environment := &config.Environments[0]
+		var all []*target.Desired
 		for _, p := range pipelines {
-			w := r.planner.Desired(p, environment, snap)
+			w := planner.Desired(p, environment, snap)
 			w.Record = records[w.Target]
-			a.Targets = append(a.Targets, w)
+			all = append(all, w)
 		}
-		r.planner.Renderings.Render(a.Targets, snap.Files)
-		c := &carrier{Runner: r, lookups: r.newLookups()}
-		decided := make([]decision, len(a.Targets)) // each worker owns one slot
+		planner.Renderings.Render(all, snap.Files)
+		request := Request{Lookups: r.NewLookups()}
+		decided := make([]Decision, len(all)) // each worker owns one slot
 		var g errgroup.Group
-		g.SetLimit(targetsAtOnce)
-		for i, w := range a.Targets {
+		g.SetLimit(8)
+		for i, w := range all {
 			g.Go(func() (err error) {
 				if w.Err != nil {
 					return w.Err
 				}
-				decided[i], err = c.decide(t.Context(), w)
+				decided[i], err = r.Decide(t.Context(), w, request)
 				return err
 			})
 		}
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		for i, w := range a.Targets {
-			if len(decided[i].pins) != 2 || decided[i].pins[0].Digest != want.String() || decided[i].pins[1].Digest != want.String() {
-				t.Fatalf("%s: %+v", w.Target, decided[i].pins)
+		for i, w := range all {
+			if len(decided[i].Pins) != 2 || decided[i].Pins[0].Digest != want.String() || decided[i].Pins[1].Digest != want.String() {
+				t.Fatalf("%s: %+v", w.Target, decided[i].Pins)
 			}
-			records[w.Target] = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: decided[i].pins}}
+			records[w.Target] = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: decided[i].Pins}}
 		}
-		if len(a.Targets) != targets {
-			t.Fatalf("%d targets", len(a.Targets))
+		if len(all) != targets {
+			t.Fatalf("%d targets", len(all))
 		}
 		return h.take()
 	}

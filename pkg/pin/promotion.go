@@ -1,24 +1,19 @@
-package pipeline
+package pin
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// awaitsPromotion says which references wait for a deployment in the environment that they are promoted from, in one
-// sentence each.
+// awaitsPromotion returns the wait of a target whose references wait for a deployment in the environment that they are
+// promoted from. There is a text for each reference.
 func awaitsPromotion(from string, waiting []string) *target.WaitError {
 	return &target.WaitError{
 		Reason:  v1alpha1.ConditionPromotionPending,
@@ -34,62 +29,13 @@ type promotion struct {
 	// history of the pipeline there; nil: it was never deployed.
 	history []v1alpha1.Deployment
 	pins    []v1alpha1.PinnedImage
-	asked   map[string]string // what git refreshes there, by reference
-	ready   *time.Time        // since when its objects are healthy; nil: they are not
+	asked   map[string]string // the refreshes that git has there, by reference
+	ready   *time.Time        // since when the objects there are healthy; nil: they are not
 	swapped []string          // objects there that run another image than the one that was deployed
 }
 
-// promotion reads what a target may take over, or nil where its environment takes digests from the registry.
-func (c *carrier) promotion(ctx context.Context, w *target.Desired) (*promotion, error) {
-	policy := w.Environment.Images
-	if policy.PromoteFrom == "" {
-		return nil, nil
-	}
-	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
-	fields := w.Rendered.Fields
-	if c.agenda != nil {
-		if source := c.agenda.Find(v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom}); source != nil {
-			p.asked, fields = source.Settings.Images.Refresh, source.Rendered.Fields
-		}
-	}
-	environments, err := c.Config.Select([]string{policy.PromoteFrom})
-	if err != nil {
-		return nil, err
-	}
-	cluster, err := c.clusters.Of(environments[0])
-	if err != nil {
-		return nil, err
-	}
-	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom})
-	p.now = c.dates().In(cluster) // by the clock that its dates are of
-	if err != nil {
-		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
-	}
-	if record != nil && record.Spec.Owner == c.Config.Name && record.Status.RemovedAt == nil {
-		p.history = record.Status.History
-		p.pins = record.Spec.Images
-		if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
-			return nil, err
-		}
-		live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: w.Target.Pipeline, Environment: policy.PromoteFrom}, record)
-		if err != nil {
-			return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
-		}
-		// The record may be of yesterday: how the objects are is seen here and now, since when is what it knows. A commit
-		// that failed there leaves what runs.
-		p.swapped = target.Swapped(ctx, cluster, record.Status.Inventory, live, fields, deployedImages(record.Status.History))
-		if len(p.swapped) == 0 && target.HealthOf(ctx, cluster, record.Status.Inventory, live).Status == health.Healthy {
-			p.ready = &time.Time{}
-			if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
-				p.ready = &ready.LastTransitionTime.Time
-			}
-		}
-	}
-	return p, nil
-}
-
-// digest returns the digest of a reference in its newest deployment there that was healthy for long enough, or else
-// what is missing. A refresh wants what runs there now, and no earlier deployment.
+// digest returns the digest of a reference in its newest deployment there that was healthy for long enough, or else a text
+// that says what is missing. A refresh takes the digest that runs there now, and none of an earlier deployment.
 //
 // A reference is compared as it runs: a tag that a range chose there is deployed here by its name, or by a range that it
 // is in.
@@ -133,7 +79,7 @@ func matches(deployed v1alpha1.DeployedImage, key target.PinKey) bool {
 	return image.Repository(deployed.Reference) == image.Repository(key.Reference) && image.InRange(tagOf(deployed), key.Semver)
 }
 
-// tagOf is the tag that an image was deployed by.
+// tagOf returns the tag that an image was deployed by.
 func tagOf(deployed v1alpha1.DeployedImage) string {
 	if deployed.Tag != "" {
 		return deployed.Tag
@@ -150,15 +96,14 @@ func (p *promotion) refreshes(reference string) bool {
 	})
 }
 
-// refreshed reports whether it has done so by the same text.
+// refreshed reports whether the other environment has refreshed a reference by the same text.
 func (p *promotion) refreshed(key target.PinKey) bool {
 	return slices.ContainsFunc(p.pins, func(pin v1alpha1.PinnedImage) bool {
 		return pin.Reference == key.Reference && pin.Refresh == key.Refresh
 	})
 }
 
-// seen says why a digest that git writes itself may not be taken over: it was never deployed there and healthy; "" when
-// it may.
+// seen returns why a digest that git writes may not be taken over: it was never deployed and healthy there; "" when it may.
 func (p *promotion) seen(reference, digest string) (missing string) {
 	missing = reference + " was never deployed and healthy there"
 	for i, deployment := range p.history {
@@ -180,7 +125,7 @@ func runs(d v1alpha1.Deployment, digest string) bool {
 	return slices.ContainsFunc(d.Images, func(i v1alpha1.DeployedImage) bool { return i.Digest == digest })
 }
 
-// waits says why a digest of a deployment of the history may not be taken over yet; "" when it may.
+// waits returns why a digest of a deployment of the history may not be taken over yet; "" when it may.
 func (p *promotion) waits(i int, digest string) string {
 	d, replaced := p.history[i], p.replaced(i)
 	switch {
@@ -211,7 +156,7 @@ func (p *promotion) waits(i int, digest string) string {
 	return ""
 }
 
-// healthySince is since when a digest of a deployment is healthy: those before it may have run it already.
+// healthySince returns since when a digest of a deployment is healthy: earlier deployments may have run it already.
 func (p *promotion) healthySince(i int, digest string) time.Time {
 	since := p.history[i].HealthyAt.Time
 	for _, older := range p.history[i+1:] {
@@ -226,8 +171,8 @@ func (p *promotion) healthySince(i int, digest string) time.Time {
 	return since
 }
 
-// replaced is when another deployment took the place of one; nil where that one still runs. One that is held or failed
-// leaves what runs.
+// replaced returns when another deployment took the place of one; nil where that one still runs. A deployment that is held
+// or failed replaces nothing.
 func (p *promotion) replaced(i int) *time.Time {
 	for newer := i - 1; newer >= 0; newer-- {
 		if p.history[newer].Outcome == outcomeApplied {

@@ -1,20 +1,14 @@
-package pipeline
+package pin
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.
@@ -99,22 +93,22 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 		"not healthy yet":             {of(deployedAgo(outcomeApplied, "a", 10, never)), never, 0, false, "web:1 is deployed there since 2026-01-02T02:54:05Z and not healthy yet"},
 		"no longer healthy":           {of(deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "not healthy now"},
 		"held":                        {of(deployedAgo(outcomeHeld, "a", 10, never)), 9, 0, false, "web:1 is held there"},
-		"failed":                      {of(deployedAgo(outcomeFailed, "a", 10, never)), never, 0, false, "was deployed there and never healthy"},
+		"failed":                      {of(deployedAgo("Failed", "a", 10, never)), never, 0, false, "was deployed there and never healthy"},
 		"the newest that was healthy": {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "=a"},
 		"a refresh wants the newest":  {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, true, "not healthy yet"},
 
 		"soaked":                        {of(deployedAgo(outcomeApplied, "a", 40, 30)), 30, 30 * time.Minute, false, "=a"},
 		"not for long enough":           {of(deployedAgo(outcomeApplied, "a", 40, 29)), 29, 30 * time.Minute, false, "web:1 is healthy there since 2026-01-02T02:35:05Z and has to be for 30m0s, which is until 2026-01-02T03:05:05Z"},
 		"not healthy in between":        {of(deployedAgo(outcomeApplied, "a", 90, 80)), 10, 30 * time.Minute, false, "is healthy there since 2026-01-02T02:54:05Z"},
-		"other changes in between":      {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo(outcomeFailed, "b", 25, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"other changes in between":      {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo("Failed", "b", 25, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 		"other bytes in between":        {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo(outcomeApplied, "b", 25, 24), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 2 * time.Hour, false, "web:1 is healthy there since 2026-01-02T02:45:05Z"},
 		"replaced after it had soaked":  {of(other, deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "=a"},
 		"replaced before it had soaked": {of(deployedAgo(outcomeApplied, "z", 79, 78), deployedAgo(outcomeApplied, "a", 90, 80)), 5, 2 * time.Hour, false, "has to be for 2h0m0s"},
 		"replaced at once, long ago":    {of(other, deployedAgo(outcomeApplied, "y", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "web:1 was deployed there and never healthy"},
-		"broken, under a failure":       {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "never healthy"},
+		"broken, under a failure":       {of(deployedAgo("Failed", "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "never healthy"},
 		"broken, under a hold":          {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "is held there"},
 		"broken when it was replaced":   {of(other, broken(deployedAgo(outcomeApplied, "a", 90, 80))), 4, 0, false, "was not healthy there any more"},
-		"a failure replaces nothing":    {of(deployedAgo(outcomeFailed, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"a failure replaces nothing":    {of(deployedAgo("Failed", "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 		"a hold replaces nothing":       {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 	} {
 		p := &promotion{from: "staging", after: c.after, now: now, history: c.history}
@@ -137,68 +131,6 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 	}
 }
 
-// handEdited is a Deployment with the fields of one container that each manager owns, and its inventory entry from before somebody
-// edited it.
-func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Members) {
-	managed := func(fields string) map[string]any {
-		var out map[string]any
-		if err := json.Unmarshal([]byte(`{"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":`+fields+`}}}}}`), &out); err != nil {
-			panic(err)
-		}
-		return out
-	}
-	obj := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apps/v1", "kind": "Deployment",
-		"metadata": map[string]any{"namespace": "shop", "name": "web", "managedFields": []any{
-			map[string]any{"manager": manifest.FieldManager, "operation": "Apply", "fieldsV1": managed(syncers)},
-			map[string]any{"manager": "kubectl-set", "operation": "Update", "fieldsV1": managed(others)},
-		}},
-		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{
-			map[string]any{"name": "web", "image": "web:1"},
-			map[string]any{"name": "sidecar", "image": "proxy:1"},
-		}}}},
-	}}
-	id := manifest.IDOf(obj)
-	entry := v1alpha1.InventoryEntry{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", Fields: "before"}
-	return []v1alpha1.InventoryEntry{entry}, apply.Members{id.Key(): obj}
-}
-
-// What runs well in the place of a deployment says nothing of the deployment.
-func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
-	for name, c := range map[string]struct {
-		syncers, others string
-		swapped         bool
-	}{
-		"an image":         {`{".":{},"f:name":{}}`, `{"f:image":{}}`, true},
-		"a pull policy":    {`{".":{},"f:name":{},"f:image":{}}`, `{"f:imagePullPolicy":{}}`, false},
-		"nothing but ours": {`{".":{},"f:name":{},"f:image":{}}`, `{}`, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inventory, live := handEdited(c.syncers, c.others)
-			got := target.Swapped(t.Context(), nil, inventory, live, nil, nil)
-			if c.swapped != (len(got) == 1 && got[0] == "Deployment/shop/web") || !c.swapped && len(got) > 0 {
-				t.Fatalf("changed by hand: %v", got)
-			}
-			deployed := deployedAgo(outcomeApplied, "a", 60, -1)
-			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
-			status := cr.status(&target.Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
-				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},
-				outcome{health: target.Health{Status: health.Healthy}, swapped: got})
-			if healthy := status.History[0].HealthyAt != nil; healthy == c.swapped {
-				t.Errorf("healthy: %t", healthy)
-			}
-			p := &promotion{from: "staging", now: now, swapped: got, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 60, 50)}}
-			if !c.swapped {
-				p.ready = &now
-			}
-			digest, _, missing := p.digest(keyed("web:1", false))
-			if c.swapped && (digest != "" || missing != "web:1 is deployed there, and somebody changed the image of Deployment/shop/web") || !c.swapped && digest != "a" {
-				t.Errorf("%q, %q", digest, missing)
-			}
-		})
-	}
-}
-
 // A deployment that soon gave way to another one was not healthy for long, however long ago that is.
 func TestSoakEndsWithItsDeployment(t *testing.T) {
 	other := deployedAgo(outcomeApplied, "z", 79, 78)
@@ -213,24 +145,32 @@ func TestSoakEndsWithItsDeployment(t *testing.T) {
 // A trailer lets through what the other environment never ran. What it did run is taken from there nevertheless.
 func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 	since := now.Add(-time.Hour)
-	newDecider := func() *decider {
+	promoting := func(allowed bool) *decider {
 		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
-		d.recorded = map[target.PinKey]v1alpha1.PinnedImage{}
+		d.request.AllowPromotion = allowed
 		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
-			d.work.Rendered.Refs = append(d.work.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
+			d.desired.Rendered.Refs = append(d.desired.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
 		}
 		return d
 	}
-	d := newDecider()
-	if ask, waiting := d.sort(false); len(ask) != 0 || len(waiting) != 1 || !strings.HasPrefix(waiting[0], "web:2 ") {
+	d := promoting(false)
+	if ask, waiting := d.sort(); len(ask) != 0 || len(waiting) != 1 || !strings.HasPrefix(waiting[0], "web:2 ") {
 		t.Errorf("without a trailer: asks %v, waits for %v", ask, waiting)
 	}
-	d = newDecider()
-	if ask, waiting := d.sort(true); len(ask) != 1 || ask[0].Reference != "web:2" || len(waiting) != 0 {
+	d = promoting(true)
+	if ask, waiting := d.sort(); len(ask) != 1 || ask[0].Reference != "web:2" || len(waiting) != 0 {
 		t.Errorf("with a trailer: asks %v, waits for %v", ask, waiting)
 	}
 	if pin := d.recorded[target.PinKey{Reference: "web:1"}]; pin.Digest != "a" || pin.PromotedFrom != "staging" {
 		t.Errorf("got %+v", pin)
+	}
+}
+
+// An image that was changed by hand says nothing of the deployment below it, however healthy it is.
+func TestPromotionWaitsWhereAnImageWasChangedByHand(t *testing.T) {
+	p := &promotion{from: "staging", now: now, swapped: []string{"Deployment/shop/web"}, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 60, 50)}}
+	if digest, _, missing := p.digest(keyed("web:1", false)); digest != "" || missing != "web:1 is deployed there, and somebody changed the image of Deployment/shop/web" {
+		t.Errorf("%q, %q", digest, missing)
 	}
 }

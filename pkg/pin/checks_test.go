@@ -1,0 +1,80 @@
+package pin
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+// References that git gave up leave nothing behind, however long a daemon runs.
+func TestOldChecksAreForgotten(t *testing.T) {
+	day := now
+	checks := NewChecks(&v1alpha1.Config{}, func() time.Time { return day })
+	target := v1alpha1.Target{Pipeline: "p", Environment: "dev"}
+	for i := range 10_000 {
+		checks.Due(target, fmt.Sprintf("app:%d", i), time.Minute)
+		day = day.Add(10 * time.Minute)
+	}
+	if checks.times > 1000 {
+		t.Errorf("%d times are remembered", checks.times)
+	}
+	if checks.Due(target, "app:9999", time.Hour) {
+		t.Error("the last check is forgotten")
+	}
+}
+
+// What a check of the images finds moved is followed at once, but for a tag that was followed just before.
+func TestTagThatWasFollowedIsNotDueForAnInterval(t *testing.T) {
+	date := now
+	checks := NewChecks(&v1alpha1.Config{}, func() time.Time { return date })
+	target, other := v1alpha1.Target{Pipeline: "a", Environment: "dev"}, v1alpha1.Target{Pipeline: "b", Environment: "dev"}
+	const interval = time.Minute
+	for _, at := range []v1alpha1.Target{target, other} {
+		checks.Due(at, "web:1", interval)
+		checks.Due(at, "db:1", interval)
+	}
+	checks.Moved(target, []string{"web:1"}, true)
+	date = date.Add(20 * time.Second)
+	if wait := checks.Recheck(target, interval); wait != 40*time.Second || checks.Due(target, "web:1", interval) || !checks.Due(target, "db:1", interval) || checks.Due(other, "db:1", interval) {
+		t.Errorf("it waits %s", wait)
+	}
+	date = date.Add(40 * time.Second)
+	if wait := checks.Recheck(target, interval); wait != 0 || !checks.Due(target, "web:1", interval) {
+		t.Errorf("an interval later it waits %s", wait)
+	}
+}
+
+// A target that left git leaves nothing behind.
+func TestForget(t *testing.T) {
+	checks := NewChecks(&v1alpha1.Config{}, func() time.Time { return now })
+	gone, stays := v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, v1alpha1.Target{Pipeline: "stays", Environment: "dev"}
+	for _, of := range []v1alpha1.Target{gone, stays} {
+		checks.Due(of, "web:1", time.Hour)
+		checks.Checked(of, "db:1")
+		checks.Moved(of, []string{"web:1"}, true)
+		checks.noteImages(of, nil)
+	}
+	checks.Forget(gone)
+	checks.Forget(gone)
+	if checks.byTarget[gone] != nil || len(checks.byTarget) != 1 || checks.times != 3 {
+		t.Errorf("%d targets and %d times are remembered", len(checks.byTarget), checks.times)
+	}
+	if !checks.Due(gone, "web:1", time.Hour) || checks.Due(stays, "web:1", time.Hour) || !checks.ImagesDue(gone, time.Hour) || checks.ImagesDue(stays, time.Hour) {
+		t.Error("what is forgotten is due, and nothing else")
+	}
+}
+
+// Nothing is noted of a target that nobody asked about.
+func TestChecksOfAnUnknownTarget(t *testing.T) {
+	checks, of := NewChecks(&v1alpha1.Config{}, func() time.Time { return now }), v1alpha1.Target{Pipeline: "a", Environment: "dev"}
+	checks.Moved(of, nil, true)
+	checks.dropImages(of)
+	if findings, recent := checks.images(of, time.Hour); findings != nil || recent || checks.Recheck(of, time.Hour) != 0 || !checks.ImagesDue(of, time.Hour) {
+		t.Error("an unknown target has checks")
+	}
+	if len(checks.byTarget) != 0 {
+		t.Errorf("got %v", checks.byTarget)
+	}
+}

@@ -1,0 +1,72 @@
+package pin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// promotion reads what a target may take over from another environment; nil where its environment takes digests from the
+// registry. The other target is as the commit has it; nil: not known.
+func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*promotion, error) {
+	policy := d.Environment.Images
+	if policy.PromoteFrom == "" {
+		return nil, nil
+	}
+	p := &promotion{from: policy.PromoteFrom, after: policy.After.Duration}
+	fields := d.Rendered.Fields
+	if from != nil {
+		p.asked, fields = from.Settings.Images.Refresh, from.Rendered.Fields
+	}
+	environments, err := r.Config.Select([]string{policy.PromoteFrom})
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := r.Clusters.Of(environments[0])
+	if err != nil {
+		return nil, err
+	}
+	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
+	p.now = r.Dates.In(cluster) // by the clock that its dates are of
+	if err != nil {
+		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
+	}
+	if record == nil || record.Spec.Owner != r.Config.Name || record.Status.RemovedAt != nil {
+		return p, nil
+	}
+	p.history, p.pins = record.Status.History, record.Spec.Images
+	if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
+		return nil, err
+	}
+	if err := p.judge(ctx, cluster, record, fields); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// judge sets whether the objects of the other environment are healthy. The record may be old: the objects are judged as
+// they are now, and the record says since when. A commit that failed there leaves what runs.
+func (p *promotion) judge(ctx context.Context, cluster *apply.Cluster, record *v1alpha1.PipelineSync, fields []image.Field) error {
+	live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: p.from}, record)
+	if err != nil {
+		return fmt.Errorf("reading what %s has deployed: %w", p.from, err)
+	}
+	p.swapped = target.Swapped(ctx, cluster, record.Status.Inventory, live, fields, runningImages(record.Status.History))
+	if len(p.swapped) > 0 || target.HealthOf(ctx, cluster, record.Status.Inventory, live).Status != health.Healthy {
+		return nil
+	}
+	p.ready = &time.Time{}
+	if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
+		p.ready = &ready.LastTransitionTime.Time
+	}
+	return nil
+}
