@@ -129,7 +129,7 @@ func explainNet(err error) error {
 	return err
 }
 
-// explainLine reads what a git server says in its own words.
+// explainLine explains an error line of a git server.
 func explainLine(text string) error {
 	lower := strings.ToLower(text)
 	switch {

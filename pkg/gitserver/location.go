@@ -53,7 +53,7 @@ func (l Location) authority() string {
 	return host
 }
 
-// address is what to dial, for ssh.
+// address is the TCP address of an ssh server.
 func (l Location) address() string {
 	port := l.port
 	if port == "" {
@@ -86,8 +86,7 @@ func Parse(raw string) (Location, error) {
 }
 
 func parseURL(scheme, rest string) (Location, error) {
-	// What url.Parse says about a broken address quotes pieces of it, and so
-	// perhaps of a password: its error is not passed on.
+	// The error of url.Parse quotes pieces of the address, and so perhaps of a password. It is not passed on.
 	u, err := url.Parse(scheme + "://" + rest)
 	if err != nil {
 		return Location{}, errors.New("source url is not valid; special characters in a user name or password are written %XX")

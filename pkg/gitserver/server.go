@@ -31,9 +31,8 @@ var defaultLimits = Limits{
 	retries: 3, backoff: 250 * time.Millisecond, longest: 2 * time.Second,
 }
 
-// Auth names the files that hold the credentials. They are read again at each
-// fetch, so that a rotated secret is picked up. What does not apply to the
-// kind of URL is ignored.
+// Auth names the files that hold the credentials. Each fetch reads them again, so that it uses a rotated secret. Fields
+// that do not apply to the kind of URL are ignored.
 type Auth struct {
 	// Username goes with PasswordFile, or with TokenFile where a host wants
 	// the token as a password; for ssh it is the user, "git" when empty.
@@ -141,7 +140,7 @@ func (s *Server) dial(ctx context.Context) (session, error) {
 	return s.dialHTTP()
 }
 
-// explain also tells the deadline of this room from that of the calles.
+// explain also distinguishes the deadline of this room from the caller's.
 func (s *Server) explain(ctx context.Context, err error, limit time.Duration) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: no answer within %s", ErrUnreachable, limit)

@@ -23,9 +23,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-// sshSession runs git-upload-pack on a server. go-git has such a session too,
-// but connects without a context, so that a server that does not answer holds
-// up whoever wants to stop.
+// sshSession runs git-upload-pack on a server. go-git has such a session too, but connects without a context: a server
+// that does not answer would block a caller that wants to stop.
 type sshSession struct {
 	client  *ssh.Client
 	session *ssh.Session
@@ -164,7 +163,7 @@ func explainHostKey(err error, place Location, key ssh.PublicKey, file string) e
 	}
 }
 
-// AdvertisedReferencesContext hears what refs the repository has.
+// AdvertisedReferencesContext lists the refs of the repository.
 func (s *sshSession) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error) {
 	defer context.AfterFunc(ctx, s.abort)()
 	adv := packp.NewAdvRefs()
@@ -180,8 +179,7 @@ func (s *sshSession) AdvertisedReferencesContext(ctx context.Context) (*packp.Ad
 	return adv, nil
 }
 
-// lastWords waits for a command that ended without an answer and returns what
-// it wrote to its error stream.
+// lastWords waits for a command that ended without an answer and returns the text of its error stream.
 func (s *sshSession) lastWords(err error) error {
 	_ = s.session.Wait() // its exit status tells less than its words
 	if said := s.stderr.String(); said != "" {
@@ -230,7 +228,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String is what was said, on one line.
+// String is the text on one line.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

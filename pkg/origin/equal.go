@@ -69,8 +69,8 @@ func equalScalar(node *yaml.Node, rendered any) bool {
 	return isNumber && ok && a == b || value == rendered
 }
 
-// agrees tells whether a value that a caller takes for desired is what git renders. An API server adds fields and
-// writes quantities in its own way, syncer adds digests to images, and callers mask what may not be shown.
+// agrees reports whether a caller's desired value is the value that git renders. An API server adds fields and writes
+// quantities in its own way, syncer adds digests to images, and callers mask secret values.
 func agrees(rendered, wanted any) bool {
 	switch rendered := rendered.(type) {
 	case map[string]any:

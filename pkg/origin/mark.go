@@ -22,25 +22,25 @@ import (
 //	  memory: 1Gi
 //	  syncer-place-19: .              in a map: one for each layer that has the map
 //
-// The numbers are those of marks. They also stand in for the tags and counts that `images` and `replicas` set. They are
-// letters and dashes, which keys of data, labels and the paths of replacements take as they are.
+// The numbers are the numbers of marks. They also replace the tags and counts that `images` and `replicas` set. Marks
+// consist of letters and dashes, which keys of data, labels and the paths of replacements take as they are.
 const (
 	twinSuffix = "-syncer-place"
 	markPrefix = "syncer-place-"
 	markValue  = "."
 
-	// replicaMark is added to the number of a mark that stands in for a count, and is no count that anyone wants.
+	// replicaMark is added to the number of a mark that replaces a count. No real count is as large.
 	replicaMark = int64(1) << 40
 	// largestCopy stops the expansion of aliases in aliases, and deepestCopy at an anchor that holds its own alias.
 	largestCopy = 1 << 18
 	deepestCopy = 200
 )
 
-// mark says what stands at a place of a file.
+// mark describes a place of a file and its value.
 type mark struct {
 	number    int
 	place     Place
-	node      *yaml.Node             // what stands there; nil: the value is computed
+	node      *yaml.Node             // the value there; nil: the value is computed
 	beside    func(*yaml.Node) Place // the place of another node of the same text
 	declares  bool                   // an object, of this name
 	name      string
@@ -96,7 +96,7 @@ func (c *copier) object(node *yaml.Node, declares bool) (*yaml.Node, error) {
 	return out, nil
 }
 
-// copy copies a value. Of a map, which has its mark inside, from is where people see it begin.
+// copy copies a value. The mark of a map is inside the map, and from is the node where a reader sees the map begin.
 func (c *copier) copy(node, from *yaml.Node) (*yaml.Node, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func scalar(value string) *yaml.Node {
 
 type entry struct{ key, value *yaml.Node }
 
-// entries are those of a map, and of the maps that it merges where it has none of that key.
+// entries lists the entries of a map, and of the maps it merges where it has no such key itself.
 func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -248,8 +248,8 @@ func (c *copier) operations(list *yaml.Node) (*yaml.Node, error) {
 
 var itemToken = regexp.MustCompile(`^(-|-?[0-9]+)$`)
 
-// afterwards are the operations that mark what an operation wrote at a path. An item has no key to set a mark beside,
-// so its list has the mark.
+// afterwards returns the operations that mark the result of an operation at a path. An item has no key to set a mark
+// beside, so its list has the mark.
 func (c *copier) afterwards(pointer string, noted mark) []*yaml.Node {
 	parent, last := cutLast(pointer)
 	if parent == "" && last == "" {

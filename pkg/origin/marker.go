@@ -31,7 +31,7 @@ type marker struct {
 	spaces []namespace
 }
 
-// namespace is what a kustomization sets for all objects that were declared from its first mark to its last.
+// namespace is the namespace that a kustomization sets for all objects between its first mark and its last.
 type namespace struct {
 	name       string
 	place      Place
@@ -69,8 +69,8 @@ func (m *marker) note(noted mark) int {
 	return noted.number
 }
 
-// overlay marks all that an overlay is made of. The overlay is known to build, so what cannot be read here is not for
-// kustomize either, such as a file that kustomize takes for an inline patch.
+// overlay marks all files of an overlay. The overlay is known to build, so kustomize does not read a file that cannot be
+// read here, such as a file that kustomize takes for an inline patch.
 func (m *marker) overlay(overlay string) {
 	file := m.folder(overlay, 0, true)
 	var content types.Kustomization
@@ -102,7 +102,7 @@ func (m *marker) docs(file string) []*yaml.Node {
 	return docs
 }
 
-// folder marks the kustomization in a folder and what it names; first is the first mark of what it is applied to.
+// folder marks the kustomization in a folder and its files; first is the first mark of the objects it is applied to.
 func (m *marker) folder(folder string, first int, outermost bool) string {
 	folder = render.RealFolder(m.files, folder)
 	file := m.kustomizationIn(folder)
@@ -134,7 +134,7 @@ func (m *marker) folder(folder string, first int, outermost bool) string {
 	if content.Namespace != "" {
 		m.spaces = append(m.spaces, namespace{content.Namespace, k.at(k.doc, "namespace"), outermost, first, len(m.marks)})
 	}
-	content.BuildMetadata = nil // what kustomize notes for it costs more than the rest of a build
+	content.BuildMetadata = nil // kustomize's notes for it cost more than the rest of a build
 	if data, err := json.Marshal(content); err == nil {
 		m.marked[file] = data
 	}
@@ -159,7 +159,7 @@ type layer struct {
 	doc    *yaml.Node
 }
 
-// at is the place of a key, or else that of the map that should have it.
+// at is the place of a key, or else the place of the map without it.
 func (k *layer) at(node *yaml.Node, key string) Place {
 	if node == nil {
 		node = k.doc
@@ -292,7 +292,7 @@ func (k *layer) beside(name string) string {
 	return render.Local(path.Join("/", path.Dir(k.file), name))
 }
 
-// generators marks what generated objects have: a key's mark is a literal of its own.
+// generators marks the data of generated objects: the mark of a key is a literal of its own.
 func (k *layer) generators(key string, options *types.GeneratorOptions, args []types.ConfigMapArgs) {
 	if options != nil {
 		k.pairs(options.Labels, yamltext.Field(yamltext.Field(k.doc, "generatorOptions"), "labels"))
@@ -361,7 +361,7 @@ func unquoted(value string) string {
 	return value
 }
 
-// transformers marks what a kustomization's own fields set.
+// transformers marks the values that a kustomization's own fields set.
 func (k *layer) transformers(content *types.Kustomization) {
 	k.pairs(content.CommonLabels, yamltext.Field(k.doc, "commonLabels"))
 	k.pairs(content.CommonAnnotations, yamltext.Field(k.doc, "commonAnnotations"))
@@ -377,7 +377,7 @@ func (k *layer) transformers(content *types.Kustomization) {
 	content.Replacements = k.replacements(content.Replacements)
 }
 
-// pairs marks labels or annotations: whatever gets one gets its mark.
+// pairs marks labels or annotations: each object that gets a pair gets its mark.
 func (k *layer) pairs(pairs map[string]string, node *yaml.Node) {
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
 		number := k.marker.note(mark{place: k.at(node, key), node: scalar(pairs[key])})
@@ -406,7 +406,7 @@ func (k *layer) images(key string, images []types.Image) {
 	}
 }
 
-// replacements adds, after each one, replacements that write the marks of what it wrote.
+// replacements adds, after each replacement, replacements that write the marks of its values.
 func (k *layer) replacements(fields []types.ReplacementField) []types.ReplacementField {
 	var out []types.ReplacementField
 	for i, replacement := range fields {
@@ -462,7 +462,7 @@ func (k *layer) replaced(replacement types.Replacement, entry *yaml.Node) []type
 	return out
 }
 
-// twinPath is the path of the mark beside what a replacement's path leads to, which an item of a list has not.
+// twinPath is the path of the mark beside the field of a replacement. An item of a list has no such path.
 func twinPath(path string) (string, bool) {
 	last := path[strings.LastIndex(path, ".")+1:]
 	open := strings.LastIndex(path, "[")

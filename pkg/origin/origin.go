@@ -58,8 +58,8 @@ func New(files fs.FS, overlay string) *Index {
 	}
 	m := &marker{files: files, marked: map[string][]byte{}}
 	m.overlay(overlay)
-	// Nobody can fix an error of a build with marks: the overlay as it stands builds. A report without places is better
-	// than no report.
+	// An error of a build with marks does not concern the user: the overlay as it stands builds. A report without places is
+	// better than no report.
 	if marked, err := render.Build(rewritten{files, m.marked}, overlay); err == nil && len(marked) == len(set) {
 		index.marks, index.spaces = m.marks, m.spaces
 		for i, obj := range set {
@@ -88,8 +88,8 @@ func (o *Index) add(id manifest.ID, marked *unstructured.Unstructured) {
 	}
 }
 
-// addNoted finds declarations that have no mark by kustomize's own notes on the files of objects. To keep them costs
-// kustomize the square of the number of patches, so that only those who need them have them.
+// addNoted finds declarations without a mark by kustomize's own notes on the files of objects. The notes cost kustomize
+// the square of the number of patches, so that they are used only for overlays that need them.
 func (o *Index) addNoted(files fs.FS, overlay string, set manifest.Set, kustomization map[string][]byte) {
 	if !slices.ContainsFunc(set, func(obj *unstructured.Unstructured) bool {
 		return o.objects[manifest.IDOf(obj).Key()].declared.File == ""
@@ -120,10 +120,10 @@ func (o *Index) declaration(marked map[string]any) (mark, bool) {
 	return mark{}, false
 }
 
-// Of finds where git sets a field of a rendered object; the last layer that sets it counts. With an empty path, or
-// where nothing sure can be said about the field, it is the place where the object is declared or generated. A value
-// other than nil is what the caller takes for desired: where git says something else, the object's place is told. It
-// may have what an API server adds, and the digest of an image that git names by its tag.
+// Of finds the place where git sets a field of a rendered object: that of the last layer that sets it. With an empty
+// path, or where the field has no sure place, Of returns the place of the object's declaration or generator. A value
+// other than nil is the caller's desired value: if git renders another one, Of returns the object's place. The value may
+// have an API server's additions, and the digest of an image that git names by its tag.
 func (o *Index) Of(id manifest.ID, at manifest.Path, value any) (Place, bool) {
 	obj, ok := o.objects[id.Key()]
 	if !ok {
@@ -154,8 +154,8 @@ func (o *Index) field(obj *traced, path manifest.Path, value any) (Place, bool) 
 	if at.key == "" {
 		return o.ofItem(at)
 	}
-	// The names and namespaces of objects are declared in one place and adorned in others: of a namespace, the last of
-	// those counts.
+	// The names and namespaces of objects are declared in one place and changed in others: the last change of a namespace
+	// counts.
 	switch path.String() {
 	case "metadata.name":
 		return Place{}, false
@@ -252,8 +252,8 @@ func dataOf(obj map[string]any, path manifest.Path) string {
 	return path[0].Name
 }
 
-// itemOf finds the one item of a list that a step means. An API server names an item by all identifying fields, also by
-// those that it set itself: an item without such a field fits as well.
+// itemOf finds the one item of a list that a step selects. An API server names an item by all identifying fields, also
+// the defaulted ones: an item without such a field fits as well.
 func itemOf(list []any, step manifest.Step) (int, bool) {
 	if step.Any || step.Name != "" {
 		return 0, false
@@ -294,7 +294,7 @@ func (o *Index) twin(at position) (mark, bool) {
 	number, _ := at.holder[at.key+twinSuffix].(string)
 	i, err := strconv.Atoi(number)
 	if err != nil && at.secret {
-		decoded, _ := base64.StdEncoding.DecodeString(number) // what is no number is no mark
+		decoded, _ := base64.StdEncoding.DecodeString(number) // a text that is not a number is no mark
 		i, err = strconv.Atoi(string(decoded))
 	}
 	if err != nil || i < 0 || i >= len(o.marks) {
@@ -358,7 +358,7 @@ func (o *Index) ofList(at position) (Place, bool) {
 	return layers[len(layers)-1].place, true
 }
 
-// ofItem is the place of an item that is a scalar: of the same text in the last layer that has it.
+// ofItem is the place of a scalar item: the place of the same text in the last layer that has it.
 func (o *Index) ofItem(at position) (Place, bool) {
 	for _, m := range o.layers(at.holder, at.list) {
 		switch {
@@ -391,7 +391,7 @@ func (o *Index) itemIn(m mark, at position) (*yaml.Node, bool) {
 	return found[0], true
 }
 
-// namespace finds the kustomization that set the namespace of an object, or of what the object refers to.
+// namespace finds the kustomization that set the namespace of an object, or of an object that it refers to.
 func (o *Index) namespace(obj *traced, at position) (Place, bool) {
 	declaration, declared := o.declaration(obj.marked)
 	var found []Place
@@ -415,8 +415,8 @@ func (o *Index) namespace(obj *traced, at position) (Place, bool) {
 	return found[0], true
 }
 
-// states tells whether what stands at a mark is what was rendered. kustomize replaces the names of objects, wherever
-// others refer to them, by those that it gave them.
+// states reports whether the value at a mark is the rendered value. kustomize replaces the names of objects by new names
+// wherever other objects refer to them.
 func (o *Index) states(m mark, at position) bool {
 	if m.node == nil || equal(m.node, at.rendered, 0) {
 		return true

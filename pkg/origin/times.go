@@ -18,9 +18,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
-// Warnings tells, in a line for each object, what arrives in another form than git has it: a date or a time without
-// quotes, which YAML takes for a time and kustomize writes out in full, as `2024-01-02T00:00:00Z` for `2024-01-02`. The
-// set and the read set are those that BuildReading gave for the overlay of the same files.
+// Warnings returns a line for each object with a value that arrives in another form than in git: a date or a time
+// without quotes. YAML takes it for a time, and kustomize writes it out in full, as `2024-01-02T00:00:00Z` for
+// `2024-01-02`. The set and the read set are the results of BuildReading for the overlay of the same files.
 func Warnings(files fs.FS, overlay string, set manifest.Set, reads render.ReadSet) []string {
 	if !slices.ContainsFunc(set, holdsTime) {
 		return nil
@@ -106,8 +106,8 @@ type writtenTime struct {
 
 // writtenTimes are the times of the files of an overlay.
 type writtenTimes struct {
-	byValue map[string][]writtenTime // by what they are rendered as
-	byPlace map[Place][]writtenTime  // by their own line and by that of their key
+	byValue map[string][]writtenTime // by the rendered form
+	byPlace map[Place][]writtenTime  // by its own line and by the line of its key
 }
 
 // at is where a rendered time is written, if it is written in another form.
@@ -125,7 +125,7 @@ func (w *writtenTimes) at(origins *Index, id manifest.ID, field manifest.Path, v
 	return w.byValue[value][0], true
 }
 
-// timeAhead is what a file has that may hold a time without quotes.
+// timeAhead matches a text that may hold a time without quotes.
 var timeAhead = regexp.MustCompile(`(?:^|[\s:,\[{>-])\d{4}-\d\d?-\d\d?`)
 
 func timesIn(files fs.FS, names []string) *writtenTimes {
@@ -155,7 +155,8 @@ type textOfTimes struct {
 	patches bool // texts in it may be patches
 }
 
-// scan notes the times in a node; from is where people see it begin. What an alias stands for is scanned where it stands.
+// scan notes the times in a node; from is the node where a reader sees it begin. The target of an alias is scanned at its
+// own place.
 func (t textOfTimes) scan(node, from *yaml.Node, depth int) {
 	if depth > deepestCopy {
 		return

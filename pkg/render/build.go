@@ -1,6 +1,6 @@
-// Package render turns the files of a snapshot and the path of an overlay into the set of objects that the overlay
-// stands for, with kustomize in process. It is a pure function of the bytes it is given: it touches no disk, network,
-// clock or environment and starts no program; what would need one is refused, naming the file and the line.
+// Package render turns the files of a snapshot and the path of an overlay into the overlay's set of objects, with
+// kustomize in process. It is a pure function of the bytes it is given: it touches no disk, network, clock or
+// environment and starts no program. It refuses a file that needs one of these, and names the file and the line.
 package render
 
 import (
@@ -179,8 +179,8 @@ func objects(resources resmap.ResMap) (manifest.Set, error) {
 	return set, nil
 }
 
-// managedBy is what the kustomize command that goes with the library writes for `buildMetadata: [managedByLabel]`. The
-// library writes the version of the program that it is part of, which need not be a label value and would make the
+// managedBy is the label of `buildMetadata: [managedByLabel]`, as the kustomize command of the library's version writes
+// it. The library itself writes the version of the program around it, which need not be a label value and makes the
 // output depend on more than the files.
 const managedBy = "kustomize-v5.8.2"
 

@@ -20,7 +20,7 @@ var (
 	pointer      = regexp.MustCompile(` ?&\{0x[^}]*\}`) // differs from run to run
 )
 
-// quoted are the places where kustomize quotes what it was given, be it a Secret.
+// quoted lists the places where kustomize quotes its input, which may be a Secret.
 var quoted = []struct {
 	pattern *regexp.Regexp
 	instead string

@@ -13,8 +13,8 @@ import (
 )
 
 // repository shows a read-only fs.FS to kustomize as the root of its file system. It inspects each kustomization as
-// kustomize reads it: whatever kustomize loads next is named in a file that passed through here, so nothing remote can
-// be loaded that was not refused first.
+// kustomize reads it. kustomize loads only files and folders that such a file names, so that a remote one is always
+// refused before it is loaded.
 //
 // One repository serves one build and is not safe for concurrent use.
 type repository struct {

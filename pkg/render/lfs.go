@@ -49,7 +49,7 @@ func checkPointers(obj *unstructured.Unstructured) error {
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			text, _ := values[key].(string)
 			if encoded && len(text) <= base64.StdEncoding.EncodedLen(longestPointer)+longestPointer/32 {
-				decoded, _ := base64.StdEncoding.DecodeString(text) // the API server judges what is no base64
+				decoded, _ := base64.StdEncoding.DecodeString(text) // the API server refuses a value that is not base64
 				text = string(decoded)
 			}
 			if IsPointer(text) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// linked is what files may implement that follow symbolic links themselves, as git's do.
+// linked may be implemented by files that follow symbolic links themselves, as git's do.
 type linked interface {
-	// RealPath is the path of what a path leads to, without a link in it.
+	// RealPath is the path of a path's target, without a link in it.
 	RealPath(name string) (string, error)
 }
 
@@ -22,9 +22,8 @@ var (
 	errOutside  = errors.New("a symbolic link leaves the repository")
 )
 
-// RealPath is the path of what a path of the files leads to, without a symbolic link in it. kustomize takes the paths
-// that a kustomization writes from the real folder of the kustomization: where `overlays/dev` is a link to
-// `envs/dev`, `../base` is `envs/base`.
+// RealPath is the path of a path's target in files, without a symbolic link in it. kustomize resolves the paths of a
+// kustomization from its real folder: where `overlays/dev` is a link to `envs/dev`, `../base` is `envs/base`.
 func RealPath(files fs.FS, name string) (string, error) {
 	if known, ok := files.(linked); ok {
 		return known.RealPath(name)

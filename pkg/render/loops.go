@@ -10,8 +10,8 @@ import (
 )
 
 // kustomize (v0.21) follows the references between the types of a `crds` file until the stack is used up, which ends
-// the whole process, and an `openapi` definition that refers to itself for ever. Neither can be recovered from, so such
-// files are refused. A file that cannot be read here is left to kustomize's own error.
+// the whole process. It follows an `openapi` definition that refers to itself without end. Neither can be recovered
+// from, so such files are refused. kustomize itself reports a file that cannot be read here.
 
 type schemaRef struct {
 	Ref string `json:"$ref"`

@@ -32,8 +32,8 @@ func (k *kustomization) plugin(key, value string) {
 
 const deepestPlugins = 16 // folders in folders; more is a loop
 
-// pluginFiles checks the plugin file at a path, or those of the folder there. A kustomization may compute paths that
-// nobody could inspect here, so that of such a folder may only list files.
+// pluginFiles checks the plugin file at a path, or the files of the folder there. A kustomization may compute paths that
+// cannot be inspected here, so that the kustomization of such a folder may only list files.
 func (k *kustomization) pluginFiles(key, value, name string, depth int) {
 	data, err := readWhole(k.repo.files, name)
 	if errors.Is(err, ErrPointer) {

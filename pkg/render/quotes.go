@@ -13,9 +13,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
-// missingQuotes says which value of a kustomization is a number or a truth value in YAML and has to be a text, as in
-// `newTag: 1.10`; nil where the error is another one. YAML would make 1.1 of it, so that nobody but its author knows what
-// it means.
+// missingQuotes names the value of a kustomization that is a number or a truth value in YAML and has to be a text, as in
+// `newTag: 1.10`; nil where the error is another one. YAML makes 1.1 of it, and only the author knows which was meant.
 func missingQuotes(file string, doc *yaml.Node, err error) error {
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok || wrong.Type.String() != "string" {

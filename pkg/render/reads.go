@@ -12,29 +12,29 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// ReadSet is all that one build asked of its files, with the answers: what stands at a path, be it nothing, what a file
-// holds, what a folder lists, and where links lead. Files that give the same answers render to the same set, or fail with the same error.
-// It does not change. The zero value is of no build.
+// ReadSet holds all reads of one build with their answers: the kind of a path (or that it does not exist), the content
+// of a file, the entries of a folder, and the targets of links. Files that give the same answers render to the same set,
+// or fail with the same error. It does not change. The zero value is of no build.
 type ReadSet struct {
-	sure   bool              // the answers decide what a build gives
-	probed map[string]string // by path: what stands there
+	sure   bool              // the answers decide the result of the build
+	probed map[string]string // by path: file, folder or nothing
 	read   map[string]string // by file: its content
 	listed map[string]string // by folder: its entries
 	real   map[string]string // by path: where its symbolic links lead
 }
 
-// identified is what files may implement that know their content by name, as git does: no content is read to compare
-// them then. Links are followed. Two files of one identity hold the same bytes.
+// identified may be implemented by files that name their content, as git does: they are compared without a read. Links
+// are followed. Two files of one identity hold the same bytes.
 type identified interface {
 	Identity(name string) (id string, folder bool, err error)
 }
 
-// BuildReading is Build, and tells what the build depended on. The read set is good for a build that failed as well.
+// BuildReading is Build, and also returns the reads of the build. The read set is valid for a failed build as well.
 func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 	r := newRecorder(files)
 	set, err := Build(r, overlay)
 	if panics.In(err) != nil {
-		r.reads.sure = false // what went wrong need not be in the files
+		r.reads.sure = false // the cause need not be in the files
 	}
 	return set, r.reads, err
 }
@@ -57,14 +57,14 @@ func answers(files fs.FS, question func(fs.FS, string) string, want map[string]s
 	return true
 }
 
-// The answers to what stands at a path. Any other answer is the text of an error.
+// The kinds of a path. Any other answer is the text of an error.
 const (
 	isNothing = "nothing"
 	isFile    = "file"
 	isFolder  = "folder"
 )
 
-// kindOf tells what stands at a path.
+// kindOf returns the kind of a path.
 func kindOf(files fs.FS, name string) string {
 	if known, ok := files.(identified); ok {
 		_, folder, err := known.Identity(name)
@@ -103,7 +103,7 @@ func contentOf(files fs.FS, name string) string {
 	return digest(data)
 }
 
-// listingOf names the entries of a folder and their types, without what is in them.
+// listingOf names the entries of a folder and their types, without their content.
 func listingOf(files fs.FS, name string) string {
 	entries, err := fs.ReadDir(files, name)
 	if err != nil {
@@ -121,10 +121,10 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// recorder passes the questions of one build on to its files and keeps the answers. It is not safe for concurrent use.
+// recorder passes the reads of one build on to its files and keeps the answers. It is not safe for concurrent use.
 //
-// Whatever reads through package fs comes through here, since all that fs.Glob and fs.WalkDir do is to stat and to list.
-// Of what Stat returns a build looks only at whether it is a folder.
+// Every read through package fs passes here, since fs.Glob and fs.WalkDir only stat and list. A build uses only one
+// property of Stat's result: whether the path is a folder.
 type recorder struct {
 	files fs.FS
 	reads ReadSet
@@ -143,7 +143,7 @@ func newRecorder(files fs.FS) *recorder {
 	}}
 }
 
-// Open implements fs.FS. Nobody keeps count of what is asked of an open file.
+// Open implements fs.FS. The reads of an open file are not recorded.
 func (r *recorder) Open(name string) (fs.File, error) {
 	r.reads.sure = false
 	return r.files.Open(name)
@@ -184,8 +184,8 @@ func (r *recorder) RealPath(name string) (string, error) {
 	return real, err
 }
 
-// probe keeps what stands at a path, after something was asked about it that may have failed. A file that is there and
-// cannot be read is a fault of the disk or the cache: it may be gone at the next look although no file has changed.
+// probe keeps the kind of a path after a read that may have failed. A file that exists and cannot be read is a fault of
+// the disk or the cache: the fault may be gone at the next read although no file has changed.
 func (r *recorder) probe(name string, err error) {
 	found := kindOf(r.files, name)
 	if err != nil && found == isFile {

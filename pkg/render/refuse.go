@@ -21,11 +21,11 @@ import (
 )
 
 var (
-	// remoteFile matches what kustomize v0.21 downloads in place of a file: url.Parse finds http or https.
+	// remoteFile matches the names that kustomize v0.21 downloads in place of a file: url.Parse finds http or https.
 	remoteFile = regexp.MustCompile(`(?i)^\s*([a-z][a-z0-9+.-]*://|https?:)`)
-	// remoteBase matches what kustomize hands to git in place of a folder: its RepoSpec knows schemes, `git::`, github.com,
-	// and `user@host:` before a path of at least two parts. It is matched even where a file or folder of that name exists,
-	// since kustomize tries the remote form when the local one does not load.
+	// remoteBase matches the names that kustomize hands to git in place of a folder: its RepoSpec knows schemes, `git::`,
+	// github.com, and `user@host:` before a path of at least two parts. It is matched even where a file or folder of that
+	// name exists, since kustomize tries the remote form when the local one does not load.
 	remoteBase = regexp.MustCompile(`(?is)^\s*(git::|[a-z][a-z0-9+.-]*://|https?:|github\.com[/:]|[a-z][a-z0-9-]*@[^/:]*[/:](.*(\.git|_git/|//)|[^/]*/))`)
 )
 
@@ -66,7 +66,7 @@ func (r *repository) kustomizationOf(folder string) (file, kind string, err erro
 	return "", "", ErrNoOverlay
 }
 
-// inspect refuses what kustomize would do with a file's content besides reading other files of the repository.
+// inspect refuses a file from which kustomize would do more than read other files of the repository.
 func (r *repository) inspect(name string, data []byte) error {
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
 		docs, err := yamltext.Documents(name, data)
@@ -201,7 +201,7 @@ func (k *kustomization) refuse(key, value, format string, args ...any) {
 
 const isRemote = "%s is remote; syncer renders only what the commit holds, so copy it into the repository"
 
-// find returns what a path of the kustomization leads to, or refuses it.
+// find returns the target of a path of the kustomization, or refuses the path.
 func (k *kustomization) find(key, value, name string) fs.FileInfo {
 	if k.err != nil || name == "" {
 		return nil // kustomize has its own error for an empty path
@@ -252,7 +252,7 @@ func (k *kustomization) schema(key, value string) {
 	}
 }
 
-// content is that of a file of the kustomization, or nothing where kustomize will not be able to read it either.
+// content is the content of a file that the kustomization names, or nothing where kustomize cannot read it either.
 func (k *kustomization) content(name string) []byte {
 	data, err := fs.ReadFile(k.repo.files, k.place(name))
 	if err != nil {
@@ -325,7 +325,7 @@ func isPatch(value string) bool {
 	})
 }
 
-// keyValues checks the files of a generator; those of `files` are `path` or `key=path`.
+// keyValues checks the files of a generator. An entry of `files` is `path` or `key=path`.
 func (k *kustomization) keyValues(key string, sources types.KvPairSources) {
 	for _, source := range sources.FileSources {
 		file := source

@@ -20,8 +20,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
-// cache is a bare repository, in a folder or in memory, that holds what was
-// fetched of one remote.
+// cache is a bare repository, in a folder or in memory, with the fetched objects of one remote.
 type cache struct {
 	dir     string // "" in memory
 	meta    *filesystem.Storage
@@ -93,7 +92,7 @@ func openCache(dir string) (*cache, error) {
 	return c, err
 }
 
-// usable reports whether a fetch may build on what is here.
+// usable reports whether a fetch may build on the cache.
 func (c *cache) usable(most int) bool {
 	return len(c.packs.all()) > 0 && len(c.packs.all()) < most && !c.store.spoiled()
 }
@@ -132,8 +131,8 @@ func (c *cache) learn(tip plumbing.Hash) {
 	}
 }
 
-// haves are commits to tell a server about, so that it sends only what is new:
-// the known ends, and some way back in case the server lost one of them.
+// haves lists commits of the cache, so that a server sends only new objects: the known ends, and some commits before
+// them in case the server lost an end.
 func (c *cache) haves() []plumbing.Hash {
 	const enough = 64
 	var list []plumbing.Hash
@@ -197,8 +196,8 @@ func newShelf(parent string, place gitserver.Location) *shelf {
 	return &shelf{dir: filepath.Join(parent, cacheFolder(place))}
 }
 
-// open returns what is there, or an empty cache. It falls back to memory when
-// the folder cannot be used, because a cache is only a saving.
+// open returns the cache of the folder, or an empty one. It uses memory if the folder cannot be used, because a cache
+// only saves work.
 func (s *shelf) open() (*cache, error) {
 	if !s.claim() {
 		s.dir = ""
@@ -213,7 +212,7 @@ func (s *shelf) open() (*cache, error) {
 	return newCache("") // replaced at the first fetch, see renew
 }
 
-// claim takes the lock and clears away what killed processes left.
+// claim takes the lock and removes the leftovers of killed processes.
 func (s *shelf) claim() bool {
 	if s.dir == "" {
 		return false

@@ -30,7 +30,7 @@ var (
 	ErrOutside   = errors.New("symbolic link leaves the repository")
 )
 
-// isExplained reports whether an error says what is wrong with the repository or the cache.
+// isExplained reports whether an error already names the fault of the repository or the cache.
 func isExplained(err error) bool {
 	for _, known := range []error{ErrBranchNotFound, ErrTagNotFound, ErrNoVersion, ErrCommitNotFound, ErrIncomplete, ErrNotFastForward} {
 		if errors.Is(err, known) {

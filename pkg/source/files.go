@@ -18,8 +18,7 @@ const maxLinks = 40
 
 var errLinkLoop = errors.New("too many symbolic links: is it a loop?")
 
-// files is a commit as a file system. Folders are in memory; the content of a
-// file is read when somebody asks for it.
+// files is a commit as a file system. Folders are in memory; a file is read when it is opened.
 type files struct {
 	store *store
 	root  *dir
@@ -85,10 +84,10 @@ func (f *files) list(name string, e entry) ([]fs.DirEntry, error) {
 	return list, nil
 }
 
-// Stat describes what a path leads to. Links are followed.
+// Stat describes the target of a path. It follows links.
 func (f *files) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
 
-// Lstat describes what stands at a path, be it a link.
+// Lstat describes a path. It does not follow a link at its end.
 func (f *files) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
 
 func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
@@ -99,10 +98,9 @@ func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	return f.info(path.Base(name), e).Info()
 }
 
-// Identity names what a path leads to, by git's own hash and without reading
-// it. Links are followed. Two files have one identity if they hold the same
-// bytes, and only then. Two folders of one identity hold the same at any
-// depth; a link in them counts as the text that it is.
+// Identity names the target of a path by git's own hash, without reading it. It follows links. Two files have the same
+// identity if and only if they hold the same bytes. Two folders of one identity hold the same at any depth, where a link
+// counts as its text.
 func (f *files) Identity(name string) (id string, folder bool, err error) {
 	e, err := f.resolve("identity", name, true)
 	if err != nil {
@@ -114,7 +112,7 @@ func (f *files) Identity(name string) (id string, folder bool, err error) {
 	return e.hash.String(), false, nil
 }
 
-// RealPath is the path of what a path leads to, without a symbolic link in it.
+// RealPath is the path of a path's target, without a symbolic link in it.
 func (f *files) RealPath(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", &fs.PathError{Op: "realpath", Path: name, Err: fs.ErrInvalid}

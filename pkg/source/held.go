@@ -4,9 +4,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// held is what was fetched of a remote, as of the end of the latest fetch. It
-// answers without the remote, also while a fetch is under way: a server that is
-// slow keeps nobody from reading the history that is here. It does not change.
+// held is the fetched part of a remote, as of the end of the latest fetch. It answers without the remote, also during a
+// fetch, so that a slow server blocks no reader of the local history. It does not change.
 type held struct {
 	store  *store
 	listed refs
@@ -17,7 +16,7 @@ type held struct {
 	last Snapshot
 }
 
-// find resolves what does not move: hashes, and HEAD as it was fetched.
+// find resolves revisions that do not move: hashes, and HEAD as it was fetched.
 func (h *held) find(rev revision) (plumbing.Hash, bool) {
 	if h.store.spoiled() {
 		return plumbing.ZeroHash, false

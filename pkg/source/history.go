@@ -159,7 +159,7 @@ func (s *store) since(from *revision, end plumbing.Hash, known refs, g goal) ([]
 	}
 	start, err := s.resolve(*from, known, g)
 	if err != nil {
-		// History was rewritten, and the commit went with it. What the rest says was said to the commits before.
+		// History was rewritten, and the commit is gone. The other commits were listed earlier.
 		return s.since(nil, end, known, g)
 	}
 	excluded, err := s.ancestors(start)

@@ -32,7 +32,7 @@ type local struct {
 	last   Snapshot
 }
 
-// held is nothing: reading a repository on this machine waits for nobody.
+// held returns nothing: a read of a repository on this machine does not wait.
 func (l *local) held() *held { return nil }
 
 func (l *local) fetch(context.Context) (Snapshot, error) {
@@ -192,9 +192,8 @@ func (l *local) list(storage *filesystem.Storage) (refs, error) {
 	return r, nil
 }
 
-// gitFolder finds the folder with the objects: the path itself when it is a
-// bare repository, its .git, or what a .git file (a worktree, a submodule)
-// points to.
+// gitFolder finds the folder with the objects: the path itself if it is a bare repository, its .git, or the target of a
+// .git file (a worktree, a submodule).
 func gitFolder(path string) (*dotgit.RepositoryFilesystem, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
@@ -240,8 +239,8 @@ func pointer(file, prefix, base string) (string, error) {
 	return text, nil
 }
 
-// diskObjects reads objects of a repository that somebody else works in: what
-// a repack moved is looked for once more, so that snapshots outlive it.
+// diskObjects reads objects of a repository that other programs write to. It searches once more for an object that a
+// repack moved, so that snapshots stay readable.
 type diskObjects struct {
 	*filesystem.Storage
 	open func() *filesystem.Storage

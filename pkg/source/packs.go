@@ -27,9 +27,8 @@ const (
 	decodedBytes = 32 * gitcache.MiByte
 )
 
-// packs are the pack files of one cache. Each is held open with its index in
-// memory, so that what was read once stays readable when the files are
-// unlinked: the operating system frees them when nobody holds them any more.
+// packs are the pack files of one cache. Each file is open and its index is in memory, so that objects stay readable
+// after the files are unlinked: the operating system frees them when no process holds them.
 type packs struct {
 	fs      billy.Filesystem
 	decoded gitcache.Object
@@ -166,8 +165,7 @@ func indexPack(f billy.File) (*idxfile.MemoryIndex, error) {
 	return index.Index()
 }
 
-// trailer reads all of a pack or index and returns the checksum at its end,
-// when it is that of the content.
+// trailer reads all of a pack or index. It returns the checksum at the end if that is the checksum of the content.
 func trailer(f io.ReadSeeker) (plumbing.Hash, error) {
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {

@@ -19,14 +19,14 @@ const (
 	tags     = "refs/tags/"
 )
 
-// refs is what a repository says it has.
+// refs are the refs that a repository lists.
 type refs struct {
 	hashes map[string]plumbing.Hash // by full name
 	peeled map[string]plumbing.Hash // commits of annotated tags, where told
 	head   string                   // the ref that HEAD names, "HEAD" when it names a commit
 }
 
-// target is what a goal stands for at one moment.
+// target is the ref that a goal selects at one moment, and its tip.
 type target struct {
 	name string        // full name of the ref; empty for a bare commit
 	tip  plumbing.Hash // a commit, or the object of an annotated tag
@@ -47,7 +47,7 @@ func advertised(adv *packp.AdvRefs) refs {
 	return r
 }
 
-// pick finds what the goal stands for.
+// pick finds the target of a goal.
 func (r refs) pick(g goal) (target, error) {
 	switch {
 	case g.commit != "":

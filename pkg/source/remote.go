@@ -40,7 +40,7 @@ type remote struct {
 
 	listed refs // as of the latest listing
 
-	// What the latest fetch found; good is false before the first.
+	// The result of the latest fetch; good is false before the first one.
 	good   bool
 	target target
 	last   Snapshot
@@ -141,8 +141,8 @@ func (r *remote) read(tip plumbing.Hash) (Snapshot, error) {
 	return r.cache.store.snapshot(hash, true)
 }
 
-// bring fetches the tip of a ref: what is new when the cache can be built on,
-// all of it anew when it cannot, or when what came does not fit together.
+// bring fetches the tip of a ref. It fetches only new objects if the cache can be built on. Otherwise, or if the objects
+// do not fit together, it fetches all of them into a new cache.
 func (r *remote) bring(ctx context.Context, c *conn, tip plumbing.Hash) (Snapshot, error) {
 	if r.cache.usable(r.mostPacks) {
 		depth := shallowDepth
@@ -246,9 +246,8 @@ func (r *remote) judge(ctx context.Context, c *conn, t target, snap Snapshot, ol
 	return rule(r.goal, t, snap, old, verdict)
 }
 
-// rule applies the verdict on a branch that moved. A server that is shallow
-// itself can leave it unknown after all: then the branch does not lead back, as
-// far as anybody can see.
+// rule applies the verdict on a branch that moved. The verdict can stay unknown where the server's own history is
+// shallow: then the branch counts as rewound.
 func rule(g goal, t target, snap Snapshot, old plumbing.Hash, verdict lineage) (Snapshot, error) {
 	if verdict == leadsBack {
 		return snap, nil
@@ -301,7 +300,7 @@ func (r *remote) find(ctx context.Context, rev revision) (plumbing.Hash, error) 
 	return hash, err
 }
 
-// holding is what is here now.
+// holding is the local part as of now.
 func (r *remote) holding() *held {
 	return &held{store: r.cache.store, listed: r.listed, goal: r.goal, good: r.good, tip: r.target.tip, last: r.last}
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// revision is what a person writes to name a commit: a base, and how to go on
-// from there.
+// revision is the written name of a commit: a base, and the hops from there.
 type revision struct {
 	base string
 	hops []hop

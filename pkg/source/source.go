@@ -20,16 +20,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
-// Options say which repository to read, what of it to follow, and how to get
-// in. The zero value of everything but URL is useful.
+// Options name the repository, the followed ref and the credentials. The zero value of everything but URL is useful.
 type Options struct {
 	// URL is an https, http or ssh address (ssh://host/path or host:path), a
 	// file:// address, or a local path, which is read where it is.
 	URL string
 
-	// At most one of these says what to follow; none means the branch that the
-	// remote's HEAD names. Semver is a range over tags such as ">=1.2 <2";
-	// Commit is a full hash.
+	// At most one of these selects the followed ref; none means the branch of the remote's HEAD. Semver is a range over
+	// tags such as ">=1.2 <2"; Commit is a full hash.
 	Branch, Tag, Semver, Commit string
 
 	// RequireFastForward refuses a branch that no longer leads back to where
@@ -61,9 +59,8 @@ type Commit struct {
 	Time    time.Time // of the committer
 }
 
-// Snapshot is one commit and a read-only view of its files. Files stays
-// readable whatever is fetched afterwards, and after Close; it may be used by
-// many goroutines.
+// Snapshot is one commit and a read-only view of its files. Files stays readable after later fetches and after Close.
+// Many goroutines may use it.
 type Snapshot struct {
 	Commit  string
 	Author  string // Name <mail>
@@ -78,9 +75,8 @@ type Snapshot struct {
 	Files fs.FS
 }
 
-// Repository is one git repository under one set of options. Its methods may
-// be called by many goroutines. Those that ask the remote run one at a time;
-// what the latest Fetch brought is read beside them.
+// Repository is one git repository under one set of options. Many goroutines may call its methods. Calls to the remote
+// run one at a time; the result of the latest Fetch is read beside them.
 type Repository struct {
 	place  gitserver.Location
 	origin origin
@@ -90,7 +86,7 @@ type Repository struct {
 
 // origin is a repository reached over the network, or one on this machine.
 type origin interface {
-	held() *held // what can be read beside a fetch; nil: nothing
+	held() *held // the readable part during a fetch; nil: none
 	fetch(ctx context.Context) (Snapshot, error)
 	at(ctx context.Context, rev revision) (Snapshot, error)
 	since(ctx context.Context, from *revision, to revision) ([]Commit, error)
@@ -135,10 +131,8 @@ func Open(opts Options) (*Repository, error) {
 	return r, nil
 }
 
-// Fetch returns the newest commit of what is followed. It asks the remote
-// where the ref stands and transfers objects only when it moved; when it did
-// not, the same Snapshot comes back. After an error the last Snapshot remains
-// as good as it was.
+// Fetch returns the newest commit of the followed ref. It lists the remote's refs and transfers objects only if the ref
+// moved; otherwise it returns the same Snapshot. After an error the last Snapshot is as good as before.
 func (r *Repository) Fetch(ctx context.Context) (Snapshot, error) {
 	if err := r.enter(ctx); err != nil {
 		return Snapshot{}, fmt.Errorf("fetching %s: %w", r.place, err)
@@ -151,10 +145,9 @@ func (r *Repository) Fetch(ctx context.Context) (Snapshot, error) {
 	return snap, nil
 }
 
-// At returns the snapshot of a commit, a branch, a tag, an abbreviated hash
-// (four digits or more), or HEAD, which is what Fetch follows; each may be
-// followed by ~N and ^N. What the fetched history lacks is fetched, in the end
-// all history there is. It does not change what the next Fetch compares with.
+// At returns the snapshot of a commit, a branch, a tag, an abbreviated hash (four digits or more), or HEAD, the followed
+// ref; each may have ~N and ^N after it. It fetches missing history, at most all of it. It does not change the commit
+// that the next Fetch compares with.
 func (r *Repository) At(ctx context.Context, rev string) (Snapshot, error) {
 	parsed, err := parseRevision(rev)
 	if err != nil {
@@ -263,7 +256,7 @@ func (r *Repository) enter(ctx context.Context) error {
 
 func (r *Repository) leave() { <-r.busy }
 
-// goal is what a repository follows. At most one of the strings is set.
+// goal selects the followed ref. At most one of the strings is set.
 type goal struct {
 	branch, tag, commit string
 	semver              *semver.Constraints

@@ -32,9 +32,8 @@ type store struct {
 	objects objects
 	damaged bool // an object that ought to be there could not be read
 
-	// trees are those of the newest snapshot. An unchanged folder of the next
-	// one is taken from here, together with the knowledge that it is complete.
-	// The map is replaced and never changed.
+	// trees are the folders of the newest snapshot. An unchanged folder of the next snapshot is taken from here, and is
+	// known to be complete. The map is replaced and never changed.
 	trees map[plumbing.Hash]*dir
 }
 
@@ -116,8 +115,7 @@ func (s *store) has(hash plumbing.Hash) bool {
 	return s.objects.HasEncodedObject(hash) == nil
 }
 
-// spoil notes that an object of a snapshot is gone, so that the next fetch
-// does not rely on what is here.
+// spoil notes that an object of a snapshot is gone, so that the next fetch does not rely on this store.
 func (s *store) spoil() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,8 +211,7 @@ func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 	}, nil
 }
 
-// tree reads a folder with all below it; before holds those of an earlier
-// snapshot.
+// tree reads a folder with all folders below it; before holds the folders of an earlier snapshot.
 func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir) (*dir, error) {
 	if d, ok := seen[hash]; ok {
 		return d, nil

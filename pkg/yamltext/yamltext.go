@@ -31,7 +31,7 @@ func Documents(file string, data []byte) ([]*yaml.Node, error) {
 	}
 }
 
-// LineOf finds the line of a value below a key of a document, or else that of the key. An anchor may stand elsewhere.
+// LineOf finds the line of a value below a key of a document, or else the line of the key. An anchor may stand elsewhere.
 func LineOf(doc *yaml.Node, key, value string) int {
 	if value != "" {
 		for _, below := range []*yaml.Node{Field(doc, key), doc} {
@@ -43,7 +43,7 @@ func LineOf(doc *yaml.Node, key, value string) int {
 	return LineOfKey(doc, key)
 }
 
-// LineOfKey finds the line of a key of a document, or else that of the document.
+// LineOfKey finds the line of a key of a document, or else the line of the document.
 func LineOfKey(doc *yaml.Node, key string) int {
 	if node := scalarOf(doc, key); node != nil {
 		return node.Line
@@ -51,7 +51,7 @@ func LineOfKey(doc *yaml.Node, key string) int {
 	return doc.Line
 }
 
-// scalarOf finds a scalar of a value. It follows no alias: what an alias stands for is in the document as well.
+// scalarOf finds a scalar of a value. It follows no alias: the target of an alias is in the document as well.
 func scalarOf(node *yaml.Node, value string) *yaml.Node {
 	if node == nil {
 		return nil
