@@ -144,7 +144,7 @@ func (f Finding) sides(now time.Time) string {
 	return strings.Join(lines, "\n")
 }
 
-// clean drops what a text may not hold in XML (XML 1.0, section 2.2) and what turns its direction.
+// clean drops the characters that XML does not allow (XML 1.0, section 2.2) and those that turn a text's direction.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if manifest.Unsafe(r) && r != '\n' || r == 0xfffe || r == 0xffff {
@@ -154,7 +154,7 @@ func clean(text string) string {
 	}, text)
 }
 
-// What SARIF 2.1.0 (OASIS) calls a log, a run, a result and a location; only what is used.
+// A log, a run, a result and a location of SARIF 2.1.0 (OASIS), with the fields that syncer uses.
 type (
 	sarifLog struct {
 		Schema  string     `json:"$schema"`
@@ -218,7 +218,7 @@ type (
 	}
 )
 
-// ruleTexts describes each kind of finding, and what to do about it.
+// ruleTexts describes each kind of finding, and gives advice.
 var ruleTexts = []struct {
 	kind       Kind
 	text, help string
@@ -266,7 +266,7 @@ func (f Finding) sarif() sarifResult {
 	if f.File != "" {
 		location.Physical = &sarifPhysical{sarifArtifact{(&url.URL{Path: f.File}).EscapedPath(), "SRCROOT"}, sarifRegion{max(1, f.Line)}}
 	}
-	// What a finding is about stays the same from run to run, whatever its values are.
+	// The fingerprint names the subject of a finding. It stays the same from run to run while the values change.
 	sum := sha256.Sum256([]byte(string(f.Kind) + "\x00" + name))
 	return sarifResult{
 		Rule: string(f.Kind), Level: level, Message: sarifText{f.Message}, Locations: []sarifLocation{location},

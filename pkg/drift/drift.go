@@ -44,7 +44,7 @@ func Compare(pipeline, environment string, changes []manifest.Change, self strin
 	return findings
 }
 
-// lost is the finding for an object that is not syncer's any more, whatever its fields are.
+// lost is the finding for an object that syncer no longer owns as a whole.
 func lost(f Finding, change manifest.Change) Finding {
 	f.Kind, f.Severity = Modified, Warning
 	who := "somebody"
@@ -82,8 +82,8 @@ func HeldOf(pipeline, environment string, id manifest.ID, why string) Finding {
 	}
 }
 
-// HeldEdits are the fields that others took from syncer in objects whose change waits, in a stable order. The rest of
-// such a change is what git says anew, and no drift.
+// HeldEdits lists the fields that others took from syncer in objects whose change waits, in a stable order. The other
+// differences of such a change are a rollout and no drift.
 func HeldEdits(pipeline, environment string, changes []manifest.Change, self string) []Finding {
 	var findings []Finding
 	for _, change := range changes {
@@ -97,7 +97,7 @@ func HeldEdits(pipeline, environment string, changes []manifest.Change, self str
 
 func heldEdits(base Finding, change manifest.Change, self string) []Finding {
 	if manifest.OwnedFields(change.Live, self) == "" {
-		return nil // it is not in the cluster yet, or is taken over from somebody, whose fields these are
+		return nil // it is not in the cluster yet, or it is taken over from another manager, which owns these fields
 	}
 	var findings []Finding
 	for _, field := range change.Fields {
@@ -200,7 +200,7 @@ type SeverityRule struct {
 	Severity    Severity
 }
 
-// Rate gives findings the severity of the first rule that matches; those that none matches keep theirs.
+// Rate gives findings the severity of the first rule that matches; a finding without such a rule keeps its own.
 func Rate(findings []Finding, rules []SeverityRule) {
 	for i := range findings {
 		f := &findings[i]

@@ -36,7 +36,7 @@ func HTML(w io.Writer, report Report) error {
 
 var page = template.Must(Parts().New("report").Parse(pageTemplate))
 
-// StyleSheet is the one of the page: what Parts show looks as it should with it.
+// StyleSheet is the style sheet of the page. Parts need it.
 func StyleSheet() string { return pageStyle }
 
 // VisibleLines writes the characters that do something other than to stand there as JSON does, the ends of lines aside.
@@ -50,9 +50,9 @@ func VisibleLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Parts are the templates by which all pages show findings alike, and the functions that they use: "object" shows what
-// ByObject gives, "value" a value, "prose" what the function prose gives of a message, and "ago" what aged gives. They
-// are a copy, to which a page adds its own.
+// Parts are the templates by which all pages show findings alike, with their functions: "object" shows a result of
+// ByObject, "value" a value, "prose" a result of the function prose, and "ago" a result of aged. They are a copy, to
+// which a page adds its own.
 func Parts() *template.Template { return template.Must(parts.Clone()) }
 
 var parts = template.Must(template.New("parts").Funcs(template.FuncMap{
@@ -116,7 +116,7 @@ type pageSpan struct {
 	Code bool
 }
 
-// prose finds what messages have in backticks.
+// prose finds the parts of a message in backticks.
 func prose(message string) []pageSpan {
 	parts := strings.Split(message, "`")
 	if len(parts)%2 == 0 { // one backtick is alone
@@ -174,7 +174,7 @@ func newPage(report Report) pageData {
 	return p
 }
 
-// title does not call clusters clean that nobody could look at.
+// title does not call a cluster clean that was not compared.
 func (p *pageData) title() string {
 	switch {
 	case len(p.Report.Findings) > 0:

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// pageImage is a reference, and what it stands for in each environment.
+// pageImage is a reference, and its digest in each environment.
 type pageImage struct {
 	Reference string
 	Cells     [][]pageDigest // by environment; empty: not there

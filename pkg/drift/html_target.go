@@ -34,10 +34,10 @@ type ObjectFindings struct {
 	Findings []ShownFinding
 }
 
-// ShownFinding is a finding and what a page says beside it.
+// ShownFinding is a finding with the page's own text.
 type ShownFinding struct {
 	Finding
-	Advice string    // what Message says beyond the rest
+	Advice string    // the part of Message that the page does not show elsewhere
 	Now    time.Time // to which its age counts
 }
 
@@ -127,7 +127,7 @@ func ByObject(now time.Time, findings []Finding) []ObjectFindings {
 	return objects
 }
 
-// advice is what a message says beyond the two values, the path and the object that stand above it.
+// advice is the part of a message beyond the two values, the path and the object, which stand above it.
 func advice(f Finding) string {
 	what, more, ok := strings.Cut(f.Message, "; ")
 	if !ok || f.Path == "" || !strings.Contains(what, f.Path) || !strings.Contains(what, f.Object.String()) {
@@ -144,8 +144,8 @@ func anchor(pipeline, environment string) string {
 	return "target-" + Fragment(pipeline) + "_at_" + Fragment(environment) // _at_ is never in a fragment: between two underscores stands a number
 }
 
-// Fragment is a name as a part of an id. Names may hold what an id and a link may not, and two names must not come to
-// one id: all but a few characters are written as numbers.
+// Fragment is a name as a part of an id. A name may have characters that an id and a link may not, and two names must
+// not give one id: all but a few characters are written as numbers.
 func Fragment(name string) string {
 	var out strings.Builder
 	for _, r := range name {

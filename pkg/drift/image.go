@@ -6,7 +6,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// DeployedImage is one place that runs an image by digest, and what its registry says today.
+// DeployedImage is one place that runs an image by digest, and its registry's answer of today.
 type DeployedImage struct {
 	Object    manifest.ID
 	Path      string
@@ -16,8 +16,8 @@ type DeployedImage struct {
 	Missing   bool   // the deployed digest is gone
 }
 
-// Images turns what registries say of deployed images into findings. A moved tag is deployed by nobody who pins; it
-// tells that a build pushed other bytes under a name that was in use.
+// Images turns the answers of registries about deployed images into findings. A target with the policy Pin does not
+// deploy a moved tag; the finding reports that a build pushed other bytes under a name that was in use.
 func Images(pipeline, environment string, images []DeployedImage) []Finding {
 	var findings []Finding
 	for _, image := range images {

@@ -9,7 +9,7 @@ import (
 )
 
 // Markdown prints a report as a comment of a pull request or a message of a chat, in at most limit bytes (0: no limit;
-// GitHub takes 65,536). What does not fit is counted.
+// GitHub takes 65,536). It counts the findings that do not fit.
 func Markdown(w io.Writer, report Report, limit int) error {
 	head := markdownHead(report)
 	for _, t := range report.Targets {
@@ -42,9 +42,9 @@ func Markdown(w io.Writer, report Report, limit int) error {
 	return err
 }
 
-// fit puts as many blocks behind a head as a limit lets it, and says how many it left out.
-// The first blocks are findings, those up to differences are differences between environments, and the rest is what looks
-// like an image and is not pinned.
+// fit puts as many blocks behind a head as a limit allows, and writes how many it left out.
+// The first blocks are findings, then differences between environments up to differences, then values that look like
+// images and are not pinned.
 func fit(head string, blocks []string, findings, differences, limit int) string {
 	whole := head + strings.Join(blocks, "")
 	if limit <= 0 || len(whole) <= limit {
@@ -157,7 +157,7 @@ func code(text string) string {
 	return fence + text + fence
 }
 
-// escape makes markup plain text, and a mention of somebody no mention.
+// escape turns markup and mentions of users into plain text.
 func escape(text string) string {
 	// A bare address would be a link all the same.
 	text = strings.NewReplacer("://", ":\u200b//", "www.", "www\u200b.").Replace(text)

@@ -13,17 +13,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// What a record keeps, so that it stays small.
+// The bounds of the drift in a record.
 const (
 	keptFindings = 50
 	keptPast     = 50
 	longestKept  = 500 // bytes of one value
 	longestText  = 500 // bytes of a path, a message and the like
-	longestName  = 256 // bytes of who it was
+	longestName  = 256 // bytes of an author's name
 )
 
-// Summary is what a record keeps of findings, and of those that it had before: when each was first seen, and how those
-// ended that are no more. corrected are findings that syncer has just put right.
+// Summary is the record's part of findings, and of the findings before: when each was first seen, and how it ended.
+// corrected are the findings that syncer has just corrected.
 func Summary(findings, corrected []Finding, before *v1alpha1.DriftSummary, now time.Time) *v1alpha1.DriftSummary {
 	summary := &v1alpha1.DriftSummary{Total: len(findings)}
 	if before != nil {
@@ -64,7 +64,7 @@ func Summary(findings, corrected []Finding, before *v1alpha1.DriftSummary, now t
 	return summary
 }
 
-// News says what a check found that the one before did not, and what was put right since, a sentence each.
+// News returns a sentence for each finding that the check before did not have, and for each corrected finding.
 func News(before, after *v1alpha1.DriftSummary) (found, corrected []string) {
 	if before == nil {
 		before = &v1alpha1.DriftSummary{}
@@ -104,7 +104,7 @@ func withFirstSeen(f v1alpha1.Finding, before *v1alpha1.DriftSummary, now metav1
 	return f
 }
 
-// Recall fills in what a record knows of findings and a comparison does not: when they were first seen, and who it was.
+// Recall adds the record's knowledge to findings: when each was first seen, and its author.
 func Recall(findings []Finding, before *v1alpha1.DriftSummary) {
 	if before == nil {
 		return

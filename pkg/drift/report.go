@@ -12,7 +12,7 @@ type Kind string
 
 const (
 	Modified Kind = "Modified" // a field that git sets has another value, or is gone; without a path, the object was recreated
-	Added    Kind = "Added"    // somebody set a field, a map key or a list item that git does not have
+	Added    Kind = "Added"    // a field, a map key or a list item that git does not have
 	Missing  Kind = "Missing"  // an object that git sets is not in the cluster
 	Orphaned Kind = "Orphaned" // an object that syncer applied, or that carries its label, is not in git
 
@@ -40,7 +40,7 @@ func (s Severity) rank() int { return slices.Index([]Severity{Info, Warning, Cri
 // AtLeast reports whether a severity is as bad as another one, or worse.
 func (s Severity) AtLeast(other Severity) bool { return s.rank() >= other.rank() }
 
-// Report is what `syncer drift` found. Its lists are sorted and never nil, so that equal reports print the same bytes.
+// Report is the result of `syncer drift`. Its lists are sorted and never nil, so that equal reports print the same bytes.
 type Report struct {
 	GeneratedAt time.Time `json:"generatedAt"`
 	Source      Source    `json:"source"`
@@ -72,8 +72,8 @@ func (r Report) unknown() int {
 	return n
 }
 
-// Within leaves out what is older than a time: findings that came to be before it, and past ones that ended before it.
-// A finding of unknown age stays.
+// Within leaves out older entries: findings first seen before a time, and past findings that ended before it. A finding
+// of unknown age stays.
 func (r Report) Within(age time.Duration) Report {
 	from := r.GeneratedAt.Add(-age)
 	r.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Since() != nil && f.Since().Before(from) })
@@ -115,7 +115,7 @@ type Finding struct {
 	Manager     string `json:"manager"`
 	Operation   string `json:"operation"` // Apply or Update
 	Subresource string `json:"subresource"`
-	// User is who the API server's audit log says it was; empty where there is no log, or nothing in it.
+	// User is the author by the API server's audit log; empty without a log or an entry.
 	User string `json:"user"`
 	// Time is when the manager wrote last; nil: not known.
 	Time *time.Time `json:"time"`
@@ -141,8 +141,8 @@ func (f Finding) Since() *time.Time {
 type Ending string
 
 const (
-	Corrected Ending = "Corrected" // syncer restored what git says
-	Gone      Ending = "Gone"      // somebody else did, or git follows the cluster now
+	Corrected Ending = "Corrected" // syncer restored git's value
+	Gone      Ending = "Gone"      // another writer restored it, or git follows the cluster now
 )
 
 // Past is a finding that is no more.
@@ -152,7 +152,7 @@ type Past struct {
 	Ending  Ending    `json:"ending"`
 }
 
-// Quiet is a rule that kept differences out of a report, because somebody decides those fields by design.
+// Quiet is a rule that kept differences out of a report, because another manager decides those fields by design.
 type Quiet struct {
 	Rule   string `json:"rule"`   // "HorizontalPodAutoscaler", or where the configuration has it
 	Reason string `json:"reason"` // one clause for a person
@@ -170,7 +170,7 @@ const (
 	Unknown     State = "Unknown"     // it cannot be read
 )
 
-// Target is one pipeline in one environment, and what runs there.
+// Target is one pipeline in one environment, with its deployment.
 type Target struct {
 	Pipeline    string `json:"pipeline"`
 	Environment string `json:"environment"`
@@ -182,12 +182,12 @@ type Target struct {
 	Commit  string `json:"commit"`
 	Author  string `json:"author"`
 	Subject string `json:"subject"`
-	// DeployedAt is when what runs was deployed.
+	// DeployedAt is the time of the running deployment.
 	DeployedAt *time.Time `json:"deployedAt"`
 	// Behind counts the newer commits, where the newest one changes the target; 0: it does not; -1: not known.
 	Behind int     `json:"behind"`
 	Images []Image `json:"images"`
-	// Unpinned lists what looks like an image and is not pinned.
+	// Unpinned lists values that look like images and are not pinned.
 	Unpinned []Unpinned `json:"unpinned"`
 	// Deployments are the last ones, the newest first.
 	Deployments []Deployment `json:"deployments"`
@@ -199,7 +199,7 @@ type Image struct {
 	Digest    string `json:"digest"`
 }
 
-// Deployment is one commit that changed what runs in a target.
+// Deployment is one commit that changed a target.
 type Deployment struct {
 	Number     int64     `json:"number"`
 	Commit     string    `json:"commit"`

@@ -16,7 +16,7 @@ import (
 // Side is one environment of a pipeline.
 type Side struct {
 	Environment string
-	Rendered    manifest.Set // what git says of the commit last applied there, with digests
+	Rendered    manifest.Set // the set of the commit last applied there, with digests
 	Written     manifest.Set // the same as git writes it, with tags; nil: not known
 	Findings    []Finding    // how the cluster differs from it
 }
@@ -27,10 +27,10 @@ type ExpectedRule struct {
 	Paths                        []manifest.Path // and every field below them
 }
 
-// CompareEnvironments lists the fields in which two environments of a pipeline differ, sorted by object and path. What
-// the overlays say is declared; what only the clusters have is not. Objects are matched without the parts of their names
-// that belong to an environment, or that a generator made; an object that cannot be matched without a doubt is one that
-// only its environment has.
+// CompareEnvironments lists the fields in which two environments of a pipeline differ, sorted by object and path. A
+// difference between the overlays is declared; a difference between the clusters alone is not. Objects are matched
+// without the parts of their names that belong to an environment or come from a generator. An object without a certain
+// match counts as one that only its environment has.
 func CompareEnvironments(pipeline string, a, b Side, expected []ExpectedRule) []Skew {
 	c := comparison{pipeline: pipeline, a: newSide(a), b: newSide(b), expected: expected}
 	c.match()
@@ -76,7 +76,7 @@ type pair struct{ a, b *unstructured.Unstructured }
 
 type side struct {
 	Side
-	names      map[string]string // of objects, to the names that they have in both environments
+	names      map[string]string // of objects, to their names in both environments
 	namespaces *regexp.Regexp    // as words of their own; nil: there are none
 }
 
@@ -103,7 +103,7 @@ func newSide(s Side) *side {
 	return out
 }
 
-// stem is a name without what an environment or a generator added to it.
+// stem is a name without the additions of an environment or a generator.
 func (s *side) stem(obj *unstructured.Unstructured) string {
 	name := obj.GetName()
 	if id, generated := manifest.IDOf(obj).WithoutSuffix(); generated {
@@ -147,7 +147,7 @@ func (c *comparison) match() {
 	}
 }
 
-// keyBy is what two objects of different environments have in common when they are one.
+// keyBy returns the key that an object has in common with its match in another environment.
 func (s *side) keyBy(name func(*unstructured.Unstructured) string, namespaced bool) func(*unstructured.Unstructured) manifest.Key {
 	return func(obj *unstructured.Unstructured) manifest.Key {
 		key := manifest.IDOf(obj).Key()
@@ -209,7 +209,7 @@ func sharedEnds(set manifest.Set) (prefix, suffix string) {
 	return prefix, ""
 }
 
-// neutral is an object without what belongs to its environment by name: its identity, references to other objects of the
+// neutral is an object without the names of its environment: in its identity, references to other objects of the
 // pipeline, and namespaces.
 func (s *side) neutral(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	fields, _ := s.neutralValue(runtime.DeepCopyJSON(obj.Object)).(map[string]any)
@@ -248,7 +248,7 @@ func (s *side) neutralText(text string) string {
 	return s.namespaces.ReplaceAllString(text, "${1}(namespace)${2}")
 }
 
-// declared lists what the overlays of both environments say differently of one object.
+// declared lists the differences of one object between the overlays of both environments.
 func (c *comparison) declared(p pair) {
 	switch {
 	case p.b == nil:
@@ -303,7 +303,7 @@ func sameTag(a, b any) bool {
 	return isText && both && pinnedA && pinnedB && tagA == tagB && digestA != digestB && strings.HasPrefix(digestA, "sha256:")
 }
 
-// unexplained lists what drifted in one environment and not in the same way in the other.
+// unexplained lists the drift of one environment that the other does not have in the same way.
 func (c *comparison) unexplained() {
 	other := map[manifest.Key]pair{}
 	for _, p := range c.pairs {
@@ -321,7 +321,7 @@ func (c *comparison) unexplained() {
 				continue
 			}
 			if f.Kind == Modified && f.Path == "" {
-				continue // who owns the object says nothing of its values
+				continue // the manager of an object does not change its values
 			}
 			id := manifest.IDOf(p.a)
 			if done[id.String()+" "+f.Path] {
@@ -330,7 +330,7 @@ func (c *comparison) unexplained() {
 			done[id.String()+" "+f.Path] = true
 			x, inA := c.a.live(p.a, f)
 			y, inB := c.b.live(p.b, f)
-			// Where only one of them drifted they differ, also where a mask hides in what.
+			// Drift of only one of them is a difference, even if a mask hides the values.
 			if inA != inB || fmt.Sprint(c.a.neutralValue(x)) != fmt.Sprint(c.b.neutralValue(y)) {
 				c.add(p.a, f.Path, x, y, false)
 			}
@@ -344,7 +344,7 @@ func (s *side) live(obj *unstructured.Unstructured, about Finding) (value any, d
 	key := manifest.IDOf(obj).Key()
 	for _, f := range s.Findings {
 		if f.Object.Key() == key && f.Path == about.Path && f.Kind != Held {
-			return f.Live, true // of a missing object nothing
+			return f.Live, true // a missing object has no value
 		}
 	}
 	if about.Path == "" {
@@ -379,7 +379,7 @@ func (c *comparison) add(obj *unstructured.Unstructured, path string, a, b any, 
 		skew.Message = fmt.Sprintf("the overlays of %s and %s set %s of %s differently", c.a.Environment, c.b.Environment, path, skew.Object)
 	}
 	if sameTag(a, b) && !declared {
-		c.found = append(c.found, skew) // never expected, whatever a rule says
+		c.found = append(c.found, skew) // no rule makes this expected
 		return
 	}
 	skew.Expected = slices.ContainsFunc(c.expected, func(rule ExpectedRule) bool { return rule.matches(skew.Object, parsed) }) ||
@@ -401,7 +401,7 @@ func (r ExpectedRule) matches(id manifest.ID, path manifest.Path) bool {
 		slices.ContainsFunc(r.Paths, path.Under)
 }
 
-// sizes are fields that say how much of something there is, which is what environments are made different by.
+// sizes are fields for an amount, in which environments usually differ.
 var sizes = []string{
 	"replicas", "minReplicas", "maxReplicas", "parallelism", "completions", "instances", "minExecutors", "maxExecutors", "initialExecutors",
 	"cores", "coreRequest", "coreLimit", "memory", "memoryOverhead",

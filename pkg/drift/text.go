@@ -16,12 +16,12 @@ import (
 // Style says how a report is printed for people.
 type Style struct {
 	Width   int  // columns to wrap at; 0: not at all, as for a file
-	Color   bool // ANSI colours; they repeat what a word says
+	Color   bool // ANSI colours; they repeat a word
 	Explain bool // name the rules that kept differences out
 }
 
-// Text prints a report for people: findings grouped by target and object, what was there before, and how environments
-// differ. Control characters in a cluster's values do not reach the terminal.
+// Text prints a report for people: findings grouped by target and object, past findings, and the differences between
+// environments. Control characters in a cluster's values do not reach the terminal.
 func Text(w io.Writer, report Report, style Style) error {
 	p := printer{style: style, now: report.GeneratedAt}
 	p.findings(report.Findings)
@@ -63,7 +63,7 @@ func (p *printer) severity(s Severity, width int) string {
 	return p.colored(color, fmt.Sprintf("%-*s", width, s))
 }
 
-// line prints a text behind a prefix. What does not fit goes on below the text's beginning. column is where that is.
+// line prints a text behind a prefix. A text that does not fit continues below its beginning, at column.
 func (p *printer) line(prefix string, column int, text string) {
 	p.out.WriteString(p.wrapped(prefix, column, text))
 }
@@ -191,7 +191,7 @@ func (p *printer) past(past []Past) {
 	}
 }
 
-// skew prints how environments differ: first what nobody declared, and of the expected differences their number.
+// skew prints the differences between environments: first the undeclared ones, then the number of the expected ones.
 func (p *printer) skew(skew []Skew) {
 	for _, declared := range []bool{false, true} {
 		var pipeline string
@@ -241,7 +241,7 @@ func (p *printer) quiet(quiet []Quiet) {
 	}
 }
 
-// total says in one line what the report comes to.
+// total sums up the report in one line.
 func (p *printer) total(report Report) {
 	targets, counts := map[string]bool{}, map[Severity]int{}
 	for _, f := range report.Findings {
@@ -276,7 +276,7 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// author names who made a difference, and says when.
+// author names the author of a difference and the time.
 func (f Finding) author(now time.Time) string {
 	if since := f.Since(); since != nil {
 		return f.who() + ", " + age(now, *since)
@@ -284,7 +284,7 @@ func (f Finding) author(now time.Time) string {
 	return f.who()
 }
 
-// who names the client that made a difference and, where the audit log tells, who used it.
+// who names the client that made a difference and, if the audit log has it, the client's user.
 func (f Finding) who() string {
 	who := fmt.Sprintf("%s (%s)", f.Manager, f.Operation)
 	if f.Manager == "" {

@@ -7,9 +7,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Uncompared are the findings for an object of which the API server does not say whether it is as git says: that, and why,
-// and what can be seen all the same, which are the fields that others took. unread says that it cannot be read either. An
-// object that can be looked for and is not in the cluster is missing, whatever the API server would make of it.
+// Uncompared returns the findings for an object that the API server refuses to compare: the refusal with its cause, and
+// the fields that others took, which can be seen all the same. unread means that the object cannot be read either. An
+// object that can be read and is not in the cluster is missing, whatever the refusal.
 func Uncompared(pipeline, environment string, change manifest.Change, why error, unread bool, self string) []Finding {
 	base := Finding{Pipeline: pipeline, Environment: environment, Object: change.ID}
 	if change.Live == nil && !unread {

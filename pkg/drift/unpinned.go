@@ -7,8 +7,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Unpinned is a value that looks like an image reference by tag in a field where syncer looks for none: if it is one, it
-// runs by whatever the tag stands for.
+// Unpinned is a value that looks like an image reference by tag in a field where syncer does not search for one. If it
+// is one, it runs by the tag's current digest.
 type Unpinned struct {
 	Object    manifest.ID `json:"object"`
 	Path      string      `json:"path"`
@@ -19,7 +19,7 @@ type Unpinned struct {
 
 const unpinnedTitle = "looks like an image, not pinned"
 
-// unpinned lists what looks like an image and is not pinned.
+// unpinned lists values that look like images and are not pinned.
 func (p *printer) unpinned(targets []Target) {
 	titled := false
 	for _, t := range targets {

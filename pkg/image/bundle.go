@@ -15,10 +15,10 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/dsse"
 )
 
-// How cosign 3 keeps a signature (cosign specs/BUNDLE_SPEC.md): as a Sigstore bundle, which is the one layer of an
-// artifact that refers to the image. The bundle holds a DSSE envelope, whose payload is an in-toto statement about the
-// image's digest. Attestations, such as a list of what is in the image, are kept in the same way; they tell something
-// of the image and do not approve of it, so that their predicates count for nothing here.
+// cosign 3 keeps a signature (cosign specs/BUNDLE_SPEC.md) as a Sigstore bundle: the one layer of an artifact that refers
+// to the image. The bundle holds a DSSE envelope. Its payload is an in-toto statement about the image's digest. cosign
+// keeps attestations in the same way, such as a list of the image's packages. They describe the image and do not approve
+// of it, so that their predicates do not count here.
 const (
 	bundleType    = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	statementType = "application/vnd.in-toto+json"
@@ -86,7 +86,7 @@ func (k publicKey) signs(bundle []byte, digest string) bool {
 		return false
 	}
 	for i := range content.Envelope.Signatures {
-		content.Envelope.Signatures[i].KeyID = "" // a hint, by which the verifier passes over what it does not expect
+		content.Envelope.Signatures[i].KeyID = "" // a hint, by which the verifier skips unexpected signatures
 	}
 	sealed, err := json.Marshal(content.Envelope)
 	if err != nil {
@@ -104,7 +104,7 @@ func (k publicKey) signs(bundle []byte, digest string) bool {
 	return false
 }
 
-// statement is what syncer reads of an in-toto statement.
+// statement is the part of an in-toto statement that syncer reads.
 type statement struct {
 	Type      string    `json:"_type"`
 	Predicate string    `json:"predicateType"`

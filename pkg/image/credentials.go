@@ -25,7 +25,7 @@ func (c Credentials) ID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Resolve implements authn.Keychain. Of the entries that match a repository the most specific one answers.
+// Resolve implements authn.Keychain. The most specific entry that matches a repository answers.
 func (c Credentials) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	for _, doc := range c.Configs {
 		docker, err := config.LoadFromReader(strings.NewReader(doc))

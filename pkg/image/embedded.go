@@ -17,8 +17,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Annotation names, on an object, fields that hold images besides those that syncer knows: field paths with commas
-// between them.
+// Annotation names, on an object, more fields with images, besides the fields that syncer knows: field paths with
+// commas between them.
 const Annotation = v1alpha1.Group + "/images"
 
 // Disabled is the value of the annotation for an object in which no image is looked for but in the fields of its kind.
@@ -84,11 +84,11 @@ type place struct {
 	err   error // why none can be written there
 }
 
-// placesIn finds the references in the value of a field. In the fields that syncer knows that is the whole value. One
-// that the user named may hold more: a YAML or JSON text, such as Airflow's pod template in a ConfigMap, holds
-// references under keys named image; a key or an environment variable that ends in _REPOSITORY with a sibling that ends
-// in _TAG is half of one, as Airflow's worker image. A named value without a reference is an error, or else it would be
-// deployed unpinned and nobody would know.
+// placesIn finds the references in the value of a field. In the fields that syncer knows, the whole value is one. A field
+// that the user named may hold more: in a YAML or JSON text, such as Airflow's pod template in a ConfigMap, the
+// references stand under keys named image. A key or an environment variable that ends in _REPOSITORY is half of a
+// reference, with a sibling that ends in _TAG, as Airflow's worker image. A named value without a reference is an error:
+// without it the image would be deployed unpinned and unnoticed.
 func placesIn(obj map[string]any, field manifest.Field, named bool) ([]place, error) {
 	value, ok := field.Value.(string)
 	if !ok && named && field.Value != nil {
@@ -120,7 +120,7 @@ func placesIn(obj map[string]any, field manifest.Field, named bool) ([]place, er
 	return []place{whole}, nil
 }
 
-// What is wrong with a value that was named as one that holds references.
+// The errors of a named value without references.
 var (
 	errNoText      = errors.New("it is no text, and so no image reference; name the field below it")
 	errNoYAML      = errors.New("this text is neither a reference nor YAML, so that the references in it cannot be found; mend it, or no longer name the field")
@@ -151,7 +151,7 @@ func tagOfPair(obj map[string]any, path manifest.Path) (manifest.Field, bool) {
 	return manifest.Field{}, false
 }
 
-// isVariable tells whether a path is that of an environment variable's value, as env[name=X].value.
+// isVariable reports whether a path is the value of an environment variable, as env[name=X].value.
 func isVariable(path manifest.Path) bool {
 	if len(path) < 2 || path[len(path)-1].Name != "value" {
 		return false
@@ -175,7 +175,7 @@ func tagKey(key string) string {
 // placesInText finds the values of keys named image in a YAML text.
 func placesInText(text string, field manifest.Field) ([]place, error) {
 	found, empty, err := imagesInYAML(text)
-	if err != nil { // of which the place alone is told: the text may be a Secret's
+	if err != nil { // the error names only the place: the text may be a Secret's
 		return nil, fmt.Errorf("%w (%s)", errNoYAML, cmp.Or(yamlLine.FindString(err.Error()), "no line is known"))
 	}
 	if len(found) == 0 && !empty {
@@ -235,7 +235,7 @@ func valueOf(node *yaml.Node, key string) *yaml.Node {
 // properties are an anchor and a tag, which may stand before a value.
 var properties = regexp.MustCompile(`^(?:[&!][^ \t\r\n]*[ \t]+)+`)
 
-// imageAt locates the value of a key named image. It returns nothing for what is no text.
+// imageAt locates the value of a key named image. It returns nothing if the value is not a text.
 func imageAt(node *yaml.Node, text string, lines []int) []span {
 	if node.Kind == yaml.AliasNode && node.Alias.ShortTag() == "!!str" {
 		return []span{{value: node.Alias.Value, err: errNotPlain}}
@@ -270,7 +270,7 @@ func byteOffset(text string, line, column int) int {
 	return offset
 }
 
-// lineBreak is what yaml counts as the end of a line.
+// lineBreak matches the end of a line in yaml's sense.
 var lineBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 
 func lineOffsets(text string) []int {

@@ -32,7 +32,7 @@ func (h honest) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	named := resp.Header.Get("Docker-Content-Digest")
-	signed := types.MediaType(resp.Header.Get("Content-Type")) == types.DockerManifestSchema1Signed // its digest is that of a part
+	signed := types.MediaType(resp.Header.Get("Content-Type")) == types.DockerManifestSchema1Signed // its digest is the digest of a part
 	if !strings.HasPrefix(named, "sha256:") || signed {
 		return resp, nil
 	}
@@ -52,8 +52,8 @@ func (h honest) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Confirm makes sure that a registry has the manifest of a digest that it named for a reference: HEAD, by which a tag is
-// looked up, gives the name alone. The error is ErrMismatch, or one of those of Digest.
+// Confirm checks that a registry has the manifest of a digest that it returned for a reference: the look-up of a tag by
+// HEAD returns the digest alone. The error is ErrMismatch, or one of Digest's errors.
 func (r *Registry) Confirm(ctx context.Context, reference, digest string) error {
 	err := r.ask(ctx, Located(reference)+"@"+digest, func(ctx context.Context, puller *remote.Puller, at name.Reference) error {
 		got, err := puller.Get(ctx, at)

@@ -39,7 +39,7 @@ type Reference struct {
 	set func(string) // writes another reference in its place
 }
 
-// ReferenceError is a reference that nobody could pull, such as one with two tags.
+// ReferenceError is a reference that no client can pull, such as one with two tags.
 type ReferenceError struct {
 	Object manifest.ID
 	Path   string
@@ -53,7 +53,7 @@ func (e *ReferenceError) Error() string {
 
 func (e *ReferenceError) Unwrap() error { return e.Err }
 
-// newReferenceError shows neither the value of a Secret nor what the library says of it.
+// newReferenceError shows neither the value of a Secret nor the library's text about it.
 func newReferenceError(id manifest.ID, path, value string, err error) *ReferenceError {
 	if id.GroupKind().Group == "" && id.Kind == "Secret" {
 		value, err = "(not shown)", errors.New("a Secret's field was named that holds something else")
@@ -61,8 +61,8 @@ func newReferenceError(id manifest.ID, path, value string, err error) *Reference
 	return &ReferenceError{Object: id, Path: path, Value: value, Err: err}
 }
 
-// Find lists the image references of a set, in the set's order: those in the fields that syncer knows, those in
-// the extra ones, and those that Spark and Airflow run by. Every reference that is not valid is named in the error.
+// Find lists the image references of a set, in the set's order: those in the fields that syncer knows, in the extra
+// fields, and in the settings of Spark and Airflow. The error names every invalid reference.
 func Find(set manifest.Set, extra []Field) ([]Reference, error) {
 	var refs []Reference
 	var errs []error
@@ -170,7 +170,7 @@ func withoutValue(err error, value string) error {
 	return errors.New(text)
 }
 
-// Resolved is what a reference stands for.
+// Resolved is the digest of a reference and its source.
 type Resolved struct {
 	Tag    string // the tag to name in place of the written one; "": the written one
 	Digest string

@@ -22,7 +22,7 @@ const (
 	restFor        = 15 * time.Second
 )
 
-// hostLimits gives each host its own limit and circuit breaker, so that a slow registry slows nobody else.
+// hostLimits gives each host its own limit and circuit breaker, so that a slow registry does not delay the others.
 type hostLimits struct {
 	next http.RoundTripper
 
@@ -83,12 +83,12 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// longestRest bounds what a Retry-After may ask for: a registry that is well again long before the time that it named, or
-// whose clock is far off, would keep every commit back. One that means it is asked about twice a minute. It is longer than
-// longestAsked, so that who comes right after the answer is refused and not made to wait.
+// longestRest bounds the wait of a Retry-After. A registry may recover long before the time it gave, or its clock may be
+// wrong, and every commit would wait. A registry that is still limited gets about two requests a minute. It is longer than
+// longestAsked, so that a request right after the answer is refused and does not wait.
 const longestRest = 40 * time.Second
 
-// note remembers for every request to a host what one answer asked for.
+// note applies the wait of one answer to every request to the host.
 func (h *hostLimit) note(answer *http.Response) {
 	if !slices.Contains(transient, answer.StatusCode) {
 		return

@@ -17,7 +17,7 @@ type Resolver interface {
 	Digest(ctx context.Context, reference string) (string, error)
 }
 
-// Source is all that a pass asks of registries. Registry is the real one.
+// Source answers all questions of a pass to registries. Registry is the real one.
 type Source interface {
 	Resolver
 	Confirm(ctx context.Context, reference, digest string) error
@@ -35,8 +35,8 @@ type Lookup struct {
 	there   memo[struct{}]
 }
 
-// lookupLimit is how many questions to one host are under way. Registries throttle by connection long before a client
-// is short of anything, and one that hangs keeps nobody from asking the others.
+// lookupLimit bounds the questions to one host at a time. Registries throttle by connection long before a client runs
+// short of anything. The limit is per host, so that a registry that hangs does not block questions to the others.
 const lookupLimit = 16
 
 // NewLookup starts a pass.
@@ -65,7 +65,7 @@ func (l *Lookup) Highest(ctx context.Context, repository, within string) (string
 		return "", err
 	}
 	var best *semver.Version
-	for _, tag := range slices.Sorted(slices.Values(tags)) { // 1.0.0 and v1.0.0 are one version, whoever lists them first
+	for _, tag := range slices.Sorted(slices.Values(tags)) { // 1.0.0 and v1.0.0 are one version: the order of the listing does not matter
 		version, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
 		if err != nil || !constraint.Check(version) || best != nil && !best.LessThan(version) {
 			continue
@@ -89,7 +89,7 @@ func (l *Lookup) Verify(ctx context.Context, repository, digest, publicKeyFile s
 	return err
 }
 
-// Confirm makes sure that the digest which a registry named for a reference is that of a manifest, asking at most once.
+// Confirm checks that a registry has the manifest of the digest that it returned for a reference. It asks at most once.
 func (l *Lookup) Confirm(ctx context.Context, reference, digest string) error {
 	_, err := l.there.get(ctx, reference+" "+digest, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, l.source.Confirm(ctx, reference, digest)
@@ -97,7 +97,7 @@ func (l *Lookup) Confirm(ctx context.Context, reference, digest string) error {
 	return err
 }
 
-// All resolves many references at once. It returns what it found and, by reference, what it did not.
+// All resolves many references at once. It returns the digests it found and, by reference, the errors.
 func (l *Lookup) All(ctx context.Context, references []string) (digests map[string]string, failed map[string]error) {
 	found := make([]string, len(references)) // each worker owns one slot: no lock
 	errs := make([]error, len(references))
@@ -126,7 +126,7 @@ type hostSlots struct {
 	slots map[string]chan struct{}
 }
 
-// of returns the slots of the host that a question is about. A question begins with a reference.
+// of returns the slots of the host of a question. A question begins with a reference.
 func (h *hostSlots) of(question string) chan struct{} {
 	reference, _, _ := strings.Cut(question, " ")
 	host, _, _ := strings.Cut(Repository(reference), "/")
@@ -157,8 +157,8 @@ func newMemo[T any](limit *hostSlots) memo[T] {
 	return memo[T]{limit: limit, mu: &sync.Mutex{}, answers: map[string]*answer[T]{}}
 }
 
-// get returns the answer to a question. One that came of a caller's cancelled context is not kept: whoever waited for
-// it asks again.
+// get returns the answer to a question. An answer from a caller's cancelled context is not kept: the callers that waited
+// for it ask again.
 func (m memo[T]) get(ctx context.Context, question string, ask func(context.Context) (T, error)) (T, error) {
 	for {
 		a, mine := m.claim(question)

@@ -31,7 +31,7 @@ func (r *Registry) Ping(ctx context.Context, repository string) error {
 	return nil
 }
 
-// enter asks for the root of the API, which a registry gives to whoever it lets in.
+// enter asks for the root of the API, which a registry returns to a client with access.
 func (r *Registry) enter(ctx context.Context, place name.Repository) error {
 	auth, err := authn.Resolve(ctx, r.keychain, place)
 	if err != nil {

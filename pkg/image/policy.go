@@ -33,8 +33,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s: %s: %s is refused: %s", e.Object, e.Path, e.Value, e.Rule)
 }
 
-// Check holds references to a policy. Every reference that it refuses is named in the error. A template is refused
-// where there is a list of what is allowed, since nobody can say what it will become.
+// Check applies a policy to references. The error names every reference that the policy refuses. A list of allowed
+// repositories refuses a template, since its final value is unknown.
 func (p Policy) Check(refs []Reference) error {
 	var errs []error
 	for _, ref := range refs {
@@ -187,7 +187,7 @@ func glob(pattern string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
 }
 
-// onePattern writes a pattern as Repository writes what it is held against.
+// onePattern writes a pattern in the form that Repository gives to repositories.
 func onePattern(pattern string) string {
 	pattern = strings.ToLower(pattern)
 	host, path, ok := strings.Cut(pattern, "/")
@@ -197,7 +197,7 @@ func onePattern(pattern string) string {
 	case !ok && isHost(host) && strings.Contains(host, "*"):
 		return host // the beginning of a host, as 10.0.0.1*
 	case !ok && isHost(host):
-		path = "*" // a host alone is all that it has: a rule for nothing would be obeyed in silence
+		path = "*" // the pattern is a host alone: a pattern that matches nothing would be a rule without effect
 	case !ok || !isHost(host):
 		host, path = name.DefaultRegistry, pattern
 	}

@@ -37,7 +37,7 @@ var (
 type Host struct {
 	Name            string // registry.example.com:5000
 	PlainHTTP       bool
-	Mirror          string // asked in place of Name
+	Mirror          string // receives the requests in place of Name
 	CAFile          string // read at each request
 	CredentialsFile string // a docker config.json, read at each look-up
 }
@@ -50,9 +50,9 @@ type Registry struct {
 	silence   time.Duration // how long a registry may send nothing
 }
 
-// NewRegistry prepares look-ups. Hosts that are not listed are reached over https, loopback ones over plain http, with
-// the credentials of the docker configuration. asked is told of each request: the host and the outcome, one of ok,
-// notFound, challenged, denied, limited and failed; nil: nobody asks.
+// NewRegistry prepares look-ups. Hosts that are not listed are reached over https, and loopback hosts over plain http,
+// with the credentials of the docker configuration. asked receives each request: the host and the outcome, one of ok,
+// notFound, challenged, denied, limited and failed. It may be nil.
 func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, error) {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -97,8 +97,9 @@ func (r *Registry) With(credentials Credentials) *Registry {
 // lookupTimeout bounds one look-up with all its retries, so that a registry that hangs fails its targets and no others.
 const lookupTimeout = 45 * time.Second
 
-// Digest returns the digest that a reference with a tag stands for now: that of the index where the image has several
-// platforms. For a reference by digest it tells whether the image is there. The error is one of ErrNotFound, ErrDenied and ErrUnavailable, or the context's.
+// Digest returns the current digest of a reference with a tag: the digest of the index if the image has several
+// platforms. For a reference by digest it checks that the image exists. The error is ErrNotFound, ErrDenied,
+// ErrUnavailable or the context's error.
 func (r *Registry) Digest(ctx context.Context, reference string) (string, error) {
 	var digest string
 	err := r.ask(ctx, reference, func(ctx context.Context, puller *remote.Puller, at name.Reference) (err error) {
@@ -236,10 +237,10 @@ func classify(ctx context.Context, err error) error {
 // query is the part of a URL that may hold a signature.
 var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
 
-// longestDiagnosis keeps an error on one line, whatever a registry has to say. It says nothing to a terminal either.
+// longestDiagnosis bounds a registry's text in an error, which stays on one line and has no control characters.
 const longestDiagnosis = 300
 
-// diagnosis is what a registry said, without the request's URL.
+// diagnosis is the text of a registry's answer, without the request's URL.
 func diagnosis(answer *transport.Error) string {
 	if len(answer.Errors) > 0 {
 		text := strings.Join(strings.FieldsFunc(answer.Errors[0].String(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")

@@ -95,7 +95,7 @@ func repeatable(req *http.Request) (*http.Request, error) {
 	return again, nil
 }
 
-// passing tells failures of the network from those that stay, such as an untrusted certificate.
+// passing distinguishes failures of the network from permanent ones, such as an untrusted certificate.
 func passing(err error) bool {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return true

@@ -11,8 +11,8 @@ import (
 // span is a reference in a text.
 type span struct {
 	value  string // the reference
-	before string // what of the reference stands elsewhere, such as a repository that has a line of its own
-	offset int    // of the rest, in bytes
+	before string // the part of the reference that stands elsewhere, such as a repository on its own line
+	offset int    // of the other part, in bytes
 	err    error  // why it cannot be replaced where it stands
 }
 
@@ -39,7 +39,7 @@ func placesAt(text string, spans []span, field manifest.Field) []place {
 	return places
 }
 
-// apart sorts spans and leaves out those that overlap an earlier one.
+// apart sorts spans and drops each span that overlaps an earlier one.
 func apart(spans []span) []span {
 	slices.SortStableFunc(spans, func(a, b span) int { return cmp.Compare(a.offset, b.offset) })
 	end := 0

@@ -33,13 +33,13 @@ func trust(file string, base *http.Transport) (*trusting, error) {
 // RoundTrip implements http.RoundTripper.
 func (t *trusting) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.mu.Lock()
-	_ = t.renew() // what is trusted stays; a certificate that is not says so
+	_ = t.renew() // on an error the trusted certificates stay; the handshake reports an untrusted one
 	by := t.now
 	t.mu.Unlock()
 	return by.RoundTrip(req)
 }
 
-// renew takes up what the file has now.
+// renew loads the certificates of the file again.
 func (t *trusting) renew() error {
 	pem, err := os.ReadFile(t.file)
 	if err != nil {

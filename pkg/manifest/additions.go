@@ -17,9 +17,9 @@ type Addition struct {
 	Manager Manager
 }
 
-// Additions lists the fields that other managers than self own and self does not, sorted by path: each is the topmost
-// one that is somebody else's as a whole. A list item or map key that somebody added is one addition, whatever stands in
-// it. Status is left out. Values are masked by a Mask with this salt.
+// Additions lists the fields that other managers than self own and self does not, sorted by path. Each is the topmost
+// field that is another manager's as a whole. An added list item or map key is one addition, with everything in it.
+// Status is left out. Values are masked by a Mask with this salt.
 //
 // A field that syncer sends belongs to syncer also where an admission webhook put it into the request: the API server
 // counts that as an Update by the same manager.
@@ -38,7 +38,7 @@ func Additions(obj *unstructured.Unstructured, self string, salt []byte) []Addit
 		}
 		manager := Manager{Name: entry.Manager, Operation: entry.Operation, Subresource: entry.Subresource, Time: entry.Time}
 		set := maps.Clone(entry.FieldsV1)
-		delete(set, "f:status") // of a kind without a status subresource
+		delete(set, "f:status") // where a kind has no status subresource
 		additions(set, own, obj.Object, nil, func(at Path, value any) {
 			path := at.String()
 			if known, ok := found[path]; !ok || manager.Time.After(known.Manager.Time) {
@@ -61,7 +61,7 @@ func additions(set, own map[string]any, value any, at Path, found func(Path, any
 		}
 		step, below, ok := elementIn(value, element)
 		if !ok {
-			continue // somebody else removed it since
+			continue // it was removed since
 		}
 		next := at.with(step)
 		inner, _ := set[element].(map[string]any)
@@ -69,7 +69,7 @@ func additions(set, own map[string]any, value any, at Path, found func(Path, any
 		leaf := len(inner) == 0 || len(inner) == 1 && inner["."] != nil
 		switch {
 		case isMine && (leaf || len(mine) == 0):
-			// Shared as a whole, or the list around what syncer owns.
+			// Shared as a whole, or the list around syncer's fields.
 		case isMine:
 			additions(inner, mine, below, next, found)
 		case leaf && isKeyed(below, step.Name): // a map that is owned as a whole
@@ -98,7 +98,7 @@ func isList(value any) bool {
 	return ok
 }
 
-// elementIn finds what an element of managed fields (f:name, k:{keys}, v:value, i:index) stands for.
+// elementIn finds the part of a value that an element of managed fields (f:name, k:{keys}, v:value, i:index) names.
 func elementIn(value any, element string) (step Step, below any, ok bool) {
 	kind, text, _ := strings.Cut(element, ":")
 	if fields, isMap := value.(map[string]any); isMap && kind == "f" {

@@ -17,10 +17,10 @@ type FieldChange struct {
 	To   any    `json:"to"`
 }
 
-// Diff lists the fields in which two states of one object differ, sorted by path, leaving out what the API server
-// writes by itself. A field that only one side has is one change, however much stands below it, but for maps whose keys users choose. A list whose items have
-// another order is one as well, with the items' names: the order of init containers and variables means something.
-// What may not be shown is masked on both sides, by a Mask with this salt.
+// Diff lists the fields in which two states of one object differ, sorted by path, without the API server's own fields. A
+// field that only one side has is one change, with everything below it, except in maps whose keys users choose. A list
+// with the same items in another order is one change as well, with the items' names: the order of init containers and
+// variables matters. Secret values are masked on both sides, by a Mask with this salt.
 func Diff(from, to *unstructured.Unstructured, salt []byte) []FieldChange {
 	d := differ{mask: Mask{Object: to, Salt: salt}, keys: listKeys(from, to)}
 	d.maps(prune(from.Object), prune(to.Object), nil)

@@ -61,8 +61,8 @@ func Remove(obj map[string]any, path Path) {
 	}
 }
 
-// Overlay is an object as it would be if it were given the fields of another, where the API server cannot be asked: it
-// tells what a replacement changes. Lists of one length are laid over each other item by item, others are replaced.
+// Overlay returns an object with the fields of another, where the API server cannot be asked, to show the changes of a
+// replacement. Lists of one length are merged item by item, other lists are replaced.
 func Overlay(base, fields *unstructured.Unstructured) *unstructured.Unstructured {
 	out, _ := overlay(runtime.DeepCopyJSON(base.Object), runtime.DeepCopyJSON(fields.Object)).(map[string]any)
 	return &unstructured.Unstructured{Object: out}

@@ -2,7 +2,7 @@ package manifest
 
 import "regexp"
 
-// generatedSuffix is what kustomize's generators append to a name (kustomize api/hasher): a hash of ten letters and digits,
+// generatedSuffix is the hash that kustomize's generators append to a name (kustomize api/hasher): ten letters and digits,
 // of an alphabet without vowels.
 var generatedSuffix = regexp.MustCompile(`-[2456789bcdfghkmt]{10}$`)
 

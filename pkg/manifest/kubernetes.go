@@ -15,7 +15,8 @@ var (
 	CRDKind        = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 )
 
-// Irreplaceable kinds hold what a deletion destroys for good: data, or every object of a namespace or a kind.
+// Irreplaceable lists the kinds whose deletion destroys more than the object: data, or every object of a namespace or a
+// kind.
 var Irreplaceable = []schema.GroupKind{{Kind: "PersistentVolumeClaim"}, {Kind: "PersistentVolume"}, NamespaceKind, CRDKind}
 
 // FieldManager owns the fields that git sets.
@@ -25,10 +26,10 @@ const FieldManager = "syncer"
 // because the same commit must mean the same objects everywhere.
 const DefaultNamespace = "default"
 
-// QuietManagers are the controllers whose writes beside the status change no field that anybody else decides.
+// QuietManagers are the controllers whose writes, besides the status, change only fields that they alone decide.
 var QuietManagers = []string{"kube-controller-manager", "kube-scheduler", "kubelet", "cloud-controller-manager", "clusterrole-aggregation-controller"}
 
-// SpecHash tells whether git changed what an object does, and not only its labels.
+// SpecHash is a hash of the parts of an object that decide its behaviour, without labels and annotations.
 func SpecHash(obj *unstructured.Unstructured) string {
 	bare := &unstructured.Unstructured{Object: map[string]any{}}
 	for key, value := range obj.Object {

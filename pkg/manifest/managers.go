@@ -20,8 +20,8 @@ type Manager struct {
 }
 
 // ManagerOf returns the manager other than self that wrote a field last, according to the object's managed fields
-// (KEP-555). A field that was removed has no entry, and so no known manager. Nobody manages an object that is nil: it is
-// not in the cluster.
+// (KEP-555). A field that was removed has no entry, and so no known manager. An object that is nil, because it is not in
+// the cluster, has no manager.
 func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager, bool) {
 	var last Manager
 	found := false
@@ -37,8 +37,8 @@ func ManagerOf(obj *unstructured.Unstructured, path Path, self string) (Manager,
 	return last, found
 }
 
-// OwnedFields is a hash of the fields that a manager owns by server-side apply, whatever their values. It is empty where
-// the manager has applied nothing, and for an object that is nil.
+// OwnedFields is a hash of the fields that a manager owns by server-side apply, without their values. It is empty if the
+// manager has applied nothing, and for an object that is nil.
 func OwnedFields(obj *unstructured.Unstructured, manager string) string {
 	applied, ok := appliedFields(obj, manager)
 	if !ok {
@@ -60,7 +60,7 @@ type managedFieldsEntry struct {
 	FieldsV1    map[string]any `json:"fieldsV1"`
 }
 
-// managedFields are those of an object; an object that is not in the cluster, nil, has none.
+// managedFields returns the entries of an object. An object that is nil, because it is not in the cluster, has none.
 func managedFields(obj *unstructured.Unstructured) []managedFieldsEntry {
 	if obj == nil {
 		return nil
@@ -86,8 +86,8 @@ func managedFields(obj *unstructured.Unstructured) []managedFieldsEntry {
 	return entries
 }
 
-// ownerships are the managed fields by where the values stand. Who applies a Secret's stringData owns it under that name,
-// and the API server moves the values to data.
+// ownerships returns the managed fields by the place of the values. A manager that applies a Secret's stringData owns it
+// under that name, and the API server moves the values to data.
 func ownerships(obj *unstructured.Unstructured) []managedFieldsEntry {
 	entries := managedFields(obj)
 	for i := range entries {
@@ -101,7 +101,7 @@ func ownerships(obj *unstructured.Unstructured) []managedFieldsEntry {
 }
 
 // holds reports whether a set of managed fields has a field, or a field around or below it: the owner of an atomic
-// list owns each item, and who wrote an item's fields wrote the item.
+// list owns each item, and a manager that wrote an item's fields wrote the item.
 func holds(set map[string]any, value any, path Path) bool {
 	for i, step := range path {
 		element, below, ok := elementOf(value, step)

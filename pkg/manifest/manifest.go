@@ -66,11 +66,11 @@ func (id ID) Compare(other ID) int {
 	)
 }
 
-// Set is what one overlay renders to, in the order in which kustomize declares the objects. Rooms that change objects
-// return a new Set of copies.
+// Set holds the objects of one overlay, in the order in which kustomize declares them. Rooms that change objects return
+// a new Set of copies.
 type Set []*unstructured.Unstructured
 
-// Copy returns a set whose objects share nothing with those of s.
+// Copy returns a set of deep copies.
 func (s Set) Copy() Set {
 	out := make(Set, len(s))
 	for i, obj := range s {
@@ -134,8 +134,8 @@ func (s Set) Applicable() Set {
 	return out
 }
 
-// dropAggregated leaves out the rules of a ClusterRole that the cluster aggregates: its controller writes them, and an
-// empty list in git would be fought over for ever.
+// dropAggregated leaves out the rules of a ClusterRole that the cluster aggregates: its controller writes them, and would
+// fight with git over an empty list.
 func dropAggregated(obj *unstructured.Unstructured) {
 	_, aggregated := obj.Object["aggregationRule"]
 	if aggregated && obj.GetKind() == "ClusterRole" {
@@ -157,8 +157,8 @@ func (s Set) Label(key, value string) Set {
 	return out
 }
 
-// Hash tells two rendered objects apart. The hash of a Secret is keyed, so that it gives nothing away about the values
-// to somebody who can read the inventory but not the Secret.
+// Hash identifies the content of a rendered object. The hash of a Secret is keyed, so that a reader of the inventory
+// without access to the Secret learns nothing about its values.
 func Hash(obj *unstructured.Unstructured, key []byte) (string, error) {
 	doc, err := json.Marshal(obj.Object) // map keys are sorted, so equal objects give equal bytes
 	if err != nil {
@@ -173,7 +173,7 @@ func Hash(obj *unstructured.Unstructured, key []byte) (string, error) {
 	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil)), nil
 }
 
-// Action is what syncer does, or would do, to one object.
+// Action is the write that syncer does, or would do, to one object.
 type Action string
 
 const (
@@ -194,7 +194,7 @@ type Change struct {
 	Drifted bool
 	Live    *unstructured.Unstructured // nil: not in the cluster, or not read because nothing changed
 	Want    *unstructured.Unstructured // nil: no longer in git
-	Fields  []FieldChange              // what differs between Live and Want; what may not be shown is masked
+	Fields  []FieldChange              // the differences between Live and Want, with secret values masked
 	// Added are the fields that others set since syncer first applied the object, and that git does not have.
 	Added []Addition
 	// Held says why the change waits; nil unless Action is Hold.
@@ -205,30 +205,30 @@ type Change struct {
 	Lost *Loss
 }
 
-// Loss is what happened to an object as a whole.
+// Loss is an event that concerns an object as a whole.
 type Loss struct {
 	Kind LossKind
-	By   Manager // who did it; zero: not known
+	By   Manager // the author; zero: not known
 	// Unproven says that the events of a run may be incomplete, so that to run it again may be once too often.
 	Unproven bool
 }
 
-// LossKind says in one word what happened to an object.
+// LossKind is the kind of a Loss.
 type LossKind string
 
 const (
-	Recreated LossKind = "Recreated" // somebody deleted it and created it again: no field of it is syncer's any more
-	CutOff    LossKind = "CutOff"    // somebody deleted it before its run had ended
-	Disowned  LossKind = "Disowned"  // somebody cleared its managed fields: nobody knows any more what of it is syncer's
+	Recreated LossKind = "Recreated" // it was deleted and created again: syncer owns no field of it any more
+	CutOff    LossKind = "CutOff"    // it was deleted before its run had ended
+	Disowned  LossKind = "Disowned"  // its managed fields were cleared: syncer's own fields are no longer known
 )
 
 // Held says why a change waits.
 type Held struct {
-	Action  Action // what waits
+	Action  Action // the action that waits
 	Reason  HoldReason
-	Message string // what is waited for, as a clause: "the application is RUNNING"
+	Message string // the cause of the wait, as a clause: "the application is RUNNING"
 	For     []ID   // the objects whose state has to change first
-	Hash    string // of what git says of the object; empty for a prune. With HeldRerun the run that had ended
+	Hash    string // of the object in git; empty for a prune. With HeldRerun the run that had ended
 	Rollout bool   // with HeldInUse: the end of a rollout is waited for, and of the pods before it
 }
 
@@ -238,7 +238,7 @@ func (c *Change) Hold(reason HoldReason, message string, on ...ID) {
 	c.Action = Hold
 }
 
-// Meant is what is done to the object: now, or later where the change waits.
+// Meant is the action of a change: now, or later if the change waits.
 func (c Change) Meant() Action {
 	if c.Action == Hold && c.Held != nil {
 		return c.Held.Action
@@ -251,8 +251,8 @@ type HoldReason string
 
 const (
 	HeldRunning     HoldReason = "Running"     // the object does work that the change would throw away
-	HeldDependency  HoldReason = "Dependency"  // what the object depends on is not there or not healthy yet
-	HeldInUse       HoldReason = "InUse"       // something that stays still needs what would be deleted
+	HeldDependency  HoldReason = "Dependency"  // a dependency of the object is missing or not healthy yet
+	HeldInUse       HoldReason = "InUse"       // an object that stays still needs the one to delete
 	HeldHealth      HoldReason = "Health"      // a pipeline that it depends on is not healthy yet
 	HeldRerun       HoldReason = "Rerun"       // its operator has not run it again yet
 	HeldTerminating HoldReason = "Terminating" // the object is being deleted, and has to be gone before it can be made anew

@@ -12,12 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Mask hides what may not be shown of an object: the data of Secrets, values that look like credentials wherever they
-// stand, and annotations that hold a whole earlier manifest.
+// Mask hides the secret parts of an object: the data of Secrets, values that look like credentials wherever they stand,
+// and annotations that hold a whole earlier manifest.
 type Mask struct {
 	Object *unstructured.Unstructured
-	// Salt keys the hash by which two masked values are told apart, so that nobody finds a value by trying. Without a
-	// salt there is no hash.
+	// Salt keys the hash that distinguishes two masked values, so that a value cannot be found by trying. Without a salt
+	// there is no hash.
 	Salt []byte
 }
 
@@ -53,7 +53,7 @@ func (m Mask) Value(at Path, value any) any {
 	return value
 }
 
-// hidden reports whether nothing below a path may be shown, whatever it is.
+// hidden reports whether everything below a path is secret.
 func (m Mask) hidden(at Path) bool {
 	if len(at) >= 2 && at[len(at)-2].Name == "annotations" && manifestAnnotation.MatchString(at[len(at)-1].Name) {
 		return true
@@ -61,7 +61,7 @@ func (m Mask) hidden(at Path) bool {
 	return IsSecret(m.Object) && len(at) > 0 && (at[0].Name == "data" || at[0].Name == "stringData")
 }
 
-// cover keeps what is there and what is not.
+// cover masks a value and keeps its shape.
 func (m Mask) cover(at Path, value any) any {
 	switch v := value.(type) {
 	case nil:
@@ -99,7 +99,7 @@ var (
 		`|(?i:passw(or)?d|passphrase|secret|token|(api|access|private|auth|account|shared)[-_.]?key)(?:[-_.]?(?:key|value))?["']?\s*[=:]\s*["']?[^\s"'$<{]{3,}`)
 )
 
-// passwordInURL is what an error may quote of a longer text.
+// passwordInURL matches a password in an address, also inside a longer text that an error quotes.
 var passwordInURL = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`)
 
 // isCredential reports whether a text looks like a credential, by the name of its field, by the name of the list item
@@ -129,7 +129,7 @@ func isCredential(at Path, text string) bool {
 	return credentialText.MatchString(text)
 }
 
-// Redact removes what may not be shown of an object from a text, such as an API server's error that quotes its input.
+// Redact removes the secret values of an object from a text, such as an API server's error that quotes its input.
 func Redact(obj *unstructured.Unstructured, text string) string {
 	values := secretValues(obj)
 	for _, field := range Leaves(obj.Object) {

@@ -140,7 +140,7 @@ func ParsePath(text string) (Path, error) {
 	return path, nil
 }
 
-// parseKeys reads [name=driver] or [port=80,protocol=TCP] and returns what follows.
+// parseKeys reads [name=driver] or [port=80,protocol=TCP] and returns the text after it.
 func parseKeys(text string) (keys []KeyValue, after string, ok bool) {
 	for m := keyValue.FindStringSubmatch(text); m != nil; m = keyValue.FindStringSubmatch(text) {
 		value := m[2]

@@ -64,7 +64,7 @@ func secretValues(obj *unstructured.Unstructured) []string {
 		add(quoted(text))
 	}
 	for _, field := range []string{"data", "stringData"} {
-		// Not NestedStringMap: a value of a wrong type is just what an error would quote.
+		// Not NestedStringMap: an error may quote a value of a wrong type.
 		values, _, _ := unstructured.NestedFieldNoCopy(obj.Object, field)
 		for _, text := range leaves(values) {
 			addForms(text)

@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// State is a hash of who owns which fields of an object, and since when, as its managed fields tell (KEP-555): two looks
-// at an object with equal states had equal fields, its status aside, and what managers in quiet wrote. It needs the
-// object's metadata only, so that noticing a change costs no request.
+// State is a hash of an object's managed fields (KEP-555): managers, their fields, and times. Between two reads with equal
+// states no field has changed, except the status and the writes of the managers in quiet. It needs the object's metadata
+// only, so that noticing a change costs no request.
 //
 // A write by self changes it as any other: another process may have written under the same name. The API server keeps
 // the time of a server-side apply that changes nothing.
@@ -23,7 +23,7 @@ func State(obj *unstructured.Unstructured, quiet []string) uint64 {
 			_, _ = io.WriteString(hash, part+"\x00") // a hash takes everything
 		}
 	}
-	write(string(obj.GetUID())) // another object of the name is another one, whatever it looks like
+	write(string(obj.GetUID())) // a new object of the same name has another state
 	if obj.GetDeletionTimestamp() != nil {
 		write("deleted")
 	}
@@ -42,7 +42,7 @@ func State(obj *unstructured.Unstructured, quiet []string) uint64 {
 		}
 		doc, err := json.Marshal(fields) // map keys are sorted
 		if err != nil {
-			continue // what came as JSON goes as JSON
+			continue // the value came as JSON
 		}
 		write(entry.Manager, entry.Operation, entry.Subresource, string(doc))
 		// A manager that owns a field already and sets another value moves nothing but its time. Where it writes a
@@ -54,7 +54,7 @@ func State(obj *unstructured.Unstructured, quiet []string) uint64 {
 	return hash.Sum64()
 }
 
-// restless are fields that their managers write all the time and that nobody else decides: the status of a kind without
+// restless lists fields that their managers write all the time and that they alone decide: the status of a kind without
 // that subresource, and the lock of a leader, in an annotation or in a Lease.
 var restless = [][]string{
 	{"f:status"},

@@ -42,8 +42,8 @@ func Visible(text string) string {
 	return out.String()
 }
 
-// Unsafe reports whether a character does something other than to stand there: controls, the marks that turn the
-// direction of the text around it (Unicode Technical Report 36), and those that show nothing.
+// Unsafe reports whether a character does more than show itself: controls, the marks that turn the direction of the
+// text around it (Unicode Technical Report 36), and invisible characters.
 func Unsafe(r rune) bool {
 	return unicode.IsControl(r) || r == 0xfffe || r == 0xffff || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
 		r == 0x61c || r == 0x200b || r == 0x200e || r == 0x200f || r == 0xfeff
