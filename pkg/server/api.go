@@ -44,7 +44,7 @@ type question struct {
 	header    http.Header   // of the answer
 }
 
-// route is one path of the API. What it answers is printed as JSON.
+// route is one path of the API. Its answer is printed as JSON.
 type route struct {
 	path       string
 	parameters []string
@@ -85,7 +85,7 @@ func newAPI(daemon Daemon) http.Handler {
 	}
 	mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(reference.OpenAPI) // whoever asked may have gone
+		_, _ = w.Write(reference.OpenAPI) // the client may be gone
 	})
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -155,7 +155,7 @@ func (q *question) read(known []string) error {
 	return nil
 }
 
-// check refuses what is not there, in the words of the commands: nothing said of a misspelt name would be good news.
+// check refuses unknown names, in the words of the commands: an empty answer about a misspelt name would be good news.
 func (q *question) check() error {
 	var names []string
 	blind := false // something cannot be read
@@ -340,7 +340,7 @@ func (a *api) commits(q *question) (any, error) {
 	return map[string]any{"commits": first(q, list)}, nil
 }
 
-// commitDetail is a commit and what has become of it everywhere.
+// commitDetail is a commit and its outcome in every target.
 type commitDetail struct {
 	*pipeline.CommitView
 	Arrivals []pipeline.ArrivalView `json:"arrivals"`
@@ -365,7 +365,7 @@ func (a *api) events(q *question) (any, error) {
 	return map[string]any{"events": first(q, list)}, nil
 }
 
-// About is what a daemon follows, and where to.
+// About names the source and the environments of a daemon.
 type About struct {
 	At            time.Time                  `json:"at"`
 	Configuration string                     `json:"configuration"`

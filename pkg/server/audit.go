@@ -11,11 +11,10 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// largestBatch is the most that a batch may have; the API server's own limit for a batch is the same, and it drops what is
-// refused.
+// largestBatch bounds a batch. The API server's own limit for a batch is the same, and it drops a refused batch.
 const largestBatch = 10 << 20
 
-// audit takes what the webhook backend for audit logs of an API server posts.
+// audit receives the posts of an API server's webhook backend for audit logs.
 type audit struct {
 	tokenFile string
 	take      func(environment string, batch []byte) error
@@ -27,7 +26,7 @@ func newAudit(tokenFile string, take func(string, []byte) error, log *slog.Logge
 	return &audit{tokenFile: tokenFile, take: take, log: log, failures: newLimit(wrongTokens, wrongTokenInterval)}
 }
 
-// ServeHTTP reads a body only of whoever knows the token.
+// ServeHTTP reads a body only with a valid token.
 func (a *audit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -61,7 +60,7 @@ func (a *audit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// knows answers whoever does not know the token.
+// knows checks the token and answers a request without a valid one.
 func (a *audit) knows(w http.ResponseWriter, r *http.Request) bool {
 	from := source(r)
 	if wait, ok := a.failures.take(from); !ok {

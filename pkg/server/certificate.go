@@ -34,7 +34,7 @@ const lookInterval = time.Second
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, looked: time.Now()}
 	var err error
-	if c.written, err = c.stamps(); err != nil { // before they are read: what is written meanwhile is news
+	if c.written, err = c.stamps(); err != nil { // before they are read: a write during the read is noticed later
 		return nil, fmt.Errorf("reading the certificate: %w", err)
 	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)

@@ -16,8 +16,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// guard lets in who has a token of the cluster and may see what is asked for. nil lets everybody in. It is safe for
-// concurrent use.
+// guard admits requests with a token of the cluster whose user may see the requested page. A nil guard admits every
+// request. It is safe for concurrent use.
 type guard struct {
 	allowed func(ctx context.Context, token string, access pipeline.Access) (user string, allowed bool, err error)
 	right   func(pipeline.Access) string
@@ -27,12 +27,12 @@ type guard struct {
 	good, bad verdicts
 	reviews   singleflight.Group
 	atOnce    chan struct{} // a slot for each question to the API server
-	failures  *limit        // of tokens that were nobody's, by source
+	failures  *limit        // of invalid tokens, by source
 }
 
-// verdict is what the API server said of a token.
+// verdict is the API server's answer about a token.
 type verdict struct {
-	user    string // empty: the token is nobody's
+	user    string // empty: the token is invalid
 	allowed bool
 }
 
@@ -45,7 +45,7 @@ const (
 	// From one source so many wrong tokens are tried at once, and then one at each interval.
 	wrongTokens        = 10
 	wrongTokenInterval = 6 * time.Second
-	// longestToken is above what any issuer gives.
+	// longestToken is above the length of any issuer's token.
 	longestToken = 16 << 10
 )
 
@@ -56,7 +56,7 @@ func newGuard(allowed func(context.Context, string, pipeline.Access) (string, bo
 	}
 }
 
-// protect hands a request on to next if whoever asks may see it.
+// protect passes a request on to next if its user has the access.
 func (g *guard) protect(access pipeline.Access, next http.Handler) http.Handler {
 	if g == nil {
 		return next
@@ -90,7 +90,7 @@ type tooManyError struct{ wait time.Duration }
 
 func (e *tooManyError) Error() string { return "too many wrong tokens" }
 
-// judge says what a token is good for.
+// judge returns the verdict on a token.
 func (g *guard) judge(r *http.Request, token string, access pipeline.Access) (verdict, error) {
 	if token == "" || len(token) > longestToken {
 		return verdict{}, nil
@@ -100,7 +100,7 @@ func (g *guard) judge(r *http.Request, token string, access pipeline.Access) (ve
 		return v, nil
 	}
 	from := source(r)
-	// Whoever asks first may go away while others wait for the same answer: a page asks for many things at once.
+	// The first request may be cancelled while others wait for the same answer: a page sends many requests at once.
 	answer := g.reviews.DoChan(string(key[:]), func() (any, error) {
 		if wait, ok := g.failures.take(from); !ok {
 			return verdict{}, &tooManyError{wait}
@@ -177,7 +177,7 @@ func wantsPage(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// tokenOf is the token of a request: a bearer's, else that of a browser that has signed in.
+// tokenOf is the token of a request: the bearer token, else the cookie of a browser that has signed in.
 func tokenOf(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)

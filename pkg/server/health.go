@@ -34,7 +34,7 @@ func probe(check func() error, what string) http.Handler {
 	})
 }
 
-// metrics joins those of the daemon with those of its process.
+// metrics joins the metrics of the daemon and of its process.
 func metrics(daemon Daemon) http.Handler {
 	own := prometheus.NewRegistry()
 	own.MustRegister(

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// forge is how a git host signs what it posts.
+// forge describes how a git host signs its posts.
 type forge struct {
 	// header holds the signature, a hash of the body in hexadecimal keyed by the secret, behind the prefix; or, of a forge
 	// that sends the secret itself, that.
@@ -42,8 +42,8 @@ const (
 	allHooksBurst, allHooksInterval = 100, 100 * time.Millisecond
 )
 
-// hooks takes the webhooks of git hosts. They only wake the daemon, which then asks the repository itself: nothing of
-// what they say is used.
+// hooks receives the webhooks of git hosts. They only wake the daemon, which then fetches the repository itself: their
+// content is not used.
 type hooks struct {
 	secretFile string
 	wake       func()
@@ -101,7 +101,7 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// verify says 200 where a request was made by somebody who has the secret.
+// verify returns 200 if the sender of a request has the secret.
 func (f forge) verify(w http.ResponseWriter, r *http.Request, secret []byte) (status int, detail string) {
 	if r.ContentLength > largestHook {
 		w.Header().Set("Connection", "close") // the rest is not read
@@ -112,7 +112,7 @@ func (f forge) verify(w http.ResponseWriter, r *http.Request, secret []byte) (st
 		if !sameSecret([]byte(given), secret) {
 			return http.StatusForbidden, f.header + " is missing or wrong"
 		}
-		// HTTP/2 resets the stream of a body that nobody reads, and some clients take that for a failure.
+		// HTTP/2 resets the stream of a body that is not read, and some clients take that for a failure.
 		return drain(w, r, io.Discard)
 	}
 	signature, err := hex.DecodeString(strings.TrimPrefix(given, f.prefix))
@@ -129,7 +129,7 @@ func (f forge) verify(w http.ResponseWriter, r *http.Request, secret []byte) (st
 	return http.StatusOK, ""
 }
 
-// drain reads a body into what may be made of it, and keeps nothing. It says 200 where there was no more than allowed.
+// drain copies a body into a writer and keeps nothing. It returns 200 if the body is not larger than allowed.
 func drain(w http.ResponseWriter, r *http.Request, into io.Writer) (status int, detail string) {
 	_, err := io.Copy(into, http.MaxBytesReader(w, r.Body, largestHook))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -29,8 +29,8 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// levelOf has a failure seen. What is not ready says so by itself, and what anybody can cause at will is left to those who
-// look for it.
+// levelOf logs a failure at a visible level. A component that is not ready logs that itself. Failures that any client can
+// cause at will are logged at debug.
 func levelOf(status int) slog.Level {
 	switch {
 	case status == http.StatusServiceUnavailable:
@@ -50,7 +50,7 @@ type answer struct {
 }
 
 func (a *answer) WriteHeader(status int) {
-	if a.status == 0 || a.status < http.StatusOK { // what comes before is not the answer
+	if a.status == 0 || a.status < http.StatusOK { // an informational status comes before the answer
 		a.status = status
 	}
 	a.ResponseWriter.WriteHeader(status)

@@ -15,14 +15,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// pages adds what people read: pages made here from one view, and a script that only keeps an open page fresh. All of
-// it is for reading: nothing but GET and HEAD is answered.
+// pages adds the pages for people: each is made here from one view, and a script only keeps an open page fresh. They are
+// read-only: the server answers only GET and HEAD.
 func pages(daemon Daemon, mux *http.ServeMux) {
 	s := &site{daemon: daemon, now: time.Now}
 	s.mount(mux)
 }
 
-// site shows what a daemon knows.
+// site shows the views of a daemon.
 type site struct {
 	daemon Daemon
 	now    func() time.Time
@@ -44,7 +44,7 @@ func (s *site) mount(mux *http.ServeMux) {
 	mux.Handle("/stream", guarded(newStream(s.daemon)))
 }
 
-// page is what stands inside of the frame that all pages share.
+// page is the part of a page inside the frame that all pages share.
 type page struct {
 	status   int // 0: 200
 	template string
@@ -53,7 +53,7 @@ type page struct {
 	content  any
 }
 
-// frame is what every page is made of.
+// frame holds the values of the frame of every page.
 type frame struct {
 	Now            time.Time
 	View           *pipeline.View
@@ -67,7 +67,7 @@ type frame struct {
 //go:embed page
 var pageFiles embed.FS
 
-// templates are those of each page, by name.
+// templates holds the template of each page, by name.
 var templates = func() map[string]*template.Template {
 	out := map[string]*template.Template{}
 	shared := template.Must(drift.Parts().Funcs(pageFuncs).ParseFS(pageFiles, "page/frame.html", "page/parts.html"))
@@ -124,7 +124,7 @@ func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
 	if p.status != 0 {
 		w.WriteHeader(p.status)
 	}
-	// A client that is gone does not read the rest; there is nobody to tell.
+	// A client that is gone does not read the rest; the error has no receiver.
 	_, _ = w.Write([]byte(strings.ToValidUTF8(drift.VisibleLines(out.String()), "\ufffd")))
 }
 
@@ -153,8 +153,8 @@ type banner struct {
 	Since                      *time.Time
 }
 
-// banners say what is not as it is now. The age of a repository that can be read tells nothing: a daemon publishes no view
-// for the news that there are none.
+// banners lists the parts of a view that are out of date. The age of a readable repository is not one: a daemon publishes
+// no view when nothing changed.
 func banners(view *pipeline.View) []banner {
 	var out []banner
 	if view.Source.Error != "" {

@@ -63,12 +63,12 @@ type arrivalGroup struct {
 	Arrival     pipeline.Arrival
 	Class, Sign string
 	Text        string
-	Fold        bool   // nobody comes for these
-	Alike       string // what is to be said of all of them, where that is the same
+	Fold        bool   // the group is closed at first
+	Alike       string // the text that all of them have in common
 	Arrivals    []pipeline.ArrivalView
 }
 
-// arrivalGroups are the groups of the page, in its order: what asks for something first.
+// arrivalGroups are the groups of the page, in its order: those that need attention come first.
 var arrivalGroups = []arrivalGroup{
 	{Arrival: pipeline.Refused, Class: "critical", Sign: "✕", Text: "refused"},
 	{Arrival: pipeline.Awaited, Class: "warning", Sign: "‖", Text: "held"},
@@ -78,8 +78,8 @@ var arrivalGroups = []arrivalGroup{
 	{Arrival: pipeline.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
 }
 
-// appliedAs finds a commit that targets have applied last by its whole hash: one that changed nothing there is in no
-// history, and may be older than what was fetched of the source.
+// appliedAs finds a commit that targets have applied last, by its whole hash. A commit that changed nothing there is in
+// no history, and may be older than the fetched part of the source.
 func appliedAs(view *pipeline.View, hash string) *pipeline.CommitView {
 	for _, t := range view.Targets {
 		if t.Commit == hash && hash != "" {

@@ -7,7 +7,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// eventsPage is the feed of what happened.
+// eventsPage is the feed of events.
 type eventsPage struct {
 	Query        query
 	Environments []choice

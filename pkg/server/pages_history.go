@@ -18,7 +18,7 @@ type historyDay struct {
 type historyEntry struct {
 	pipeline.HistoryDeployment
 	Environment string
-	Runs        bool // it is what runs
+	Runs        bool // it is the running deployment
 	Changed     []pipeline.HistoryImage
 	Back        string // the command that returns to it; empty: there is none
 }

@@ -27,7 +27,7 @@ type imageDigest struct {
 	Odd    bool                  // other environments run other bytes
 }
 
-// imagesOf lists what runs by which digests in some targets of one pipeline, sorted by reference.
+// imagesOf lists the images of some targets of one pipeline with their digests, sorted by reference.
 func imagesOf(targets []*pipeline.TargetView) []imageRow {
 	byReference := map[string]*imageRow{}
 	for at, t := range targets {
@@ -55,7 +55,7 @@ func imagesOf(targets []*pipeline.TargetView) []imageRow {
 	return rows
 }
 
-// compare marks the digests that are not those of the most places.
+// compare marks the digests that differ from the most common one.
 func (r *imageRow) compare() {
 	places := map[string]int{}
 	usual := ""

@@ -48,7 +48,7 @@ type matrixCell struct {
 // shownImages is how many images a cell has room for.
 const shownImages = 2
 
-// matrixChip counts what is in a state, and leads to it.
+// matrixChip counts the targets in a state, and links to them.
 type matrixChip struct {
 	choice
 	Class, Sign string
@@ -150,7 +150,7 @@ func (m *matrixPage) rows(now time.Time, view *pipeline.View) []*matrixRow {
 	return rows
 }
 
-// conditions by which rows are chosen: the states, and what a state does not say.
+// conditions are filters of rows: the states, and conditions beside a state.
 var conditions = []struct {
 	value, text, class, sign string
 	is                       func(*matrixCell) bool
@@ -213,7 +213,7 @@ func (m *matrixPage) has(row *matrixRow) bool {
 	return there && finds(m.Query.Get("q"), texts...)
 }
 
-// order sorts the rows, those that are equal by name.
+// order sorts the rows, equal rows by name.
 func (m *matrixPage) order() {
 	wanted, reversed := strings.CutPrefix(m.Query.Get("sort"), "-")
 	key, environment, _ := strings.Cut(wanted, "@")
@@ -230,8 +230,8 @@ func (m *matrixPage) order() {
 	})
 }
 
-// weight is that of the heaviest of a row's cells, or of the one in an environment. The heavier, the further up: hence
-// the sign.
+// weight is the weight of a row's heaviest cell, or of its cell in an environment. Heavier rows come first: hence the
+// sign.
 func (r *matrixRow) weight(weigh func(*matrixCell) int64, environment string) int64 {
 	heaviest := int64(-1)
 	for _, cell := range r.Cells {
@@ -242,7 +242,7 @@ func (r *matrixRow) weight(weigh func(*matrixCell) int64, environment string) in
 	return -heaviest
 }
 
-// weights are what rows are sorted by beside their name.
+// weights are the sort keys of rows, besides their name.
 var weights = map[string]func(*matrixCell) int64{
 	"state": func(c *matrixCell) int64 {
 		return int64(slices.Index([]drift.State{drift.Ready, drift.Progressing, drift.Waiting, drift.Unknown, drift.Failed}, c.State))

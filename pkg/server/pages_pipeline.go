@@ -26,7 +26,7 @@ type pipelinePage struct {
 	Compared      bool // every target of the page
 }
 
-// targetSection is what the page says of one target.
+// targetSection is the part of the page about one target.
 type targetSection struct {
 	*pipeline.TargetView
 	In         pipeline.EnvironmentView
@@ -70,7 +70,7 @@ func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 			p.Targets = append(p.Targets, p.section(r.Context(), s, view, t))
 		}
 	}
-	p.Images = imagesOf(targets) // of all environments: a digest is odd beside others
+	p.Images = imagesOf(targets) // in all environments: a digest that differs shows beside the others
 	p.History = historyOf(p.Targets)
 	return page{template: "pipeline", title: name, section: "/", content: p}
 }
@@ -148,16 +148,16 @@ func (s *site) health(ctx context.Context, t *pipeline.TargetView) *healthSectio
 	return out
 }
 
-// look is how a word is shown, so that colour is not all that tells.
+// look is the form of a word, so that colour is not its only sign.
 type look struct{ class, sign, text string }
 
-// objectLooks are those of an object's health.
+// objectLooks are the looks of an object's health.
 var objectLooks = map[string]look{
 	"Healthy": {"ok", "✓", "Healthy"}, "Completed": {"ok", "✓", "Completed"}, "InProgress": {"info", "…", "In progress"},
 	"Failed": {"critical", "✕", "Failed"}, "Missing": {"critical", "✕", "Missing"},
 }
 
-// waits says what a held change waits for, where the record has no sentence.
+// waits names the cause of a held change, if the record has no sentence.
 var waits = map[string]string{
 	"Running": "the end of the run", "Dependency": "a pipeline that it depends on", "InUse": "the end of its use", "Terminating": "the deletion under way",
 }

@@ -18,7 +18,8 @@ type asset struct {
 	content []byte
 }
 
-// assets are those of the pages. Their names hold a hash of what is in them, so that a browser may keep them for good.
+// assets are the files of the pages. Their names hold a hash of their content, so that a browser may cache them without
+// end.
 var assets = func() []asset {
 	var out []asset
 	for _, file := range []string{"site.css", "site.js", "icon.svg"} {
@@ -44,7 +45,7 @@ var assetPaths = func() map[string]string {
 	return out
 }()
 
-// contentTypes do not depend on what the machine knows of extensions.
+// contentTypes do not depend on the machine's table of extensions.
 var contentTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 func (s *site) static(w http.ResponseWriter, r *http.Request) {
@@ -56,6 +57,6 @@ func (s *site) static(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// An old page asks for what a new version does not have; a reload mends it.
+	// An old page requests a file that a new version does not have; a reload fixes it.
 	http.Error(w, "there is no such file in this version", http.StatusNotFound)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 
-// total counts what has one severity.
+// total counts the findings of one severity.
 type total struct {
 	Severity drift.Severity
 	Count    int
@@ -33,7 +33,7 @@ func totals(findings []drift.Finding) []total {
 	return out
 }
 
-// tagOf is what stands behind the last name of a reference: v1.4.2. A reference without one is shown by its last name.
+// tagOf is the tag of a reference: v1.4.2. A reference without a tag is shown by its last name.
 func tagOf(reference string) string {
 	last := reference[strings.LastIndex(reference, "/")+1:]
 	name, _, _ := strings.Cut(last, "@")
@@ -45,13 +45,13 @@ func tagOf(reference string) string {
 
 func span(d time.Duration) string { return duration.HumanDuration(max(0, d)) }
 
-// query is what the address of a page asks for. A page's whole state is in its address.
+// query is the query of a page's address, which holds the page's whole state.
 type query struct {
 	path   string
 	values url.Values
 }
 
-// Get is what one part of the address says; empty: nothing.
+// Get returns one parameter of the address; empty: it is not there.
 func (q query) Get(key string) string { return q.values.Get(key) }
 
 // With is the address with one part set to another value; an empty one takes it out.
@@ -70,7 +70,7 @@ func (q query) With(key, value string) string {
 	return q.path
 }
 
-// asked takes the known parts of an address; others are nothing to a page.
+// asked takes the known parameters of an address and ignores all others.
 func asked(path string, values url.Values, keys ...string) query {
 	q := query{path: path, values: url.Values{}}
 	for _, key := range keys {

@@ -25,5 +25,5 @@ func writeJSON(w http.ResponseWriter, value any) {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(value) // it can be encoded; whoever asked may have gone
+	_ = encoder.Encode(value) // it can be encoded; the client may be gone
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// Options say where a server listens and who may ask it.
+// Options name the addresses of a server and its access rules.
 type Options struct {
 	v1alpha1.Server
-	// Insecure shows everything to everybody at an address that is not loopback.
+	// Insecure gives every client access at an address that is not loopback.
 	Insecure bool
 	// Pprof serves profiles of the process below /debug/pprof/.
 	Pprof bool
-	// Allowed asks whose a token is and what that user may see, and Right says what it takes; see pipeline.Runner. They
-	// are required at an address that is not loopback, unless it is insecure.
+	// Allowed returns the user of a token and whether the user has an access, and Right names the right that it needs; see
+	// pipeline.Runner. They are required at an address that is not loopback, unless it is insecure.
 	Allowed func(ctx context.Context, token string, access pipeline.Access) (user string, allowed bool, err error)
 	Right   func(pipeline.Access) string
-	// Audit takes in what the API server of an environment posts; optional.
+	// Audit receives the batches that the API server of an environment posts; optional.
 	Audit func(environment string, batch []byte) error
 	Log   *slog.Logger
 	// Listening is told the address, once; optional.
@@ -39,7 +39,7 @@ const (
 	bodyTimeout   = 15 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
-	// stopTimeout is what answers that have begun may take when the daemon is told to stop.
+	// stopTimeout bounds the answers under way when the daemon stops.
 	stopTimeout = 5 * time.Second
 	// largestHeader leaves room for the tokens of identity providers that list a user's groups.
 	largestHeader = 64 << 10
@@ -69,9 +69,9 @@ func Serve(ctx context.Context, options Options, daemon Daemon) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: largestHeader,
-		// What clients do wrong before there is a request, such as a scan of ports.
+		// Errors of clients before there is a request, such as a scan of ports.
 		ErrorLog: slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug),
-		// A stream would last for ever: what is being answered is told to end with the daemon.
+		// A stream has no end: the context of a request ends with the daemon.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	scheme := "http"
@@ -99,16 +99,16 @@ func Serve(ctx context.Context, options Options, daemon Daemon) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := server.Shutdown(patience); err != nil {
-		err = server.Close() // somebody reads slowly
+		err = server.Close() // a client reads slowly
 		options.Log.Debug("answers were cut short", "error", err)
 	}
 	<-ended
 	return nil
 }
 
-// newHandler joins what a daemon shows with what guards it. who says to whom it is shown.
+// newHandler joins the pages of a daemon with their guard. who describes the clients with access.
 func newHandler(options Options, daemon Daemon, loopback bool) (_ http.Handler, who string, err error) {
-	var g *guard // nil: everybody may see everything
+	var g *guard // nil: every client has access
 	switch {
 	case loopback:
 		who = "everything to whoever is on this machine"
@@ -177,7 +177,7 @@ func ownHost(listen string, next http.Handler) http.Handler {
 		host = strings.ToLower(strings.Trim(host, "[]"))
 		ip := net.ParseIP(host)
 		known := host == "localhost" || strings.HasSuffix(host, ".localhost") || host == strings.ToLower(own) || ip != nil && ip.IsLoopback()
-		// What checks a signature, and what probes ask, has nothing for such a page.
+		// The webhooks and the probes need no such page.
 		if !known && !strings.HasPrefix(r.URL.Path, "/hooks/") && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
 			refuse(w, r, http.StatusMisdirectedRequest, "this server listens at a loopback address and answers for localhost only; a proxy in front of it must pass that as the host")
 			return

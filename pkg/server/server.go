@@ -1,5 +1,5 @@
-// Package server shows what a daemon knows: pages for people, JSON for programs, metrics and health for operators, and
-// webhooks that wake it. It reads what pkg/pipeline publishes and changes nothing in a cluster.
+// Package server shows the views of a daemon: pages for people, JSON for programs, metrics and health for operators, and
+// webhooks that wake it. It reads only published views and changes nothing in a cluster.
 package server
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// Daemon is what a server shows; *pipeline.Runner is one. Its methods may be called by many goroutines.
+// Daemon is the source of a server's answers; *pipeline.Runner is one. Many goroutines may call its methods.
 type Daemon interface {
 	// View is the newest one, and never nil.
 	View() *pipeline.View
@@ -27,11 +27,11 @@ type Daemon interface {
 	Ready() error
 	// Alive says why the daemon should be started again; nil: it works.
 	Alive() error
-	// Metrics are those of the daemon.
+	// Metrics are the metrics of the daemon.
 	Metrics() prometheus.Gatherer
 }
 
-// New returns the handler of everything that a daemon shows, to whoever asks. Serve says who may.
+// New returns the handler of all pages of a daemon, without access rules. Serve adds the rules.
 func New(daemon Daemon) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(daemon))
@@ -42,12 +42,12 @@ func New(daemon Daemon) http.Handler {
 	return withHeaders(mux)
 }
 
-// contentPolicy lets a page load what this server has, and nothing else. A page with a style or script in itself names
+// contentPolicy lets a page load files of this server, and nothing else. A page with a style or script in itself names
 // its hash in a policy of its own.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// withHeaders sets what browsers are told with every answer. A handler may say something else.
+// withHeaders sets the headers of every answer. A handler may set others.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -57,7 +57,7 @@ func withHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		// What runs in a cluster is nothing for the cache of a shared computer or of a proxy.
+		// The state of a cluster does not belong in the cache of a shared computer or of a proxy.
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
-// signInPage takes a token. It stands alone: whoever sees it may not load anything else yet.
+// signInPage takes a token. It contains all its parts: a browser without a token may not load other files.
 //
 //go:embed signin.html
 var signInText string
@@ -33,8 +33,8 @@ func hashOf(text string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// mount adds the pages by which a browser signs in and out. A form of another site is refused, so that nobody is signed
-// in as somebody else.
+// mount adds the pages by which a browser signs in and out. A form of another site is refused: it could sign a user in
+// with the token of another.
 func (g *guard) mount(mux *http.ServeMux) {
 	own := http.NewCrossOriginProtection()
 	own.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,9 +57,9 @@ func (g *guard) mount(mux *http.ServeMux) {
 	})))
 }
 
-// show prints the sign-in page. why says what was wrong with the last token.
+// show prints the sign-in page. why explains the fault of the last token.
 func (g *guard) show(w http.ResponseWriter, r *http.Request, status int, next, why string) {
-	known, _ := g.judge(r, cookieToken(r), pipeline.AccessRecords) // where that fails, nobody is known
+	known, _ := g.judge(r, cookieToken(r), pipeline.AccessRecords) // on an error no user is known
 	var page bytes.Buffer
 	err := signInPage.Execute(&page, map[string]any{
 		"Style": template.CSS(signInStyle), "Next": localPath(next), "Why": why, "User": known.user, "Right": g.right(pipeline.AccessRecords),
@@ -75,8 +75,8 @@ func (g *guard) show(w http.ResponseWriter, r *http.Request, status int, next, w
 	_, _ = w.Write(page.Bytes()) // the browser may have gone
 }
 
-// send sends a browser to the sign-in page. Who follows a link from elsewhere, as from a chat, comes without the cookie at
-// first, because it is for requests of this site alone; so this site makes the next one.
+// send sends a browser to the sign-in page. A browser that follows a link from elsewhere, as from a chat, sends no cookie
+// at first, because the cookie is for requests of this site alone; so this site makes the next request.
 func send(w http.ResponseWriter, r *http.Request) {
 	target := "/sign-in?next=" + url.QueryEscape(r.URL.RequestURI())
 	if r.Header.Get("Sec-Fetch-Site") != "cross-site" {
@@ -113,7 +113,7 @@ func (g *guard) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// localPath is where to go after signing in: a path of this server, whatever a link says.
+// localPath is the next page after a sign-in: always a path of this server.
 func localPath(next string) string {
 	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") || strings.HasPrefix(next, "/sign-") {
 		return "/"

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// stream tells open pages that there is a newer view, by server-sent events (https://html.spec.whatwg.org/#server-sent-events).
-// It sends no more than that: a page fetches itself again, so that what it shows is made in one place.
+// stream notifies open pages of a newer view, by server-sent events (https://html.spec.whatwg.org/#server-sent-events).
+// It sends only the notice: a page fetches itself again, so that its content is made in one place.
 type stream struct {
 	daemon Daemon
 
@@ -27,7 +27,7 @@ const (
 	heartbeat = 20 * time.Second
 	// between is the least time from one event to the next: a pass over many targets publishes many views.
 	between = 250 * time.Millisecond
-	// writing is the longest that a client may take to read what it is sent.
+	// writing bounds the time in which a client reads a message.
 	writing = 10 * time.Second
 	// longest is how long a stream lasts. Its page opens another one, for which access is judged again.
 	longest = time.Hour
@@ -141,7 +141,7 @@ func rests(ctx context.Context, ending <-chan struct{}) bool {
 	return false
 }
 
-// send writes a part of the stream. The deadline is its own: that of the server is for whole answers.
+// send writes a part of the stream with a deadline of its own: the server's deadline is for whole answers.
 func (c client) send(text string) error {
 	// A writer that knows no deadlines is one of a test, and does not block.
 	_ = c.control.SetWriteDeadline(time.Now().Add(writing))
