@@ -56,7 +56,7 @@ var floors = [][]string{
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
 	{"pkg/apply", "pkg/origin", "pkg/record"},
 	{"pkg/target"},
-	{"pkg/pin"},
+	{"pkg/pin", "pkg/setup"},
 	{"pkg/pipeline"},
 	{"pkg/server"},
 	{"cmd/syncer"},
@@ -70,7 +70,7 @@ var narrow = map[string][]string{
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                              // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                                // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "pkg/server"},
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/setup", "pkg/pipeline", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

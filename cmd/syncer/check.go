@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/setup"
 )
 
 func newCheckCommand(shared *sharedFlags) *cobra.Command {
@@ -39,30 +41,31 @@ Exit status: 0 nothing failed, 2 something did.`,
 	return cmd
 }
 
-// errChecks is the end of a check that failed; its lines say the rest.
+// errChecks ends a command whose checks failed; their lines have the details.
 var errChecks = errors.New("a check failed")
 
 func check(cmd *cobra.Command, shared *sharedFlags, environments []string, output, as string) error {
 	out := &text{w: cmd.OutOrStdout()}
-	tell := func(c pipeline.Check) {
+	notify := func(c setup.Check) {
 		if output == "text" {
 			printCheck(out, c)
 		}
 	}
-	runner, err := shared.open(pipeline.Options{Log: warnings(cmd.ErrOrStderr()), As: as})
+	r, err := shared.open(pipeline.Options{Log: warnings(cmd.ErrOrStderr()), As: as})
 	if err != nil {
 		checks := brokenConfiguration(err)
 		for _, c := range checks.Checks {
-			tell(c)
+			notify(c)
 		}
 		return finishChecks(cmd, checks, output, out.err)
 	}
-	checks, err := runner.Check(cmd.Context(), environments, tell)
-	err = errors.Join(err, runner.Close(), out.err)
+	checker := setup.Checker{Planner: r.Planner(), Source: r.Source(), Registry: r.Registry(), As: as, Now: time.Now}
+	checks, err := checker.Check(cmd.Context(), environments, notify)
+	err = errors.Join(err, r.Close(), out.err)
 	return finishChecks(cmd, checks, output, err)
 }
 
-func finishChecks(cmd *cobra.Command, checks pipeline.Checks, output string, err error) error {
+func finishChecks(cmd *cobra.Command, checks setup.Checks, output string, err error) error {
 	if output == "json" && err == nil {
 		err = printJSON(cmd.OutOrStdout(), checks)
 	}
@@ -72,25 +75,25 @@ func finishChecks(cmd *cobra.Command, checks pipeline.Checks, output string, err
 	return err
 }
 
-// brokenConfiguration is what there is to say where nothing else can be looked at.
-func brokenConfiguration(err error) pipeline.Checks {
-	checks := pipeline.Checks{Checks: []pipeline.Check{}}
+// brokenConfiguration returns the checks of a configuration that cannot be read: a failed one for each error.
+func brokenConfiguration(err error) setup.Checks {
+	checks := setup.Checks{Checks: []setup.Check{}}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		checks.Checks = append(checks.Checks, pipeline.Check{
-			Check: pipeline.CheckConfiguration, Environments: []string{}, Status: pipeline.CheckFail,
-			Message: line, Mend: "mend the file; docs/reference/configuration.md has every key",
+		checks.Checks = append(checks.Checks, setup.Check{
+			Check: setup.CheckConfiguration, Environments: []string{}, Status: setup.CheckFail,
+			Message: line, Fix: "mend the file; docs/reference/configuration.md has every key",
 		})
 	}
 	return checks
 }
 
-func printCheck(out *text, c pipeline.Check) {
+func printCheck(out *text, c setup.Check) {
 	message := c.Message
 	if len(c.Environments) > 0 {
 		message = fmt.Sprintf("%s: %s", strings.Join(c.Environments, ", "), message)
 	}
-	if c.Mend != "" {
-		message += "; " + c.Mend
+	if c.Fix != "" {
+		message += "; " + c.Fix
 	}
 	out.line("%-4s  %-13s  %s", c.Status, c.Check, message)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/setup"
 )
 
 // defaultImage is what `install --daemon` runs without --image; the linker sets it (-X main.defaultImage=...).
@@ -53,7 +54,7 @@ Exit status: 0 done, 2 failed.`,
 				return printInstall(cmd, shared)
 			}
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				changes, err := r.Install(cmd.Context(), flags.environments)
+				changes, err := setup.Install(cmd.Context(), r.Config, r.Planner().Clusters, flags.environments)
 				return errors.Join(err, printInstalled(cmd.OutOrStdout(), changes))
 			})
 		},
@@ -87,7 +88,7 @@ func installDaemon(cmd *cobra.Command, shared *sharedFlags, flags installFlags) 
 	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
-	options := pipeline.DaemonOptions{
+	options := setup.DaemonOptions{
 		File: shared.config, Data: data, Image: flags.image, Replicas: flags.replicas, UserAgent: "syncer/" + buildVersion(),
 	}
 	if len(flags.environments) > 0 {
@@ -97,9 +98,9 @@ func installDaemon(cmd *cobra.Command, shared *sharedFlags, flags installFlags) 
 	var set manifest.Set
 	var note string
 	if flags.onlyPrint {
-		set, note, err = pipeline.DaemonManifests(options)
+		set, note, err = setup.DaemonManifests(options)
 	} else {
-		changes, note, err = pipeline.InstallDaemon(cmd.Context(), options)
+		changes, note, err = setup.InstallDaemon(cmd.Context(), options)
 	}
 	if note != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "syncer: %s\n", manifest.Visible(note))
@@ -122,7 +123,7 @@ func printInstalled(w io.Writer, changes []manifest.Change) error {
 	return out.err
 }
 
-// printInstall needs a configuration only for the namespace, so it does without one.
+// printInstall needs a configuration only for the namespace, and uses the default one without a configuration.
 func printInstall(cmd *cobra.Command, shared *sharedFlags) error {
 	namespace := v1alpha1.DefaultNamespace
 	data, err := os.ReadFile(shared.config)
@@ -136,7 +137,7 @@ func printInstall(cmd *cobra.Command, shared *sharedFlags) error {
 	case cmd.Flags().Changed("config"):
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
-	set, err := pipeline.InstallManifests(namespace)
+	set, err := setup.InstallManifests(namespace)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/setup"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/reference/cli.md")
@@ -203,9 +204,9 @@ func fullStatus() pipeline.Status {
 	}}}
 }
 
-func fullChecks() pipeline.Checks {
-	return pipeline.Checks{Checks: []pipeline.Check{
-		{Check: "rights", Environments: []string{"prod"}, Status: pipeline.CheckFail, Message: "may not patch configmaps", Mend: "add a rule"},
+func fullChecks() setup.Checks {
+	return setup.Checks{Checks: []setup.Check{
+		{Check: "rights", Environments: []string{"prod"}, Status: setup.CheckFail, Message: "may not patch configmaps", Fix: "add a rule"},
 	}}
 }
 
@@ -283,9 +284,9 @@ func TestSchemas(t *testing.T) {
 			{Pipeline: "a", Environment: "b", Images: []v1alpha1.DeployedImage{}},
 		}}},
 		{schema: "status", name: "every field", value: fullStatus(), full: true},
-		{schema: "check", name: "nothing", value: pipeline.Checks{Checks: []pipeline.Check{}}},
-		{schema: "check", name: "all is well", value: pipeline.Checks{Checks: []pipeline.Check{
-			{Check: "git", Environments: []string{}, Status: pipeline.CheckOK, Message: "m"},
+		{schema: "check", name: "nothing", value: setup.Checks{Checks: []setup.Check{}}},
+		{schema: "check", name: "all is well", value: setup.Checks{Checks: []setup.Check{
+			{Check: "git", Environments: []string{}, Status: setup.CheckOK, Message: "m"},
 		}}},
 		{schema: "check", name: "every field", value: fullChecks(), full: true},
 		{schema: "images", name: "nothing deployed", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{}}},
@@ -326,7 +327,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{"history", "null for a list", pipeline.History{Pipeline: "a", Environment: "b"}},
 		{"drift", "null for a list", drift.Report{GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}}},
 		{"status", "null for a list", pipeline.Status{}},
-		{"check", "null for a list", pipeline.Checks{}},
+		{"check", "null for a list", setup.Checks{}},
 		{"status", "a missing key", map[string]any{}},
 	} {
 		t.Run(c.schema+"/"+c.name, func(t *testing.T) {

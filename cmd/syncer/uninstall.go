@@ -6,10 +6,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/setup"
 )
 
 func newUninstallCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.UninstallOptions
+	var options setup.UninstallOptions
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "uninstall",
@@ -34,8 +35,9 @@ Exit status: 0 done, 2 failed, or something could not be deleted yet.`,
 			}
 			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
 				out := &text{w: cmd.OutOrStdout()}
-				options.Tell = func(removal pipeline.Removal) { printRemoval(out, removal) }
-				return errors.Join(r.Uninstall(cmd.Context(), options), out.err)
+				options.Delete = r.Delete
+				options.Notify = func(removal setup.Removal) { printRemoval(out, removal) }
+				return errors.Join(setup.Uninstall(cmd.Context(), r.Planner(), options), out.err)
 			})
 		},
 	}
@@ -47,7 +49,7 @@ Exit status: 0 done, 2 failed, or something could not be deleted yet.`,
 	return cmd
 }
 
-func printRemoval(out *text, removal pipeline.Removal) {
+func printRemoval(out *text, removal setup.Removal) {
 	action := "Keep"
 	if removal.Deleted {
 		action = "Delete"

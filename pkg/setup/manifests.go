@@ -1,20 +1,19 @@
-package pipeline
+// Package setup prepares clusters for syncer: it installs, checks and uninstalls. It writes the objects of syncer itself,
+// and never those of a pipeline.
+package setup
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/config"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// InstallManifests are the namespace, the CRD and the RBAC that syncer needs in a cluster.
+// InstallManifests returns the namespace, the CRD and the RBAC that syncer needs in a cluster.
 func InstallManifests(namespace string) (manifest.Set, error) {
 	return manifestsOf(config.Cluster, namespace)
 }
@@ -36,8 +35,8 @@ func manifestsOf(folder, namespace string) (manifest.Set, error) {
 	return set, nil
 }
 
-// moveTo renames the namespace wherever an object of config names it. The binding gets a name of its own, because a
-// second syncer in the cluster needs one for another service account.
+// moveTo renames the namespace wherever an object of config names it. A ClusterRoleBinding gets the namespace as a suffix:
+// a second syncer in the cluster needs a binding of its own for its service account.
 func moveTo(obj *unstructured.Unstructured, namespace string) error {
 	switch obj.GetKind() {
 	case "Namespace":
@@ -58,36 +57,4 @@ func moveTo(obj *unstructured.Unstructured, namespace string) error {
 		}
 	}
 	return unstructured.SetNestedSlice(obj.Object, subjects, "subjects")
-}
-
-// Install applies what InstallManifests gives to the clusters of the selected environments, each cluster once.
-func (r *Runner) Install(ctx context.Context, environments []string) ([]manifest.Change, error) {
-	selected, err := r.Config.Select(environments)
-	if err != nil {
-		return nil, err
-	}
-	set, err := InstallManifests(r.Config.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	var changes []manifest.Change
-	var errs []error
-	done := map[*apply.Cluster]bool{}
-	for _, environment := range selected {
-		cluster, err := r.clusters.Of(environment)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
-			continue
-		}
-		if done[cluster] {
-			continue
-		}
-		done[cluster] = true
-		installed, err := cluster.Install(ctx, set)
-		changes = append(changes, installed...)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
-		}
-	}
-	return changes, errors.Join(errs...)
 }

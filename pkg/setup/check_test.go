@@ -1,4 +1,4 @@
-package pipeline
+package setup
 
 import (
 	"strings"
@@ -8,20 +8,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// checked runs one check and returns what it told.
-func checked(run func(k *checking)) []Check {
-	var told []Check
-	run(&checking{Runner: &Runner{}, tell: func(c Check) { told = append(told, c) }})
-	return told
-}
-
 func TestCheckKnowsTheVersionsThatAreSupported(t *testing.T) {
 	for version, want := range map[string]CheckStatus{
 		"v1.36.3": CheckOK, "v1.29.0-eks-5e0fdde": CheckOK, "v1.28.15": CheckFail, "v1.9.0": CheckFail, "v0.0.0": CheckWarn, "1.30": CheckWarn,
 	} {
-		told := checked(func(k *checking) { k.version(&group{environments: []string{"dev"}}, apply.Answer{Version: version}) })
-		if len(told) != 1 || told[0].Status != want || want == CheckFail && !strings.Contains(told[0].Mend, "1.29") {
-			t.Errorf("%s: %+v, want %s", version, told, want)
+		got := versionCheck(apply.Answer{Version: version})
+		if got.Status != want || want == CheckFail && !strings.Contains(got.Fix, "1.29") {
+			t.Errorf("%s: %+v, want %s", version, got, want)
 		}
 	}
 }
@@ -37,9 +30,8 @@ func TestCheckWarnsOfClocksThatAreApart(t *testing.T) {
 		"behind":                        {apply.Answer{Ahead: -time.Minute, Within: time.Second}, CheckWarn},
 		"no time":                       {apply.Answer{}, CheckWarn},
 	} {
-		told := checked(func(k *checking) { k.clock(&group{}, c.answer) })
-		if len(told) != 1 || told[0].Status != c.want {
-			t.Errorf("%s: %+v, want %s", name, told, c.want)
+		if got := clockCheck(c.answer); got.Status != c.want {
+			t.Errorf("%s: %+v, want %s", name, got, c.want)
 		}
 	}
 }
@@ -57,7 +49,7 @@ func TestMissingRightsOfOneResourceAreOneLine(t *testing.T) {
 		{Verb: "create", Group: "ray.io", Resource: "*"},
 		{Verb: "patch", Group: "syncer.dev", Resource: "pipelinesyncs/status", Namespace: "a"},
 	}) {
-		got = append(got, line.String()+" "+line.Rule(line.verbs))
+		got = append(got, line.String()+" "+line.first.Rule(line.verbs))
 	}
 	want := []string{
 		`may not patch configmaps in namespace a {apiGroups: [""], resources: [configmaps], verbs: [patch]}`,
