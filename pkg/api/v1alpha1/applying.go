@@ -8,10 +8,10 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// AnnotationApplying names the apply that was begun last, and the objects that it set out to write: its ID, and a short
-// hash of each object, with a ! where the write ends what the object did before. It is written with the record's spec,
-// before the first object. While the record's status confirms another apply, nobody knows which of these writes the API
-// server carried out, or still will: the process may have died, or its requests may be on their way.
+// AnnotationApplying names the latest apply and the objects that it set out to write: its ID, and a short hash of each
+// object, with a ! where the write ends the object's earlier run. It is written with the record's spec, before the first
+// object. While the record's status confirms another apply, the outcome of these writes is unknown: the process may have
+// died, or its requests may still be under way.
 const AnnotationApplying = Group + "/applying"
 
 // AnnotationCreating names the objects that an apply is about to create and that remove themselves when they have run,
@@ -20,8 +20,8 @@ const AnnotationApplying = Group + "/applying"
 // have run already.
 const AnnotationCreating = Group + "/creating"
 
-// EndsRun marks an object of which it is settled that its earlier run says nothing any more: the write makes it anew,
-// deletes it or changes its spec. A creation in the place of what ran and is gone has no mark: events tell whether it came.
+// EndsRun marks an object whose earlier run no longer counts: the write creates it again, deletes it or changes its spec.
+// A creation in the place of an object that ran and is gone has no mark: events show whether it arrived.
 const EndsRun = "!"
 
 // ShortHash names an object in annotationApplying.
@@ -36,7 +36,7 @@ func NoteUnconfirmed(record *PipelineSync) {
 	if len(list) == 0 || list[0] == record.Status.ConfirmedApply {
 		return
 	}
-	begun := map[string]bool{} // whether the write ends what the object did before
+	begun := map[string]bool{} // whether the write ends the object's earlier run
 	for _, text := range list[1:] {
 		name, ends := strings.CutSuffix(text, EndsRun)
 		begun[name] = ends

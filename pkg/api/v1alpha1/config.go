@@ -79,7 +79,7 @@ type Compare struct {
 type SeverityRule struct {
 	Group string `yaml:"group"`
 	Kind  string `yaml:"kind"`
-	// Path of a field, such as spec.replicas: it and what is below it.
+	// Path of a field, such as spec.replicas: the field and everything below it.
 	Path string `yaml:"path"`
 	// Severity is critical, warning or info.
 	Severity string `yaml:"severity"`
@@ -91,12 +91,12 @@ type FieldRule struct {
 	Kind      string `yaml:"kind"`
 	Name      string `yaml:"name"`
 	Namespace string `yaml:"namespace"`
-	// Paths of fields, such as spec.replicas: each and what is below it.
+	// Paths of fields, such as spec.replicas: each field and everything below it.
 	Paths []string `yaml:"paths"`
 }
 
 // Kind judges the objects of one kind by expressions in CEL over the variable object, in the language of Kubernetes'
-// own admission policies. What is left out is judged as for any kind.
+// own admission policies. A question without an expression is answered as for any kind.
 type Kind struct {
 	Group string `yaml:"group"`
 	Kind  string `yaml:"kind"`
@@ -157,19 +157,19 @@ type Environment struct {
 	// CorrectExcept names fields whose drift is reported and left alone where the rest is corrected.
 	CorrectExcept []FieldRule `yaml:"correctExcept"`
 	Prune         Prune       `yaml:"prune"`
-	// OnRunning says what happens to a change of an object that is running: wait (the default), replace or skip.
+	// OnRunning decides about a change of an object that is running: wait (the default), replace or skip.
 	OnRunning OnRunning `yaml:"onRunning"`
 	// Suspend leaves every pipeline of the environment as it is until it is false again.
 	Suspend bool `yaml:"suspend"`
 }
 
-// OnRunning says what happens to a change that would disturb an object while it runs.
+// OnRunning decides about a change that would disturb an object while it runs.
 type OnRunning string
 
 const (
 	// Wait holds the change until the run has ended.
 	Wait OnRunning = "wait"
-	// Replace carries the change out at once, whatever becomes of the run.
+	// Replace applies the change at once and does not spare the run.
 	Replace OnRunning = "replace"
 	// Skip leaves the object to its run; the change is part of the next one.
 	Skip OnRunning = "skip"
@@ -183,7 +183,7 @@ func (o OnRunning) validate(p *problems, at string) {
 	}
 }
 
-// Rerun says what happens to a changed object that has run to its end.
+// Rerun decides about a changed object that has run to its end.
 type Rerun string
 
 const (
@@ -205,10 +205,10 @@ func (r Rerun) validate(p *problems, at string) {
 type Cluster struct {
 	Kubeconfig string `yaml:"kubeconfig"`
 	Context    string `yaml:"context"`
-	// AllowExec lets the kubeconfig run a program for its credentials. A kubeconfig is data and may come from anywhere,
-	// so that running what it names has to be wished for.
+	// AllowExec lets the kubeconfig run a program for its credentials. A kubeconfig is data and may come from anywhere, so
+	// that its programs run only with this permission.
 	AllowExec bool `yaml:"allowExec"`
-	// AuditLog is the file that the API server writes its audit log to; drift is then reported with the user who made it.
+	// AuditLog is the file of the API server's audit log; drift is then reported with its user.
 	AuditLog string `yaml:"auditLog"`
 }
 
@@ -216,8 +216,8 @@ type Cluster struct {
 type ImagePolicy struct {
 	// Policy is Pin (the default) or Track.
 	Policy PinPolicy `yaml:"policy"`
-	// Interval between two look-ups of a tag that is deployed: under Track to deploy what it moved to, under Pin to
-	// report that it moved. Default: 1m.
+	// Interval between two look-ups of a deployed tag: under Track to deploy its new digest, under Pin to report that it
+	// moved. Default: 1m.
 	Interval Duration `yaml:"interval"`
 	// PromoteFrom names the environment from whose healthy deployment a new reference takes its digest, in place of
 	// the registry.
@@ -249,7 +249,7 @@ type KeepPins struct {
 	For Duration `yaml:"for"`
 }
 
-// PinPolicy says what happens to a deployed tag that moves.
+// PinPolicy decides about a deployed tag that moves.
 type PinPolicy string
 
 const (
@@ -259,13 +259,13 @@ const (
 	Track PinPolicy = "Track"
 )
 
-// DriftPolicy says what happens to a field that was changed in the cluster.
+// DriftPolicy decides about a field that was changed in the cluster.
 type DriftPolicy string
 
 const (
 	// Report leaves the change and reports it.
 	Report DriftPolicy = "Report"
-	// Correct writes what git says.
+	// Correct writes git's value.
 	Correct DriftPolicy = "Correct"
 )
 
@@ -279,7 +279,7 @@ type Prune struct {
 	MaxObjects int `yaml:"maxObjects"`
 	// MaxPerPass is how many objects one pass may delete from the whole environment; 0 is no limit.
 	MaxPerPass int `yaml:"maxPerPass"`
-	// Propagation is Background (the default) or Foreground: whether an object waits for what it owns to be gone.
+	// Propagation is Background (the default) or Foreground: whether the deletion of an object waits for its dependents.
 	Propagation Propagation `yaml:"propagation"`
 }
 
@@ -298,7 +298,7 @@ type Duration struct{ time.Duration }
 func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 	parsed, err := time.ParseDuration(node.Value)
 	if err != nil {
-		// This type of error lets yaml go on, to find what else is wrong.
+		// After an error of this type yaml goes on, to find more errors.
 		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is not a duration (write 30s, 5m, 1h)", node.Line, node.Value)}}
 	}
 	d.Duration = parsed

@@ -61,8 +61,8 @@ var (
 	lineText = regexp.MustCompile(`^line (\d+): `)
 )
 
-// wrongValues gives an error for each value of a wrong type, or for what is no YAML, with its place as in every other
-// error.
+// wrongValues gives an error for each value of a wrong type, or for a text that is not YAML, with its place as in every
+// other error.
 func wrongValues(file string, err error) error {
 	texts := []string{err.Error()}
 	if typeErr, ok := errors.AsType[*yaml.TypeError](err); ok {
@@ -197,7 +197,7 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// problems collects everything that is wrong with one file, so that a user mends it in one go.
+// problems collects all errors of one file, so that a user can fix them at once.
 type problems struct {
 	file string
 	doc  *yaml.Node

@@ -1,6 +1,6 @@
-// package v1alpha1 holds what users write and what syncer records, as Go types: the configuration (syncer.yaml), a
-// pipeline's own settings (pipeline.yaml) and the PipelineSync record. It touches nothing outside the bytes it is
-// given.
+// package v1alpha1 holds the formats of users' files and of syncer's record, as Go types: the configuration
+// (syncer.yaml), a pipeline's own settings (pipeline.yaml) and the PipelineSync record. It touches nothing outside the
+// bytes it is given.
 //
 // +groupName=syncer.dev
 // +versionName=v1alpha1

@@ -19,31 +19,31 @@ type Pipeline struct {
 	Environments map[string]PipelineSettings `yaml:"environments"`
 }
 
-// PipelineSettings are what a pipeline may say, for all environments or for one of them.
+// PipelineSettings are the settings of a pipeline, for all environments or for one of them.
 type PipelineSettings struct {
-	// Owner is who to call: syncer names them beside a failure.
+	// Owner is the contact of the pipeline: syncer names it beside a failure.
 	Owner string `yaml:"owner"`
 	// DependsOn names pipelines that must be carried out and healthy in the same environment, at the same commit, before
 	// a change of this one is.
 	DependsOn []string `yaml:"dependsOn"`
-	// Suspend leaves the pipeline as it is, whatever git says, until it is false again.
+	// Suspend leaves the pipeline as it is until it is false again; changes in git wait.
 	Suspend *bool `yaml:"suspend"`
 	// ServiceAccount is NAMESPACE/NAME: every call for the pipeline's objects is made as that account, so that its RBAC
 	// is the fence.
 	ServiceAccount string `yaml:"serviceAccount"`
 	// HealthTimeout is how long a deployment may take to become healthy before it counts as failed. Default: 10m.
 	HealthTimeout Duration `yaml:"healthTimeout"`
-	// OnRunning says what happens to a change of an object that is running: wait, replace or skip.
+	// OnRunning decides about a change of an object that is running: wait, replace or skip.
 	OnRunning OnRunning `yaml:"onRunning"`
 	// Rerun says whether a changed object that ran to its end, and that its operator does not run again by itself, is
 	// deleted and created again: Never (the default) or OnChange.
 	Rerun Rerun `yaml:"rerun"`
-	// Ignore lists fields that somebody else decides, whatever git says.
+	// Ignore lists fields that another manager decides, not git.
 	Ignore []IgnoreRule   `yaml:"ignore"`
 	Images PipelineImages `yaml:"images"`
 }
 
-// IgnoreRule names fields that git may set when an object is created, and that belong to somebody else from then on: a
+// IgnoreRule names fields that git may set when an object is created, and that belong to another manager from then on: a
 // HorizontalPodAutoscaler's replicas, an injected certificate. Empty parts match everything.
 type IgnoreRule struct {
 	Group     string `yaml:"group"`
@@ -56,15 +56,15 @@ type IgnoreRule struct {
 	Managers []string `yaml:"managers"`
 }
 
-// PipelineImages says where image references stand besides the fields that syncer knows, and what decides their digests.
+// PipelineImages names more fields with image references, and the policies for their digests.
 type PipelineImages struct {
-	// Policy replaces that of the environment.
+	// Policy replaces the environment's policy.
 	Policy PinPolicy    `yaml:"policy"`
 	Fields []ImageField `yaml:"fields"`
 	// Select gives the tag of a repository's references by a semver range, in place of the tag that git writes.
 	Select []ImageSelect `yaml:"select"`
-	// Refresh looks a reference up again: a new value for it, whatever it is, means a new digest, and a commit that
-	// takes the value back takes the earlier digest back.
+	// Refresh looks a reference up again: any new value for it means a new digest, and a commit that restores the value
+	// restores the earlier digest.
 	Refresh map[string]string `yaml:"refresh"`
 }
 
@@ -146,7 +146,7 @@ func (i PipelineImages) validate(p *problems, at string) {
 	}
 }
 
-// For returns the settings in force in one environment: an override replaces what it names.
+// For returns the settings in force in one environment: an override replaces the settings that it names.
 func (p *Pipeline) For(environment string) PipelineSettings {
 	settings, override := p.PipelineSettings, p.Environments[environment]
 	settings.Owner = cmp.Or(override.Owner, settings.Owner)

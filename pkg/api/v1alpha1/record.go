@@ -75,9 +75,9 @@ type RecordSource struct {
 	Commit string `json:"commit"`
 }
 
-// PinnedImage is the digest that a reference stands for in this target. What decides it is the reference as git writes
-// it, the refresh value and the semver range that pipeline.yaml gives for it: a commit that returns to all three gets
-// the digest back.
+// PinnedImage is the digest that a reference stands for in this target. It belongs to the reference as git writes it,
+// the refresh value and the semver range that pipeline.yaml gives for it: a commit that returns to all three gets the
+// digest back.
 type PinnedImage struct {
 	Reference string `json:"reference"`
 	// Refresh is the value under images.refresh in pipeline.yaml; a new one looks the reference up again.
@@ -100,8 +100,8 @@ type PinnedImage struct {
 	// moved. Empty after a rollback, so that the first look deploys nothing.
 	// +optional
 	Seen string `json:"seen,omitempty"`
-	// Moves counts the moves of the tag up to the one to this digest that followed each other without a rest; 0: the
-	// digest is that of the first look.
+	// Moves counts the moves of the tag up to this digest, in the latest run of moves without a pause; 0: the digest is
+	// the first one seen.
 	// +optional
 	Moves int `json:"moves,omitempty"`
 	// LastDeployment is the number of the last deployment that used the pin.
@@ -151,7 +151,7 @@ type PipelineSyncStatus struct {
 	Contested []Contest `json:"contested,omitempty"`
 	// +optional
 	Drift *DriftSummary `json:"drift,omitempty"`
-	// Warnings says what git has that arrives otherwise than it reads, a line for each object.
+	// Warnings names, in a line for each object, values that arrive in another form than they have in git.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=21
@@ -187,8 +187,8 @@ type InventoryEntry struct {
 	// Unconfirmed says that a write of the object was begun and that its outcome is not known.
 	// +optional
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
-	// Others are the fields that other managers owned when syncer first applied the object, as it took it over. What
-	// others set later is reported as added.
+	// Others are the fields that other managers owned when syncer first applied the object, as it took it over. Fields that
+	// others set later are reported as added.
 	// +optional
 	// +listType=atomic
 	Others []string `json:"others,omitempty"`
@@ -198,11 +198,11 @@ type InventoryEntry struct {
 	// Failed says that it did not end well.
 	// +optional
 	Failed bool `json:"failed,omitempty"`
-	// Ephemeral says that the object removes itself when it has run, as a Job with ttlSecondsAfterFinished does:
-	// perhaps before anybody sees that it is complete.
+	// Ephemeral says that the object removes itself when it has run, as a Job with ttlSecondsAfterFinished does: perhaps
+	// before its end is seen.
 	// +optional
 	Ephemeral bool `json:"ephemeral,omitempty"`
-	// Deleted says that somebody deleted an ephemeral object before its run had ended, as far as its events tell.
+	// Deleted says that an ephemeral object was deleted before its run had ended, by its events.
 	// +optional
 	Deleted bool `json:"deleted,omitempty"`
 	// UID of the object that was applied, by which another object of its name is told from it.
@@ -285,7 +285,7 @@ type Finding struct {
 	Operation string `json:"operation,omitempty"`
 	// +optional
 	Subresource string `json:"subresource,omitempty"`
-	// User is who the API server's audit log says it was.
+	// User is the author by the API server's audit log.
 	// +optional
 	User string `json:"user,omitempty"`
 	// Time is when the manager wrote last; of TagMoved and ImageMissing, when it was first seen.

@@ -52,7 +52,7 @@ func (s Source) PublicURL() string {
 	}
 	parsed, err := url.Parse(raw)
 	if err != nil {
-		// What cannot be read may still hold a password before its last @.
+		// A URL that cannot be parsed may still hold a password before its last @.
 		return raw[strings.LastIndex(raw, "@")+1:]
 	}
 	parsed.RawQuery, parsed.Fragment = "", ""

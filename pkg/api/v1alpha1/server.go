@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Server says where a daemon listens for HTTP, and by which files it knows who may ask. All files are read again when
-// they change, so that they can be rotated.
+// Server names the addresses of a daemon's HTTP server, and the files with its certificate and secrets. All files are
+// read again when they change, so that they can be rotated.
 type Server struct {
 	// Listen is HOST:PORT; without a host, every address of the machine. Default: 127.0.0.1:8080.
 	Listen string `yaml:"listen"`
-	// WebhookSecretFile holds what a git forge signs its webhooks with. Without it no webhook is taken.
+	// WebhookSecretFile holds the secret with which a git forge signs its webhooks. Without it every webhook is refused.
 	WebhookSecretFile string `yaml:"webhookSecretFile"`
 	// TLSCertFile and TLSKeyFile are PEM files; without them it is plain HTTP.
 	TLSCertFile string `yaml:"tlsCertFile"`
