@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/connect"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,25 +24,16 @@ type Attributes struct {
 // reviewTimeout bounds the two questions about one token.
 const reviewTimeout = 10 * time.Second
 
-// ConnectPod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in none.
-func ConnectPod(options Options) (*Cluster, error) {
-	server, err := connect.Pod(options.login())
-	if server == nil || err != nil {
-		return nil, err
-	}
-	return connected(server, options)
-}
-
 // Allowed asks the API server whose a token is, and whether that user may do something. An empty user: the API server
 // does not know the token. The error says that it could not be asked, and never holds the token.
-func (c *Cluster) Allowed(ctx context.Context, token string, what Attributes) (user string, allowed bool, err error) {
+func Allowed(ctx context.Context, c *Cluster, token string, what Attributes) (user string, allowed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	who := &authenticationv1.TokenReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenReview"},
 		Spec:     authenticationv1.TokenReviewSpec{Token: token},
 	}
-	if err := c.review(ctx, authenticationv1.SchemeGroupVersion.WithResource("tokenreviews"), who); err != nil {
+	if err := review(ctx, c, authenticationv1.SchemeGroupVersion.WithResource("tokenreviews"), who); err != nil {
 		return "", false, fmt.Errorf("asking the API server whose a token is: %w", err)
 	}
 	known := who.Status.User
@@ -62,21 +52,19 @@ func (c *Cluster) Allowed(ctx context.Context, token string, what Attributes) (u
 	} else {
 		may.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{Verb: what.Verb, Group: what.Group, Resource: what.Resource, Namespace: what.Namespace}
 	}
-	if err := c.review(ctx, authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews"), may); err != nil {
+	if err := review(ctx, c, authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews"), may); err != nil {
 		return "", false, fmt.Errorf("asking the API server what %s may do: %w", known.Username, err)
 	}
 	return known.Username, may.Status.Allowed && !may.Status.Denied, nil
 }
 
 // review posts a review, as syncer itself, and reads the answer into it.
-func (c *Cluster) review(ctx context.Context, resource schema.GroupVersionResource, review any) error {
+func review(ctx context.Context, c *Cluster, resource schema.GroupVersionResource, review any) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(review)
 	if err != nil {
 		return err
 	}
-	answer, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return c.own.Resource(resource).Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
-	})
+	answer, err := c.Server().Ask(ctx, resource, &unstructured.Unstructured{Object: content})
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 // As returns the same cluster with the objects of targets read and written as a service account, NAMESPACE/NAME, whose
 // RBAC then bounds what they may be. Records stay syncer's own. An empty account is syncer itself.
 func (c *Cluster) As(account string) (*Cluster, error) {
-	server := c.Server()
+	server := c.server
 	if account == "" {
-		return server, nil
+		return server.self, nil
 	}
 	server.mu.Lock()
 	defer server.mu.Unlock()
@@ -23,25 +23,20 @@ func (c *Cluster) As(account string) (*Cluster, error) {
 	if !ok {
 		return nil, fmt.Errorf("service account %q: write NAMESPACE/NAME", account)
 	}
-	config := rest.CopyConfig(server.config)
+	config := server.self.Config()
 	// The API server adds the groups of a service account itself.
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + name}
 	client, err := dynamicClient(config)
 	if err != nil {
 		return nil, err
 	}
-	acting := &Cluster{
-		namespace: server.namespace, config: config, client: client, own: server.own, kinds: server.kinds,
-		hashKey: server.hashKey, judge: server.judge, server: server, account: account,
-	}
+	acting := &Cluster{server: server, config: config, client: client, account: account}
 	server.acting[account] = acting
 	return acting, nil
 }
 
+// Account is the service account of the connection; empty: it acts as syncer itself.
+func (c *Cluster) Account() string { return c.account }
+
 // Server is the connection that acts as syncer itself; two targets are in one cluster when theirs are the same.
-func (c *Cluster) Server() *Cluster {
-	if c.server != nil {
-		return c.server
-	}
-	return c
-}
+func (c *Cluster) Server() *Cluster { return c.server.self }

@@ -8,10 +8,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -31,7 +29,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 		return err
 	}
 	_, recorded := p.recorded[s.change.ID.Key()]
-	if live == nil || recorded || p.cluster.isMember(target, live) || isDisabled(live) || live.GetDeletionTimestamp() != nil {
+	if live == nil || recorded || isMember(p.cluster, target, live) || isDisabled(live) || live.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	tool := managedBy(live)
@@ -55,12 +53,12 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 	if p.handsOver(id, live) {
 		return nil
 	}
-	return p.cluster.refuseForeign(ctx, p.plan.request.Target, live)
+	return refuseForeign(ctx, p.cluster, p.plan.request.Target, live)
 }
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.
-func (c *Cluster) isMember(target v1alpha1.Target, live *unstructured.Unstructured) bool {
-	_, own := v1alpha1.MemberLabel(c.namespace, target)
+func isMember(c *Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
+	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""
 }
 
@@ -117,28 +115,28 @@ func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, err
 // that is known, and applies the object. What git does not set goes with that apply, because its only owner no longer
 // sets it. An interruption in between leaves an object with fields of syncer's and without its label, which the next
 // pass applies as any other.
-func (a *application) adopt(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+func (a *application) adopt(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live := s.adopts
 	s.adopts = nil
 	for range changedTries {
 		tool := managedBy(live)
 		if tool == nil {
-			return a.again(ctx, resource, id, s)
+			return a.again(ctx, id, s)
 		}
-		err := upgrade(ctx, resource, live)
+		err := a.upgrade(ctx, live)
 		if err == nil {
-			return a.again(ctx, resource, id, s)
+			return a.again(ctx, id, s)
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return nil, answer.Explain(live, id, "taking it over from "+tool.Tool, err)
 		}
-		if live, err = get(ctx, resource, id); err != nil {
+		if live, err = a.cluster.Get(ctx, id); err != nil {
 			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if live == nil {
-			return a.again(ctx, resource, id, s)
+			return a.again(ctx, id, s)
 		}
-		if err := a.cluster.refuseForeign(ctx, a.plan.request.Target, live); err != nil {
+		if err := refuseForeign(ctx, a.cluster, a.plan.request.Target, live); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +144,7 @@ func (a *application) adopt(ctx context.Context, resource dynamic.ResourceInterf
 }
 
 // upgrade makes the fields of an object's former managers syncer's own; a conflict says that it changed.
-func upgrade(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+func (a *application) upgrade(ctx context.Context, live *unstructured.Unstructured) error {
 	obj, err := gathered(live)
 	if err != nil {
 		return err
@@ -155,16 +153,14 @@ func upgrade(ctx context.Context, resource dynamic.ResourceInterface, live *unst
 	if err != nil {
 		return err
 	}
-	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager})
-	})
+	_, err = a.cluster.Patch(ctx, manifest.IDOf(live), patch)
 	return err
 }
 
 // adopted is the result of a dry run as it will be after the takeover, with which the API server cannot try it: less
 // the fields that only the former managers own. What has a default gets it again; the API server is asked, because
 // managers that wrote with Update own the defaults as well.
-func adopted(ctx context.Context, resource dynamic.ResourceInterface, s *step, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (p *planner) adopted(ctx context.Context, s *step, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live := s.change.Live
 	if managedBy(live) != nil { // it was read again, because somebody wrote it
 		taken, err := takenOver(live)
@@ -199,10 +195,7 @@ func adopted(ctx context.Context, resource dynamic.ResourceInterface, s *step, w
 	if err != nil {
 		return nil, err
 	}
-	tried, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
-			metav1.PatchOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
-	})
+	tried, err := p.cluster.TryPatch(ctx, manifest.IDOf(live), patch)
 	if err != nil {
 		return nil, err
 	}

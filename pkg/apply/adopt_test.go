@@ -290,7 +290,7 @@ func (b *bench) trySyncFirst(set manifest.Set) (apply.Applied, error) {
 	if err != nil {
 		return apply.Applied{}, err
 	}
-	return b.cluster.Apply(b.ctx, plan, b.spec())
+	return apply.Carry(b.ctx, b.cluster, plan, b.spec())
 }
 
 func TestAdoptedObjectHasOneOwner(t *testing.T) {
@@ -463,7 +463,7 @@ func TestAdoptionHonoursIgnoreRules(t *testing.T) {
 	if got := paths(plan.Changes[0].Fields); strings.Contains(got, "replicas") {
 		t.Errorf("the plan: %s", got)
 	}
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 		t.Fatal(err)
 	}
 	if got := value(b.get(deployments, b.namespace, "web"), "spec", "replicas"); got != int64(4) {
@@ -482,7 +482,7 @@ func TestInterruptedAdoptionHeals(t *testing.T) {
 				config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return powerless{inner} })
 			})
 			plan := b.plan(b.web(adopt))
-			if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); !errors.Is(err, errDied) {
+			if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); !errors.Is(err, errDied) {
 				t.Fatalf("it did not die: %v", err)
 			}
 			live := b.get(deployments, b.namespace, "web")
@@ -526,7 +526,7 @@ func TestAdoptionOfAnObjectThatChanges(t *testing.T) {
 	plan := b.plan(b.web(adopt))
 	b.patchAs("kubectl-edit", deployments, "web", `{"metadata":{"annotations":{"person":"theirs"}}}`)
 	b.kubectl(strings.ReplaceAll(traced("", ""), "extra: theirs", "late: theirs"), "apply", "-f", "-")
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 		t.Fatal(err)
 	}
 	live := b.get(deployments, b.namespace, "web")
@@ -649,7 +649,7 @@ func TestAdoptionRespectsRunningWork(t *testing.T) {
 	if got := actions(held.Changes); got != "Hold Job/once" {
 		t.Errorf("the plan of another run: %s", got)
 	}
-	if _, err := b.cluster.Apply(b.ctx, held, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, held, b.spec()); err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range b.get(jobs, b.namespace, "once").GetManagedFields() {
@@ -670,7 +670,7 @@ func TestAdoptionRespectsRunningWork(t *testing.T) {
 func TestInstallAdopts(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(settings("part", "theirs"), "apply", "-f", "-")
-	if _, err := b.cluster.Install(b.ctx, b.set(settings("part", "ours"))); err != nil {
+	if _, err := apply.Install(b.ctx, b.cluster, b.set(settings("part", "ours"))); err != nil {
 		t.Fatal(err)
 	}
 	live := b.get(configMaps, b.namespace, "part")

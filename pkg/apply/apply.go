@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -35,15 +34,15 @@ type Applied struct {
 	Record    Written // zero: not written
 }
 
-// Apply carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
+// Carry carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
 // stage do not wait for each other, and a failed one does not stop the rest of its stage; later stages and prunes need
 // every earlier one. What was applied is in Applied also when the error is not nil.
 //
 // Each write asks for the state of the object that was judged. Where that has changed, the record is read first: an
 // OvertakenError says that another syncer has begun to apply the target, and nothing more is written.
-func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
+func Carry(ctx context.Context, c *Cluster, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := newApplication(c, plan)
-	written, err := c.saveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
+	written, err := c.Records().SaveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
 	a.attempt = written.Apply
 	if err == nil && plan.request.Recorded != nil {
 		plan.request.Recorded(written)
@@ -53,7 +52,7 @@ func (c *Cluster) Apply(ctx context.Context, plan *Plan, spec v1alpha1.PipelineS
 	}
 	if err == nil && plan.request.Record == nil {
 		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
-		_, err = c.inventoryKey(ctx, true)
+		_, err = c.Key(ctx, true)
 	}
 	if err == nil {
 		err = a.run(ctx)
@@ -81,11 +80,11 @@ func newApplication(c *Cluster, plan *Plan) *application {
 
 // promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
 // the old and the new objects finds every member again, whenever the work is interrupted.
-func (a *application) promises() promises {
-	var p promises
+func (a *application) promises() Promises {
+	var p Promises
 	add := func(id manifest.ID) {
-		p.kinds = append(p.kinds, id.GroupKind())
-		p.namespaces = append(p.namespaces, id.Namespace)
+		p.Kinds = append(p.Kinds, id.GroupKind())
+		p.Namespaces = append(p.Namespaces, id.Namespace)
 	}
 	for _, s := range a.plan.steps {
 		add(s.change.ID)
@@ -93,7 +92,7 @@ func (a *application) promises() promises {
 	for _, entry := range a.inventory {
 		add(entry.ID())
 	}
-	p.creating, p.writes = a.plan.intents(), a.plan.writes()
+	p.Creating, p.Writes = a.plan.intents(), a.plan.writes()
 	return p
 }
 
@@ -148,7 +147,7 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	applied := make([]*unstructured.Unstructured, len(steps))
 	var g panics.Group
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i := range steps {
 		g.Go(func() error {
 			if applied[i], errs[i] = a.object(ctx, &steps[i]); errs[i] == nil {
@@ -179,13 +178,13 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 
 func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	id := s.change.ID
-	resource, id, err := a.cluster.resourceFor(id)
+	id, err := a.cluster.Scope(id)
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
 	if s.deferred {
 		// What it needs was not there when the others were tried.
-		live, err := get(ctx, resource, id)
+		live, err := a.cluster.Get(ctx, id)
 		if err != nil {
 			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
@@ -193,31 +192,31 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 			return nil, err
 		}
 		judgedAgain := live != nil && s.adopts == nil
-		if err := settle(ctx, resource, id, s.rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
+		if err := a.settle(ctx, s.rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
 			return nil, answer.Explain(s.rendered, id, "trying", err, live)
 		}
 		if judgedAgain {
-			return a.again(ctx, resource, id, s) // it could not be judged before, and may run
+			return a.again(ctx, id, s) // it could not be judged before, and may run
 		}
 	}
 	if s.change.Action == manifest.Replace {
-		applied, err := a.replace(ctx, resource, id, s)
+		applied, err := a.replace(ctx, id, s)
 		if apierrors.IsConflict(err) {
-			return a.again(ctx, resource, id, s)
+			return a.again(ctx, id, s)
 		}
 		return applied, err
 	}
 	if s.adopts != nil {
-		return a.adopt(ctx, resource, id, s)
+		return a.adopt(ctx, id, s)
 	}
-	applied, err := writeOver(ctx, resource, id, s.sent, s.change.Live)
+	applied, err := a.cluster.Write(ctx, s.sent, s.change.Live)
 	if !changed(err, s.change.Live) {
 		return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
 	}
 	if s.change.Live == nil {
-		return a.appeared(ctx, resource, id, s)
+		return a.appeared(ctx, id, s)
 	}
-	return a.again(ctx, resource, id, s)
+	return a.again(ctx, id, s)
 }
 
 // changed reports whether a write was refused because the object is not as it was judged.
@@ -226,8 +225,8 @@ func changed(err error, judged *unstructured.Unstructured) bool {
 }
 
 // appeared judges an object that somebody made between the plan and the write.
-func (a *application) appeared(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
-	live, err := get(ctx, resource, id)
+func (a *application) appeared(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+	live, err := a.cluster.Get(ctx, id)
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "reading", err)
 	}
@@ -235,9 +234,9 @@ func (a *application) appeared(ctx context.Context, resource dynamic.ResourceInt
 		return nil, err
 	}
 	if s.adopts != nil {
-		return a.adopt(ctx, resource, id, s)
+		return a.adopt(ctx, id, s)
 	}
-	return a.again(ctx, resource, id, s)
+	return a.again(ctx, id, s)
 }
 
 // changedTries bounds how often an object is judged anew that somebody writes all the time.
@@ -245,10 +244,10 @@ const changedTries = 8
 
 // again judges an object anew that changed between the plan and the write: a run may have begun in the meantime, another
 // syncer may have taken the target over, or the answer of the own write was lost.
-func (a *application) again(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	planned := s.change.Action
 	for range changedTries {
-		live, err := get(ctx, resource, id)
+		live, err := a.cluster.Get(ctx, id)
 		if err != nil {
 			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
@@ -260,7 +259,7 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 		}
 		if a.onlyReported(s, live) {
 			s.change.Live = live
-		} else if err := a.plan.planner.rejudge(ctx, resource, s, live); err != nil {
+		} else if err := a.plan.planner.rejudge(ctx, s, live); err != nil {
 			return nil, err
 		}
 		switch s.change.Action {
@@ -272,13 +271,13 @@ func (a *application) again(ctx context.Context, resource dynamic.ResourceInterf
 			}
 			return live, nil
 		case manifest.Replace:
-			applied, err := a.replace(ctx, resource, id, s)
+			applied, err := a.replace(ctx, id, s)
 			if apierrors.IsConflict(err) {
 				continue
 			}
 			return applied, err
 		}
-		applied, err := writeOver(ctx, resource, id, s.sent, live)
+		applied, err := a.cluster.Write(ctx, s.sent, live)
 		if !changed(err, live) {
 			return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
 		}
@@ -316,10 +315,10 @@ const (
 
 // settle tries an object until the API server and its controllers act on what earlier stages changed: they read a CRD's
 // new schema, a quota's new limits or a namespace a moment after they accepted it.
-func settle(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, obj *unstructured.Unstructured) error {
+func (a *application) settle(ctx context.Context, obj *unstructured.Unstructured) error {
 	var refused error
 	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(context.Context) (bool, error) {
-		_, refused = dryRun(ctx, resource, id, obj) // not by the poll's context, which would end the last try midway
+		_, refused = a.cluster.DryRun(ctx, obj) // not by the poll's context, which would end the last try midway
 		return refused == nil, nil
 	})
 	return cmp.Or(refused, err)
@@ -381,18 +380,21 @@ const (
 func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		id := s.change.ID
-		crds, id, err := a.cluster.resourceFor(id)
+		id, err := a.cluster.Scope(id)
 		if err != nil {
 			return answer.Explain(s.rendered, id, "looking up", err)
 		}
 		last := "its status names no condition yet"
 		err = wait.PollUntilContextTimeout(ctx, establishPoll, establishTimeout, true, func(ctx context.Context) (bool, error) {
-			live, err := crds.Get(ctx, id.Name, metav1.GetOptions{})
+			live, err := a.cluster.Get(ctx, id)
+			if live == nil && err == nil {
+				err = fmt.Errorf("%s is not there", id)
+			}
 			if err != nil {
 				last = err.Error()
 				return false, nil
 			}
-			verdict := a.cluster.judge.Health(live)
+			verdict := a.cluster.Judge().Health(live)
 			last = verdict.Message
 			return verdict.Status == health.Healthy && a.served(live), nil
 		})
@@ -416,8 +418,7 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 		gvk.Group, _, _ = unstructured.NestedString(crd.Object, "spec", "group")
 		gvk.Kind, _, _ = unstructured.NestedString(crd.Object, "spec", "names", "kind")
 		gvk.Version, _ = fields["name"].(string)
-		if _, err := a.cluster.kinds.resource(gvk); err != nil {
-			a.cluster.kinds.forget()
+		if !a.cluster.Serves(gvk) {
 			return false
 		}
 	}
@@ -484,23 +485,23 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	if request.Rules.Propagation == v1alpha1.Foreground {
 		propagation = metav1.DeletePropagationForeground
 	}
-	resource, id, err := a.cluster.resourceFor(manifest.IDOf(member))
+	id, err := a.cluster.Scope(manifest.IDOf(member))
 	if meta.IsNoMatchError(err) {
 		return false, nil // the kind is gone, and the object with it
 	}
 	if err != nil {
 		return false, answer.Explain(member, id, "pruning", err)
 	}
-	_, own := v1alpha1.MemberLabel(a.cluster.namespace, request.Target)
+	_, own := v1alpha1.MemberLabel(a.cluster.Namespace(), request.Target)
 	for range removeTries {
-		if err = deleteExactly(ctx, resource, change.Live, propagation); err == nil || apierrors.IsNotFound(err) {
+		if err = a.cluster.Delete(ctx, change.Live, propagation); err == nil || apierrors.IsNotFound(err) {
 			return false, nil
 		}
 		if !apierrors.IsConflict(err) {
 			break
 		}
 		var live *unstructured.Unstructured
-		if live, err = get(ctx, resource, id); err != nil {
+		if live, err = a.cluster.Get(ctx, id); err != nil {
 			return false, answer.Explain(member, id, "pruning", err)
 		}
 		if err = a.stillOurs(ctx); err != nil {
@@ -517,18 +518,6 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	return false, answer.Explain(member, id, "pruning", err)
 }
 
-// deleteExactly deletes an object in the very state in which it was judged.
-func deleteExactly(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
-	uid, version := live.GetUID(), live.GetResourceVersion()
-	_, err := request(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, resource.Delete(ctx, live.GetName(), metav1.DeleteOptions{
-			Preconditions:     &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
-			PropagationPolicy: &propagation,
-		})
-	})
-	return err
-}
-
 func (a *application) result() Applied {
 	manifest.SortChanges(a.done)
 	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: sortedInventory(a.inventory), Live: a.live}
@@ -536,13 +525,13 @@ func (a *application) result() Applied {
 
 // Remove deletes every object of a target that is no longer in git, and says so in its record before. The caller has judged
 // that it may. Objects with prune disabled stay.
-func (c *Cluster) Remove(ctx context.Context, plan *Plan) (Applied, error) {
+func Remove(ctx context.Context, c *Cluster, plan *Plan) (Applied, error) {
 	a := newApplication(c, plan)
 	request := plan.request
 	var written Written
 	var err error
 	if len(plan.Pending()) > 0 && request.Record != nil {
-		written, err = c.saveSpec(ctx, request.Target, request.Record, request.Record.Spec, a.promises())
+		written, err = c.Records().SaveSpec(ctx, request.Target, request.Record, request.Record.Spec, a.promises())
 		a.attempt = written.Apply
 		if confirm := plan.request.Confirm; err == nil && confirm != nil {
 			err = confirm(ctx)

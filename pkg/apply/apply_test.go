@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -53,7 +54,7 @@ spec:
 	record := b.record()
 	var pending []manifest.Change
 	requests := b.requests(func() {
-		plan, err := b.cluster.Plan(b.ctx, requestOf(b, set, record))
+		plan, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +117,7 @@ func TestInstallIsRepeatable(t *testing.T) {
 		for _, doc := range docs {
 			set = append(set, b.object(doc))
 		}
-		changes, err := b.cluster.Install(b.ctx, set)
+		changes, err := apply.Install(b.ctx, b.cluster, set)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -33,14 +32,14 @@ const (
 // Attend has the replicas of a configuration know of each other until the context ends: each keeps a Lease of its own in
 // the records' namespace, and takes it away when it ends. told is given the identities of those that live, sorted,
 // whenever they change; failed is told when the Leases cannot be kept or read, once until they can be again.
-func (c *Cluster) Attend(ctx context.Context, configuration, identity string, told func(present []string), failed func(error)) error {
-	config := rest.CopyConfig(c.Server().config)
+func Attend(ctx context.Context, c *Cluster, configuration, identity string, told func(present []string), failed func(error)) error {
+	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
 	client, err := coordination.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	a := &attendance{leases: client.Leases(c.namespace), configuration: configuration, identity: identity, seen: map[string]sighting{}}
+	a := &attendance{leases: client.Leases(c.Namespace()), configuration: configuration, identity: identity, seen: map[string]sighting{}}
 	defer a.leave(ctx)
 	var present []string
 	failing := false

@@ -6,8 +6,8 @@ import (
 )
 
 // Audited names an object as the API server's audit log does.
-func (c *Cluster) Audited(id manifest.ID) (audit.Object, error) {
-	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+func Audited(c *Cluster, id manifest.ID) (audit.Object, error) {
+	mapping, err := c.AnyMapping(id.GroupVersionKind())
 	if err != nil {
 		return audit.Object{}, err
 	}

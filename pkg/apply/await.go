@@ -19,7 +19,7 @@ import (
 
 // AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
 // it was held for: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks off.
-func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error {
+func AwaitChange(ctx context.Context, c *Cluster, held []manifest.Change) error {
 	var watches sync.WaitGroup
 	defer watches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -39,7 +39,7 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 			watched[what] = true
 			watches.Go(func() {
 				select {
-				case results <- panics.Try(func() error { return c.await(ctx, id, change) }):
+				case results <- panics.Try(func() error { return await(ctx, c, id, change) }):
 				case <-ctx.Done():
 				}
 			})
@@ -58,13 +58,13 @@ func (c *Cluster) AwaitChange(ctx context.Context, held []manifest.Change) error
 }
 
 // await watches one object until it is no longer what a change is held for.
-func (c *Cluster) await(ctx context.Context, id manifest.ID, change manifest.Change) error {
+func await(ctx context.Context, c *Cluster, id manifest.ID, change manifest.Change) error {
 	held := change.Held
-	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+	mapping, err := c.AnyMapping(id.GroupVersionKind())
 	if err != nil {
 		return err
 	}
-	resource := c.client.Resource(mapping.Resource).Namespace(id.Namespace)
+	resource := c.Client().Resource(mapping.Resource).Namespace(id.Namespace)
 	only := fields.OneTermEqualSelector("metadata.name", id.Name).String()
 	lister := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
@@ -91,25 +91,25 @@ func (c *Cluster) await(ctx context.Context, id manifest.ID, change manifest.Cha
 			if held.Rollout {
 				return gone || !awaitsRollout(obj, change.ID), nil
 			}
-			return gone || !c.needed(obj), nil
+			return gone || !needed(c, obj), nil
 		case manifest.HeldTerminating:
 			return gone || obj.GetDeletionTimestamp() == nil, nil
 		case manifest.HeldHealth:
-			return gone || c.judge.Health(obj).Status != health.InProgress, nil
+			return gone || c.Judge().Health(obj).Status != health.InProgress, nil
 		case manifest.HeldRerun:
-			return gone || c.judge.Run(obj).ID != held.Hash, nil
+			return gone || c.Judge().Run(obj).ID != held.Hash, nil
 		}
 		// What is gone now may have ended well.
-		return gone || c.unready(obj) == "", nil
+		return gone || unready(c, obj) == "", nil
 	})
 	return err
 }
 
 // needed reports whether an object still is a reason to hold what it uses.
-func (c *Cluster) needed(obj *unstructured.Unstructured) bool {
+func needed(c *Cluster, obj *unstructured.Unstructured) bool {
 	if obj.GetKind() == health.Pod.Kind {
 		return health.PodRunsToEnd(obj)
 	}
-	run := c.judge.Run(obj)
+	run := c.Judge().Run(obj)
 	return run.State == health.Running || run.Starting || run.State == health.NotARun
 }

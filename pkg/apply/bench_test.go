@@ -12,7 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/connect"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,11 +28,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
-
-	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // bench is one deployment target on the shared control plane, with a namespace of its own for its objects and another
@@ -96,7 +98,7 @@ func (b *bench) connectBy(through func(*rest.Config)) *apply.Cluster {
 	config := b.plane.Config()
 	config.QPS = -1
 	through(config)
-	cluster, err := apply.Connected(config, apply.Options{Namespace: b.records})
+	cluster, err := apply.With(config, connect.DefaultLimits, apply.Options{Namespace: b.records})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -192,7 +194,7 @@ func join(docs ...string) string { return strings.Join(docs, "\n---\n") }
 // record reads the target's record.
 func (b *bench) record() *v1alpha1.PipelineSync {
 	b.t.Helper()
-	record, err := b.cluster.Record(b.ctx, b.target)
+	record, err := b.cluster.Records().Get(b.ctx, b.target)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -213,7 +215,7 @@ func (b *bench) tryPlan(set manifest.Set, change ...func(*apply.Request)) (*appl
 	for _, f := range change {
 		f(&req)
 	}
-	return b.cluster.Plan(b.ctx, req)
+	return apply.Make(b.ctx, b.cluster, req)
 }
 
 func full(req *apply.Request) { req.Full = true }
@@ -236,7 +238,7 @@ func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply
 	}
 	applied := apply.Applied{Changes: plan.Pending(), Held: plan.Held(), Inventory: plan.Inventory(), Live: plan.Members}
 	if len(plan.Pending()) > 0 || plan.Unfinished() || b.record() == nil {
-		applied, err = b.cluster.Apply(b.ctx, plan, b.spec())
+		applied, err = apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	}
 	b.save(applied.Inventory)
 	return applied, err
@@ -257,7 +259,7 @@ func (b *bench) save(inventory []v1alpha1.InventoryEntry) {
 	if record := b.record(); record != nil {
 		status.ConfirmedApply = record.Status.ConfirmedApply
 	}
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -4,20 +4,21 @@
 package apply
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/manifest"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 )
 
 // Options say which cluster to connect to, and as whom. The zero value follows kubectl's rules: KUBECONFIG,
@@ -38,23 +39,26 @@ type Options struct {
 	Judge *health.Judge
 }
 
-// Cluster is a connection to one API server. It is safe for concurrent use.
+// Cluster is a connection to one API server, as one account. It is safe for concurrent use.
 type Cluster struct {
-	namespace string
-	config    *rest.Config
-	own       dynamic.Interface // acts as syncer: records and what belongs to them
-	client    dynamic.Interface // acts as account: the objects of targets
-	kinds     *kinds
-	hashKey   *hashKey
-	judge     *health.Judge
-	dates     *clock.Clock // of the API server; nil: server has it
+	server  *server
+	config  *rest.Config      // acts as the account
+	client  dynamic.Interface // acts as the account
+	account string            // NAMESPACE/NAME of a service account; empty: syncer itself
+}
 
-	server  *Cluster // whose account this one acts as; nil: it acts as syncer itself
-	account string
+// server is the part that the connections of all accounts share.
+type server struct {
+	self      *Cluster // acts as syncer itself
+	namespace string   // of the records
+	kinds     *kinds
+	key       hashKey
+	judge     *health.Judge
+	dates     *clock.Clock
+	asked     questions
 
 	mu     sync.Mutex
 	acting map[string]*Cluster // by account
-	asked  questions
 }
 
 // discoveryTimeout bounds the question for the served kinds, which is the first that an API server is asked and which
@@ -63,11 +67,30 @@ const discoveryTimeout = 20 * time.Second
 
 // Connect prepares a connection; it sends nothing.
 func Connect(options Options) (*Cluster, error) {
-	server, err := connect.Open(options.login())
+	connection, err := connect.Open(options.login())
 	if err != nil {
 		return nil, err
 	}
-	return connected(server, options)
+	return connected(connection, options)
+}
+
+// ConnectPod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in none.
+func ConnectPod(options Options) (*Cluster, error) {
+	connection, err := connect.Pod(options.login())
+	if connection == nil || err != nil {
+		return nil, err
+	}
+	return connected(connection, options)
+}
+
+// With prepares a connection by a ready client configuration, whose transport may be wrapped, and with other limits to the
+// silence of the API server.
+func With(config *rest.Config, limits connect.Limits, options Options) (*Cluster, error) {
+	connection, err := connect.With(config, limits, options.login())
+	if err != nil {
+		return nil, err
+	}
+	return connected(connection, options)
 }
 
 // login is the part of the options that the way to the API server needs.
@@ -77,8 +100,8 @@ func (o Options) login() connect.Options {
 	}
 }
 
-func connected(server *connect.Server, options Options) (*Cluster, error) {
-	config := server.Config
+func connected(connection *connect.Server, options Options) (*Cluster, error) {
+	config := connection.Config
 	client, err := dynamicClient(config)
 	if err != nil {
 		return nil, err
@@ -89,10 +112,12 @@ func connected(server *connect.Server, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	return &Cluster{
-		namespace: options.Namespace, config: config, own: client, client: client, kinds: &kinds{client: discover},
-		hashKey: &hashKey{}, judge: options.Judge, dates: server.Dates, acting: map[string]*Cluster{},
-	}, nil
+	self := &Cluster{config: config, client: client}
+	self.server = &server{
+		self: self, namespace: options.Namespace, kinds: &kinds{client: discover}, judge: options.Judge, dates: connection.Dates,
+		acting: map[string]*Cluster{},
+	}
+	return self, nil
 }
 
 func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
@@ -107,25 +132,45 @@ func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
 	return client, nil
 }
 
-// Health judges a live object.
-func (c *Cluster) Health(obj *unstructured.Unstructured) health.Health { return c.judge.Health(obj) }
+// Judge judges the health and the runs of live objects.
+func (c *Cluster) Judge() *health.Judge { return c.server.judge }
 
 // Namespace is where the records are.
-func (c *Cluster) Namespace() string { return c.namespace }
+func (c *Cluster) Namespace() string { return c.server.namespace }
 
-// resourceFor returns the client for an object and the object's ID with its namespace filled in.
-func (c *Cluster) resourceFor(id manifest.ID) (dynamic.ResourceInterface, manifest.ID, error) {
-	mapping, err := c.kinds.resource(id.GroupVersionKind())
-	if err != nil {
-		return nil, id, err
+// Records are the records of the namespace. They are read and written as syncer itself.
+func (c *Cluster) Records() *Records { return &Records{cluster: c.server.self} }
+
+// Config is a copy of the configuration of the connection, for a client of its own.
+func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
+// Client is a client for the objects of any kind.
+func (c *Cluster) Client() dynamic.Interface { return c.client }
+
+// Mapping is the resource of a kind in the given version, or without a version in the one that the server prefers.
+func (c *Cluster) Mapping(kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	return c.server.kinds.resource(kind)
+}
+
+// AnyMapping is the resource of a kind in the given version where that is served, and else in the version that the server
+// prefers.
+func (c *Cluster) AnyMapping(kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	return c.server.kinds.anyVersion(kind)
+}
+
+// Serves reports whether the API server serves a kind in its version. Where it does not, the next question reads anew what
+// is served.
+func (c *Cluster) Serves(kind schema.GroupVersionKind) bool {
+	if _, err := c.server.kinds.resource(kind); err != nil {
+		c.server.kinds.forget()
+		return false
 	}
-	resource := c.client.Resource(mapping.Resource)
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		id.Namespace = ""
-		return resource, id, nil
-	}
-	if id.Namespace == "" {
-		id.Namespace = manifest.DefaultNamespace
-	}
-	return resource.Namespace(id.Namespace), id, nil
+	return true
+}
+
+// Ask creates an object that the API server answers and does not keep, such as a review of access.
+func (c *Cluster) Ask(ctx context.Context, resource schema.GroupVersionResource, question *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.client.Resource(resource).Create(ctx, question, metav1.CreateOptions{})
+	})
 }

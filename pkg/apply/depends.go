@@ -159,7 +159,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 			continue
 		}
 		for _, id := range s.outside {
-			live, err := p.cluster.read(ctx, id)
+			live, err := read(ctx, p.cluster, id)
 			if answer.IsOfObject(err) {
 				s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s cannot be read: %v", id, err), id)
 				break
@@ -167,7 +167,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
 			}
-			message := p.cluster.unready(live)
+			message := unready(p.cluster, live)
 			if live == nil {
 				if message, err = p.absent(ctx, id); err != nil {
 					return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
@@ -184,11 +184,11 @@ func (p *planner) lookOutside(ctx context.Context) error {
 
 // unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
 // that is still being migrated is of no use yet.
-func (c *Cluster) unready(live *unstructured.Unstructured) string {
+func unready(c *Cluster, live *unstructured.Unstructured) string {
 	if live == nil {
 		return "is not in the cluster"
 	}
-	verdict, run := c.judge.Health(live), c.judge.Run(live)
+	verdict, run := c.Judge().Health(live), c.Judge().Run(live)
 	if run.State == health.Ended && !run.Failed && live.GetDeletionTimestamp() != nil {
 		return "" // it ended well, and is on its way out, as by its TTL
 	}
@@ -228,7 +228,7 @@ func (p *Plan) holdBack(c *Cluster, steps []step, live Members, planned bool) {
 				case other.unread:
 					message = "cannot be read: " + other.uncompared.Error()
 				case !other.gone:
-					message = c.unready(live[id.Key()])
+					message = unready(c, live[id.Key()])
 				case recorded[id.Key()].Failed:
 					message = "failed before it removed itself"
 				}

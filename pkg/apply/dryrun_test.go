@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/apply"
 )
 
 // Every object is tried before the first is written.
@@ -173,7 +174,7 @@ func TestQuotaControllerThatLagsBehind(t *testing.T) {
 				}
 			})
 			plan := b.plan(b.set(join(c.docs...)))
-			if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+			if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 				t.Fatal(err)
 			}
 			if patches != c.patches {

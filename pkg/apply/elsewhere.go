@@ -25,7 +25,7 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 	}
 	ended := fate{Completed: entry.Completed, Failed: entry.Failed}
 	if !entry.Completed {
-		ended = p.cluster.awaitFate(ctx, entry)
+		ended = awaitFate(ctx, p.cluster, entry)
 	}
 	switch {
 	case ended.Err != nil && !apierrors.IsForbidden(ended.Err):
@@ -41,15 +41,15 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 // recordedElsewhere finds an object in the inventory of another target: of the one that names it in the commit, else of
 // any whose record is beside this one's.
 func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (v1alpha1.Target, v1alpha1.InventoryEntry, error) {
-	if _, full, err := p.cluster.resourceFor(id); err == nil {
+	if full, err := p.cluster.Scope(id); err == nil {
 		id = full
 	}
 	own := p.plan.request.Target
 	if target, named := p.plan.request.Neighbours.Named[id.Key()]; named && target != own {
-		record, err := p.cluster.Record(ctx, target)
+		record, err := p.cluster.Records().Get(ctx, target)
 		return target, inventory(record)[id.Key()], err
 	}
-	records, err := p.cluster.Records(ctx)
+	records, err := p.cluster.Records().List(ctx)
 	for _, record := range records {
 		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 		if entry, found := inventory(record)[id.Key()]; found && target != own {
@@ -69,10 +69,10 @@ const (
 
 // awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
 // ago, or nothing yet, the event of its end is waited for.
-func (c *Cluster) awaitFate(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
+func awaitFate(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) fate {
 	var ended fate
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
-		ended = c.fateOf(ctx, entry) // not by the poll's context, which would end the last question midway
+		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
 		return ended.Completed || ended.Err != nil || entry.UID == "" || ended.Traces && time.Since(ended.Last) > freshEvents, nil
 	}) // at its end, the last answer stands
 	return ended

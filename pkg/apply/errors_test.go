@@ -81,7 +81,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: `+user+`
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]
 `)
 	b.agent, b.cluster = b.connect(kubeconfig)
-	b.eventually("the role is in force", func() bool { _, err := b.cluster.Record(b.ctx, b.target); return err == nil })
+	b.eventually("the role is in force", func() bool { _, err := b.cluster.Records().Get(b.ctx, b.target); return err == nil })
 	for name, c := range map[string]struct{ doc, object, right string }{
 		"list":                     {doc: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: $NS}\n", object: "listing the Deployment objects of orders@prod", right: "to list deployments.apps"},
 		"get":                      {doc: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, namespace: $NS}\n", object: "ServiceAccount/" + b.namespace + "/a: reading", right: "to get serviceaccounts"},
@@ -101,7 +101,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]
 			t.Fatal(err)
 		}
 		_, cluster := b.connect(other)
-		_, err = cluster.Records(b.ctx)
+		_, err = cluster.Records().List(b.ctx)
 		wantError(t, err, "listing the records in namespace "+b.records, "to list pipelinesyncs.syncer.dev")
 	})
 }
@@ -161,7 +161,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = cluster.Records(t.Context())
+		_, err = cluster.Records().List(t.Context())
 		wantError(t, err, "asking the API server for its kinds", "connection refused")
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("that took %s", took)
@@ -178,13 +178,13 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		record := b.record()
 		outage.refuse = 1000
 		began := time.Now()
-		_, err := b.cluster.Plan(b.ctx, requestOf(b, set, record))
+		_, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("that took %s", took)
 		}
 		outage.refuse = 2
-		if _, err := b.cluster.Plan(b.ctx, requestOf(b, set, record)); err != nil {
+		if _, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record)); err != nil {
 			t.Errorf("a short outage: %v", err)
 		}
 	})

@@ -25,8 +25,8 @@ type Event struct {
 const longestNote = 1024
 
 // Tell writes an event about a record.
-func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event Event) error {
-	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "events.k8s.io/v1", Kind: "Event", Namespace: c.namespace})
+func (r *Records) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event Event) error {
+	resource, _, err := r.cluster.scoped(manifest.ID{APIVersion: "events.k8s.io/v1", Kind: "Event", Namespace: r.namespace()})
 	if err != nil {
 		return fmt.Errorf("writing an event about the record %s: %w", record.Name, err)
 	}
@@ -40,9 +40,9 @@ func (c *Cluster) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event
 	}
 	obj := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "events.k8s.io/v1", "kind": "Event",
-		"metadata": map[string]any{"generateName": record.Name + "-", "namespace": c.namespace},
+		"metadata": map[string]any{"generateName": record.Name + "-", "namespace": r.namespace()},
 		"type":     kind, "reason": event.Reason, "action": event.Action, "note": note,
-		"eventTime":           c.now().UTC().Format(metav1.RFC3339Micro),
+		"eventTime":           r.cluster.Now().UTC().Format(metav1.RFC3339Micro),
 		"reportingController": v1alpha1.Group + "/" + manifest.FieldManager, "reportingInstance": manifest.FieldManager,
 		"regarding": map[string]any{
 			"apiVersion": v1alpha1.RecordKind.GroupVersion().String(), "kind": v1alpha1.RecordKind.Kind,

@@ -2,14 +2,11 @@ package apply
 
 import (
 	"context"
-	"maps"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -21,16 +18,16 @@ import (
 // Fates notes how the objects of an inventory ended that removed themselves, or that somebody deleted, before anybody saw
 // their end, as far as their events tell. An object that the events say nothing of is asked for a few times, and then its
 // fate stays unknown: events are written a moment late, and are forgotten after an hour.
-func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry, live Members) {
+func Fates(ctx context.Context, c *Cluster, inventory []v1alpha1.InventoryEntry, live Members) {
 	var g panics.Group
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i := range inventory {
 		entry := &inventory[i] // each worker owns one
-		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !c.asksFor(entry.UID) {
+		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !c.AskAgain(entry.UID) {
 			continue
 		}
 		g.Go(func() error {
-			ended := c.endOf(ctx, *entry)
+			ended := endOf(ctx, c, *entry)
 			// What the events once told stays true when they are forgotten.
 			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.cutOff() || entry.Deleted && !ended.Completed
 			return nil
@@ -40,7 +37,7 @@ func (c *Cluster) Fates(ctx context.Context, inventory []v1alpha1.InventoryEntry
 }
 
 // fates is Fates for the inventory of a plan, which knows what git says of the objects.
-func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
+func fates(ctx context.Context, c *Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
 	for key, entry := range recorded {
@@ -48,9 +45,9 @@ func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.
 			keys, gone = append(keys, key), append(gone, entry)
 		}
 	}
-	c.Fates(ctx, gone, found.members)
+	Fates(ctx, c, gone, found.members)
 	for i, key := range keys {
-		if entry := &gone[i]; !entry.Completed && c.tooSoon(find(set, entry.ID()), *entry) {
+		if entry := &gone[i]; !entry.Completed && tooSoon(c, set.Find(entry.ID()), *entry) {
 			entry.Deleted = true
 		}
 		recorded[key] = gone[i]
@@ -59,7 +56,7 @@ func (c *Cluster) fates(ctx context.Context, recorded map[manifest.Key]v1alpha1.
 
 // tooSoon reports whether an object is gone sooner than it could have removed itself, which proves that somebody deleted
 // it, whether there are events of it or not: it had not ended when it was written.
-func (c *Cluster) tooSoon(rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+func tooSoon(c *Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	now, known := c.Date() // no other clock proves it
 	if rendered == nil || entry.Spec != manifest.SpecHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
 		return false
@@ -68,9 +65,9 @@ func (c *Cluster) tooSoon(rendered *unstructured.Unstructured, entry v1alpha1.In
 }
 
 // endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
-func (c *Cluster) endOf(ctx context.Context, entry v1alpha1.InventoryEntry) (ended fate) {
+func endOf(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) (ended fate) {
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
-		ended = c.fateOf(ctx, entry) // not by the poll's context, which would end the last question midway
+		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
 		return ended.Completed || !ended.Traces || entry.Deleted, nil
 	}) // at its end, the last answer stands
 	return ended
@@ -95,11 +92,11 @@ type fate struct {
 }
 
 // fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
-func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fate {
+func fateOf(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) fate {
 	if entry.UID == "" {
 		return fate{}
 	}
-	events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, entry.Namespace,
+	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, entry.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(entry.UID)})
 	if err != nil {
 		return fate{Err: err} // it stays unknown
@@ -121,54 +118,10 @@ func (c *Cluster) fateOf(ctx context.Context, entry v1alpha1.InventoryEntry) fat
 // cutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
 // have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
 // controller.
-func (c *Cluster) cutOff(ctx context.Context, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
-	ended, lifetime := c.fateOf(ctx, entry), health.Lifetime(rendered)
-	now := c.now()
+func cutOff(ctx context.Context, c *Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
+	ended, lifetime := fateOf(ctx, c, entry), health.Lifetime(rendered)
+	now := c.Now()
 	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last) ||
-		!ended.Completed && c.tooSoon(rendered, entry)
+		!ended.Completed && tooSoon(c, rendered, entry)
 	return &manifest.Loss{Kind: manifest.CutOff, Unproven: !proven}
-}
-
-// fateTries is how many passes ask for the events of an object that is gone.
-const fateTries = 5
-
-// forgottenAfter is when the questions for an object's events are forgotten: then the events are as well.
-const forgottenAfter = 2 * time.Hour
-
-// questions counts how often the events of objects that are gone were asked for. The zero value is ready.
-type questions struct {
-	mu    sync.Mutex
-	byUID map[types.UID]question
-	swept time.Time
-}
-
-type question struct {
-	times int
-	first time.Time
-}
-
-// more counts a question, and reports whether there is to be one more.
-func (q *questions) more(uid types.UID, now time.Time) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now.Sub(q.swept) > forgottenAfter {
-		q.swept = now
-		maps.DeleteFunc(q.byUID, func(_ types.UID, old question) bool { return now.Sub(old.first) > forgottenAfter })
-	}
-	if q.byUID == nil {
-		q.byUID = map[types.UID]question{}
-	}
-	asked, known := q.byUID[uid]
-	if !known {
-		asked.first = now
-	}
-	asked.times++
-	q.byUID[uid] = asked
-	return asked.times <= fateTries
-}
-
-// asksFor counts the questions for the events of an object, and reports whether there is to be one more. Without a UID,
-// events may be those of an earlier object of the name.
-func (c *Cluster) asksFor(uid types.UID) bool {
-	return uid != "" && c.Server().asked.more(uid, time.Now())
 }

@@ -44,7 +44,7 @@ func (a *application) fences(ctx context.Context) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	fenced := make([]*unstructured.Unstructured, len(steps))
 	var g panics.Group
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i := range steps {
 		g.Go(func() error {
 			fenced[i], errs[i] = a.fence(ctx, &steps[i])
@@ -63,14 +63,14 @@ func (a *application) fences(ctx context.Context) error {
 // fence writes an object twice: an apply that changes nothing would keep the version. Controllers may write it in between,
 // as that of Deployments does, which follows their annotations.
 func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
-	resource, id, err := a.cluster.resourceFor(s.change.ID)
+	id, err := a.cluster.Scope(s.change.ID)
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
 	judged := manifest.OwnedState(s.change.Live, manifest.FieldManager, a.plan.key)
 	live, next, marked := s.change.Live, a.marked(s.sent), false
 	for range changedTries {
-		written, err := writeOver(ctx, resource, id, next, live)
+		written, err := a.cluster.Write(ctx, next, live)
 		switch {
 		case err == nil && marked:
 			return written, nil
@@ -80,7 +80,7 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		case !changed(err, live):
 			return nil, answer.Explain(s.rendered, id, "applying", err, live)
 		}
-		if live, err = get(ctx, resource, id); err != nil {
+		if live, err = a.cluster.Get(ctx, id); err != nil {
 			return nil, answer.Explain(s.rendered, id, "reading", err)
 		}
 		if err := a.stillOurs(ctx); err != nil {

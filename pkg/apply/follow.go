@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/syncerdev/syncer/pkg/answer"
@@ -22,67 +21,67 @@ import (
 )
 
 // Records are the records of a namespace as a watch has them.
-type Records struct {
+type Snapshot struct {
 	// List is sorted by name; it and its records are not to be changed. nil: none were read yet.
 	List []*v1alpha1.PipelineSync
 	// Err says why they cannot be read now; List is then as of before.
 	Err error
 }
 
-// FollowRecords watches the records of the namespace until the context ends. told is called when they can first be read,
+// Follow watches the records of the namespace until the context ends. told is called when they can first be read,
 // at each change from then on, and when they cannot be read any more, by one goroutine at a time; it must not block.
 // Nothing is asked while nothing changes.
-func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
-	config := rest.CopyConfig(c.Server().config)
+func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
+	config := r.cluster.Config()
 	config.Timeout = 0 // it would end a watch
 	patient, err := dynamicClient(config)
 	if err != nil {
 		return err
 	}
 	f := &followed{told: told, byName: map[string]*v1alpha1.PipelineSync{}}
-	resource := func() (dynamic.ResourceInterface, error) {
-		mapping, err := c.kinds.resource(v1alpha1.RecordKind)
+	watched := func() (dynamic.ResourceInterface, error) {
+		mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
 		if meta.IsNoMatchError(err) {
-			c.kinds.forget() // it may be installed by the next try
+			r.cluster.server.kinds.forget() // it may be installed by the next try
 			return nil, ErrNotInstalled
 		}
 		if err != nil {
 			return nil, err
 		}
-		return patient.Resource(mapping.Resource).Namespace(c.namespace), nil
+		return patient.Resource(mapping.Resource).Namespace(r.namespace()), nil
 	}
 	lister := &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, listTimeout)
+			ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
 			defer cancel()
-			records, err := resource()
+			records, err := watched()
 			if err != nil {
 				return nil, f.failed(err)
 			}
 			list, err := records.List(ctx, options)
-			if c.isUninstalled(err) {
+			if r.isUninstalled(err) {
 				err = ErrNotInstalled
 			}
 			if err != nil {
-				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", c.namespace, answer.AdviseRight(err)))
+				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", r.namespace(), answer.AdviseRight(err)))
 			}
 			return list, nil
 		},
 		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			records, err := resource()
+			records, err := watched()
 			if err != nil {
 				return nil, f.failed(err)
 			}
 			events, err := records.Watch(ctx, options)
 			if err != nil {
-				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", c.namespace, answer.AdviseRight(err)))
+				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", r.namespace(), answer.AdviseRight(err)))
 			}
 			f.works()
 			return events, nil
 		},
 	}
 	reflector := cache.NewReflectorWithOptions(lister, &unstructured.Unstructured{}, f, cache.ReflectorOptions{
-		Name: v1alpha1.RecordKind.Kind, MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
+		Name: v1alpha1.RecordKind.Kind, MinWatchTimeout: WatchTimeout, Backoff: WatchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 	return nil
@@ -90,7 +89,7 @@ func (c *Cluster) FollowRecords(ctx context.Context, told func(Records)) error {
 
 // followed takes in what the watch says.
 type followed struct {
-	told func(Records)
+	told func(Snapshot)
 
 	mu     sync.Mutex
 	byName map[string]*v1alpha1.PipelineSync
@@ -172,7 +171,7 @@ func (f *followed) works() {
 
 // tell gives what is known now. The caller holds the lock.
 func (f *followed) tell() {
-	records := Records{Err: f.err}
+	records := Snapshot{Err: f.err}
 	if f.read {
 		records.List = make([]*v1alpha1.PipelineSync, 0, len(f.byName))
 		for _, record := range f.byName {

@@ -24,42 +24,32 @@ type hashKey struct {
 	key []byte
 }
 
-// keyFor returns the key for the hashes of a set, or nil where the set has no Secret. create makes the key where there
-// is none; without it a missing key is nil, and no Secret compares equal to its inventory.
-func (c *Cluster) keyFor(ctx context.Context, set manifest.Set, create bool) ([]byte, error) {
-	for _, obj := range set {
-		if manifest.IsSecret(obj) {
-			return c.inventoryKey(ctx, create)
-		}
+func (c *Cluster) Key(ctx context.Context, create bool) ([]byte, error) {
+	cached := &c.server.key
+	cached.mu.Lock()
+	defer cached.mu.Unlock()
+	if cached.key != nil {
+		return cached.key, nil
 	}
-	return nil, nil
-}
-
-func (c *Cluster) inventoryKey(ctx context.Context, create bool) ([]byte, error) {
-	c.hashKey.mu.Lock()
-	defer c.hashKey.mu.Unlock()
-	if c.hashKey.key != nil {
-		return c.hashKey.key, nil
-	}
-	key, err := c.readKey(ctx)
+	key, err := c.Server().readKey(ctx)
 	if apierrors.IsNotFound(err) && create {
-		key, err = c.createKey(ctx)
+		key, err = c.Server().createKey(ctx)
 	}
 	if apierrors.IsNotFound(err) && !create {
 		return nil, nil
 	}
-	if answer.IsMissingNamespace(err, c.namespace) {
-		return nil, fmt.Errorf("making Secret %s/%s, which keys the hashes of Secrets: the namespace is not there; run `syncer install` first", c.namespace, inventoryKeyName)
+	if answer.IsMissingNamespace(err, c.Namespace()) {
+		return nil, fmt.Errorf("making Secret %s/%s, which keys the hashes of Secrets: the namespace is not there; run `syncer install` first", c.Namespace(), inventoryKeyName)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.namespace, inventoryKeyName, answer.AdviseRight(err))
+		return nil, fmt.Errorf("reading Secret %s/%s, which keys the hashes of Secrets: %w", c.Namespace(), inventoryKeyName, answer.AdviseRight(err))
 	}
-	c.hashKey.key = key
+	cached.key = key
 	return key, nil
 }
 
 func (c *Cluster) readKey(ctx context.Context) ([]byte, error) {
-	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
+	resource, _, err := c.scoped(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.Namespace()})
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +75,20 @@ func (c *Cluster) createKey(ctx context.Context) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	resource, _, err := c.Server().resourceFor(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace})
+	resource, _, err := c.scoped(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.Namespace()})
 	if err != nil {
 		return nil, err
 	}
 	secret := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "immutable": true,
-		"metadata": map[string]any{"name": inventoryKeyName, "namespace": c.namespace},
+		"metadata": map[string]any{"name": inventoryKeyName, "namespace": c.Namespace()},
 		"data":     map[string]any{"key": base64.StdEncoding.EncodeToString(key)},
 	}}
 	_, err = request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return resource.Create(ctx, secret, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
 	if apierrors.IsAlreadyExists(err) { // another process was first
-		return c.readKey(ctx)
+		return c.Server().readKey(ctx)
 	}
 	return key, err
 }

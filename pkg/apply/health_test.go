@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 )
 
@@ -43,18 +44,18 @@ spec:
 `, sparkApp("once", 1), backfill("job", 1), "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n"))
 	applied := b.sync(set)
 	for _, obj := range applied.Live {
-		if verdict := b.cluster.Health(obj); obj.GetKind() != "CronJob" && verdict.Status != health.InProgress {
+		if verdict := b.cluster.Judge().Health(obj); obj.GetKind() != "CronJob" && verdict.Status != health.InProgress {
 			t.Errorf("%s is %+v at once", obj.GetName(), verdict)
 		}
 	}
 	completed := map[string]bool{}
 	b.eventually("everything is healthy and the runs are over", func() bool {
-		live, err := b.cluster.Live(b.ctx, b.target, applied.Inventory)
+		live, err := apply.Live(b.ctx, b.cluster, b.target, applied.Inventory)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, obj := range live {
-			verdict := b.cluster.Health(obj)
+			verdict := b.cluster.Judge().Health(obj)
 			completed[obj.GetName()] = verdict.Completed
 			if verdict.Status != health.Healthy {
 				return false

@@ -7,7 +7,7 @@ import (
 )
 
 // Install applies a set without a record or an ApplySet: it is what records need to exist. It deletes nothing.
-func (c *Cluster) Install(ctx context.Context, set manifest.Set) ([]manifest.Change, error) {
+func Install(ctx context.Context, c *Cluster, set manifest.Set) ([]manifest.Change, error) {
 	plan := &Plan{request: Request{Set: set}, hashes: map[manifest.Key]string{}}
 	p := planner{cluster: c, plan: plan, brings: BroughtBy(set), salt: func() []byte { return nil }}
 	plan.planner = &p

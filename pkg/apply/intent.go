@@ -108,7 +108,7 @@ func (p *planner) remade(ctx context.Context, s *step, entry v1alpha1.InventoryE
 
 // madeSince reports whether events tell of an object of a name, other than earlier ones, since the last apply was begun.
 func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...types.UID) (as types.UID, made bool, err error) {
-	events, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
+	events, err := p.cluster.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil {
 		return "", false, err

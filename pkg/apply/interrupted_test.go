@@ -64,7 +64,7 @@ func TestDoubtOutlivesASecondInterruption(t *testing.T) {
 					b.dieAfterWrites(1)
 					change = func(*apply.Request) {}
 				}
-				if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(c.bad), change), b.spec()); err == nil {
+				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(c.bad), change), b.spec()); err == nil {
 					t.Error("it was not interrupted")
 				}
 				b.restart()
@@ -113,7 +113,7 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 				if err := plan.LimitPrunes(apply.PruneLimit{Disabled: c.disabled, MaxPercent: 100, Allowed: true}); err != nil {
 					t.Fatal(err)
 				}
-				applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+				applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -172,7 +172,7 @@ func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 				}
 			}
 			plan := b.plan(b.set(settings("a", "2")), taken)
-			_, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			_, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 			wantError(t, err, "it belongs to the ApplySet applyset-xyz-v1")
 			if got := b.key("a"); got != "theirs" {
 				t.Errorf("it is %v", got)
@@ -217,7 +217,7 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.get(resource, b.namespace, inventory[i].Name), manifest.FieldManager), nil
 	}
 	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		t.Fatal(err)
 	}
 	record := b.record()
@@ -247,11 +247,11 @@ func TestAppliedIsNotInDoubt(t *testing.T) {
 	b := newBench(t)
 	good := b.set(settings("a", "good"))
 	b.sync(good)
-	if same, err := b.cluster.Applied(b.ctx, b.record(), good); err != nil || !same {
+	if same, err := apply.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || !same {
 		t.Errorf("applied: %t, %v", same, err)
 	}
 	b.begin(settings("a", "bad"))
-	if same, err := b.cluster.Applied(b.ctx, b.record(), good); err != nil || same {
+	if same, err := apply.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || same {
 		t.Errorf("applied while in doubt: %t, %v", same, err)
 	}
 }
@@ -286,12 +286,12 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 			for _, step := range c.steps {
 				image, made := strings.CutSuffix(step, "!")
 				if made {
-					if _, err := b.cluster.Apply(b.ctx, b.plan(job(image)), b.spec()); err != nil {
+					if _, err := apply.Carry(b.ctx, b.cluster, b.plan(job(image)), b.spec()); err != nil {
 						t.Fatal(err)
 					}
 					b.eventually("the other job is gone", gone)
 				} else {
-					_, _ = b.cluster.Apply(b.ctx, b.plan(job(image), endless), b.spec()) // killed
+					_, _ = apply.Carry(b.ctx, b.cluster, b.plan(job(image), endless), b.spec()) // killed
 				}
 				b.restart()
 			}

@@ -97,7 +97,7 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 		if policy == v1alpha1.Replace {
 			continue
 		}
-		runs, err := p.cluster.list(ctx, child, change.ID.Namespace, metav1.ListOptions{})
+		runs, err := p.cluster.List(ctx, child, change.ID.Namespace, metav1.ListOptions{})
 		if holdUnseen(change, err) {
 			continue
 		}
@@ -107,7 +107,7 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 		for i := range runs {
 			run := &runs[i]
 			isOwner := func(ref metav1.OwnerReference) bool { return ref.UID == change.Live.GetUID() }
-			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && p.cluster.run(ctx, run).State == health.Running {
+			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && runOf(ctx, p.cluster, run).State == health.Running {
 				change.Hold(manifest.HeldRunning, fmt.Sprintf("its run %s goes on and would be deleted with it", manifest.IDOf(run)), manifest.IDOf(run))
 				break
 			}
@@ -176,7 +176,7 @@ func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, know
 }
 
 func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, error) {
-	pods, err := p.cluster.list(ctx, health.Pod, namespace, metav1.ListOptions{})
+	pods, err := p.cluster.List(ctx, health.Pod, namespace, metav1.ListOptions{})
 	// An account without the right to list pods gives no such protection, which is no reason never to prune.
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, err
@@ -187,11 +187,11 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 	}
 	users.batch = slices.DeleteFunc(slices.Clone(pods), func(pod unstructured.Unstructured) bool { return !health.PodRunsToEnd(&pod) })
 	for _, kind := range health.KindsWith(health.Batch) {
-		runs, err := p.cluster.list(ctx, kind.GVK, namespace, metav1.ListOptions{})
+		runs, err := p.cluster.List(ctx, kind.GVK, namespace, metav1.ListOptions{})
 		if err != nil && !apierrors.IsForbidden(err) {
 			return nil, err
 		}
-		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return p.cluster.run(ctx, &run).State != health.Running })...)
+		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return runOf(ctx, p.cluster, &run).State != health.Running })...)
 	}
 	return users, nil
 }
@@ -213,7 +213,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 		return p.objectOfKind(ctx, doomed)
 	}
 	namespace := doomed.GetName()
-	records, err := p.cluster.Records(ctx)
+	records, err := p.cluster.Records().List(ctx)
 	if err != nil {
 		return manifest.ID{}, err
 	}
@@ -227,7 +227,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 			}
 		}
 	}
-	claims, err := p.cluster.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "PersistentVolumeClaim"}, namespace, metav1.ListOptions{})
+	claims, err := p.cluster.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "PersistentVolumeClaim"}, namespace, metav1.ListOptions{})
 	if err != nil {
 		return manifest.ID{}, fmt.Errorf("looking what %s holds: %w", manifest.IDOf(doomed), err)
 	}
@@ -248,7 +248,7 @@ func (p *planner) objectOfKind(ctx context.Context, crd *unstructured.Unstructur
 	var gvk schema.GroupVersionKind
 	gvk.Group, _, _ = unstructured.NestedString(crd.Object, "spec", "group")
 	gvk.Kind, _, _ = unstructured.NestedString(crd.Object, "spec", "names", "kind")
-	objects, err := p.cluster.list(ctx, gvk, metav1.NamespaceAll, metav1.ListOptions{})
+	objects, err := p.cluster.List(ctx, gvk, metav1.NamespaceAll, metav1.ListOptions{})
 	if err != nil {
 		return manifest.ID{}, fmt.Errorf("looking for objects of %s: %w", manifest.IDOf(crd), err)
 	}

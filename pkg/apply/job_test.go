@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -35,7 +36,7 @@ spec:
 func (b *bench) ended(resource schema.GroupVersionResource, name string) func() bool {
 	return func() bool {
 		live := b.get(resource, b.namespace, name)
-		return live == nil || b.cluster.Health(live).Completed
+		return live == nil || b.cluster.Judge().Health(live).Completed
 	}
 }
 
@@ -69,7 +70,7 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 				if got := actions(plan.Changes); got != "" {
 					t.Fatalf("the plan: %s", got)
 				}
-				if got := b.cluster.Touched(b.ctx, plan.Inventory(), plan.Members); len(got) != 0 {
+				if got := apply.Touched(b.ctx, b.cluster, plan.Inventory(), plan.Members); len(got) != 0 {
 					t.Errorf("touched: %v", got)
 				}
 				if got := actions(b.plan(set, full).Changes); got != "" {
@@ -93,7 +94,9 @@ func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("long", 600))
 	b.sync(set)
-	b.eventually("the job runs", func() bool { return b.cluster.Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy })
+	b.eventually("the job runs", func() bool {
+		return b.cluster.Judge().Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy
+	})
 	b.delete(jobs, b.namespace, "long")
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "long") == nil })
 	if got := actions(b.plan(set).Changes); got != "Create Job/long (drifted)" {
@@ -114,7 +117,7 @@ func TestFateIsNotThatOfAnEarlierJob(t *testing.T) {
 		b.sync(set)
 		b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
 		applied := b.sync(set)
-		b.cluster.Fates(b.ctx, applied.Inventory, applied.Live)
+		apply.Fates(b.ctx, b.cluster, applied.Inventory, applied.Live)
 		if e := applied.Inventory[0]; !e.Completed || e.Failed != c.failed {
 			t.Errorf("it should have failed: %t; the inventory says %+v", c.failed, e)
 		}
@@ -129,7 +132,7 @@ func TestFateThatNobodyKnowsIsNotAskedForForever(t *testing.T) {
 		return len(b.requests(func() {
 			for range 20 {
 				inventory := []v1alpha1.InventoryEntry{gone}
-				b.cluster.Fates(b.ctx, inventory, nil)
+				apply.Fates(b.ctx, b.cluster, inventory, nil)
 				if inventory[0].Completed {
 					t.Error("it is said to be complete")
 				}
@@ -149,8 +152,8 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 	set := b.set(join(backfill("long", 600), sparkApp("stream", 600)))
 	b.sync(set)
 	b.eventually("both run", func() bool {
-		return b.cluster.Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy &&
-			b.cluster.Health(b.get(sparkApps, b.namespace, "stream")).Status == health.Healthy
+		return b.cluster.Judge().Health(b.get(jobs, b.namespace, "long")).Status == health.Healthy &&
+			b.cluster.Judge().Health(b.get(sparkApps, b.namespace, "stream")).Status == health.Healthy
 	})
 	for _, e := range b.requests(func() { b.sync(set) }) {
 		if isWrite(e) && e.Object.Resource != records.Resource || isDryRun(e) {
@@ -231,7 +234,7 @@ func TestDeletedRunStaysMissing(t *testing.T) {
 	inventory := []v1alpha1.InventoryEntry{{
 		APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "once", Ephemeral: true, Deleted: true, UID: "forgotten",
 	}}
-	b.cluster.Fates(b.ctx, inventory, nil)
+	apply.Fates(b.ctx, b.cluster, inventory, nil)
 	if e := inventory[0]; !e.Deleted || e.MayBeGone() {
 		t.Errorf("it is said to be %+v", e)
 	}
@@ -251,7 +254,7 @@ reason: SuccessfulCreate
 count: 25
 `)
 	inventory := []v1alpha1.InventoryEntry{gone}
-	b.cluster.Fates(b.ctx, inventory, nil)
+	apply.Fates(b.ctx, b.cluster, inventory, nil)
 	if e := inventory[0]; e.Deleted || e.Completed {
 		t.Errorf("it is said to be %+v", e)
 	}

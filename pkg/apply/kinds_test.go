@@ -114,7 +114,7 @@ func TestDefinitionInAnotherSetOfThePass(t *testing.T) {
 	}
 	plan := b.plan(set, func(req *apply.Request) { req.Brings = apply.BroughtBy(bringing) })
 	definitions.sync(bringing)
-	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -49,8 +48,8 @@ type Candidate struct {
 
 // Elect takes part in the election for a Lease in the records' namespace until the context ends, and gives the Lease
 // back then, so that another candidate takes over at once.
-func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) error {
-	config := rest.CopyConfig(c.Server().config)
+func Elect(ctx context.Context, c *Cluster, lease string, candidate Candidate) error {
+	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin // a request that hangs must not outlive the Lease
 	client, err := coordination.NewForConfig(config)
 	if err != nil {
@@ -58,10 +57,10 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 	}
 	lock := &toldLock{
 		Interface: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: lease}, Client: client,
+			LeaseMeta: metav1.ObjectMeta{Namespace: c.Namespace(), Name: lease}, Client: client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: candidate.Identity},
 		},
-		failed: candidate.Failed, lease: c.namespace + "/" + lease, yields: candidate.Yields, nudged: candidate.Nudged,
+		failed: candidate.Failed, lease: c.Namespace() + "/" + lease, yields: candidate.Yields, nudged: candidate.Nudged,
 	}
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -83,8 +82,8 @@ func (c *Cluster) Elect(ctx context.Context, lease string, candidate Candidate) 
 const annotationNudged = v1alpha1.Group + "/nudged-at"
 
 // Nudge has whoever holds a Lease hear of it within leaseRetry: his next renewal finds that somebody wrote it.
-func (c *Cluster) Nudge(ctx context.Context, lease string) error {
-	config := rest.CopyConfig(c.Server().config)
+func Nudge(ctx context.Context, c *Cluster, lease string) error {
+	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
 	client, err := coordination.NewForConfig(config)
 	if err != nil {
@@ -95,8 +94,8 @@ func (c *Cluster) Nudge(ctx context.Context, lease string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := client.Leases(c.namespace).Patch(ctx, lease, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager}); err != nil {
-		return fmt.Errorf("nudging the holder of the Lease %s/%s: %w", c.namespace, lease, answer.AdviseRight(err))
+	if _, err := client.Leases(c.Namespace()).Patch(ctx, lease, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager}); err != nil {
+		return fmt.Errorf("nudging the holder of the Lease %s/%s: %w", c.Namespace(), lease, answer.AdviseRight(err))
 	}
 	return nil
 }

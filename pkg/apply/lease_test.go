@@ -22,7 +22,7 @@ func (b *bench) elected() context.Context {
 	leads := make(chan context.Context, 16)
 	var standing sync.WaitGroup
 	standing.Go(func() {
-		if err := b.cluster.Elect(ctx, "writer", apply.Candidate{
+		if err := apply.Elect(ctx, b.cluster, "writer", apply.Candidate{
 			Identity: "a", Leads: func(ctx context.Context) { leads <- ctx }, Leader: func(string) {}, Lost: func() {}, Failed: func(error) {},
 		}); err != nil {
 			b.t.Error(err)

@@ -124,7 +124,7 @@ func TestTokenIsReplaced(t *testing.T) {
 				b.sync(b.set(settings("a", "1")))
 				use("worn.out.token")
 				b.eventually("the old token is forgotten", func() bool {
-					_, err := b.cluster.Records(b.ctx)
+					_, err := b.cluster.Records().List(b.ctx)
 					return err != nil && strings.Contains(err.Error(), "Unauthorized")
 				})
 				use(a.token())
@@ -151,7 +151,7 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 	} {
 		put(t, kubeconfig, content)
 		for began := time.Now(); time.Since(began) < 1200*time.Millisecond; { // files are looked at once a second
-			if _, err := b.cluster.Records(b.ctx); err != nil {
+			if _, err := b.cluster.Records().List(b.ctx); err != nil {
 				t.Fatalf("%s: the last credentials are not in use: %v", name, err)
 			}
 		}
@@ -161,12 +161,12 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 	}
 	put(t, kubeconfig, good)
 	put(t, token, "worn.out.token")
-	b.eventually("the worn out token is used", func() bool { _, err := b.cluster.Records(b.ctx); return err != nil })
+	b.eventually("the worn out token is used", func() bool { _, err := b.cluster.Records().List(b.ctx); return err != nil })
 	put(t, token, "")
-	_, err := b.cluster.Records(b.ctx)
+	_, err := b.cluster.Records().List(b.ctx)
 	wantError(t, err, "the API server refuses the credentials", "the token file is empty")
 	put(t, token, a.token())
-	if _, err := b.cluster.Records(b.ctx); err != nil {
+	if _, err := b.cluster.Records().List(b.ctx); err != nil {
 		t.Errorf("a good token again: %v", err)
 	}
 }
@@ -200,16 +200,16 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	kubeconfig := at("kubeconfig")
 	put(t, kubeconfig, a.kubeconfigTo(admin.Host, "certificate-authority: "+at("ca.crt"), user))
 	_, b.cluster = b.connect(kubeconfig)
-	if _, err := b.cluster.Records(b.ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := b.cluster.Records().List(b.ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a CA that did not sign the server's certificate: %v", err)
 	}
 	put(t, at("ca.crt"), string(admin.CAData))
-	b.eventually("the CA is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return answer.IsForbidden(err) })
+	b.eventually("the CA is taken up", func() bool { _, err := b.cluster.Records().List(b.ctx); return answer.IsForbidden(err) })
 	put(t, at("tls.crt"), string(admin.CertData))
 	put(t, at("tls.key"), string(admin.KeyData))
-	b.eventually("the client certificate is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return err == nil })
+	b.eventually("the client certificate is taken up", func() bool { _, err := b.cluster.Records().List(b.ctx); return err == nil })
 	put(t, kubeconfig, a.kubeconfigTo("https://127.0.0.1:1", "certificate-authority: "+at("ca.crt"), user))
-	b.eventually("the address is taken up", func() bool { _, err := b.cluster.Records(b.ctx); return err != nil })
+	b.eventually("the address is taken up", func() bool { _, err := b.cluster.Records().List(b.ctx); return err != nil })
 	put(t, kubeconfig, a.kubeconfigTo(admin.Host, "certificate-authority: "+at("ca.crt"), user))
-	b.eventually("and the first one again", func() bool { _, err := b.cluster.Records(b.ctx); return err == nil })
+	b.eventually("and the first one again", func() bool { _, err := b.cluster.Records().List(b.ctx); return err == nil })
 }

@@ -9,8 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -39,23 +37,23 @@ func (a *application) regain(ctx context.Context, s *step, applied *unstructured
 	if s.change.Lost == nil || s.change.Action != manifest.Update || s.left {
 		return applied, nil
 	}
-	resource, id, err := a.cluster.resourceFor(s.change.ID)
+	id, err := a.cluster.Scope(s.change.ID)
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
-	alone, err := soleOwner(ctx, resource, applied)
+	alone, err := a.soleOwner(ctx, applied)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
 		alone, err = applied, nil // somebody wrote it at this moment
 	}
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "taking its fields back", err, applied)
 	}
-	s.defaults = a.defaults(ctx, resource, alone, a.inventory[id.Key()].Others)
+	s.defaults = a.defaults(ctx, alone, a.inventory[id.Key()].Others)
 	return alone, nil
 }
 
 // soleOwner takes the fields that syncer applies from the managers who made an object anew, or who stand for nobody.
-func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (a *application) soleOwner(ctx context.Context, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	own := ownFields(live)
 	var entries []metav1.ManagedFieldsEntry
 	changed := false
@@ -84,14 +82,12 @@ func soleOwner(ctx context.Context, resource dynamic.ResourceInterface, live *un
 	if err != nil {
 		return nil, err
 	}
-	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manifest.FieldManager})
-	})
+	return a.cluster.Patch(ctx, manifest.IDOf(live), patch)
 }
 
 // defaults lists the fields of others, beside known ones, that the API server sets again when they are taken away. Where
 // it refuses to try, as for what may not change, they all count as such.
-func (a *application) defaults(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured, known []string) []string {
+func (a *application) defaults(ctx context.Context, live *unstructured.Unstructured, known []string) []string {
 	var others []manifest.Path
 	less := live.DeepCopy()
 	for _, addition := range manifest.Additions(live, manifest.FieldManager, nil) {
@@ -107,10 +103,7 @@ func (a *application) defaults(ctx context.Context, resource dynamic.ResourceInt
 	}
 	tried := live
 	if patch, err := difference(live, less); err == nil {
-		after, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-			return resource.Patch(ctx, live.GetName(), types.MergePatchType, patch,
-				metav1.PatchOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
-		})
+		after, err := a.cluster.TryPatch(ctx, manifest.IDOf(live), patch)
 		if err == nil {
 			tried = after
 		}

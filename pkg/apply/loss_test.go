@@ -107,7 +107,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				if len(plan.Members) != 2 {
 					t.Errorf("members: %v", plan.Members)
 				}
-				if got := b.cluster.Touched(b.ctx, b.record().Status.Inventory, plan.Members); len(got) != 1 {
+				if got := apply.Touched(b.ctx, b.cluster, b.record().Status.Inventory, plan.Members); len(got) != 1 {
 					t.Errorf("touched: %v", got)
 				}
 

@@ -93,6 +93,6 @@ func installCRD(ctx context.Context, p *lab.ControlPlane) error {
 	if err != nil {
 		return err
 	}
-	_, err = cluster.Install(ctx, manifest.Set{crd})
+	_, err = apply.Install(ctx, cluster, manifest.Set{crd})
 	return err
 }

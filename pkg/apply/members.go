@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,12 +22,12 @@ import (
 // Members are the live objects of a target.
 type Members map[manifest.Key]*unstructured.Unstructured
 
-// Members lists a target's live objects by label, one request for each kind and namespace that its record names, and
+// FindMembers lists a target's live objects by label, one request for each kind and namespace that its record names, and
 // asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
 // them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
 // people copy objects with their labels, and the endpoints controller copies those of a Service.
-func (c *Cluster) Members(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
-	found, err := c.look(ctx, target, record, nil)
+func FindMembers(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
+	found, err := look(ctx, c, target, record, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +35,8 @@ func (c *Cluster) Members(ctx context.Context, target v1alpha1.Target, record *v
 }
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
-func (c *Cluster) MembersOf(ctx context.Context, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
-	found, err := c.look(ctx, target, nil, set)
+func MembersOf(ctx context.Context, c *Cluster, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
+	found, err := look(ctx, c, target, nil, set)
 	if err != nil {
 		return nil, err
 	}
@@ -81,24 +80,24 @@ func (f found) whole(target v1alpha1.Target) (Members, error) {
 }
 
 // look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
-func (c *Cluster) look(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
+func look(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
 	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
-	namespaces := memberNamespaces(c.namespace, record, set)
-	places, err := c.places(memberKinds(record, set), namespaces, &out.unread)
+	namespaces := memberNamespaces(c.Namespace(), record, set)
+	places, err := places(c, memberKinds(record, set), namespaces, &out.unread)
 	if err != nil {
 		return found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
-	_, id := v1alpha1.MemberLabel(c.namespace, target)
+	_, id := v1alpha1.MemberLabel(c.Namespace(), target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
 	refused := make([]error, len(places))
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i, at := range places {
 		g.Go(func() (err error) {
-			if lists[i], err = c.list(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: v1alpha1.LabelMember + "=" + id}); err != nil {
+			if lists[i], err = c.List(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: v1alpha1.LabelMember + "=" + id}); err != nil {
 				err = fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)
 			}
-			if err = c.reasonFor(gctx, at, record, err); answer.IsOfObject(err) {
+			if err = reasonFor(gctx, c, at, record, err); answer.IsOfObject(err) {
 				refused[i], err = err, nil
 			}
 			return err
@@ -125,7 +124,7 @@ func (c *Cluster) look(ctx context.Context, target v1alpha1.Target, record *v1al
 			}
 		}
 	}
-	return out, c.lookByName(ctx, target, record, set, &out)
+	return out, lookByName(ctx, c, target, record, set, &out)
 }
 
 // place is where objects of one kind are looked for; an empty namespace is the whole cluster.
@@ -138,10 +137,10 @@ type place struct {
 // are several, one question for all is cheaper.
 //
 // A kind of which the API server does not say where it is goes to hidden.
-func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
+func places(c *Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
 	var out []place
 	for _, kind := range kinds {
-		namespaced, err := c.isNamespaced(kind)
+		namespaced, err := isNamespaced(c, kind)
 		switch {
 		case meta.IsNoMatchError(err):
 			continue // a kind that is gone took its objects with it
@@ -149,7 +148,7 @@ func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string, h
 			hidden.addPlace(place{kind: kind}, err)
 		case err != nil:
 			return nil, err
-		case !namespaced || len(namespaces) > 1 && c.account == "":
+		case !namespaced || len(namespaces) > 1 && c.Account() == "":
 			out = append(out, place{kind: kind})
 		default:
 			for _, namespace := range namespaces {
@@ -160,42 +159,12 @@ func (c *Cluster) places(kinds []schema.GroupVersionKind, namespaces []string, h
 	return out, nil
 }
 
-func (c *Cluster) isNamespaced(kind schema.GroupVersionKind) (bool, error) {
-	mapping, err := c.kinds.anyVersion(kind)
+func isNamespaced(c *Cluster, kind schema.GroupVersionKind) (bool, error) {
+	mapping, err := c.AnyMapping(kind)
 	if err != nil {
 		return false, err
 	}
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
-}
-
-// list lists objects of a kind, in the given version where that is served. Of a kind that is gone there are none.
-func (c *Cluster) list(ctx context.Context, kind schema.GroupVersionKind, namespace string, options metav1.ListOptions) ([]unstructured.Unstructured, error) {
-	for range 2 {
-		mapping, err := c.kinds.anyVersion(kind)
-		if meta.IsNoMatchError(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		limited, cancel := context.WithTimeout(ctx, answer.ListTimeout)
-		list, err := request(limited, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-			return c.client.Resource(mapping.Resource).Namespace(namespace).List(ctx, options)
-		})
-		silent := limited.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err != nil && silent {
-			return nil, answer.Unlisted(kind, err)
-		}
-		if err == nil {
-			return list.Items, nil
-		}
-		if !apierrors.IsNotFound(err) {
-			return nil, answer.AdviseRight(err)
-		}
-		c.kinds.forget() // it was served when this client last asked
-	}
-	return nil, nil
 }
 
 // memberNamespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those
@@ -248,14 +217,14 @@ func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.Group
 }
 
 // Live lists the live objects of an inventory whose record may not be read again yet.
-func (c *Cluster) Live(ctx context.Context, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
-	return c.Members(ctx, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
+func Live(ctx context.Context, c *Cluster, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
+	return FindMembers(ctx, c, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
 // Touched names the live objects of an inventory that somebody changed since syncer applied them, or whose last apply is not
 // confirmed, from a look at their live state alone. Without the key of their hashes, Secrets count as changed.
-func (c *Cluster) Touched(ctx context.Context, entries []v1alpha1.InventoryEntry, live Members) []string {
-	key, err := c.keyFor(ctx, slices.Collect(maps.Values(live)), false)
+func Touched(ctx context.Context, c *Cluster, entries []v1alpha1.InventoryEntry, live Members) []string {
+	key, err := keyFor(ctx, c, slices.Collect(maps.Values(live)), false)
 	if err != nil {
 		key = nil
 	}
@@ -269,10 +238,10 @@ func (c *Cluster) Touched(ctx context.Context, entries []v1alpha1.InventoryEntry
 	return out
 }
 
-// Applied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
+// IsApplied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
 // none of them in doubt.
-func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
-	key, err := c.keyFor(ctx, set, false)
+func IsApplied(ctx context.Context, c *Cluster, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
+	key, err := keyFor(ctx, c, set, false)
 	if err != nil || len(set) != len(record.Status.Inventory) {
 		return false, err
 	}
@@ -293,35 +262,15 @@ func (c *Cluster) Applied(ctx context.Context, record *v1alpha1.PipelineSync, se
 }
 
 // refuseForeign returns an error for a live object that belongs to another ApplySet.
-func (c *Cluster) refuseForeign(ctx context.Context, target v1alpha1.Target, live *unstructured.Unstructured) error {
+func refuseForeign(ctx context.Context, c *Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
-	_, own := v1alpha1.MemberLabel(c.namespace, target)
+	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	other := live.GetLabels()[v1alpha1.LabelMember]
 	if other == "" || other == own {
 		return nil
 	}
-	owner, namespace := c.parentOf(ctx, other)
+	owner, namespace := c.Records().Owner(ctx, other)
 	return &OwnedError{ID: manifest.IDOf(live), Target: target, Owner: owner, Namespace: namespace}
-}
-
-// parentOf names the parent of an ApplySet for a person, and the namespace of its record; the ID itself where no record
-// has it. A syncer may be allowed to read the records of its own namespace only.
-func (c *Cluster) parentOf(ctx context.Context, id string) (owner, namespace string) {
-	owner = "the ApplySet " + id
-	mapping, err := c.kinds.resource(v1alpha1.RecordKind)
-	if err != nil {
-		return owner, ""
-	}
-	for _, where := range []string{c.namespace, metav1.NamespaceAll} {
-		list, err := c.own.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelParent + "=" + id})
-		if err != nil || len(list.Items) != 1 {
-			continue
-		}
-		if record, err := decodeRecord(&list.Items[0]); err == nil {
-			return v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}.String(), record.Namespace
-		}
-	}
-	return owner, ""
 }

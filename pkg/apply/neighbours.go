@@ -36,6 +36,6 @@ func (p *planner) handsOver(id manifest.ID, live *unstructured.Unstructured) boo
 		return false
 	}
 	request, owner := p.plan.request, live.GetLabels()[v1alpha1.LabelMember]
-	_, own := v1alpha1.MemberLabel(p.cluster.namespace, request.Target)
+	_, own := v1alpha1.MemberLabel(p.cluster.Namespace(), request.Target)
 	return owner != own && request.Neighbours.Known[owner] && request.Neighbours.Named[id.Key()] == request.Target
 }

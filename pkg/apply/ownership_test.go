@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
@@ -69,7 +70,7 @@ func TestObjectOfNobodyIsAdopted(t *testing.T) {
 	if live.GetUID() != made.GetUID() {
 		t.Error("it was made anew")
 	}
-	if got := live.GetLabels()[partOf]; got != apply.SetID(b.records, b.target) {
+	if got := live.GetLabels()[partOf]; got != v1alpha1.ApplySetID(b.records, b.target) {
 		t.Errorf("its label is %q", got)
 	}
 	if got := value(live, "data", "key"); got != "ours" {
@@ -95,9 +96,9 @@ func TestDeferredObjectOfAnotherTargetIsRefused(t *testing.T) {
 	rival := b.other("rival")
 	brings := func(req *apply.Request) { req.Brings = apply.BroughtBy(b.set(fresh)) }
 	plan, theirs := b.plan(b.set(join(fresh, inside))), rival.plan(rival.set(inside), brings)
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.cluster.Apply(b.ctx, theirs, rival.spec())
+	_, err := apply.Carry(b.ctx, b.cluster, theirs, rival.spec())
 	wantError(t, err, "ConfigMap/"+b.namespace+"-fresh/inside: it belongs to orders@prod")
 }

@@ -16,7 +16,7 @@ func TestAPanicEndsAWait(t *testing.T) {
 	held := manifest.Change{ID: manifest.ID{APIVersion: "v1", Kind: "Pod", Namespace: "data", Name: "a"}, Action: manifest.Update}
 	held.Hold(manifest.HeldRunning, "it runs", held.ID)
 	unconnected := &Cluster{} // it has no kinds to look up
-	if err := unconnected.AwaitChange(t.Context(), []manifest.Change{held}); panics.In(err) == nil {
+	if err := AwaitChange(t.Context(), unconnected, []manifest.Change{held}); panics.In(err) == nil {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -93,29 +92,26 @@ type step struct {
 	endedRun string    // the run that had ended when the change was judged
 }
 
-// fanOut is how many requests one target has under way at once.
-const fanOut = 8
-
-// Plan compares a set with the cluster by server-side dry runs and changes nothing, but for the key that Secrets are
+// Make compares a set with the cluster by server-side dry runs and changes nothing, but for the key that Secrets are
 // hashed with, which it makes unless ReadOnly. An object whose recorded apply is the one that git asks for, and whose
 // fields no other manager has taken, costs no request. All objects are judged; the error names each that the API
 // server refuses.
-func (c *Cluster) Plan(ctx context.Context, req Request) (*Plan, error) {
-	key, err := c.keyFor(ctx, req.Set, !req.ReadOnly)
+func Make(ctx context.Context, c *Cluster, req Request) (*Plan, error) {
+	key, err := keyFor(ctx, c, req.Set, !req.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
-	found, err := c.look(ctx, req.Target, req.Record, req.Set)
+	found, err := look(ctx, c, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
 	}
 	recorded := inventory(req.Record)
-	c.fates(ctx, recorded, found, req.Set)
-	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, unread: found.unread, request: req, hashes: map[manifest.Key]string{}, judge: c.judge, key: key}
+	fates(ctx, c, recorded, found, req.Set)
+	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, unread: found.unread, request: req, hashes: map[manifest.Key]string{}, judge: c.Judge(), key: key}
 	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
-			key, err := c.inventoryKey(ctx, false)
+			key, err := c.Key(ctx, false)
 			if err != nil {
 				return nil // masks without a hash: the comparison itself needs no key
 			}
@@ -167,7 +163,7 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 	// What the others are judged by goes first.
 	for _, ground := range []bool{true, false} {
 		var g panics.Group
-		g.SetLimit(fanOut)
+		g.SetLimit(FanOut)
 		for i, obj := range set {
 			if isGround(obj) != ground {
 				continue
@@ -230,15 +226,15 @@ func (p *planner) mayPass(id manifest.ID, err error) bool {
 }
 
 // rejudge judges the object of a step again, in a newer state.
-func (p *planner) rejudge(ctx context.Context, resource dynamic.ResourceInterface, s *step, live *unstructured.Unstructured) error {
+func (p *planner) rejudge(ctx context.Context, s *step, live *unstructured.Unstructured) error {
 	change := s.change
 	*change = manifest.Change{ID: change.ID, Action: manifest.Create, Live: live, Want: s.rendered, Drifted: change.Drifted}
 	*s = step{change: change, rendered: s.rendered, sent: s.rendered, spared: s.spared, settled: true, at: s.at, after: s.after}
-	return p.compare(ctx, resource, s, p.recorded[change.ID.Key()])
+	return p.compare(ctx, s, p.recorded[change.ID.Key()])
 }
 
 func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, hash string) (step, error) {
-	resource, id, err := p.cluster.resourceFor(manifest.IDOf(obj))
+	id, err := p.cluster.Scope(manifest.IDOf(obj))
 	change := &manifest.Change{ID: id, Action: manifest.Create, Want: obj}
 	s := step{change: change, rendered: obj, sent: obj}
 	if meta.IsNoMatchError(err) && p.brings.kinds[id.GroupKind()] {
@@ -261,21 +257,21 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	}
 	change.Drifted, s.ownHand = applied, writtenSince(change.Live, entry)
 	if applied && change.Live == nil && entry.Deleted {
-		change.Lost = p.cluster.cutOff(ctx, obj, entry)
+		change.Lost = cutOff(ctx, p.cluster, obj, entry)
 	}
 	if change.Live == nil && !p.nowhere[id.Key()] {
-		if change.Live, err = get(ctx, resource, id); err != nil {
+		if change.Live, err = p.cluster.Get(ctx, id); err != nil {
 			return step{}, answer.Explain(obj, id, "reading", err)
 		}
 		if err := p.claim(ctx, &s, change.Live); err != nil {
 			return step{}, err
 		}
 	}
-	return s, p.compare(ctx, resource, &s, entry)
+	return s, p.compare(ctx, &s, entry)
 }
 
 // compare decides what becomes of an object that is not known to be at rest, from its live state and a dry run.
-func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterface, s *step, entry v1alpha1.InventoryEntry) error {
+func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) error {
 	change, obj, id := s.change, s.rendered, s.change.ID
 	if change.Live != nil {
 		if isDisabled(change.Live) {
@@ -290,19 +286,19 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 		p.plan.request.Rules.yield(s)
 	}
 	var err error
-	change.Want, err = dryRun(ctx, resource, id, s.sent)
+	change.Want, err = p.cluster.DryRun(ctx, s.sent)
 	for tries := 0; err == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() && tries < changedTries; tries++ {
 		// Somebody wrote the object since it was read: what they wrote is no difference that an apply would make.
-		if change.Live, err = get(ctx, resource, id); err != nil {
+		if change.Live, err = p.cluster.Get(ctx, id); err != nil {
 			return answer.Explain(obj, id, "reading", err)
 		}
 		if change.Live == nil {
 			change.Action = manifest.Create
 		}
-		change.Want, err = dryRun(ctx, resource, id, s.sent)
+		change.Want, err = p.cluster.DryRun(ctx, s.sent)
 	}
 	if err == nil && s.adopts != nil && change.Live != nil {
-		change.Want, err = adopted(ctx, resource, s, change.Want)
+		change.Want, err = p.adopted(ctx, s, change.Want)
 	}
 	switch {
 	case err == nil:
@@ -314,7 +310,7 @@ func (p *planner) compare(ctx context.Context, resource dynamic.ResourceInterfac
 	case change.Live == nil:
 		return answer.Explain(obj, id, "trying", err)
 	default:
-		if err := p.refused(ctx, resource, s, err); err != nil {
+		if err := p.refused(ctx, s, err); err != nil {
 			return err
 		}
 		change.Action, change.Want = manifest.Replace, obj
@@ -355,13 +351,13 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 			s.ranAs, s.gone = p.ranAlready(ctx, s.change.ID, hash)
 		}
 		return s.gone
-	case live.GetDeletionTimestamp() != nil && p.cluster.judge.Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered)):
+	case live.GetDeletionTimestamp() != nil && p.cluster.Judge().Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered)):
 		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again
 		return true
 	case entry.Skipped == hash && !entry.Unconfirmed:
-		s.left, s.skipped = true, p.cluster.judge.Run(live).State == health.Running
+		s.left, s.skipped = true, p.cluster.Judge().Run(live).State == health.Running
 	default:
-		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.judge.Run(live), entry)
+		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.Judge().Run(live), entry)
 		return applied && !p.plan.request.Full && untouched(live, entry, p.plan.key) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
 	}
 	return true

@@ -33,7 +33,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 	if got := plan.Pending()[0].Fields; len(got) != 1 || got[0] != want[0] {
 		t.Errorf("the fields: %v", got)
 	}
-	if got := b.cluster.Touched(b.ctx, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
+	if got := apply.Touched(b.ctx, b.cluster, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
 		t.Errorf("touched: %v", got)
 	}
 
@@ -44,7 +44,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 	if diff := cmp.Diff(record.Status.Inventory, plan.Inventory()); diff != "" {
 		t.Errorf("what is left would not be noticed again (-want +got):\n%s", diff)
 	}
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 		t.Fatal(err)
 	}
 	if got := value(b.get(configMaps, b.namespace, "edited"), "data", "key"); got != "hand" {
@@ -228,17 +228,17 @@ func TestTargetsDoNotDisturbEachOther(t *testing.T) {
 		go func() {
 			defer func() { done <- name }()
 			for _, set := range []manifest.Set{set, smaller, set} {
-				record, err := o.cluster.Record(o.ctx, o.target)
+				record, err := o.cluster.Records().Get(o.ctx, o.target)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				plan, err := o.cluster.Plan(o.ctx, requestOf(o, set, record))
+				plan, err := apply.Make(o.ctx, o.cluster, requestOf(o, set, record))
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				applied, err := o.cluster.Apply(o.ctx, plan, o.spec())
+				applied, err := apply.Carry(o.ctx, o.cluster, plan, o.spec())
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return

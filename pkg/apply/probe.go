@@ -27,15 +27,16 @@ type Answer struct {
 const longestVersion = 64 << 10
 
 // Probe asks an API server for its version, and tells its clock by the answer.
-func (c *Cluster) Probe(ctx context.Context, now func() time.Time) (Answer, error) {
-	answer := Answer{Host: c.config.Host}
+func Probe(ctx context.Context, c *Cluster, now func() time.Time) (Answer, error) {
+	config := c.Config()
+	answer := Answer{Host: config.Host}
 	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
 	defer cancel()
-	client, err := rest.HTTPClientFor(c.config)
+	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return answer, err
 	}
-	base, _, err := rest.DefaultServerUrlFor(c.config)
+	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return answer, err
 	}
@@ -81,8 +82,8 @@ const (
 )
 
 // Definition compares a CRD with the one in the cluster. What the cluster has beyond it is no difference.
-func (c *Cluster) Definition(ctx context.Context, want *unstructured.Unstructured) (DefinitionState, error) {
-	live, err := c.Find(ctx, manifest.IDOf(want))
+func Definition(ctx context.Context, c *Cluster, want *unstructured.Unstructured) (DefinitionState, error) {
+	live, err := Find(ctx, c, manifest.IDOf(want))
 	switch {
 	case apierrors.IsForbidden(err):
 		return DefinitionHidden, nil
@@ -104,7 +105,7 @@ func (c *Cluster) Definition(ctx context.Context, want *unstructured.Unstructure
 
 // CheckKey makes sure that the key of the hashes of Secrets can be read. Where there is none yet, it is made at the first
 // need.
-func (c *Cluster) CheckKey(ctx context.Context) (there bool, err error) {
-	key, err := c.Server().inventoryKey(ctx, false)
+func CheckKey(ctx context.Context, c *Cluster) (there bool, err error) {
+	key, err := c.Server().Key(ctx, false)
 	return key != nil, err
 }

@@ -10,22 +10,22 @@ import (
 )
 
 // promises are what a record says of objects before they are applied.
-type promises struct {
-	kinds      []schema.GroupKind
-	namespaces []string
-	creating   string   // see annotationCreating
-	writes     []string // see annotationApplying; nil: nothing is applied
+type Promises struct {
+	Kinds      []schema.GroupKind
+	Namespaces []string
+	Creating   string   // see annotationCreating
+	Writes     []string // see annotationApplying; nil: nothing is applied
 }
 
 // annotations of the record in which the promises stand; own is the record's namespace.
-func (p promises) annotations(own string) map[string]string {
-	namespaces := slices.DeleteFunc(slices.Sorted(slices.Values(p.namespaces)), func(name string) bool { return name == "" || name == own })
-	out := map[string]string{v1alpha1.AnnotationTooling: v1alpha1.Tooling, v1alpha1.AnnotationKinds: v1alpha1.FormatKinds(p.kinds)}
+func (p Promises) annotations(own string) map[string]string {
+	namespaces := slices.DeleteFunc(slices.Sorted(slices.Values(p.Namespaces)), func(name string) bool { return name == "" || name == own })
+	out := map[string]string{v1alpha1.AnnotationTooling: v1alpha1.Tooling, v1alpha1.AnnotationKinds: v1alpha1.FormatKinds(p.Kinds)}
 	if len(namespaces) > 0 {
 		out[v1alpha1.AnnotationNamespaces] = strings.Join(slices.Compact(namespaces), ",")
 	}
-	if p.creating != "" {
-		out[v1alpha1.AnnotationCreating] = p.creating
+	if p.Creating != "" {
+		out[v1alpha1.AnnotationCreating] = p.Creating
 	}
 	return out
 }

@@ -23,7 +23,7 @@ func TestOnlyOwnMembersArePruned(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("anchor", "1"), settings("unlabelled", "1"), settings("relabelled", "1"))))
 	b.edit(configMaps, "unlabelled", `{"metadata":{"labels":{"`+partOf+`":null}}}`)
-	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+apply.SetID(b.records, v1alpha1.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
+	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+v1alpha1.ApplySetID(b.records, v1alpha1.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
 	// A copy with the label, which syncer never applied.
 	_, id := v1alpha1.MemberLabel(b.records, b.target)
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, labels: {"+partOf+": "+id+"}}\n")
@@ -63,7 +63,7 @@ func TestPruneJudgesTheObjectAsItIsNow(t *testing.T) {
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remade, namespace: $NS, labels: {"+partOf+": "+labels[partOf]+"}}\n")
 	b.edit(configMaps, "marked", `{"metadata":{"annotations":{"syncer.dev/prune":"disabled"}}}`)
 	b.edit(configMaps, "busy", `{"data":{"key":"2"}}`)
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"relabelled", "remade", "marked"} {
@@ -157,7 +157,7 @@ func TestPruneLimits(t *testing.T) {
 		if err := plan.LimitPrunes(apply.PruneLimit{Disabled: true}); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil {
+		if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
 			t.Fatal(err)
 		}
 		if b.get(configMaps, b.namespace, "c9") == nil {
@@ -270,7 +270,7 @@ func TestFailedPruneKeepsTheEarlierStages(t *testing.T) {
 			return refusing{inner, http.MethodDelete, "/configmaps/one"}
 		})
 	})
-	_, err := b.cluster.Remove(b.ctx, b.plan(nil))
+	_, err := apply.Remove(b.ctx, b.cluster, b.plan(nil))
 	wantError(t, err, "ConfigMap/"+b.namespace+"/one: pruning: ")
 	if b.get(configMaps, b.namespace, "two") != nil {
 		t.Error("an object beside the failed one is still there")
@@ -301,7 +301,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	b.sync(b.set(join(settings("one", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n")))
 	other := b.other("neighbour")
 	other.sync(other.set(settings("neighbour", "1")))
-	if _, err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+	if _, err := apply.Remove(b.ctx, b.cluster, b.plan(nil)); err != nil {
 		t.Fatal(err)
 	}
 	if b.get(configMaps, b.namespace, "one") != nil {
@@ -314,10 +314,10 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 		t.Error("the record went with the objects; its pins are the caller's to judge")
 	}
 	record := b.record()
-	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, "1"); !errors.As(err, new(*answer.OvertakenError)) || b.record() == nil {
+	if err := b.cluster.Records().Delete(b.ctx, b.target, record.UID, "1"); !errors.As(err, new(*answer.OvertakenError)) || b.record() == nil {
 		t.Errorf("a record that somebody wrote meanwhile is deleted: %v", err)
 	}
-	if err := b.cluster.DeleteRecord(b.ctx, b.target, record.UID, record.ResourceVersion); err != nil {
+	if err := b.cluster.Records().Delete(b.ctx, b.target, record.UID, record.ResourceVersion); err != nil {
 		t.Fatal(err)
 	}
 	if b.record() != nil {
@@ -326,7 +326,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if b.get(configMaps, b.namespace, "neighbour") == nil || other.record() == nil {
 		t.Error("another target lost something")
 	}
-	if _, err := b.cluster.Remove(b.ctx, b.plan(nil)); err != nil {
+	if _, err := apply.Remove(b.ctx, b.cluster, b.plan(nil)); err != nil {
 		t.Errorf("removing what is gone: %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -17,10 +16,10 @@ import (
 // imagePullSecrets of its objects and of the service accounts of its pods. Like the kubelet, it leaves out secrets that
 // do not exist. The error names the secrets and accounts that may not be read. docs/decisions/0040-pull-secrets.md says
 // why no library does this.
-func (c *Cluster) PullSecrets(ctx context.Context, set manifest.Set) ([]string, error) {
+func PullSecrets(ctx context.Context, c *Cluster, set manifest.Set) ([]string, error) {
 	var errs []error
 	read := func(id manifest.ID) *unstructured.Unstructured {
-		obj, err := c.read(ctx, id)
+		obj, err := read(ctx, c, id)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -32,8 +31,8 @@ func (c *Cluster) PullSecrets(ctx context.Context, set manifest.Set) ([]string, 
 			addPullSecrets(wanted, obj)
 		}
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(accountsOf(set)), manifest.ID.Compare) {
-		account := find(set, id)
+	for _, id := range slices.SortedFunc(maps.Keys(AccountsOf(set)), manifest.ID.Compare) {
+		account := set.Find(id)
 		if account == nil {
 			account = read(id)
 		}
@@ -47,35 +46,14 @@ func (c *Cluster) PullSecrets(ctx context.Context, set manifest.Set) ([]string, 
 }
 
 func addPullSecrets(wanted map[manifest.ID]bool, obj *unstructured.Unstructured) {
-	for _, id := range pullSecretsOf(obj) {
+	for _, id := range PullSecretsOf(obj) {
 		wanted[id] = true
 	}
 }
 
-func (c *Cluster) read(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
-	resource, id, err := c.resourceFor(id)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", id, err)
-	}
-	obj, err := get(ctx, resource, id)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", id, err)
-	}
-	return obj, nil
-}
-
-func find(set manifest.Set, id manifest.ID) *unstructured.Unstructured {
-	for _, obj := range set {
-		if found := manifest.IDOf(obj); found.Key() == id.Key() {
-			return obj
-		}
-	}
-	return nil
-}
-
-// pullSecretsOf lists the Secrets below any imagePullSecrets of an object: by name in a pod spec or a service account,
+// PullSecretsOf lists the Secrets below any imagePullSecrets of an object: by name in a pod spec or a service account,
 // as plain text in a SparkApplication.
-func pullSecretsOf(obj *unstructured.Unstructured) []manifest.ID {
+func PullSecretsOf(obj *unstructured.Unstructured) []manifest.ID {
 	if obj == nil {
 		return nil
 	}
@@ -98,9 +76,9 @@ func pullSecretsOf(obj *unstructured.Unstructured) []manifest.ID {
 	return ids
 }
 
-// accountsOf lists the service accounts of the pods of a set: each account that an object names, and the default account
+// AccountsOf lists the service accounts of the pods of a set: each account that an object names, and the default account
 // of a namespace with a pod that names none.
-func accountsOf(set manifest.Set) map[manifest.ID]bool {
+func AccountsOf(set manifest.Set) map[manifest.ID]bool {
 	accounts := map[manifest.ID]bool{}
 	for _, obj := range set {
 		named, pods := false, false

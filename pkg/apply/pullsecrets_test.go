@@ -42,13 +42,13 @@ func TestPullSecretsOfASet(t *testing.T) {
 	)
 	var secrets []manifest.ID
 	for _, obj := range set {
-		secrets = append(secrets, pullSecretsOf(obj)...)
+		secrets = append(secrets, PullSecretsOf(obj)...)
 	}
 	if diff := cmp.Diff([]string{"Secret a/one", "Secret b/two"}, namesOf(secrets)); diff != "" {
 		t.Errorf("secrets (-want +got)\n%s", diff)
 	}
 	want := []string{"ServiceAccount a/default", "ServiceAccount a/nightly", "ServiceAccount b/runner"}
-	if diff := cmp.Diff(want, namesOf(slices.Collect(maps.Keys(accountsOf(set))))); diff != "" {
+	if diff := cmp.Diff(want, namesOf(slices.Collect(maps.Keys(AccountsOf(set))))); diff != "" {
 		t.Errorf("accounts (-want +got)\n%s", diff)
 	}
 }

@@ -186,7 +186,7 @@ func TestDriftIsLeftByField(t *testing.T) {
 	if len(left) != 1 || len(left[0].Fields) != 1 || left[0].Fields[0].Path != "data.free" || actions(plan.Pending()) != "Update ConfigMap/a (drifted)" || len(plan.Pending()[0].Fields) != 1 {
 		t.Fatalf("left %+v, pending %+v", left, plan.Pending())
 	}
-	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	if err != nil {
 		t.Fatal(err)
 	}

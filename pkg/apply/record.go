@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -24,20 +23,27 @@ import (
 // ErrNotInstalled says that the cluster does not know the record's kind.
 var ErrNotInstalled = errors.New("the cluster has no PipelineSync CRD; run `syncer install` first")
 
-func (c *Cluster) records(context.Context) (dynamic.ResourceInterface, error) {
-	mapping, err := c.kinds.resource(v1alpha1.RecordKind)
+// Records are the PipelineSync records of one namespace.
+type Records struct {
+	cluster *Cluster // acts as syncer itself
+}
+
+func (r *Records) namespace() string { return r.cluster.Namespace() }
+
+func (r *Records) resource() (dynamic.ResourceInterface, error) {
+	mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
 	if meta.IsNoMatchError(err) {
 		return nil, ErrNotInstalled
 	}
 	if err != nil {
 		return nil, err
 	}
-	return c.own.Resource(mapping.Resource).Namespace(c.namespace), nil
+	return r.cluster.client.Resource(mapping.Resource).Namespace(r.namespace()), nil
 }
 
 // isUninstalled tells the 404 for the record's kind, which was served when this client last asked, from the one for a
 // record or for its namespace.
-func (c *Cluster) isUninstalled(err error) bool {
+func (r *Records) isUninstalled(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
 		return false
@@ -46,45 +52,45 @@ func (c *Cluster) isUninstalled(err error) bool {
 	if details != nil && details.Name != "" && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 		return false
 	}
-	c.kinds.forget()
+	r.cluster.server.kinds.forget()
 	return true
 }
 
-// Record returns a target's record, or nil where there is none.
-func (c *Cluster) Record(ctx context.Context, target v1alpha1.Target) (*v1alpha1.PipelineSync, error) {
-	records, err := c.records(ctx)
+// Get returns a target's record, or nil where there is none.
+func (r *Records) Get(ctx context.Context, target v1alpha1.Target) (*v1alpha1.PipelineSync, error) {
+	records, err := r.resource()
 	if err != nil {
 		return nil, err
 	}
 	obj, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Get(ctx, target.RecordName(), metav1.GetOptions{})
 	})
-	if c.isUninstalled(err) {
+	if r.isUninstalled(err) {
 		return nil, ErrNotInstalled
 	}
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the record %s/%s: %w", c.namespace, target.RecordName(), answer.AdviseRight(err))
+		return nil, fmt.Errorf("reading the record %s/%s: %w", r.namespace(), target.RecordName(), answer.AdviseRight(err))
 	}
 	return decodeRecord(obj)
 }
 
-// Records lists all records of the namespace, those of other owners included, sorted by name.
-func (c *Cluster) Records(ctx context.Context) ([]*v1alpha1.PipelineSync, error) {
-	records, err := c.records(ctx)
+// List lists all records of the namespace, those of other owners included, sorted by name.
+func (r *Records) List(ctx context.Context) ([]*v1alpha1.PipelineSync, error) {
+	records, err := r.resource()
 	if err != nil {
 		return nil, err
 	}
 	list, err := request(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
 		return records.List(ctx, metav1.ListOptions{})
 	})
-	if c.isUninstalled(err) {
+	if r.isUninstalled(err) {
 		return nil, ErrNotInstalled
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the records in namespace %s: %w", c.namespace, answer.AdviseRight(err))
+		return nil, fmt.Errorf("listing the records in namespace %s: %w", r.namespace(), answer.AdviseRight(err))
 	}
 	out := make([]*v1alpha1.PipelineSync, len(list.Items))
 	for i := range list.Items {
@@ -105,14 +111,14 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 	return record, nil
 }
 
-// saveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
+// SaveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
 // then on a crash loses neither a pin nor an object.
 //
 // The write asks for the record that the plan was made from: another syncer may have written it since, and its pins stand.
-func (c *Cluster) saveSpec(ctx context.Context, target v1alpha1.Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p promises) (Written, error) {
-	record := recordObject(c.namespace, target)
-	record.SetLabels(map[string]string{v1alpha1.LabelParent: v1alpha1.ApplySetID(c.namespace, target)})
-	record.SetAnnotations(p.annotations(c.namespace))
+func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p Promises) (Written, error) {
+	record := recordObject(r.namespace(), target)
+	record.SetLabels(map[string]string{v1alpha1.LabelParent: v1alpha1.ApplySetID(r.namespace(), target)})
+	record.SetAnnotations(p.annotations(r.namespace()))
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&spec)
 	if err != nil {
 		return Written{}, fmt.Errorf("writing the record of %s: %w", target, err)
@@ -125,20 +131,20 @@ func (c *Cluster) saveSpec(ctx context.Context, target v1alpha1.Target, before *
 		}
 		record.SetResourceVersion(before.ResourceVersion)
 	} else {
-		made, err := c.makeRecord(ctx, target, record)
+		made, err := r.create(ctx, target, record)
 		if err != nil {
 			return Written{}, err
 		}
 		record.SetResourceVersion(made.GetResourceVersion())
 	}
 	attempt := ""
-	if p.writes != nil {
+	if p.Writes != nil {
 		attempt = record.GetResourceVersion() // no other write of this record asks for the same version and succeeds
 		annotations := record.GetAnnotations()
-		annotations[v1alpha1.AnnotationApplying] = strings.Join(append([]string{attempt}, p.writes...), " ")
+		annotations[v1alpha1.AnnotationApplying] = strings.Join(append([]string{attempt}, p.Writes...), " ")
 		record.SetAnnotations(annotations)
 	}
-	out, err := written(c.writeRecord(ctx, target, record))
+	out, err := written(r.write(ctx, target, record))
 	out.Apply = attempt
 	return out, err
 }
@@ -158,10 +164,10 @@ func written(record *unstructured.Unstructured, err error) (Written, error) {
 	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion(), UID: record.GetUID()}, nil
 }
 
-// makeRecord creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its
+// create creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its
 // fields beside the apply that follows, so that it has none that may be emptied one day.
-func (c *Cluster) makeRecord(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	records, err := c.records(ctx)
+func (r *Records) create(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	records, err := r.resource()
 	if err != nil {
 		return nil, err
 	}
@@ -172,55 +178,55 @@ func (c *Cluster) makeRecord(ctx context.Context, target v1alpha1.Target, record
 	made, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
-	return made, c.explainRecord(target, err)
+	return made, r.explain(target, err)
 }
 
-func (c *Cluster) explainRecord(target v1alpha1.Target, err error) error {
+func (r *Records) explain(target v1alpha1.Target, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case c.isUninstalled(err):
+	case r.isUninstalled(err):
 		return ErrNotInstalled
-	case answer.IsMissingNamespace(err, c.namespace):
-		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, c.namespace)
+	case answer.IsMissingNamespace(err, r.namespace()):
+		return fmt.Errorf("writing the record of %s: namespace %s is not there; run `syncer install` first", target, r.namespace())
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		return &answer.OvertakenError{Target: target}
 	}
 	return fmt.Errorf("writing the record of %s: %w", target, answer.AdviseRight(err))
 }
 
-// CreateRecord makes the record of a target that has none, before anything of it is applied.
-func (c *Cluster) CreateRecord(ctx context.Context, target v1alpha1.Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
-	return c.saveSpec(ctx, target, nil, spec, promises{})
+// Create makes the record of a target that has none, before anything of it is applied.
+func (r *Records) Create(ctx context.Context, target v1alpha1.Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
+	return r.SaveSpec(ctx, target, nil, spec, Promises{})
 }
 
 // SaveStatus writes what syncer saw of a target, where its record still is the version that was read or written before.
-func (c *Cluster) SaveStatus(ctx context.Context, target v1alpha1.Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
-	record := recordObject(c.namespace, target)
+func (r *Records) SaveStatus(ctx context.Context, target v1alpha1.Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
+	record := recordObject(r.namespace(), target)
 	record.SetResourceVersion(version)
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
 	if err != nil {
 		return Written{}, fmt.Errorf("writing the status of %s: %w", target, err)
 	}
 	record.Object["status"] = fields
-	return written(c.writeRecord(ctx, target, record, "status"))
+	return written(r.write(ctx, target, record, "status"))
 }
 
-func (c *Cluster) writeRecord(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
-	records, err := c.records(ctx)
+func (r *Records) write(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured, subresource ...string) (*unstructured.Unstructured, error) {
+	records, err := r.resource()
 	if err != nil {
 		return nil, err
 	}
 	written, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: manifest.FieldManager, Force: true}, subresource...)
 	})
-	return written, c.explainRecord(target, err)
+	return written, r.explain(target, err)
 }
 
-// DeleteRecord forgets a target whose objects are gone, where its record still is the version that the caller has read
+// Delete forgets a target whose objects are gone, where its record still is the version that the caller has read
 // or written: one that somebody revived stays, and the error is an OvertakenError.
-func (c *Cluster) DeleteRecord(ctx context.Context, target v1alpha1.Target, uid types.UID, version string) error {
-	records, err := c.records(ctx)
+func (r *Records) Delete(ctx context.Context, target v1alpha1.Target, uid types.UID, version string) error {
+	records, err := r.resource()
 	if err != nil {
 		return err
 	}
@@ -246,20 +252,22 @@ func recordObject(namespace string, target v1alpha1.Target) *unstructured.Unstru
 	return record
 }
 
-// inventory indexes a record's inventory.
-func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
-	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
-	if record == nil {
-		return entries
+// Owner names the target of an ApplySet, and the namespace of its record; the ID itself where no record
+// has it. A syncer may be allowed to read the records of its own namespace only.
+func (r *Records) Owner(ctx context.Context, id string) (owner, namespace string) {
+	owner = "the ApplySet " + id
+	mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
+	if err != nil {
+		return owner, ""
 	}
-	for _, entry := range record.Status.Inventory {
-		entries[entry.ID().Key()] = entry
+	for _, where := range []string{r.namespace(), metav1.NamespaceAll} {
+		list, err := r.cluster.client.Resource(mapping.Resource).Namespace(where).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelParent + "=" + id})
+		if err != nil || len(list.Items) != 1 {
+			continue
+		}
+		if record, err := decodeRecord(&list.Items[0]); err == nil {
+			return v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}.String(), record.Namespace
+		}
 	}
-	return entries
-}
-
-func sortedInventory(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
-	return slices.SortedFunc(maps.Values(entries), func(a, b v1alpha1.InventoryEntry) int {
-		return a.ID().Compare(b.ID())
-	})
+	return owner, ""
 }

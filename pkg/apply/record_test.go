@@ -68,11 +68,11 @@ func TestPinsAreWrittenBeforeTheFirstObject(t *testing.T) {
 		})
 	})
 	set := b.set(join(settings("a", "1"), "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n"))
-	plan, err := mortal.Plan(ctx, requestOf(b, set, b.record()))
+	plan, err := apply.Make(ctx, mortal, requestOf(b, set, b.record()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mortal.Apply(ctx, plan, b.pinned()); !errors.Is(err, context.Canceled) {
+	if _, err := apply.Carry(ctx, mortal, plan, b.pinned()); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the apply was not cut: %v", err)
 	}
 	if b.get(configMaps, b.namespace, "a") != nil {
@@ -105,11 +105,11 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	set := b.set(settings("a", "1"))
 	b.sync(set)
 	status := v1alpha1.PipelineSyncStatus{LastAppliedCommit: "c0ffee", Inventory: b.record().Status.Inventory}
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, status, ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, status, ""); err != nil {
 		t.Fatal(err)
 	}
 	before := b.record()
-	applied, err := b.cluster.Apply(b.ctx, b.plan(set), b.pinned())
+	applied, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.pinned())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	if applied.Record.Generation != after.Generation || after.Generation != before.Generation+1 {
 		t.Errorf("generation %d after %d, the apply says %d", after.Generation, before.Generation, applied.Record.Generation)
 	}
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}, ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAppliedCommit: "beef"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	last := b.record()
@@ -153,7 +153,7 @@ func TestAccountLeavesTheRecord(t *testing.T) {
 				spec v1alpha1.PipelineSyncSpec
 				want string
 			}{{spec, "team/deployer"}, {b.spec(), ""}, {b.spec(), ""}, {spec, "team/deployer"}} {
-				if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(settings("one", fmt.Sprint(i)))), c.spec); err != nil {
+				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("one", fmt.Sprint(i)))), c.spec); err != nil {
 					t.Fatal(err)
 				}
 				if got := b.record().Spec.ServiceAccount; got != c.want {
@@ -227,16 +227,16 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := cluster.Plan(b.ctx, requestOf(b, b.set(settings("a", "1")), nil))
+		plan, err := apply.Make(b.ctx, cluster, requestOf(b, b.set(settings("a", "1")), nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = cluster.Apply(b.ctx, plan, b.spec())
+		_, err = apply.Carry(b.ctx, cluster, plan, b.spec())
 		wantError(t, err, "orders@prod", "namespace nowhere is not there; run `syncer install`")
 		if b.get(configMaps, b.namespace, "a") != nil {
 			t.Error("the object was written all the same")
 		}
-		_, err = cluster.Plan(b.ctx, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
+		_, err = apply.Make(b.ctx, cluster, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
 		wantError(t, err, "nowhere", "run `syncer install`")
 	})
 	t.Run("definition", func(t *testing.T) {
@@ -244,13 +244,13 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		cluster := b.connectBy(func(config *rest.Config) {
 			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return without{inner} })
 		})
-		if _, err := cluster.Record(b.ctx, b.target); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := cluster.Records().Get(b.ctx, b.target); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("Record: %v", err)
 		}
-		if _, err := cluster.Records(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := cluster.Records().List(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("Records: %v", err)
 		}
-		if _, err := cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := cluster.Records().SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
 			t.Errorf("SaveStatus: %v", err)
 		}
 	})
@@ -271,7 +271,7 @@ func TestRecordsListsEveryOwner(t *testing.T) {
 		o := b.other(name)
 		o.sync(o.set(settings(name, "1")))
 	}
-	all, err := b.cluster.Records(b.ctx)
+	all, err := b.cluster.Records().List(b.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,10 +289,10 @@ func TestTwoWritersOfOneRecord(t *testing.T) {
 				b.sync(b.set(settings("one", "0")))
 			}
 			ours, theirs := b.plan(b.set(settings("one", "1"))), b.plan(b.set(settings("one", "2")))
-			if _, err := b.cluster.Apply(b.ctx, theirs, b.pinned()); err != nil {
+			if _, err := apply.Carry(b.ctx, b.cluster, theirs, b.pinned()); err != nil {
 				t.Fatal(err)
 			}
-			_, err := b.cluster.Apply(b.ctx, ours, b.spec())
+			_, err := apply.Carry(b.ctx, b.cluster, ours, b.spec())
 			wantError(t, err, "writing the record of orders@prod: another syncer wrote it in the meantime")
 			if !answer.IsPassing(err) {
 				t.Error("the error does not pass")

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 )
@@ -62,10 +63,10 @@ func TestLargestRecordIsTaken(t *testing.T) {
 		message := strings.Repeat("m", record.MostMessage)
 		status.Conditions = append(status.Conditions, metav1.Condition{Type: kind, Status: "False", Reason: "Failed", Message: message, LastTransitionTime: at})
 	}
-	if _, err := b.cluster.CreateRecord(b.ctx, b.target, spec); err != nil {
+	if _, err := b.cluster.Records().Create(b.ctx, b.target, spec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, record.Status(spec.Images, status), ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, record.Status(spec.Images, status), ""); err != nil {
 		t.Fatalf("a record with %d objects and %d images: %v", len(status.Inventory), len(spec.Images), err)
 	}
 	// The spec is written again beside the largest status.
@@ -76,7 +77,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 		t.Logf("the record has %d KiB", len(doc)>>10)
 	}
 	spec.Source.Commit = "beef"
-	if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(settings("a", "1"))), spec); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("a", "1"))), spec); err != nil {
 		t.Fatalf("writing the spec beside %d objects: %v", len(before.Status.Inventory), err)
 	}
 }

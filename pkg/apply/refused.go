@@ -8,7 +8,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -21,18 +20,18 @@ import (
 // object that does not come back after its deletion is a loss. And only the update is refused: by the API server's own
 // words, or because it names fields that git changes and would accept the updated object, with what others set in it, as a
 // new one.
-func (p *planner) refused(ctx context.Context, resource dynamic.ResourceInterface, s *step, err error) error {
+func (p *planner) refused(ctx context.Context, s *step, err error) error {
 	obj, live, id := s.rendered, s.change.Live, s.change.ID
 	if !answer.IsRefusal(err) || slices.Contains(manifest.Irreplaceable, id.GroupKind()) {
 		return answer.Explain(obj, id, "trying", err, live)
 	}
-	asNew := tryAsNew(ctx, resource, obj)
+	asNew := p.cluster.TryNew(ctx, obj)
 	if answer.Retryable(asNew) {
 		return answer.Explain(obj, id, "trying as a new object", asNew, live)
 	}
 	fixed, accepted := answer.IsImmutableOnly(err), asNew == nil || answer.IsContested(asNew)
 	if updated, changed := update(live, obj); !fixed && asNew == nil && isOnlyOf(err, changed) {
-		asNew = tryAsNew(ctx, resource, updated)
+		asNew = p.cluster.TryNew(ctx, updated)
 		fixed = asNew == nil || answer.IsContested(asNew)
 	}
 	switch {
@@ -46,17 +45,6 @@ func (p *planner) refused(ctx context.Context, resource dynamic.ResourceInterfac
 		err = answer.Advise(err, answer.Unclear(obj))
 	}
 	return answer.Explain(obj, id, "trying", err, live)
-}
-
-// tryAsNew asks whether the API server accepts an object as a new one, by a dry run under a name that is free.
-func tryAsNew(ctx context.Context, resource dynamic.ResourceInterface, obj *unstructured.Unstructured) error {
-	obj = obj.DeepCopy()
-	obj.SetGenerateName(obj.GetName() + "-") // the API server shortens it
-	obj.SetName("")
-	_, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: manifest.FieldManager, DryRun: []string{metav1.DryRunAll}})
-	})
-	return err
 }
 
 // isOnlyOf reports whether the API server names a field with each reason, and each is one that git changes. A refusal of

@@ -68,7 +68,7 @@ func (b *bench) nothingToDo(set manifest.Set) {
 		"a plan without inventory": {Target: b.target, Record: &behind, Set: set},
 		"a plan without a record":  {Target: b.target, Set: set},
 	} {
-		plan, err := b.cluster.Plan(b.ctx, req)
+		plan, err := apply.Make(b.ctx, b.cluster, req)
 		if err != nil {
 			b.t.Errorf("%s: %v", what, err)
 			continue

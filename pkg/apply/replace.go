@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 )
 
 // mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
@@ -42,7 +41,7 @@ var ownFinalizers = []string{metav1.FinalizerDeleteDependents, metav1.FinalizerO
 
 // replace deletes an object, waits until it is gone, and creates it again. An object that does not go, for a finalizer
 // that nobody takes away, is held: it returns a heldError.
-func (a *application) replace(ctx context.Context, resource dynamic.ResourceInterface, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live := s.change.Live
 	if live.GetDeletionTimestamp() == nil {
 		propagation := metav1.DeletePropagationForeground
@@ -52,31 +51,31 @@ func (a *application) replace(ctx context.Context, resource dynamic.ResourceInte
 		if err := a.beganMeanwhile(ctx, s); err != nil {
 			return nil, err
 		}
-		err := deleteExactly(ctx, resource, live, propagation)
+		err := a.cluster.Delete(ctx, live, propagation)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, answer.Explain(s.rendered, id, "deleting, to create it again", err, live)
 		}
 	}
-	if err := a.cluster.awaitGone(ctx, resource, live); err != nil {
+	if err := awaitGone(ctx, a.cluster, live); err != nil {
 		return nil, err
 	}
-	applied, err := writeOver(ctx, resource, id, s.rendered, nil)
+	applied, err := a.cluster.Write(ctx, s.rendered, nil)
 	return applied, answer.Explain(s.rendered, id, "creating it again", err)
 }
 
 // awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
 // already is not waited for again.
-func (c *Cluster) awaitGone(ctx context.Context, resource dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+func awaitGone(ctx context.Context, c *Cluster, live *unstructured.Unstructured) error {
 	id, last := manifest.IDOf(live), live
 	timeout := goneTimeout
 	if slices.ContainsFunc(live.GetFinalizers(), func(f string) bool { return !slices.Contains(ownFinalizers, f) }) {
 		timeout = finalizerTimeout
 	}
 	if deleted := live.GetDeletionTimestamp(); deleted != nil {
-		timeout -= c.since(deleted.Time)
+		timeout -= c.Since(deleted.Time)
 	}
 	err := wait.PollUntilContextTimeout(ctx, gonePoll, max(timeout, gonePoll), true, func(ctx context.Context) (bool, error) {
-		now, err := get(ctx, resource, id)
+		now, err := c.Get(ctx, id)
 		if err != nil {
 			return false, answer.Explain(live, id, "waiting until it is gone", err)
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -37,13 +36,13 @@ var deployVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
 // Needs lists the rights that it takes to deploy a target with this set, sorted, and names the objects whose kind
 // neither the cluster serves nor the other sets bring.
-func (c *Cluster) Needs(set manifest.Set, others ...manifest.Set) (needs []Need, unknown []manifest.ID, err error) {
+func Needs(c *Cluster, set manifest.Set, others ...manifest.Set) (needs []Need, unknown []manifest.ID, err error) {
 	definitions := definedBy(append(others, set)...)
 	all := map[Need]bool{}
-	namespaces := memberNamespaces(c.namespace, nil, set)
+	namespaces := memberNamespaces(c.Namespace(), nil, set)
 	for _, obj := range set {
 		id := manifest.IDOf(obj)
-		resource, global, err := c.resourceOf(id.GroupVersionKind(), definitions)
+		resource, global, err := resourceOf(c, id.GroupVersionKind(), definitions)
 		if meta.IsNoMatchError(err) {
 			unknown = append(unknown, id)
 			continue
@@ -59,7 +58,7 @@ func (c *Cluster) Needs(set manifest.Set, others ...manifest.Set) (needs []Need,
 			at.Verb = verb
 			all[Need{Right: at}] = true
 		}
-		if c.account == "" && len(namespaces) > 1 {
+		if c.Account() == "" && len(namespaces) > 1 {
 			at.Verb, at.Namespace = "list", "" // see places
 			all[Need{Right: at}] = true
 		}
@@ -68,7 +67,7 @@ func (c *Cluster) Needs(set manifest.Set, others ...manifest.Set) (needs []Need,
 			all[Need{at, "it lets a pipeline give more rights than syncer has"}] = true
 		}
 	}
-	for _, need := range c.lookingNeeds(set) {
+	for _, need := range lookingNeeds(c, set) {
 		if !all[Need{Right: need.Right}] {
 			all[need] = true
 		}
@@ -85,19 +84,19 @@ var grants = map[schema.GroupKind]string{
 }
 
 // lookingNeeds are the rights to look at what a set names and does not bring.
-func (c *Cluster) lookingNeeds(set manifest.Set) []Need {
+func lookingNeeds(c *Cluster, set manifest.Set) []Need {
 	var needs []Need
 	look := func(verb, resource, namespace, why string) {
 		needs = append(needs, Need{Right{Verb: verb, Resource: resource, Namespace: namespace}, why})
 	}
-	for id := range accountsOf(set) {
+	for id := range AccountsOf(set) {
 		at := cmp.Or(id.Namespace, manifest.DefaultNamespace)
 		look("list", "pods", at, "it tells why pods do not run, and what a run still uses")
 		look("list", "events", at, "it tells why pods do not run, and that a Job that is gone has run")
 		look("get", "serviceaccounts", at, "it leads to the credentials of private images")
 	}
 	for _, obj := range set {
-		for _, id := range pullSecretsOf(obj) {
+		for _, id := range PullSecretsOf(obj) {
 			look("get", "secrets", cmp.Or(id.Namespace, manifest.DefaultNamespace), "it gives the credentials of private images")
 		}
 	}
@@ -127,11 +126,11 @@ func definedBy(sets ...manifest.Set) map[schema.GroupKind]definition {
 	return out
 }
 
-func (c *Cluster) resourceOf(gvk schema.GroupVersionKind, definitions map[schema.GroupKind]definition) (resource schema.GroupResource, global bool, err error) {
+func resourceOf(c *Cluster, gvk schema.GroupVersionKind, definitions map[schema.GroupKind]definition) (resource schema.GroupResource, global bool, err error) {
 	if brought, ok := definitions[gvk.GroupKind()]; ok {
 		return schema.GroupResource{Group: gvk.Group, Resource: brought.plural}, brought.global, nil
 	}
-	mapping, err := c.kinds.resource(gvk)
+	mapping, err := c.Mapping(gvk)
 	if err != nil {
 		return resource, false, err
 	}
@@ -186,7 +185,7 @@ func Impersonation(account string) Right {
 }
 
 // Missing asks the API server which of these rights the account does not have. The result is sorted.
-func (c *Cluster) Missing(ctx context.Context, rights []Right) ([]Right, error) {
+func Missing(ctx context.Context, c *Cluster, rights []Right) ([]Right, error) {
 	// Who has a right everywhere has it in each namespace, which saves most of the questions.
 	namespaces := map[Right]map[string]bool{}
 	for _, right := range rights {
@@ -200,17 +199,17 @@ func (c *Cluster) Missing(ctx context.Context, rights []Right) ([]Right, error) 
 	asked := slices.Collect(maps.Keys(namespaces))
 	missing := make([][]Right, len(asked)) // each worker owns one slot
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i, right := range asked {
 		g.Go(func() error {
-			has, err := c.may(gctx, right)
+			has, err := may(gctx, c, right)
 			if has || err != nil {
 				return err
 			}
 			for namespace := range namespaces[right] {
 				in := right
 				if in.Namespace = namespace; namespace != "" {
-					if has, err = c.may(gctx, in); err != nil {
+					if has, err = may(gctx, c, in); err != nil {
 						return err
 					}
 				}
@@ -231,7 +230,7 @@ func (c *Cluster) Missing(ctx context.Context, rights []Right) ([]Right, error) 
 
 var accessReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
 
-func (c *Cluster) may(ctx context.Context, right Right) (bool, error) {
+func may(ctx context.Context, c *Cluster, right Right) (bool, error) {
 	group, resource := right.Group, right.Resource
 	resource, subresource, _ := strings.Cut(resource, "/")
 	attributes := map[string]any{"verb": right.Verb, "group": group, "resource": resource}
@@ -244,9 +243,7 @@ func (c *Cluster) may(ctx context.Context, right Right) (bool, error) {
 		"apiVersion": accessReviews.GroupVersion().String(), "kind": "SelfSubjectAccessReview",
 		"spec": map[string]any{"resourceAttributes": attributes},
 	}}
-	answer, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return c.client.Resource(accessReviews).Create(ctx, review, metav1.CreateOptions{})
-	})
+	answer, err := c.Ask(ctx, accessReviews, review)
 	if err != nil {
 		return false, fmt.Errorf("asking the API server for the rights of the account: %w", err)
 	}

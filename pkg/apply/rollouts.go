@@ -41,7 +41,7 @@ type rolloutUser struct {
 func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
 	r := &rollouts{planner: p, owners: map[types.UID]*rollout{}}
 	list := func(kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
-		objects, err := p.cluster.list(ctx, kind, namespace, metav1.ListOptions{})
+		objects, err := p.cluster.List(ctx, kind, namespace, metav1.ListOptions{})
 		if apierrors.IsForbidden(err) {
 			return nil, nil
 		}
@@ -115,7 +115,7 @@ func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerRe
 		}
 	}
 	if found.live == nil {
-		live, err := r.planner.cluster.read(ctx, id)
+		live, err := read(ctx, r.planner.cluster, id)
 		if err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}

@@ -19,7 +19,7 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 	if change.Live == nil {
 		return nil
 	}
-	run := p.cluster.judge.Run(change.Live)
+	run := p.cluster.Judge().Run(change.Live)
 	pod := change.Action == manifest.Replace && run.State == health.NotARun
 	if pod {
 		run = health.PodRun(change.Live)
@@ -41,7 +41,7 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
 	}
 	if !pod {
-		run = p.cluster.run(ctx, change.Live) // also between a start and the first pod
+		run = runOf(ctx, p.cluster, change.Live) // also between a start and the first pod
 	}
 	if run.State != health.Running {
 		return nil
@@ -66,7 +66,7 @@ func disturbs(change manifest.Change) bool {
 
 // respectPrune decides whether an object that left git may be deleted while it runs.
 func (p *planner) respectPrune(ctx context.Context, change *manifest.Change) error {
-	run := p.cluster.run(ctx, change.Live)
+	run := runOf(ctx, p.cluster, change.Live)
 	if run.State != health.Running {
 		return nil
 	}
@@ -87,8 +87,8 @@ func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 
 // AwaitsRerun reports whether an object still shows the run from before its spec was changed, so that its state says
 // nothing of the change.
-func (c *Cluster) AwaitsRerun(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	run := c.judge.Run(live)
+func AwaitsRerun(c *Cluster, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+	run := c.Judge().Run(live)
 	return entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
@@ -106,7 +106,7 @@ func (p *Plan) NotRerun() []manifest.ID {
 			continue
 		}
 		written, _ := manifest.LastWrite(live, manifest.FieldManager)
-		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.since(written) > operatorsTime {
+		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.Since(written) > operatorsTime {
 			out = append(out, s.change.ID)
 		}
 	}

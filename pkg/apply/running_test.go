@@ -70,7 +70,7 @@ func TestRunningWorkSurvivesADeploy(t *testing.T) {
 				t.Errorf("the run did not survive: generation %d, %+v", after.GetGeneration(), (*health.Judge)(nil).Run(after))
 			}
 
-			if err := b.cluster.AwaitChange(b.ctx, applied.Held); err != nil {
+			if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 				t.Fatal(err)
 			}
 			if live := b.get(w.resource, b.namespace, "daily"); (*health.Judge)(nil).Run(live).State != health.Ended {
@@ -184,7 +184,7 @@ func TestRunThatBeginsDuringTheApply(t *testing.T) {
 	}
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	if err != nil || len(applied.Held) != 1 || len(applied.Changes) > 0 {
 		t.Errorf("applied: %s, held: %v, error: %v", actions(applied.Changes), applied.Held, err)
 	}
@@ -203,7 +203,7 @@ func TestAwaitChangeNoticesEachReason(t *testing.T) {
 	waits := func(reason manifest.HoldReason) manifest.Change {
 		return manifest.Change{Held: &manifest.Held{Reason: reason, For: []manifest.ID{id}}}
 	}
-	if err := b.cluster.AwaitChange(b.ctx, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
+	if err := apply.AwaitChange(b.ctx, b.cluster, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
 		t.Errorf("a healthy object is waited for: %v", err)
 	}
 }
@@ -217,7 +217,7 @@ func TestRunThatLeavesGitEndsFirst(t *testing.T) {
 	if len(applied.Changes) > 0 || len(applied.Held) != 1 || applied.Held[0].Held.Action != manifest.Prune {
 		t.Errorf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
-	if err := b.cluster.AwaitChange(b.ctx, applied.Held); err != nil {
+	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	if got := actions(b.sync(without).Changes); got != "Prune SparkApplication/daily" {
@@ -266,7 +266,7 @@ func TestOnlyItsSpecRunsAGoneJobAgain(t *testing.T) {
 func TestJobThatRanWhileSyncerWasDeadIsNotRunAgain(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("once", 1, "ttlSecondsAfterFinished: 0"))
-	if _, err := b.cluster.Apply(b.ctx, b.plan(set), b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.spec()); err != nil {
 		t.Fatal(err) // and its status is never written
 	}
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
@@ -288,7 +288,7 @@ func TestJobThatWasNeverCreatedIsRun(t *testing.T) {
 			return refusing{inner, http.MethodPatch, "/jobs/once"}
 		})
 	})
-	if _, err := b.cluster.Apply(b.ctx, b.plan(set), b.spec()); err == nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.spec()); err == nil {
 		t.Fatal("nothing refused the job")
 	}
 	b.cluster = whole

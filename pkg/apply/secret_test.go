@@ -72,7 +72,7 @@ func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
 	for range cap(hashes) {
 		_, cluster := b.connect(b.plane.Kubeconfig)
 		go func() {
-			plan, err := cluster.Plan(b.ctx, requestOf(b, set, nil))
+			plan, err := apply.Make(b.ctx, cluster, requestOf(b, set, nil))
 			if err != nil {
 				t.Error(err)
 				hashes <- ""

@@ -70,7 +70,7 @@ func TestObjectDeletedWhileItIsApplied(t *testing.T) {
 			plan := b.plan(changed)
 			b.delete(c.resource, b.namespace, "one")
 			b.eventually("it is gone", func() bool { return b.get(c.resource, b.namespace, "one") == nil })
-			applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 			if err != nil || len(applied.Held) > 0 {
 				t.Fatalf("held: %v, error: %v", applied.Held, err)
 			}
@@ -95,7 +95,7 @@ func TestNamespaceWithObjectsOfOthersIsKept(t *testing.T) {
 		t.Fatalf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
 	plan := other.plan(nil)
-	if _, err := other.cluster.Remove(b.ctx, plan); err != nil {
+	if _, err := apply.Remove(b.ctx, other.cluster, plan); err != nil {
 		t.Fatal(err)
 	}
 	other.save(nil)
@@ -130,7 +130,7 @@ func TestSettingsThatABatchPodUsesStay(t *testing.T) {
 		t.Fatalf("applied: %s, held: %v", got, applied.Held)
 	}
 	b.delete(pods, b.namespace, "run")
-	if err := b.cluster.AwaitChange(b.ctx, applied.Held); err != nil {
+	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the pod is gone", func() bool { return b.get(pods, b.namespace, "run") == nil })

@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/connect"
 )
 
 // faulty stands between a cluster and its API server.
@@ -96,7 +97,7 @@ func (b *bench) throughFaults(read, write time.Duration) *faulty {
 	config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) { return f.through(inner, req) })
 	})
-	cluster, err := apply.ConnectedWithin(config, apply.Options{Namespace: b.records}, read, write)
+	cluster, err := apply.With(config, connect.Limits{Read: read, Write: write}, apply.Options{Namespace: b.records})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -227,7 +228,7 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 		}
 	}
 	line.set(hang(http.MethodGet, false))
-	_, err := b.cluster.Record(b.ctx, b.target)
+	_, err := b.cluster.Records().Get(b.ctx, b.target)
 	silent("a read", err)
 	line.set(nil)
 	w.noticed("what the watches that hang had missed")
@@ -235,10 +236,10 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 		t.Error("no watch was begun anew")
 	}
 	line.set(hang(http.MethodGet, true))
-	_, err = b.cluster.Record(b.ctx, b.target)
+	_, err = b.cluster.Records().Get(b.ctx, b.target)
 	silent("the body of an answer", err)
 	line.set(hang(http.MethodPatch, false))
-	_, err = b.cluster.Plan(b.ctx, requestOf(b, b.set(settings("a", "3")), b.record()))
+	_, err = apply.Make(b.ctx, b.cluster, requestOf(b, b.set(settings("a", "3")), b.record()))
 	silent("a write", err)
 }
 
@@ -247,7 +248,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
 	line := b.throughFaults(time.Minute, time.Minute)
-	if _, err := b.cluster.Record(b.ctx, b.target); err != nil {
+	if _, err := b.cluster.Records().Get(b.ctx, b.target); err != nil {
 		t.Fatal(err)
 	}
 	times := 0
@@ -258,7 +259,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 		return busy(req, inner)
 	})
 	began := time.Now()
-	if _, err := b.cluster.Record(b.ctx, b.target); err != nil {
+	if _, err := b.cluster.Records().Get(b.ctx, b.target); err != nil {
 		t.Errorf("a read that is answered with 429 once: %v", err)
 	}
 	if took := time.Since(began); took < 5*time.Second || took > 30*time.Second {

@@ -12,29 +12,29 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// run judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
+// runOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
 // controller makes pods before it counts them, and may be interrupted in between. Such a run is under way when it has a
 // pod, or has a start and no event says that its pods cannot be made.
-func (c *Cluster) run(ctx context.Context, live *unstructured.Unstructured) health.Run {
-	run := c.judge.Run(live)
-	selector := podSelector(live)
+func runOf(ctx context.Context, c *Cluster, live *unstructured.Unstructured) health.Run {
+	run := c.Judge().Run(live)
+	selector := health.PodSelector(live)
 	if run.State != health.Idle || !run.Starting || selector == "" {
 		return run
 	}
 	begun, id := run.ID != "", manifest.IDOf(live)
-	pods, err := c.list(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
+	pods, err := c.List(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
 	switch {
 	case len(pods) > 0:
 		run.State, run.Message = health.Running, "the job has started, and does not count its pods yet"
-	case begun && (err != nil || !c.refusedPods(ctx, live)):
+	case begun && (err != nil || !refusedPods(ctx, c, live)):
 		run.State, run.Message = health.Running, "the job has started, and its first pod is awaited"
 	}
 	return run
 }
 
 // refusedPods reports whether an event says that the pods of an object cannot be made, as for want of quota.
-func (c *Cluster) refusedPods(ctx context.Context, live *unstructured.Unstructured) bool {
-	events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, live.GetNamespace(),
+func refusedPods(ctx context.Context, c *Cluster, live *unstructured.Unstructured) bool {
+	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, live.GetNamespace(),
 		metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.GetUID())})
 	return err == nil && len(events) > 0
 }
@@ -43,14 +43,14 @@ func (c *Cluster) refusedPods(ctx context.Context, live *unstructured.Unstructur
 // say so yet: a delete that asks for the state that was judged would pass.
 func (a *application) beganMeanwhile(ctx context.Context, s *step) error {
 	live := s.change.Live
-	if s.rendered == nil || !a.cluster.judge.Run(live).Starting {
+	if s.rendered == nil || !a.cluster.Judge().Run(live).Starting {
 		return nil
 	}
 	policy, err := a.plan.request.Rules.onRunning(s.rendered)
 	if err != nil || policy == v1alpha1.Replace {
 		return err
 	}
-	if run := a.cluster.run(ctx, live); run.State == health.Running {
+	if run := runOf(ctx, a.cluster, live); run.State == health.Running {
 		return &heldError{manifest.Held{Action: manifest.Replace, Reason: manifest.HeldRunning, Message: run.Message, For: []manifest.ID{s.change.ID}}}
 	}
 	return nil

@@ -111,7 +111,7 @@ func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
 				t.Fatalf("the plan: %s", got)
 			}
 			happen(b, before)
-			applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestLateReplacementMeetsTheJobOfAnotherSyncer(t *testing.T) {
 			b.status(jobs, "slow", hasStart)
 		}
 	})
-	_, err := b.cluster.Apply(b.ctx, late, b.spec())
+	_, err := apply.Carry(b.ctx, b.cluster, late, b.spec())
 	if live := b.get(jobs, b.namespace, "slow"); theirs == nil || live.GetUID() != theirs.GetUID() || !strings.Contains(images(live), "backfill:3") {
 		t.Errorf("the Job is %s: %s (%v)", live.GetUID(), images(live), err)
 	}

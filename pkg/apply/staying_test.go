@@ -49,7 +49,7 @@ func TestNamespaceStaysForWhatIsInIt(t *testing.T) {
 	}
 	claim := "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: " + own + ", annotations: {syncer.dev/prune: disabled}}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
 	b.sync(b.set(join(namespace, claim)))
-	applied, err := b.cluster.Remove(b.ctx, b.plan(nil))
+	applied, err := apply.Remove(b.ctx, b.cluster, b.plan(nil))
 	if err != nil || b.going(namespaces, "", own) {
 		t.Errorf("the namespace of a claim that is kept goes (held are %q, %v)", held(applied), err)
 	}
@@ -149,7 +149,7 @@ func TestRunThatBeginsBeforeItsPruneGoesOn(t *testing.T) {
 	plan := b.plan(b.set(settings("beside", "1")))
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	if got := held(applied); err != nil || got != "Running SparkApplication/daily" || b.going(sparkApps, b.namespace, "daily") {
 		t.Errorf("held are %q, %v", got, err)
 	}
@@ -163,7 +163,7 @@ func TestSkippedRunKeepsItsSettings(t *testing.T) {
 	plan := b.plan(b.set(join(strings.ReplaceAll(suspended, "spark:1", "spark:2"), settings("new", "1"))))
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	if _, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil || b.going(configMaps, b.namespace, "old") {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil || b.going(configMaps, b.namespace, "old") {
 		t.Errorf("the settings of the run go (%v)", err)
 	}
 }
@@ -210,7 +210,7 @@ func TestInterruptedReplacementIsMade(t *testing.T) {
 	b.sync(b.set(doc))
 	b.awaitRun(jobs, "once", health.Running)
 	changed := b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2"))
-	if err := b.cluster.AwaitChange(b.ctx, b.sync(changed).Held); err != nil {
+	if err := apply.AwaitChange(b.ctx, b.cluster, b.sync(changed).Held); err != nil {
 		t.Fatal(err)
 	}
 	breaks := b.connectBy(func(config *rest.Config) {
@@ -218,7 +218,7 @@ func TestInterruptedReplacementIsMade(t *testing.T) {
 			return refusing{inner, http.MethodPatch, "/jobs/once"}
 		})
 	})
-	applied, err := breaks.Apply(b.ctx, b.plan(changed), b.spec())
+	applied, err := apply.Carry(b.ctx, breaks, b.plan(changed), b.spec())
 	if err == nil {
 		t.Fatal("nothing broke")
 	}
@@ -235,7 +235,7 @@ func TestReplacementSurvivesAHarmlessWrite(t *testing.T) {
 	b.awaitRun(jobs, "once", health.Ended)
 	plan := b.plan(b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2")))
 	b.edit(jobs, "once", `{"metadata":{"annotations":{"note":"x"}}}`)
-	if applied, err := b.cluster.Apply(b.ctx, plan, b.spec()); err != nil || actions(applied.Changes) != "Replace Job/once" {
+	if applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil || actions(applied.Changes) != "Replace Job/once" {
 		t.Errorf("applied %q, %v", actions(applied.Changes), err)
 	}
 }

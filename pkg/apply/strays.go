@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
@@ -72,7 +73,7 @@ func madeByController(obj *unstructured.Unstructured) bool {
 
 // lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
 // One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
-func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
+func lookByName(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
 	if record == nil {
 		return nil
 	}
@@ -94,10 +95,10 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 	lives := make([]*unstructured.Unstructured, len(wanted)) // each worker owns one slot
 	refused := make([]error, len(wanted))
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i, id := range wanted {
 		g.Go(func() (err error) {
-			if lives[i], err = c.find(gctx, id); err != nil {
+			if lives[i], err = findAny(gctx, c, id); err != nil {
 				err = fmt.Errorf("looking for %s of %s: %w", id, target, answer.AdviseRight(err))
 			}
 			if answer.IsOfObject(err) {
@@ -123,19 +124,21 @@ func (c *Cluster) lookByName(ctx context.Context, target v1alpha1.Target, record
 	return nil
 }
 
-// find reads an object in the given version where that is served; nil where it, or its kind, is not there.
-func (c *Cluster) find(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
-	mapping, err := c.kinds.anyVersion(id.GroupVersionKind())
+// find reads an object in the given version where that is served, and else in the version that the API server prefers; nil
+// where it, or its kind, is not there.
+func findAny(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
+	full, err := c.Scope(id)
+	if kind := id.GroupVersionKind(); meta.IsNoMatchError(err) && kind.Version != "" {
+		id.APIVersion = schema.GroupVersion{Group: kind.Group}.String()
+		full, err = c.Scope(id)
+	}
 	if meta.IsNoMatchError(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return get(ctx, c.client.Resource(mapping.Resource), id)
-	}
-	return get(ctx, c.client.Resource(mapping.Resource).Namespace(id.Namespace), id)
+	return c.Get(ctx, full)
 }
 
 // labelPath is where an object has its member label.

@@ -128,7 +128,7 @@ func (p *planner) taken(s step) []manifest.FieldChange {
 
 // reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
 // is answered at once where the API server as a whole is well. Any other error is given back.
-func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.PipelineSync, err error) error {
+func reasonFor(ctx context.Context, c *Cluster, at place, record *v1alpha1.PipelineSync, err error) error {
 	if !answer.IsUnlisted(err) || record == nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (c *Cluster) reasonFor(ctx context.Context, at place, record *v1alpha1.Pipe
 		}
 		ctx, cancel := context.WithTimeout(ctx, answer.ListTimeout)
 		defer cancel()
-		if _, reason := c.find(ctx, id); reason != nil {
+		if _, reason := findAny(ctx, c, id); reason != nil {
 			return fmt.Errorf("reading %s: %w", id, reason)
 		}
 		return answer.SilentKind(err)

@@ -216,7 +216,7 @@ func TestWhatCannotBeReadIsNotForgotten(t *testing.T) {
 	if entryOf(b, "it").Name == "" {
 		t.Error("its entry is gone")
 	}
-	if _, err := b.cluster.Members(b.ctx, b.target, b.record()); err == nil {
+	if _, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record()); err == nil {
 		t.Error("whoever asks for all objects gets some")
 	}
 	b.patchJSON(crds, b.valveDefinition(), `[{"op":"replace","path":"/spec/conversion","value":{"strategy":"None"}}]`)

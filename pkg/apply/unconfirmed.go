@@ -69,7 +69,7 @@ func (a *application) stillOurs(ctx context.Context) error {
 		return nil // what is installed without a record
 	}
 	target := a.plan.request.Target
-	record, err := a.cluster.Record(ctx, target)
+	record, err := a.cluster.Records().Get(ctx, target)
 	if err != nil {
 		return err
 	}

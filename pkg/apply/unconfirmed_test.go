@@ -34,7 +34,7 @@ func (b *bench) key(name string) any {
 // begin carries a set out as a process does that ends before it saves what it did.
 func (b *bench) begin(docs ...string) {
 	b.t.Helper()
-	if _, err := b.cluster.Apply(b.ctx, b.plan(b.set(join(docs...))), b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(join(docs...))), b.spec()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -86,7 +86,7 @@ func TestWriteUnderTheOwnNameIsPutRight(t *testing.T) {
 			b.sync(set)
 			w := b.watch()
 			w.judged()
-			body := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","labels":{"` + partOf + `":"` + apply.SetID(b.records, b.target) + `"}},"data":` + older + `}`
+			body := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","labels":{"` + partOf + `":"` + v1alpha1.ApplySetID(b.records, b.target) + `"}},"data":` + older + `}`
 			force := true
 			// The API server dates writes to the second, and a person is slower than that.
 			b.eventually("the write has another date", func() bool {
@@ -144,7 +144,7 @@ func TestLateWritesAreRefused(t *testing.T) {
 				}
 			}
 			plan := b.plan(b.set(c.late), pause)
-			_, err := b.cluster.Apply(b.ctx, plan, b.spec())
+			_, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 			if !errors.As(err, new(*answer.OvertakenError)) || !answer.IsPassing(err) {
 				t.Errorf("the late apply ends with %v", err)
 			}
@@ -221,7 +221,7 @@ func TestFailedWriteIsNotTrusted(t *testing.T) {
 		})
 	})
 	plan := b.plan(b.set(settings("a", "bad")))
-	applied, err := b.cluster.Apply(b.ctx, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
 	if err == nil {
 		t.Fatal("it did not fail")
 	}
@@ -241,10 +241,10 @@ func TestRecordIsDeletedAsItWasRead(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
 	before := b.record()
-	if _, err := b.cluster.SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "beef"}, ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "beef"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	err := b.cluster.DeleteRecord(b.ctx, b.target, before.UID, before.ResourceVersion)
+	err := b.cluster.Records().Delete(b.ctx, b.target, before.UID, before.ResourceVersion)
 	if !errors.As(err, new(*answer.OvertakenError)) || b.record() == nil || apierrors.IsNotFound(err) {
 		t.Errorf("deleting a record that was written since: %v", err)
 	}

@@ -20,18 +20,21 @@ import (
 )
 
 // Find reads an object of what syncer itself consists of; nil where it is not there.
-func (c *Cluster) Find(ctx context.Context, id manifest.ID) (*unstructured.Unstructured, error) {
-	obj, err := c.Server().read(ctx, id)
+func Find(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
+	obj, err := read(ctx, c.Server(), id)
 	return obj, answer.AdviseRight(err)
 }
 
 // stopTimeout is how long the pods of the daemon may take to finish what is under way, and some time to spare.
-const stopTimeout = 2 * time.Minute
+const (
+	stopTimeout = 2 * time.Minute
+	erasePoll   = 100 * time.Millisecond
+)
 
-// Delete deletes an object, and not another one that has its name by now. With await it returns when the object and what
+// Erase deletes an object, and not another one that has its name by now. With await it returns when the object and what
 // it owns are gone.
-func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, await bool) error {
-	resource, id, err := c.Server().resourceFor(manifest.IDOf(obj))
+func Erase(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, await bool) error {
+	resource, id, err := c.Server().scoped(manifest.IDOf(obj))
 	if err != nil {
 		return fmt.Errorf("deleting %s: %w", id, err)
 	}
@@ -54,8 +57,8 @@ func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, aw
 	if !await {
 		return nil
 	}
-	err = wait.PollUntilContextTimeout(ctx, gonePoll, stopTimeout, true, func(ctx context.Context) (bool, error) {
-		live, err := get(ctx, resource, id)
+	err = wait.PollUntilContextTimeout(ctx, erasePoll, stopTimeout, true, func(ctx context.Context) (bool, error) {
+		live, err := c.Server().Get(ctx, id)
 		return err == nil && (live == nil || live.GetUID() != uid), err
 	})
 	if err != nil {
@@ -65,11 +68,11 @@ func (c *Cluster) Delete(ctx context.Context, obj *unstructured.Unstructured, aw
 }
 
 // RoleUsers lists the bindings of each ClusterRole.
-func (c *Cluster) RoleUsers(ctx context.Context) (map[string][]manifest.ID, error) {
+func RoleUsers(ctx context.Context, c *Cluster) (map[string][]manifest.ID, error) {
 	users := map[string][]manifest.ID{}
 	for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
 		gvk := schema.GroupVersionKind{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: kind}
-		bindings, err := c.Server().list(ctx, gvk, metav1.NamespaceAll, metav1.ListOptions{})
+		bindings, err := c.Server().List(ctx, gvk, metav1.NamespaceAll, metav1.ListOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("looking who uses the roles of syncer: %w", err)
 		}
@@ -84,8 +87,8 @@ func (c *Cluster) RoleUsers(ctx context.Context) (map[string][]manifest.ID, erro
 }
 
 // AllRecords lists the records of every namespace.
-func (c *Cluster) AllRecords(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	records, err := c.Server().list(ctx, v1alpha1.RecordKind, metav1.NamespaceAll, metav1.ListOptions{})
+func AllRecords(ctx context.Context, c *Cluster) ([]*unstructured.Unstructured, error) {
+	records, err := c.Server().List(ctx, v1alpha1.RecordKind, metav1.NamespaceAll, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the records of all namespaces: %w", err)
 	}
@@ -97,20 +100,20 @@ func (c *Cluster) AllRecords(ctx context.Context) ([]*unstructured.Unstructured,
 }
 
 // OwnObjects are what syncer itself keeps in its namespace beside the records.
-func (c *Cluster) OwnObjects() []manifest.ID {
-	return []manifest.ID{{APIVersion: "v1", Kind: "Secret", Namespace: c.namespace, Name: inventoryKeyName}}
+func OwnObjects(c *Cluster) []manifest.ID {
+	return []manifest.ID{{APIVersion: "v1", Kind: "Secret", Namespace: c.Namespace(), Name: inventoryKeyName}}
 }
 
 // RecordID names a record.
-func (c *Cluster) RecordID(record *v1alpha1.PipelineSync) manifest.ID {
+func RecordID(c *Cluster, record *v1alpha1.PipelineSync) manifest.ID {
 	return manifest.ID{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RecordKind.Kind, Namespace: record.Namespace, Name: record.Name}
 }
 
 // Inhabitants lists the objects of a namespace, of all kinds that the API server can list, less what Kubernetes itself
 // puts into every namespace and what is on its way out. It fails where one kind cannot be looked at.
-func (c *Cluster) Inhabitants(ctx context.Context, namespace string) ([]manifest.ID, error) {
+func Inhabitants(ctx context.Context, c *Cluster, namespace string) ([]manifest.ID, error) {
 	server := c.Server()
-	lists, err := server.kinds.client.ServerPreferredResources()
+	lists, err := server.server.kinds.client.ServerPreferredResources()
 	if err != nil {
 		return nil, fmt.Errorf("asking the API server for its kinds: %w", err)
 	}
@@ -125,10 +128,10 @@ func (c *Cluster) Inhabitants(ctx context.Context, namespace string) ([]manifest
 	}
 	found := make([][]unstructured.Unstructured, len(kinds)) // each worker owns one slot
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(fanOut)
+	g.SetLimit(FanOut)
 	for i, kind := range kinds {
 		g.Go(func() (err error) {
-			if found[i], err = server.list(gctx, kind, namespace, metav1.ListOptions{}); err != nil {
+			if found[i], err = server.List(gctx, kind, namespace, metav1.ListOptions{}); err != nil {
 				return fmt.Errorf("looking for %s objects in namespace %s: %w", kind.Kind, namespace, err)
 			}
 			return nil

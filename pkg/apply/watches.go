@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -107,7 +106,7 @@ type member struct {
 
 // NewWatches prepares to follow the members of targets in a cluster until the context ends. failed is told when a watch
 // begins to fail.
-func (c *Cluster) NewWatches(ctx context.Context, notice func(Notice), failed func(kind string, err error)) *Watches {
+func NewWatches(ctx context.Context, c *Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
 	return &Watches{
 		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{}, streams: map[stream]*streaming{},
 		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{},
@@ -124,7 +123,7 @@ func (w *Watches) Judged(cluster *Cluster, target v1alpha1.Target, record *v1alp
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.namespace, Name: target.RecordName()}
+	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.Namespace(), Name: target.RecordName()}
 	for key, m := range w.members {
 		if m.set == t.set && m.known && live[key] == nil && key != own {
 			m.known = false
@@ -149,11 +148,11 @@ func (w *Watches) scoped(cluster *Cluster, target v1alpha1.Target, record *v1alp
 		objects = append(objects, obj)
 	}
 	t := &watched{
-		set: v1alpha1.ApplySetID(w.server.namespace, target), target: target, cluster: cluster,
-		namespaces: memberNamespaces(w.server.namespace, record, objects),
+		set: v1alpha1.ApplySetID(w.server.Namespace(), target), target: target, cluster: cluster,
+		namespaces: memberNamespaces(w.server.Namespace(), record, objects),
 	}
 	for _, kind := range memberKinds(record, objects) {
-		namespaced, err := w.server.isNamespaced(kind)
+		namespaced, err := isNamespaced(w.server, kind)
 		if err != nil {
 			t.unserved = append(t.unserved, kind.GroupKind()) // its objects are looked at when the target is polled
 			continue
@@ -179,7 +178,7 @@ func (w *Watches) judge(key manifest.Key, set string, state uint64, version stri
 func (w *Watches) Forget(target v1alpha1.Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	set := v1alpha1.ApplySetID(w.server.namespace, target)
+	set := v1alpha1.ApplySetID(w.server.Namespace(), target)
 	delete(w.targets, set)
 	maps.DeleteFunc(w.members, func(_ manifest.Key, m *member) bool { return m.set == set })
 	w.follow()
@@ -187,7 +186,7 @@ func (w *Watches) Forget(target v1alpha1.Target) {
 
 // Differs reports whether a member of a target is not as it was last judged.
 func (w *Watches) Differs(target v1alpha1.Target) bool {
-	set := v1alpha1.ApplySetID(w.server.namespace, target)
+	set := v1alpha1.ApplySetID(w.server.Namespace(), target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.members {
@@ -204,7 +203,7 @@ func (m *member) differs() bool { return m.there != m.known || m.there && m.stat
 func (w *Watches) Follows(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, ok := w.targets[v1alpha1.ApplySetID(w.server.namespace, target)]
+	t, ok := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)]
 	if !ok {
 		return false
 	}
@@ -216,7 +215,7 @@ func (w *Watches) Follows(target v1alpha1.Target) bool {
 func (w *Watches) Unwatched(target v1alpha1.Target) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, ok := w.targets[v1alpha1.ApplySetID(w.server.namespace, target)]
+	t, ok := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)]
 	if !ok {
 		return nil
 	}
@@ -253,9 +252,9 @@ func (w *Watches) Wait() { w.running.Wait() }
 
 // streamsOf lists the watches that a target needs.
 func (w *Watches) streamsOf(t *watched) []stream {
-	streams := []stream{{namespace: w.server.namespace, kind: v1alpha1.RecordKind.GroupKind()}}
+	streams := []stream{{namespace: w.server.Namespace(), kind: v1alpha1.RecordKind.GroupKind()}}
 	for _, s := range t.scopes {
-		at := stream{account: t.cluster.account, kind: s.kind}
+		at := stream{account: t.cluster.Account(), kind: s.kind}
 		if !s.namespaced || at.account == "" && !w.refused[at.kind] {
 			streams = append(streams, at)
 			continue
@@ -296,18 +295,6 @@ func (w *Watches) follow() {
 	}
 }
 
-const (
-	// watchTimeout is how long one watch request lasts at least; then it is made again, from where it ended.
-	watchTimeout = time.Hour
-	listTimeout  = 2 * time.Minute
-)
-
-// watchBackoff is the wait before a watch that failed is asked for again. The longest is so short that a watch is open
-// again well within a minute after whatever was wrong.
-func watchBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 15 * time.Second}
-}
-
 // stream follows one kind until the context ends.
 func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
 	lister, err := w.lister(ctx, cluster, s)
@@ -323,17 +310,17 @@ func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
 	}
 	store := &memberStore{watches: w, stream: s}
 	reflector := cache.NewReflectorWithOptions(lister, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{
-		Name: s.kind.String(), MinWatchTimeout: watchTimeout, Backoff: watchBackoff(),
+		Name: s.kind.String(), MinWatchTimeout: WatchTimeout, Backoff: WatchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 }
 
 func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache.ListerWatcher, error) {
-	mapping, err := cluster.kinds.resource(s.kind.WithVersion(""))
+	mapping, err := cluster.Mapping(s.kind.WithVersion(""))
 	if err != nil {
 		return nil, err
 	}
-	config := rest.CopyConfig(cluster.config)
+	config := cluster.Config()
 	config.Timeout = 0 // it would end a watch
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -349,7 +336,7 @@ func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, listTimeout)
+			ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
 			defer cancel()
 			options.LabelSelector = selector
 			list, err := resource.List(ctx, options)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -36,7 +37,7 @@ type watching struct {
 func (b *bench) watch() *watching {
 	ctx, cancel := context.WithCancel(b.ctx)
 	w := &watching{bench: b, end: cancel}
-	w.watches = b.cluster.NewWatches(ctx, func(n apply.Notice) {
+	w.watches = apply.NewWatches(ctx, b.cluster, func(n apply.Notice) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.notices = append(w.notices, n)
@@ -56,7 +57,7 @@ func (b *bench) watch() *watching {
 func (w *watching) judged() {
 	w.t.Helper()
 	record := w.record()
-	live, err := w.cluster.Members(w.ctx, w.target, record)
+	live, err := apply.FindMembers(w.ctx, w.cluster, w.target, record)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestWatchIsQuietAboutSyncerItself(t *testing.T) {
 	w := b.watch()
 	w.judged()
 	b.sync(b.set(join(settings("a", "2"), settings("b", "1"))))
-	live, err := b.cluster.Members(b.ctx, b.target, b.record())
+	live, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,10 +290,10 @@ func TestWatchNeedsNoMoreThanTheNamespaces(t *testing.T) {
 	}
 	_, b.cluster = b.connect(kubeconfig)
 	b.eventually("the rights are in force", func() bool {
-		_, err := b.cluster.Record(b.ctx, b.target)
+		_, err := b.cluster.Records().Get(b.ctx, b.target)
 		return err == nil
 	})
-	live, err := b.cluster.Members(b.ctx, b.target, b.record())
+	live, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,14 +357,14 @@ func BenchmarkWatchedObject(b *testing.B) {
 		}}
 		live[manifest.IDOf(obj).Key()] = obj
 	}
-	cluster, err := apply.Connected(&rest.Config{Host: "http://127.0.0.1:1", Timeout: time.Second}, apply.Options{Namespace: "syncer-system"})
+	cluster, err := apply.With(&rest.Config{Host: "http://127.0.0.1:1", Timeout: time.Second}, connect.DefaultLimits, apply.Options{Namespace: "syncer-system"})
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
 		before := heap()
-		watches := cluster.NewWatches(ctx, func(apply.Notice) {}, func(string, error) {})
+		watches := apply.NewWatches(ctx, cluster, func(apply.Notice) {}, func(string, error) {})
 		watches.Judged(cluster, target, nil, live)
 		b.ReportMetric(float64(heap()-before)/count, "heap-B/object")
 		cancel()

@@ -14,13 +14,13 @@ import (
 
 // Why says what keeps the pods of an object from running: the state of a container, a pod that cannot be scheduled, or
 // the refusal to make one, such as by a quota. It is "" where the cluster does not tell, or may not be asked.
-func (c *Cluster) Why(ctx context.Context, obj *unstructured.Unstructured) string {
+func Why(ctx context.Context, c *Cluster, obj *unstructured.Unstructured) string {
 	id := manifest.IDOf(obj)
 	if !health.KindOf(id.GroupKind()).Is(health.OwnsPods) {
 		return ""
 	}
-	if selector := podSelector(obj); selector != "" {
-		pods, err := c.list(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
+	if selector := health.PodSelector(obj); selector != "" {
+		pods, err := c.List(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			return "" // what is wrong with the object is said anyway
 		}
@@ -33,20 +33,12 @@ func (c *Cluster) Why(ctx context.Context, obj *unstructured.Unstructured) strin
 			return ""
 		}
 	}
-	return c.refusal(ctx, id)
-}
-
-func podSelector(obj *unstructured.Unstructured) string {
-	labels, _, err := unstructured.NestedStringMap(obj.Object, "spec", "selector", "matchLabels")
-	if err != nil || len(labels) == 0 {
-		return ""
-	}
-	return metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})
+	return refusal(ctx, c, id)
 }
 
 // refusal is the newest warning about an object that has no pods: its controller says there what forbids them.
-func (c *Cluster) refusal(ctx context.Context, id manifest.ID) string {
-	events, err := c.list(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
+func refusal(ctx context.Context, c *Cluster, id manifest.ID) string {
+	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "type=Warning,involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil || len(events) == 0 {
 		return ""

@@ -108,6 +108,16 @@ func (s Set) Duplicate() (ID, bool) {
 	return ID{}, false
 }
 
+// Find returns the object of the set that an ID names; nil: there is none.
+func (s Set) Find(id ID) *unstructured.Unstructured {
+	for _, obj := range s {
+		if IDOf(obj).Key() == id.Key() {
+			return obj
+		}
+	}
+	return nil
+}
+
 // serverOwned are the fields that an API server writes. In git they are leftovers of `kubectl get -o yaml` or of a
 // code generator; applying them would be refused or would claim ownership of a field that is not git's to decide.
 var serverOwned = [][]string{

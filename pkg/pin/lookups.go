@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -59,7 +60,7 @@ func (r *Resolver) lookupFor(ctx context.Context, lookups *Lookups, d *target.De
 	if d.Cluster == nil {
 		return lookups.with(image.Credentials{})
 	}
-	configs, err := d.Cluster.PullSecrets(ctx, d.Rendered.Set)
+	configs, err := apply.PullSecrets(ctx, d.Cluster, d.Rendered.Set)
 	if err != nil {
 		r.Log.Warn("reading pull secrets", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "error", err)
 	}

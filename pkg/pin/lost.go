@@ -33,7 +33,7 @@ func (d *decider) lost() []image.Reference {
 // recover takes lost pins from the live objects: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
-	live, err := d.desired.Cluster.MembersOf(ctx, d.desired.Target, d.desired.Rendered.Set)
+	live, err := apply.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set)
 	if errors.Is(err, apply.ErrNotInstalled) {
 		return nil
 	}

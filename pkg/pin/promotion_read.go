@@ -35,7 +35,7 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 	if err != nil {
 		return nil, err
 	}
-	record, err := cluster.Record(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
+	record, err := cluster.Records().Get(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
 	p.now = r.Dates.In(cluster) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
@@ -56,7 +56,7 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 // judge sets whether the objects of the other environment are healthy. The record may be old: the objects are judged as
 // they are now, and the record says since when. A commit that failed there leaves what runs.
 func (p *promotion) judge(ctx context.Context, cluster *apply.Cluster, record *v1alpha1.PipelineSync, fields []image.Field) error {
-	live, err := cluster.Members(ctx, v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: p.from}, record)
+	live, err := apply.FindMembers(ctx, cluster, v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: p.from}, record)
 	if err != nil {
 		return fmt.Errorf("reading what %s has deployed: %w", p.from, err)
 	}

@@ -48,7 +48,7 @@ func (r *Runner) Allowed(ctx context.Context, token string, access Access) (user
 	if err != nil {
 		return "", false, err
 	}
-	return cluster.Allowed(ctx, token, r.attributes(access))
+	return apply.Allowed(ctx, cluster, token, r.attributes(access))
 }
 
 // gate is what a server needs of a runner to let somebody in. Its zero value is ready to use.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -46,7 +47,7 @@ func (a *alarms) set(ctx context.Context, target v1alpha1.Target, until *target.
 		if clock.Sleep(ctx, pause) != nil {
 			return
 		}
-		if err := panics.Try(func() error { return until.Cluster.AwaitChange(ctx, until.Held) }); err != nil {
+		if err := panics.Try(func() error { return apply.AwaitChange(ctx, until.Cluster, until.Held) }); err != nil {
 			a.failed(target, err)
 			return // the next poll looks again
 		}

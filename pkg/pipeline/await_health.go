@@ -28,7 +28,7 @@ func (c *carrier) judgeHealth(ctx context.Context, w *target.Desired, applied ap
 			return h, fmt.Errorf("not healthy after %s: %s", c.options.Wait, h.Message)
 		case <-tick.C:
 		}
-		live, err := w.Cluster.Live(ctx, w.Target, applied.Inventory)
+		live, err := apply.Live(ctx, w.Cluster, w.Target, applied.Inventory)
 		if err != nil {
 			return h, err
 		}

@@ -40,8 +40,8 @@ type board struct {
 
 	source  SourceView
 	commits []CommitView
-	records map[string]apply.Records // by environment
-	agenda  *target.Commit           // of the newest commit; nil: not planned yet
+	records map[string]apply.Snapshot // by environment
+	agenda  *target.Commit            // of the newest commit; nil: not planned yet
 	replica ReplicaView
 	behinds map[v1alpha1.Target]behind
 }
@@ -55,7 +55,7 @@ type behind struct {
 
 func newBoard(r *Runner) *board {
 	b := &board{
-		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Records{}, behinds: map[v1alpha1.Target]behind{},
+		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Snapshot{}, behinds: map[v1alpha1.Target]behind{},
 		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
@@ -183,18 +183,18 @@ func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
 	for _, environment := range environments {
 		cluster, err := d.clusters.Of(environment)
 		if err != nil {
-			b.told([]string{environment.Name}, apply.Records{Err: err})
+			b.told([]string{environment.Name}, apply.Snapshot{Err: err})
 			continue
 		}
 		byCluster[cluster] = append(byCluster[cluster], environment.Name)
 	}
 	for cluster, names := range byCluster {
 		watches.Go(func() {
-			if err := cluster.FollowRecords(ctx, func(r apply.Records) {
+			if err := cluster.Records().Follow(ctx, func(r apply.Snapshot) {
 				b.told(names, r)
 				d.recordsMoved(names, r.List)
 			}); err != nil {
-				b.told(names, apply.Records{Err: err})
+				b.told(names, apply.Snapshot{Err: err})
 			}
 		})
 	}
@@ -214,7 +214,7 @@ func (b *board) anyRead() error {
 	return err
 }
 
-func (b *board) told(environments []string, records apply.Records) {
+func (b *board) told(environments []string, records apply.Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, name := range environments {
@@ -237,7 +237,7 @@ func (b *board) publish(ctx context.Context) {
 func (b *board) count(ctx context.Context) {
 	b.mu.Lock()
 	a, commit := b.agenda, b.source.Commit
-	records := map[string]apply.Records{}
+	records := map[string]apply.Snapshot{}
 	for name, r := range b.records {
 		records[name] = r
 	}
@@ -289,7 +289,7 @@ func (r *Runner) behindOf(ctx context.Context, w *target.Desired, record *v1alph
 	if err != nil {
 		return -1
 	}
-	if same, err := w.Cluster.Applied(ctx, record, set); err == nil && same {
+	if same, err := apply.IsApplied(ctx, w.Cluster, record, set); err == nil && same {
 		return 0
 	}
 	commits, err := r.source.Since(ctx, applied, newest)

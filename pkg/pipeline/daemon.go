@@ -73,7 +73,7 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 	d.queue = newQueue(targetsAtOnce, d.lane)
 	d.alarms = newAlarms(func(target v1alpha1.Target) { d.queue.add(target, time.Now(), waitEnded) }, d.tellPanic)
 	d.watch = func(cluster *apply.Cluster) *apply.Watches {
-		return cluster.NewWatches(ctx, d.notice, func(kind string, err error) {
+		return apply.NewWatches(ctx, cluster, d.notice, func(kind string, err error) {
 			r.tellPanic(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
@@ -211,7 +211,7 @@ func (d *daemon) done(ctx context.Context, w *target.Desired, result *TargetResu
 	d.waits.note(w.Target, waitsFor(result), d.Config.Source.Interval.Duration)
 	d.alarms.set(ctx, w.Target, result.until)
 	if w.Record == nil && result.live != nil {
-		record, err := w.Cluster.Record(ctx, w.Target) // that this turn made
+		record, err := w.Cluster.Records().Get(ctx, w.Target) // that this turn made
 		if err != nil {
 			d.failed(ctx, err) // the next poll looks again
 		}
@@ -437,7 +437,7 @@ func (d *daemon) revisit(of v1alpha1.Target, why reasons, r *rollout) {
 	}
 	began := time.Now()
 	turn := d.turns.take(of)
-	record, err := w.Cluster.Record(ctx, of)
+	record, err := w.Cluster.Records().Get(ctx, of)
 	if err != nil {
 		d.unsettle(of)
 		d.retries.note(of, w.Snapshot.Commit, err, d.Config.Source.Interval.Duration)

@@ -46,7 +46,7 @@ func (c *carrier) diff(ctx context.Context, w *target.Desired, result *TargetRes
 	var plan *apply.Plan
 	var err error
 	if w.Err == nil && w.Overlay == "" || overlayGone && c.permits().Prunes[w.Target] {
-		plan, err = w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], ReadOnly: true, Rules: w.Rules})
+		plan, err = apply.Make(ctx, w.Cluster, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], ReadOnly: true, Rules: w.Rules})
 	} else if err = c.suspended(w); err == nil {
 		_, plan, err = c.prepare(ctx, w, result, true)
 	}

@@ -91,7 +91,7 @@ func (c *carrier) drift(ctx context.Context, w *target.Desired, result *TargetRe
 		return err
 	}
 	result.behind = c.behind(ctx, w, at)
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
+	plan, err := apply.Make(ctx, w.Cluster, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
 	if err != nil {
 		return err
 	}

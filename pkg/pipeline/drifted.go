@@ -55,7 +55,7 @@ func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []d
 	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil
 	}
-	written, err := w.Cluster.SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
+	written, err := w.Cluster.Records().SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (r *Runner) History(ctx context.Context, target v1alpha1.Target) (History, 
 	if err != nil {
 		return out, fmt.Errorf("environment %s: %w", target.Environment, err)
 	}
-	record, err := cluster.Record(ctx, target)
+	record, err := cluster.Records().Get(ctx, target)
 	if err != nil {
 		return out, err
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -43,14 +44,14 @@ func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *Tar
 	result.Result, result.Message, result.until = Held, wait.Message, wait.Until
 	o := outcome{wait: wait}
 	if w.Record == nil {
-		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, pin.Decision{}))
+		written, err := w.Cluster.Records().Create(ctx, w.Target, c.spec(w, pin.Decision{}))
 		if err != nil {
 			return err
 		}
 		o.written = written
 	} else {
 		o.inventory, o.held, o.contested = w.Record.Status.Inventory, w.Record.Status.Held, w.Record.Status.Contested
-		live, err := w.Cluster.Members(ctx, w.Target, w.Record)
+		live, err := apply.FindMembers(ctx, w.Cluster, w.Target, w.Record)
 		if err != nil {
 			return err
 		}

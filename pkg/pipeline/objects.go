@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -54,7 +55,7 @@ func (r *Runner) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 	if err != nil {
 		return nil, err
 	}
-	record, err := server.Record(ctx, of)
+	record, err := server.Records().Get(ctx, of)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (r *Runner) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 	if err != nil {
 		return nil, err
 	}
-	live, err := cluster.Members(ctx, of, record)
+	live, err := apply.FindMembers(ctx, cluster, of, record)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (c *carrier) reconcileOrFail(ctx context.Context, w *target.Desired, result
 	c.tellPanic(w.Target, caught)
 	return c.guarded(w.Target, func() error {
 		// It may have been written since it was read.
-		if record, err := w.Cluster.Record(ctx, w.Target); err == nil && record != nil {
+		if record, err := w.Cluster.Records().Get(ctx, w.Target); err == nil && record != nil {
 			w.Record = record
 		}
 		return c.fail(ctx, w, caught)

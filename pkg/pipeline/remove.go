@@ -26,7 +26,7 @@ func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetR
 		result.Result, result.settled, result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
 		return nil
 	}
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], Rules: w.Rules, Confirm: c.confirm})
+	plan, err := apply.Make(ctx, w.Cluster, apply.Request{Target: w.Target, Record: w.Record, Neighbours: c.near[w.Cluster.Server()], Rules: w.Rules, Confirm: c.confirm})
 	c.marks.of(w.Target).close(ctx)
 	if err == nil {
 		err = uncomparedError(plan) // what cannot be read cannot be deleted, and its record is not to go before it
@@ -42,7 +42,7 @@ func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetR
 	if limit := w.Environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !c.permits().Prunes[w.Target] {
 		return c.fail(ctx, w, &apply.PruneRefusedError{Target: w.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
 	}
-	applied, err := w.Cluster.Remove(ctx, plan)
+	applied, err := apply.Remove(ctx, w.Cluster, plan)
 	result.Changes = changeResults(slices.Concat(applied.Changes, applied.Held), false)
 	if isOvertaken(err) {
 		return err
@@ -92,7 +92,7 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 // retire ends the record of a removed target: at once where it holds no pin, else when those are past their time.
 func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 	if len(w.Record.Spec.Images) == 0 {
-		return w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
+		return w.Cluster.Records().Delete(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 	}
 	now := c.dates().Stamp(w.Cluster)
 	status := v1alpha1.PipelineSyncStatus{
@@ -101,7 +101,7 @@ func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 	}
 	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
 	stampConditions(&status, w.Record.Status.Conditions, now)
-	_, err := w.Cluster.SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
+	_, err := w.Cluster.Records().SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	return err
 }
 
@@ -110,7 +110,7 @@ func (c *carrier) forget(ctx context.Context, a *target.Commit) error {
 	var errs []error
 	for _, w := range a.Retired {
 		if c.dates().IsPast(w.Cluster, w.Record.Status.RemovedAt.Time, w.Environment.Images.KeepPins.For.Duration) {
-			err := w.Cluster.DeleteRecord(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
+			err := w.Cluster.Records().Delete(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 			if !isOvertaken(err) { // else somebody has revived it
 				errs = append(errs, err)
 			}

@@ -86,7 +86,7 @@ func (r *Runner) readRecord(ctx context.Context, w *target.Desired) error {
 	if w.Cluster, err = cluster.As(w.Settings.ServiceAccount); err != nil {
 		return err
 	}
-	if w.Record, err = cluster.Record(ctx, w.Target); errors.Is(err, apply.ErrNotInstalled) {
+	if w.Record, err = cluster.Records().Get(ctx, w.Target); errors.Is(err, apply.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}
 	return err

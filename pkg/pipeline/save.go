@@ -67,7 +67,7 @@ func (c *carrier) save(ctx context.Context, w *target.Desired, o outcome) error 
 	if version == "" && w.Record != nil {
 		version = w.Record.ResourceVersion
 	}
-	written, err := w.Cluster.SaveStatus(ctx, w.Target, status, version)
+	written, err := w.Cluster.Records().SaveStatus(ctx, w.Target, status, version)
 	if err == nil {
 		c.tell(ctx, w, written, before, status)
 	}
@@ -139,7 +139,7 @@ func (c *carrier) fail(ctx context.Context, w *target.Desired, failure error) er
 	}
 	o := outcome{err: failure}
 	if w.Record == nil {
-		written, err := w.Cluster.CreateRecord(ctx, w.Target, c.spec(w, pin.Decision{}))
+		written, err := w.Cluster.Records().Create(ctx, w.Target, c.spec(w, pin.Decision{}))
 		if err != nil {
 			return errors.Join(failure, err)
 		}

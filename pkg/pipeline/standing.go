@@ -39,7 +39,7 @@ func (c *carrier) standingOf(ctx context.Context, w *target.Desired) standing {
 	if err != nil {
 		return standing{err: err}
 	}
-	plan, err := w.Cluster.Plan(ctx, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.Rules})
+	plan, err := apply.Make(ctx, w.Cluster, apply.Request{Target: w.Target, Record: w.Record, Set: set, Full: c.options.full, ReadOnly: true, Rules: at.Rules})
 	if err != nil {
 		return standing{err: err}
 	}

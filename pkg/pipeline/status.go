@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -92,15 +93,15 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dates().In(w.Cluster).Sub(at)))
 		s.Images = append(s.Images, running(recorded.History).Images...)
 	}
-	live, err := w.Cluster.Members(ctx, w.Target, w.Record)
+	live, err := apply.FindMembers(ctx, w.Cluster, w.Target, w.Record)
 	if err != nil {
 		s.Message = err.Error()
 		return s
 	}
 	recorded.Inventory = slices.Clone(recorded.Inventory)
-	w.Cluster.Fates(ctx, recorded.Inventory, live)
+	apply.Fates(ctx, w.Cluster, recorded.Inventory, live)
 	h := target.HealthOf(ctx, w.Cluster, recorded.Inventory, live)
-	touched := w.Cluster.Touched(ctx, recorded.Inventory, live)
+	touched := apply.Touched(ctx, w.Cluster, recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.Missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.

@@ -118,7 +118,7 @@ func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) Ta
 	w = &mine
 	mark := c.marks.of(w.Target)
 	if marked := mark.touched(); marked || turn != counted+1 {
-		record, err := w.Cluster.Record(ctx, w.Target)
+		record, err := w.Cluster.Records().Get(ctx, w.Target)
 		if err != nil {
 			w.Err = errors.Join(w.Err, err)
 		}
@@ -212,10 +212,10 @@ func (c *carrier) goesOn(ctx context.Context, w *target.Desired, result *TargetR
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
-	if result.until.Cluster.AwaitChange(ctx, result.until.Held) != nil {
+	if apply.AwaitChange(ctx, result.until.Cluster, result.until.Held) != nil {
 		return false
 	}
-	record, err := w.Cluster.Record(ctx, w.Target)
+	record, err := w.Cluster.Records().Get(ctx, w.Target)
 	if err != nil || record == nil {
 		return false
 	}
@@ -337,7 +337,7 @@ func (c *carrier) prepare(ctx context.Context, w *target.Desired, result *Target
 	if decided.Pins, err = fitPins(w, decided, set); err != nil {
 		return decided, nil, err
 	}
-	plan, err := w.Cluster.Plan(ctx, apply.Request{
+	plan, err := apply.Make(ctx, w.Cluster, apply.Request{
 		Target: w.Target, Record: w.Record, Set: set, Brings: c.brings[w.Cluster.Server()], Neighbours: c.near[w.Cluster.Server()], ReadOnly: readOnly, Full: c.options.full, Rules: w.Rules,
 		Confirm: c.confirm, Recorded: c.marks.of(w.Target).reopen,
 	})
@@ -363,7 +363,7 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	applied := apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}
 	// A new pin is kept also where it changes nothing: the reference may be new and its bytes the same.
 	if len(pending) > 0 || plan.Unfinished() || w.Record == nil || !pin.Same(decided.Pins, w.Record.Spec.Images) || w.Record.Spec.ServiceAccount != w.Settings.ServiceAccount {
-		applied, err = w.Cluster.Apply(ctx, plan, c.spec(w, decided))
+		applied, err = apply.Carry(ctx, w.Cluster, plan, c.spec(w, decided))
 		written = applied.Record.Generation != 0
 		applied.Record.Version = c.marks.of(w.Target).leave(ctx, applied.Record.Version)
 	}

@@ -28,7 +28,7 @@ func (c *carrier) tell(ctx context.Context, w *target.Desired, written apply.Wri
 		record = &of
 	}
 	for _, event := range slices.Concat(deploymentNews(before, after), conditionNews(before, after), driftNews(before.Drift, after.Drift)) {
-		if err := w.Cluster.Tell(ctx, record, event); err != nil {
+		if err := w.Cluster.Records().Tell(ctx, record, event); err != nil {
 			c.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 		}
 	}
@@ -40,7 +40,7 @@ func (r *Runner) tellRewound(ctx context.Context, w *target.Desired, before stri
 		return // it was never deployed, so that nothing was taken back
 	}
 	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, w.Snapshot.Commit)
-	err := w.Cluster.Tell(ctx, w.Record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
+	err := w.Cluster.Records().Tell(ctx, w.Record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
 	if err != nil {
 		r.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 	}

@@ -211,7 +211,7 @@ func (t *tenure) stand(s *seat) {
 			giveUp()
 			return
 		}
-		err := s.part.server.Elect(ctx, s.part.lease, candidate)
+		err := apply.Elect(ctx, s.part.server, s.part.lease, candidate)
 		giveUp()
 		if err != nil { // it could not even begin, and will not fare better
 			failed(err)
@@ -266,7 +266,7 @@ func (t *tenure) lose(s *seat) {
 
 // attend has this process and the other replicas know of each other.
 func (t *tenure) attend(server *apply.Cluster) {
-	err := server.Attend(t.ctx, t.daemon.Config.Name, t.identity, func(present []string) {
+	err := apply.Attend(t.ctx, server, t.daemon.Config.Name, t.identity, func(present []string) {
 		t.daemon.log.Info("replicas", "present", present)
 		t.mu.Lock()
 		t.present[server] = present
@@ -338,7 +338,7 @@ func (t *tenure) nudge(ctx context.Context) {
 	}
 	t.mu.Unlock()
 	for _, p := range others {
-		if err := p.server.Nudge(ctx, p.lease); err != nil && ctx.Err() == nil {
+		if err := apply.Nudge(ctx, p.server, p.lease); err != nil && ctx.Err() == nil {
 			t.daemon.log.Warn("another replica sees the commit at its next poll", "error", err)
 		}
 	}

@@ -155,7 +155,7 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 	record := m.record
 	if record == nil || m.doubt {
 		var err error
-		if record, err = m.cluster.Record(ctx, m.target); err != nil || record == nil {
+		if record, err = m.cluster.Records().Get(ctx, m.target); err != nil || record == nil {
 			return err
 		}
 		if m.record != nil && !sameButConditions(m.record, record) {
@@ -166,7 +166,7 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 	status := markUnderway(record.Status, m.commit)
 	stampConditions(&status, record.Status.Conditions, target.ToSecond(now()))
 	m.doubt = true // until the answer is there
-	w, err := m.cluster.SaveStatus(ctx, m.target, status, cmp.Or(m.version, record.ResourceVersion))
+	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, record.ResourceVersion))
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (m *commitMark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync
 	if m.doubt {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 		defer cancel()
-		now, err := m.cluster.Record(ctx, m.target)
+		now, err := m.cluster.Records().Get(ctx, m.target)
 		if err != nil || now == nil || !sameButConditions(record, now) {
 			return
 		}
@@ -397,7 +397,7 @@ func (r *Runner) changes(ctx context.Context, w *target.Desired) bool {
 	if err != nil {
 		return true
 	}
-	same, err := w.Cluster.Applied(ctx, w.Record, set)
+	same, err := apply.IsApplied(ctx, w.Cluster, w.Record, set)
 	return err != nil || !same
 }
 

@@ -28,7 +28,7 @@ type group struct {
 
 // check checks one cluster.
 func (g *group) check(ctx context.Context, note func(...Check)) {
-	answer, err := g.cluster.Probe(ctx, g.now)
+	answer, err := apply.Probe(ctx, g.cluster, g.now)
 	if err != nil {
 		note(in(g.environments, unreachable(g.as, err))...)
 		return
@@ -87,7 +87,7 @@ func clockCheck(answer apply.Answer) Check {
 
 // accepted checks that the API server accepts the credentials.
 func (g *group) accepted(ctx context.Context) Check {
-	_, err := g.cluster.Missing(ctx, []apply.Right{{Verb: "get", Resource: "namespaces", Global: true}})
+	_, err := apply.Missing(ctx, g.cluster, []apply.Right{{Verb: "get", Resource: "namespaces", Global: true}})
 	if err != nil {
 		return failed(checkRights, "use credentials that the API server knows", "%v", err)
 	}
@@ -102,7 +102,7 @@ func (g *group) definitions(ctx context.Context) (checks []Check) {
 	}
 	for _, obj := range set {
 		if obj.GetKind() == "CustomResourceDefinition" {
-			state, err := g.cluster.Definition(ctx, obj)
+			state, err := apply.Definition(ctx, g.cluster, obj)
 			checks = append(checks, definitionCheck(obj.GetName(), state, err))
 		}
 	}
@@ -126,7 +126,7 @@ func definitionCheck(name string, state apply.DefinitionState, err error) Check 
 
 func (g *group) namespace(ctx context.Context) []Check {
 	name := g.config.Namespace
-	obj, err := g.cluster.Find(ctx, manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: name})
+	obj, err := apply.Find(ctx, g.cluster, manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: name})
 	return []Check{namespaceCheck(name, obj, err)}
 }
 
@@ -146,7 +146,7 @@ func namespaceCheck(name string, obj *unstructured.Unstructured, err error) Chec
 }
 
 func (g *group) key(ctx context.Context) []Check {
-	exists, err := g.cluster.CheckKey(ctx)
+	exists, err := apply.CheckKey(ctx, g.cluster)
 	return keyCheck(exists, err)
 }
 

@@ -137,7 +137,7 @@ func InstallDaemon(ctx context.Context, options DaemonOptions) (changes []manife
 	if err != nil {
 		return nil, "", fmt.Errorf("environment %s: %w", environments[0].Name, err)
 	}
-	changes, err = cluster.Install(ctx, set)
+	changes, err = apply.Install(ctx, cluster, set)
 	return changes, note, err
 }
 

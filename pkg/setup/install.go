@@ -29,7 +29,7 @@ func Install(ctx context.Context, config *v1alpha1.Config, clusters *target.Clus
 		if err == nil && !done[cluster] {
 			done[cluster] = true
 			var installed []manifest.Change
-			installed, err = cluster.Install(ctx, set)
+			installed, err = apply.Install(ctx, cluster, set)
 			changes = append(changes, installed...)
 		}
 		if err != nil {

@@ -139,7 +139,7 @@ func (u *uninstall) run(ctx context.Context) error {
 
 // read reads the records of the namespace.
 func (u *uninstall) read(ctx context.Context) error {
-	records, err := u.cluster.Records(ctx)
+	records, err := u.cluster.Records().List(ctx)
 	if err != nil && !errors.Is(err, apply.ErrNotInstalled) {
 		return err
 	}
@@ -170,7 +170,7 @@ const labelPartOf = "app.kubernetes.io/part-of"
 // delete deletes an object that `syncer install` made. It keeps the object where there is a reason. With await it returns
 // when the object and its dependents are gone.
 func (u *uninstall) delete(ctx context.Context, id manifest.ID, reason string, await bool) error {
-	live, err := u.cluster.Find(ctx, id)
+	live, err := apply.Find(ctx, u.cluster, id)
 	if err != nil || live == nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (u *uninstall) delete(ctx context.Context, id manifest.ID, reason string, a
 
 // deleteNamed deletes an object whose name alone says that it is syncer's own.
 func (u *uninstall) deleteNamed(ctx context.Context, id manifest.ID) error {
-	live, err := u.cluster.Find(ctx, id)
+	live, err := apply.Find(ctx, u.cluster, id)
 	if err != nil || live == nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (u *uninstall) deleteNamed(ctx context.Context, id manifest.ID) error {
 
 func (u *uninstall) deleteLive(ctx context.Context, live *unstructured.Unstructured, await bool) error {
 	if !u.options.DryRun {
-		if err := u.cluster.Delete(ctx, live, await); err != nil {
+		if err := apply.Erase(ctx, u.cluster, live, await); err != nil {
 			return err
 		}
 	}

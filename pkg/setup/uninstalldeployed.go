@@ -42,7 +42,7 @@ func holdsOthers(record *v1alpha1.PipelineSync) bool {
 
 // target deletes the objects of one target.
 func (u *uninstall) target(ctx context.Context, d *target.Desired) error {
-	plan, err := d.Cluster.Plan(ctx, apply.Request{Target: d.Target, Record: d.Record, ReadOnly: true, Rules: d.Rules})
+	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, ReadOnly: true, Rules: d.Rules})
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 	}
 	reading, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
-	records, err := cluster.Records(reading)
+	records, err := cluster.Records().List(reading)
 	if err != nil {
 		return nil, err
 	}

@@ -42,8 +42,8 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 			}
 			continue
 		}
-		verdict, until := cluster.Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
-		if cluster.AwaitsRerun(obj, entry) {
+		verdict, until := cluster.Judge().Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
+		if apply.AwaitsRerun(cluster, obj, entry) {
 			until.Reason, until.Hash = manifest.HeldRerun, entry.EndedRun
 			verdict = health.Health{Status: health.InProgress, Message: "it was changed, and has not run again yet"}
 		}
@@ -52,7 +52,7 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 		}
 		text := fmt.Sprintf("%s: %s", id, verdict.Message)
 		if len(waiting)+len(failed) < manifest.NamedObjects {
-			if reason := cluster.Why(ctx, obj); reason != "" && !strings.Contains(text, reason) {
+			if reason := apply.Why(ctx, cluster, obj); reason != "" && !strings.Contains(text, reason) {
 				text += " (" + reason + ")"
 			}
 		}
@@ -78,7 +78,7 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 // again, so that syncer owns none of its fields, has to run deployed images.
 func Swapped(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
-	touched := cluster.Touched(ctx, inventory, live)
+	touched := apply.Touched(ctx, cluster, inventory, live)
 	isDeployed := func(value string) bool {
 		_, digest, _ := strings.Cut(value, "@")
 		return slices.ContainsFunc(deployed, func(d v1alpha1.DeployedImage) bool { return d.Digest == digest })
@@ -128,7 +128,7 @@ func (h Health) WithUnread(plan *apply.Plan) Health {
 
 // ObjectsOf returns the state of each object of an inventory, sorted.
 func ObjectsOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []health.Object {
-	touched := cluster.Touched(ctx, inventory, live)
+	touched := apply.Touched(ctx, cluster, inventory, live)
 	out := make([]health.Object, 0, len(inventory))
 	for _, entry := range inventory {
 		id := entry.ID()
@@ -136,7 +136,7 @@ func ObjectsOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1
 		obj, ok := live[id.Key()]
 		switch {
 		case ok:
-			verdict := cluster.Health(obj)
+			verdict := cluster.Judge().Health(obj)
 			view.Health, view.Message = string(verdict.Status), verdict.Message
 		case entry.MayBeGone():
 			view.Health, view.Message = health.ObjectCompleted, "it ran, and is gone as it should be"

@@ -44,7 +44,7 @@ func (p *Planner) recordedIn(ctx context.Context, environment *v1alpha1.Environm
 	if err != nil {
 		return nil, []error{err}
 	}
-	records, err := cluster.Records(ctx)
+	records, err := cluster.Records().List(ctx)
 	if err != nil {
 		return nil, []error{err}
 	}

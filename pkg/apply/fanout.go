@@ -1,0 +1,4 @@
+package apply
+
+// FanOut is how many requests one target has under way at once.
+const FanOut = 8

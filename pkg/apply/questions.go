@@ -1,0 +1,53 @@
+package apply
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// fateTries is how many passes ask for the events of an object that is gone.
+const fateTries = 5
+
+// forgottenAfter is when the questions for an object's events are forgotten: then the events are as well.
+const forgottenAfter = 2 * time.Hour
+
+// questions counts how often the events of objects that are gone were asked for. The zero value is ready.
+type questions struct {
+	mu    sync.Mutex
+	byUID map[types.UID]question
+	swept time.Time
+}
+
+type question struct {
+	times int
+	first time.Time
+}
+
+// more counts a question, and reports whether there is to be one more.
+func (q *questions) more(uid types.UID, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now.Sub(q.swept) > forgottenAfter {
+		q.swept = now
+		maps.DeleteFunc(q.byUID, func(_ types.UID, old question) bool { return now.Sub(old.first) > forgottenAfter })
+	}
+	if q.byUID == nil {
+		q.byUID = map[types.UID]question{}
+	}
+	asked, known := q.byUID[uid]
+	if !known {
+		asked.first = now
+	}
+	asked.times++
+	q.byUID[uid] = asked
+	return asked.times <= fateTries
+}
+
+// AskAgain counts the questions for the events of an object, and reports whether there is to be one more. Without a UID,
+// events may be those of an earlier object of the name.
+func (c *Cluster) AskAgain(uid types.UID) bool {
+	return uid != "" && c.server.asked.more(uid, time.Now())
+}
