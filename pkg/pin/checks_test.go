@@ -66,6 +66,24 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// Targets that nobody looks at any more leave nothing behind, and a time is kept for as long as the longest interval.
+func TestOldTargetsAreForgotten(t *testing.T) {
+	day := now
+	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "dev"}, {Name: "prod"}}}
+	config.Environments[1].Images.Interval.Duration = 48 * time.Hour
+	checks := NewChecks(config, func() time.Time { return day })
+	first := v1alpha1.Target{Pipeline: "p0", Environment: "prod"}
+	for i := range 1000 {
+		checks.Due(v1alpha1.Target{Pipeline: fmt.Sprint("p", i), Environment: "prod"}, "app:1", 48*time.Hour)
+		if day = day.Add(20 * time.Minute); day.Sub(now) == 40*time.Hour && checks.Due(first, "app:1", 48*time.Hour) {
+			t.Error("a time was dropped before its interval was over")
+		}
+	}
+	if len(checks.byTarget) > 500 || checks.times != len(checks.byTarget) {
+		t.Errorf("%d targets and %d times are remembered", len(checks.byTarget), checks.times)
+	}
+}
+
 // Nothing is noted of a target that nobody asked about.
 func TestChecksOfAnUnknownTarget(t *testing.T) {
 	checks, of := NewChecks(&v1alpha1.Config{}, func() time.Time { return now }), v1alpha1.Target{Pipeline: "a", Environment: "dev"}

@@ -1,9 +1,11 @@
 package pin
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -145,5 +148,54 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 	}
 	if second := pass(); len(second) != 0 {
 		t.Errorf("the second pass asked %v", second)
+	}
+}
+
+// A registry is asked with the pull secrets of the target, as far as they can be read. They are remembered for the target.
+func TestLookupsUsePullSecrets(t *testing.T) {
+	of := v1alpha1.Target{Pipeline: "web", Environment: "dev"}
+	const config = `{"auths": {"registry.example.com": {"auth": "dTpw"}}}`
+	for name, broken := range map[string]string{"readable": "", "refused": "secrets"} {
+		t.Run(name, func(t *testing.T) {
+			server := &apiServer{t: t, broken: broken, objects: map[string]any{"/api/v1/namespaces/shop/secrets/pull": map[string]any{
+				"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"namespace": "shop", "name": "pull"},
+				"data": map[string]any{".dockerconfigjson": base64.StdEncoding.EncodeToString([]byte(config))},
+			}}}
+			var log strings.Builder
+			var with []image.Credentials
+			r := resolverOf(time.Now, nil)
+			r.Log = slog.New(slog.NewTextHandler(&log, nil))
+			r.Source = func(c image.Credentials) image.Source { with = append(with, c); return &hub{} }
+			web := pod(of, "web:1", "")
+			web.Object["spec"].(map[string]any)["imagePullSecrets"] = []any{map[string]any{"name": "pull"}}
+			environment := &v1alpha1.Environment{Name: "dev"}
+			cluster, err := server.clusters().Of(environment)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := &target.Desired{Target: of, Environment: environment, Cluster: cluster}
+			d.Rendered.Set = manifest.Set{web}
+			lookups := r.NewLookups()
+			if lookups.CredentialsOf(of) != nil {
+				t.Error("credentials are known before they are read")
+			}
+			one := r.lookupFor(t.Context(), lookups, d)
+			if one != r.lookupFor(t.Context(), lookups, d) || len(with) != 1 {
+				t.Errorf("%d look-ups were made of the same credentials", len(with))
+			}
+			read := lookups.CredentialsOf(of)
+			switch {
+			case broken == "" && (len(with[0].Configs) != 1 || with[0].Configs[0] != config || read.ID() != with[0].ID() || log.Len() > 0):
+				t.Errorf("%+v, log: %s", with, &log)
+			case broken != "" && (len(with[0].Configs) != 0 || !strings.Contains(log.String(), "reading pull secrets")):
+				t.Errorf("%+v, log: %s", with, &log)
+			}
+			again := r.NewLookups()
+			again.known = read
+			server.broken = "/"
+			if r.lookupFor(t.Context(), again, d); with[len(with)-1].ID() != read.ID() {
+				t.Error("known credentials were read again")
+			}
+		})
 	}
 }

@@ -174,3 +174,17 @@ func TestPromotionWaitsWhereAnImageWasChangedByHand(t *testing.T) {
 		t.Errorf("%q, %q", digest, missing)
 	}
 }
+
+// A digest that git writes is promoted when it was healthy in the other environment.
+func TestPromotionByDigest(t *testing.T) {
+	since := now.Add(-time.Hour)
+	for digest, want := range map[string]string{byDigest[3:]: "", "sha256:e": byDigest + " was never deployed and healthy there"} {
+		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
+		d.desired.Rendered.Refs = []image.Reference{{Value: byDigest, Form: image.Digest}}
+		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, digest, 90, 80)}}
+		ask, waiting := d.sort()
+		if len(ask) > 0 || strings.Join(waiting, "; ") != want || (d.recorded[target.PinKey{Reference: byDigest}].PromotedFrom == "staging") != (want == "") {
+			t.Errorf("%s: asks %v, waits for %v", digest, ask, waiting)
+		}
+	}
+}

@@ -28,3 +28,34 @@ func TestTemplatesAreNotSigned(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Each image that has to be signed is verified once in its target: a rollback needs no registry.
+func TestSignatures(t *testing.T) {
+	deployments := 20
+	for name, c := range map[string]struct {
+		signed map[string]bool
+		record *v1alpha1.PipelineSync
+		asked  string
+		want   string // a part of the error
+	}{
+		"signed":                 {signed: map[string]bool{"sha256:web": true}, asked: "signature of sha256:web, web:1"},
+		"not signed":             {asked: "signature of sha256:web, web:1", want: "spec.a: sha256:web is not signed by key.pub"},
+		"deployed before":        {record: &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: "sha256:web"}}}}},
+		"another digest was":     {record: &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "web:1", Refresh: "r", Digest: "sha256:old"}}}}, asked: "signature of sha256:web, web:1", want: "not signed"},
+		"another repository had": {record: &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{{Reference: "db:1", Digest: "sha256:web"}}}}, asked: "signature of sha256:web, web:1", want: "not signed"},
+	} {
+		from := &hub{digests: map[string]string{"web:1": "sha256:web"}, signed: c.signed}
+		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{Deployments: &deployments})
+		d.resolver.Source = func(image.Credentials) image.Source { return from }
+		d.desired.Environment.Images.Signatures = []v1alpha1.Signature{{Match: "index.docker.io/library/web", PublicKeyFile: "key.pub"}}
+		d.desired.Record = c.record
+		d.desired.Rendered.Refs = []image.Reference{{Path: "spec.a", Value: "web:1", Form: image.Tag}}
+		_, err := d.resolver.Decide(t.Context(), d.desired, Request{Lookups: d.resolver.NewLookups()})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if asked := from.questions(); asked != c.asked {
+			t.Errorf("%s: asked %q", name, asked)
+		}
+	}
+}
