@@ -34,9 +34,16 @@ type Need struct {
 // deployVerbs are what it takes to deploy an object, to follow it, and to prune it.
 var deployVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
+// Account answers questions about the rights of the account of a connection.
+type Account struct{ cluster *Cluster }
+
+// RightsOfAccount asks as the account of a connection.
+func RightsOfAccount(cluster *Cluster) Account { return Account{cluster} }
+
 // Needs lists the rights that it takes to deploy a target with this set, sorted, and names the objects whose kind
 // neither the cluster serves nor the other sets bring.
-func Needs(c *Cluster, set manifest.Set, others ...manifest.Set) (needs []Need, unknown []manifest.ID, err error) {
+func (a Account) Needs(set manifest.Set, others ...manifest.Set) (needs []Need, unknown []manifest.ID, err error) {
+	c := a.cluster
 	definitions := definedBy(append(others, set)...)
 	all := map[Need]bool{}
 	namespaces := memberNamespaces(c.Namespace(), nil, set)
@@ -185,7 +192,7 @@ func Impersonation(account string) Right {
 }
 
 // Missing asks the API server which of these rights the account does not have. The result is sorted.
-func Missing(ctx context.Context, c *Cluster, rights []Right) ([]Right, error) {
+func (a Account) Missing(ctx context.Context, rights []Right) ([]Right, error) {
 	// Who has a right everywhere has it in each namespace, which saves most of the questions.
 	namespaces := map[Right]map[string]bool{}
 	for _, right := range rights {
@@ -202,14 +209,14 @@ func Missing(ctx context.Context, c *Cluster, rights []Right) ([]Right, error) {
 	g.SetLimit(FanOut)
 	for i, right := range asked {
 		g.Go(func() error {
-			has, err := may(gctx, c, right)
+			has, err := may(gctx, a.cluster, right)
 			if has || err != nil {
 				return err
 			}
 			for namespace := range namespaces[right] {
 				in := right
 				if in.Namespace = namespace; namespace != "" {
-					if has, err = may(gctx, c, in); err != nil {
+					if has, err = may(gctx, a.cluster, in); err != nil {
 						return err
 					}
 				}

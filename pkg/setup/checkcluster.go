@@ -87,7 +87,7 @@ func clockCheck(answer apply.Answer) Check {
 
 // accepted checks that the API server accepts the credentials.
 func (g *group) accepted(ctx context.Context) Check {
-	_, err := apply.Missing(ctx, g.cluster, []apply.Right{{Verb: "get", Resource: "namespaces", Global: true}})
+	_, err := apply.RightsOfAccount(g.cluster).Missing(ctx, []apply.Right{{Verb: "get", Resource: "namespaces", Global: true}})
 	if err != nil {
 		return failed(checkRights, "use credentials that the API server knows", "%v", err)
 	}

@@ -16,12 +16,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// reviewer answers which rights its account does not have. An *apply.Cluster is one.
+// reviewer answers which rights its account does not have. An apply.Account is one.
 type reviewer interface {
 	Missing(ctx context.Context, rights []apply.Right) ([]apply.Right, error)
 }
 
-// deployer also answers which rights a set needs. An *apply.Cluster is one.
+// deployer also answers which rights a set needs. An apply.Account is one.
 type deployer interface {
 	reviewer
 	Needs(set manifest.Set, others ...manifest.Set) (needs []apply.Need, unknown []manifest.ID, err error)
@@ -50,7 +50,7 @@ func (g *group) records(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{failed(checkRecords, "", "%v", err)}
 	}
-	return recordRights(ctx, g.cluster, g.config.Namespace, roles)
+	return recordRights(ctx, apply.RightsOfAccount(g.cluster), g.config.Namespace, roles)
 }
 
 func recordRights(ctx context.Context, account reviewer, namespace string, roles []*unstructured.Unstructured) (checks []Check) {
@@ -82,7 +82,7 @@ func (g *group) serving(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{failed(checkServer, "", "%v", err)}
 	}
-	return reviewRights(ctx, g.cluster, g.config.Server.Listen, set)
+	return reviewRights(ctx, apply.RightsOfAccount(g.cluster), g.config.Server.Listen, set)
 }
 
 func reviewRights(ctx context.Context, account reviewer, listen string, daemon manifest.Set) (checks []Check) {
@@ -125,7 +125,7 @@ func (g *group) deploying(ctx context.Context) (checks []Check) {
 				found = []Check{failed(checkRights, "", "%v", err)}
 			} else {
 				a := accountCheck{account: account, targets: accounts[account], sets: sets, asked: asked}
-				found = a.check(ctx, g.cluster, acting)
+				found = a.check(ctx, apply.RightsOfAccount(g.cluster), apply.RightsOfAccount(acting))
 			}
 			checks = append(checks, in([]string{environment}, found...)...)
 		}
@@ -134,7 +134,7 @@ func (g *group) deploying(ctx context.Context) (checks []Check) {
 	if err != nil {
 		return append(checks, failed(checkRights, "", "%v", err))
 	}
-	return append(checks, otherRights(ctx, g.cluster, roles, asked)...)
+	return append(checks, otherRights(ctx, apply.RightsOfAccount(g.cluster), roles, asked)...)
 }
 
 // byAccount groups the targets of an environment by the account that applies them. The sets are those of all of them.
