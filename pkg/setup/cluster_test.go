@@ -140,7 +140,7 @@ func recordOf(t *testing.T, planner *target.Planner, pipeline string) {
 		t.Fatal(err)
 	}
 	spec := v1alpha1.PipelineSyncSpec{Owner: planner.Config.Name, Pipeline: pipeline, Environment: "dev"}
-	if _, err := cluster.CreateRecord(t.Context(), v1alpha1.Target{Pipeline: pipeline, Environment: "dev"}, spec); err != nil {
+	if _, err := cluster.Records().Create(t.Context(), v1alpha1.Target{Pipeline: pipeline, Environment: "dev"}, spec); err != nil {
 		t.Fatal(err)
 	}
 }
