@@ -68,7 +68,7 @@ var narrow = map[string][]string{
 	"pkg/source":    {"pkg/gitserver"},                                                                                 // knows git, not objects
 	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                    // no disk, network, clock or environment
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                              // pure
-	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health"},                                                // pure
+	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                                   // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
 	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/setup", "pkg/pipeline", "pkg/server"},
 }

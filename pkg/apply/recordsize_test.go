@@ -66,7 +66,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	if _, err := b.cluster.Records().Create(b.ctx, b.target, spec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, record.Status(spec.Images, status), ""); err != nil {
+	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, record.Trim(spec.Images, status), ""); err != nil {
 		t.Fatalf("a record with %d objects and %d images: %v", len(status.Inventory), len(spec.Images), err)
 	}
 	// The spec is written again beside the largest status.

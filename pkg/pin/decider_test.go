@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,7 +144,7 @@ func (tagStands) Verify(context.Context, string, string, string) error { return 
 
 // A pin is lost when its reference runs and the record has none of it; a refresh or another range looks anew.
 func TestLostPins(t *testing.T) {
-	ran := []v1alpha1.Deployment{{Outcome: outcomeApplied, Images: []v1alpha1.DeployedImage{{Reference: "app:1", Digest: "sha256:a"}}}}
+	ran := []v1alpha1.Deployment{{Outcome: record.Applied, Images: []v1alpha1.DeployedImage{{Reference: "app:1", Digest: "sha256:a"}}}}
 	pin := v1alpha1.PinnedImage{Reference: "app:1", Refresh: "old", Digest: "sha256:a"}
 	record := func(images []v1alpha1.PinnedImage, commit string, history []v1alpha1.Deployment) *v1alpha1.PipelineSync {
 		return &v1alpha1.PipelineSync{

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -16,15 +17,15 @@ import (
 // the history of a record that was emptied by hand.
 func (d *decider) lost() []image.Reference {
 	refs := slices.DeleteFunc(target.Distinct(d.desired.Rendered.Refs), func(ref image.Reference) bool { return ref.Form != image.Tag })
-	record := d.desired.Record
-	if record == nil || len(record.Spec.Images) == 0 && record.Status.LastAppliedCommit == "" {
+	last := d.desired.Record
+	if last == nil || len(last.Spec.Images) == 0 && last.Status.LastAppliedCommit == "" {
 		return refs
 	}
 	ran := map[string]bool{}
-	for _, deployed := range runningImages(record.Status.History) {
+	for _, deployed := range record.RunningImages(last.Status.History) {
 		ran[deployed.Reference] = true
 	}
-	for _, pin := range record.Spec.Images {
+	for _, pin := range last.Spec.Images {
 		delete(ran, pin.Reference)
 	}
 	return slices.DeleteFunc(refs, func(ref image.Reference) bool { return !ran[ref.Value] })

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -129,11 +130,11 @@ func runs(d v1alpha1.Deployment, digest string) bool {
 func (p *promotion) waits(i int, digest string) string {
 	d, replaced := p.history[i], p.replaced(i)
 	switch {
-	case replaced == nil && d.Outcome == outcomeApplied && len(p.swapped) > 0:
+	case replaced == nil && d.Outcome == record.Applied && len(p.swapped) > 0:
 		return "is deployed there, and somebody changed the image of " + manifest.Shorten(p.swapped)
-	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeHeld:
+	case d.HealthyAt == nil && i == 0 && d.Outcome == record.HeldInPart:
 		return "is held there"
-	case d.HealthyAt == nil && i == 0 && d.Outcome == outcomeApplied:
+	case d.HealthyAt == nil && i == 0 && d.Outcome == record.Applied:
 		return fmt.Sprintf("is deployed there since %s and not healthy yet", d.Time.UTC().Format(time.RFC3339))
 	case d.HealthyAt == nil:
 		return "was deployed there and never healthy"
@@ -160,7 +161,7 @@ func (p *promotion) waits(i int, digest string) string {
 func (p *promotion) healthySince(i int, digest string) time.Time {
 	since := p.history[i].HealthyAt.Time
 	for _, older := range p.history[i+1:] {
-		if older.Outcome != outcomeApplied {
+		if older.Outcome != record.Applied {
 			continue // it replaced nothing
 		}
 		if older.HealthyAt == nil || !runs(older, digest) {
@@ -175,7 +176,7 @@ func (p *promotion) healthySince(i int, digest string) time.Time {
 // or failed replaces nothing.
 func (p *promotion) replaced(i int) *time.Time {
 	for newer := i - 1; newer >= 0; newer-- {
-		if p.history[newer].Outcome == outcomeApplied {
+		if p.history[newer].Outcome == record.Applied {
 			return &p.history[newer].Time.Time
 		}
 	}

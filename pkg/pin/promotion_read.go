@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -55,17 +56,17 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 
 // judge sets whether the objects of the other environment are healthy. The record may be old: the objects are judged as
 // they are now, and the record says since when. A commit that failed there leaves what runs.
-func (p *promotion) judge(ctx context.Context, cluster *apply.Cluster, record *v1alpha1.PipelineSync, fields []image.Field) error {
-	live, err := apply.FindMembers(ctx, cluster, v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: p.from}, record)
+func (p *promotion) judge(ctx context.Context, cluster *apply.Cluster, source *v1alpha1.PipelineSync, fields []image.Field) error {
+	live, err := apply.FindMembers(ctx, cluster, v1alpha1.Target{Pipeline: source.Spec.Pipeline, Environment: p.from}, source)
 	if err != nil {
 		return fmt.Errorf("reading what %s has deployed: %w", p.from, err)
 	}
-	p.swapped = target.Swapped(ctx, cluster, record.Status.Inventory, live, fields, runningImages(record.Status.History))
-	if len(p.swapped) > 0 || target.HealthOf(ctx, cluster, record.Status.Inventory, live).Status != health.Healthy {
+	p.swapped = target.Swapped(ctx, cluster, source.Status.Inventory, live, fields, record.RunningImages(source.Status.History))
+	if len(p.swapped) > 0 || target.HealthOf(ctx, cluster, source.Status.Inventory, live).Status != health.Healthy {
 		return nil
 	}
 	p.ready = &time.Time{}
-	if ready := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
+	if ready := meta.FindStatusCondition(source.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue {
 		p.ready = &ready.LastTransitionTime.Time
 	}
 	return nil

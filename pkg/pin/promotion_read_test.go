@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -17,11 +18,11 @@ import (
 func TestDecideByPromotion(t *testing.T) {
 	staging := v1alpha1.Target{Pipeline: "web", Environment: "staging"}
 	deployed := func() *v1alpha1.PipelineSync {
-		record := &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Owner: "main", Pipeline: "web", Environment: "staging"}}
-		record.Status.History = []v1alpha1.Deployment{deployedAgo(outcomeApplied, "sha256:a", 60, 50)}
-		record.Status.Inventory = []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: "Pod", Namespace: "shop", Name: "web", UID: "u"}}
-		record.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-50 * time.Minute))}}
-		return record
+		source := &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Owner: "main", Pipeline: "web", Environment: "staging"}}
+		source.Status.History = []v1alpha1.Deployment{deployedAgo(record.Applied, "sha256:a", 60, 50)}
+		source.Status.Inventory = []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: "Pod", Namespace: "shop", Name: "web", UID: "u"}}
+		source.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-50 * time.Minute))}}
+		return source
 	}
 	for name, c := range map[string]struct {
 		change  func(*apiServer, *v1alpha1.PipelineSync)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -40,7 +41,7 @@ func broken(d v1alpha1.Deployment) v1alpha1.Deployment {
 // A reference is promoted as it runs in the other environment.
 func TestPromotionOfRanges(t *testing.T) {
 	since := now.Add(-time.Hour)
-	ranged := deployedAgo(outcomeApplied, "a", 90, 80)
+	ranged := deployedAgo(record.Applied, "a", 90, 80)
 	ranged.Images[0] = v1alpha1.DeployedImage{Reference: "web:1", Tag: "v2.5.0", Digest: "a"}
 	p := &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{ranged}}
 	for _, c := range []struct {
@@ -63,7 +64,7 @@ func TestPromotionOfRanges(t *testing.T) {
 func TestPromotionOfARefresh(t *testing.T) {
 	since := now.Add(-time.Hour)
 	p := &promotion{
-		from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)},
+		from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(record.Applied, "a", 90, 80)},
 		asked: map[string]string{"web:1": "again"}, pins: []v1alpha1.PinnedImage{{Reference: "web:1", Digest: "a"}},
 	}
 	if digest, _, missing := p.digest(keyed("web:1", true)); digest != "" || !strings.Contains(missing, "not refreshed there yet") {
@@ -78,7 +79,7 @@ func TestPromotionOfARefresh(t *testing.T) {
 func TestPromotionWaitsForHealth(t *testing.T) {
 	const never = -1
 	of := func(d ...v1alpha1.Deployment) []v1alpha1.Deployment { return d }
-	other := deployedAgo(outcomeApplied, "z", 5, 4)
+	other := deployedAgo(record.Applied, "z", 5, 4)
 	other.Images[0].Reference = "web:2"
 	for name, c := range map[string]struct {
 		history []v1alpha1.Deployment // the newest first
@@ -89,27 +90,27 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 	}{
 		"nothing there":               {nil, 9, 0, false, "web:1 was never deployed there"},
 		"another reference there":     {of(other), 9, 0, false, "web:1 was never deployed there"},
-		"healthy":                     {of(deployedAgo(outcomeApplied, "a", 10, 9)), 9, 0, false, "=a"},
-		"not healthy yet":             {of(deployedAgo(outcomeApplied, "a", 10, never)), never, 0, false, "web:1 is deployed there since 2026-01-02T02:54:05Z and not healthy yet"},
-		"no longer healthy":           {of(deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "not healthy now"},
-		"held":                        {of(deployedAgo(outcomeHeld, "a", 10, never)), 9, 0, false, "web:1 is held there"},
-		"failed":                      {of(deployedAgo("Failed", "a", 10, never)), never, 0, false, "was deployed there and never healthy"},
-		"the newest that was healthy": {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, false, "=a"},
-		"a refresh wants the newest":  {of(deployedAgo(outcomeApplied, "b", 5, never), deployedAgo(outcomeApplied, "a", 10, 9)), never, 0, true, "not healthy yet"},
+		"healthy":                     {of(deployedAgo(record.Applied, "a", 10, 9)), 9, 0, false, "=a"},
+		"not healthy yet":             {of(deployedAgo(record.Applied, "a", 10, never)), never, 0, false, "web:1 is deployed there since 2026-01-02T02:54:05Z and not healthy yet"},
+		"no longer healthy":           {of(deployedAgo(record.Applied, "a", 10, 9)), never, 0, false, "not healthy now"},
+		"held":                        {of(deployedAgo(record.HeldInPart, "a", 10, never)), 9, 0, false, "web:1 is held there"},
+		"failed":                      {of(deployedAgo(record.Failed, "a", 10, never)), never, 0, false, "was deployed there and never healthy"},
+		"the newest that was healthy": {of(deployedAgo(record.Applied, "b", 5, never), deployedAgo(record.Applied, "a", 10, 9)), never, 0, false, "=a"},
+		"a refresh wants the newest":  {of(deployedAgo(record.Applied, "b", 5, never), deployedAgo(record.Applied, "a", 10, 9)), never, 0, true, "not healthy yet"},
 
-		"soaked":                        {of(deployedAgo(outcomeApplied, "a", 40, 30)), 30, 30 * time.Minute, false, "=a"},
-		"not for long enough":           {of(deployedAgo(outcomeApplied, "a", 40, 29)), 29, 30 * time.Minute, false, "web:1 is healthy there since 2026-01-02T02:35:05Z and has to be for 30m0s, which is until 2026-01-02T03:05:05Z"},
-		"not healthy in between":        {of(deployedAgo(outcomeApplied, "a", 90, 80)), 10, 30 * time.Minute, false, "is healthy there since 2026-01-02T02:54:05Z"},
-		"other changes in between":      {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo("Failed", "b", 25, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
-		"other bytes in between":        {of(deployedAgo(outcomeApplied, "a", 20, 19), deployedAgo(outcomeApplied, "b", 25, 24), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 2 * time.Hour, false, "web:1 is healthy there since 2026-01-02T02:45:05Z"},
-		"replaced after it had soaked":  {of(other, deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "=a"},
-		"replaced before it had soaked": {of(deployedAgo(outcomeApplied, "z", 79, 78), deployedAgo(outcomeApplied, "a", 90, 80)), 5, 2 * time.Hour, false, "has to be for 2h0m0s"},
-		"replaced at once, long ago":    {of(other, deployedAgo(outcomeApplied, "y", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 4, 30 * time.Minute, false, "web:1 was deployed there and never healthy"},
-		"broken, under a failure":       {of(deployedAgo("Failed", "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "never healthy"},
-		"broken, under a hold":          {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), never, 0, false, "is held there"},
-		"broken when it was replaced":   {of(other, broken(deployedAgo(outcomeApplied, "a", 90, 80))), 4, 0, false, "was not healthy there any more"},
-		"a failure replaces nothing":    {of(deployedAgo("Failed", "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
-		"a hold replaces nothing":       {of(deployedAgo(outcomeHeld, "b", 79, never), deployedAgo(outcomeApplied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"soaked":                        {of(deployedAgo(record.Applied, "a", 40, 30)), 30, 30 * time.Minute, false, "=a"},
+		"not for long enough":           {of(deployedAgo(record.Applied, "a", 40, 29)), 29, 30 * time.Minute, false, "web:1 is healthy there since 2026-01-02T02:35:05Z and has to be for 30m0s, which is until 2026-01-02T03:05:05Z"},
+		"not healthy in between":        {of(deployedAgo(record.Applied, "a", 90, 80)), 10, 30 * time.Minute, false, "is healthy there since 2026-01-02T02:54:05Z"},
+		"other changes in between":      {of(deployedAgo(record.Applied, "a", 20, 19), deployedAgo(record.Failed, "b", 25, never), deployedAgo(record.Applied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"other bytes in between":        {of(deployedAgo(record.Applied, "a", 20, 19), deployedAgo(record.Applied, "b", 25, 24), deployedAgo(record.Applied, "a", 90, 80)), 80, 2 * time.Hour, false, "web:1 is healthy there since 2026-01-02T02:45:05Z"},
+		"replaced after it had soaked":  {of(other, deployedAgo(record.Applied, "a", 90, 80)), 4, 30 * time.Minute, false, "=a"},
+		"replaced before it had soaked": {of(deployedAgo(record.Applied, "z", 79, 78), deployedAgo(record.Applied, "a", 90, 80)), 5, 2 * time.Hour, false, "has to be for 2h0m0s"},
+		"replaced at once, long ago":    {of(other, deployedAgo(record.Applied, "y", 79, never), deployedAgo(record.Applied, "a", 90, 80)), 4, 30 * time.Minute, false, "web:1 was deployed there and never healthy"},
+		"broken, under a failure":       {of(deployedAgo(record.Failed, "b", 79, never), deployedAgo(record.Applied, "a", 90, 80)), never, 0, false, "never healthy"},
+		"broken, under a hold":          {of(deployedAgo(record.HeldInPart, "b", 79, never), deployedAgo(record.Applied, "a", 90, 80)), never, 0, false, "is held there"},
+		"broken when it was replaced":   {of(other, broken(deployedAgo(record.Applied, "a", 90, 80))), 4, 0, false, "was not healthy there any more"},
+		"a failure replaces nothing":    {of(deployedAgo(record.Failed, "b", 79, never), deployedAgo(record.Applied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
+		"a hold replaces nothing":       {of(deployedAgo(record.HeldInPart, "b", 79, never), deployedAgo(record.Applied, "a", 90, 80)), 80, 30 * time.Minute, false, "=a"},
 	} {
 		p := &promotion{from: "staging", after: c.after, now: now, history: c.history}
 		if c.ready >= 0 {
@@ -133,10 +134,10 @@ func TestPromotionWaitsForHealth(t *testing.T) {
 
 // A deployment that soon gave way to another one was not healthy for long, however long ago that is.
 func TestSoakEndsWithItsDeployment(t *testing.T) {
-	other := deployedAgo(outcomeApplied, "z", 79, 78)
+	other := deployedAgo(record.Applied, "z", 79, 78)
 	other.Images[0].Reference = "web:2"
 	since := now.Add(-78 * time.Minute)
-	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(outcomeApplied, "a", 90, 80)}}
+	p := &promotion{from: "staging", after: 30 * time.Minute, now: now, ready: &since, history: []v1alpha1.Deployment{other, deployedAgo(record.Applied, "a", 90, 80)}}
 	if digest, _, missing := p.digest(target.PinKey{Reference: "web:1"}); digest != "" || missing != "web:1 was healthy there for 1m0s and has to be for 30m0s" {
 		t.Errorf("%q, %q", digest, missing)
 	}
@@ -148,7 +149,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 	promoting := func(allowed bool) *decider {
 		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
 		d.request.AllowPromotion = allowed
-		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 90, 80)}}
+		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(record.Applied, "a", 90, 80)}}
 		for _, value := range []string{"web:1", "web:2"} {
 			d.desired.Rendered.Refs = append(d.desired.Rendered.Refs, image.Reference{Value: value, Form: image.Tag})
 		}
@@ -169,7 +170,7 @@ func TestAllowedReferencesStillPreferThePromotedOnes(t *testing.T) {
 
 // An image that was changed by hand says nothing of the deployment below it, however healthy it is.
 func TestPromotionWaitsWhereAnImageWasChangedByHand(t *testing.T) {
-	p := &promotion{from: "staging", now: now, swapped: []string{"Deployment/shop/web"}, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, "a", 60, 50)}}
+	p := &promotion{from: "staging", now: now, swapped: []string{"Deployment/shop/web"}, history: []v1alpha1.Deployment{deployedAgo(record.Applied, "a", 60, 50)}}
 	if digest, _, missing := p.digest(keyed("web:1", false)); digest != "" || missing != "web:1 is deployed there, and somebody changed the image of Deployment/shop/web" {
 		t.Errorf("%q, %q", digest, missing)
 	}
@@ -181,7 +182,7 @@ func TestPromotionByDigest(t *testing.T) {
 	for digest, want := range map[string]string{byDigest[3:]: "", "sha256:e": byDigest + " was never deployed and healthy there"} {
 		d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{})
 		d.desired.Rendered.Refs = []image.Reference{{Value: byDigest, Form: image.Digest}}
-		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(outcomeApplied, digest, 90, 80)}}
+		d.promotion = &promotion{from: "staging", now: now, ready: &since, history: []v1alpha1.Deployment{deployedAgo(record.Applied, digest, 90, 80)}}
 		ask, waiting := d.sort()
 		if len(ask) > 0 || strings.Join(waiting, "; ") != want || (d.recorded[target.PinKey{Reference: byDigest}].PromotedFrom == "staging") != (want == "") {
 			t.Errorf("%s: asks %v, waits for %v", digest, ask, waiting)

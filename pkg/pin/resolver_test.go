@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -100,7 +101,7 @@ func TestDecide(t *testing.T) {
 			}
 			if c.pins != nil {
 				d.Record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: c.pins}}
-				d.Record.Status.LastAppliedCommit, d.Record.Status.History = "c1", []v1alpha1.Deployment{{Number: 1, Outcome: outcomeApplied}}
+				d.Record.Status.LastAppliedCommit, d.Record.Status.History = "c1", []v1alpha1.Deployment{{Number: 1, Outcome: record.Applied}}
 			}
 			got, err := r.Decide(t.Context(), d, Request{Lookups: r.NewLookups(), Frozen: c.frozen})
 			if (err == nil) != (c.mismatch == "") || err != nil && !strings.Contains(err.Error(), c.mismatch) {
@@ -134,7 +135,7 @@ func TestUnusedPins(t *testing.T) {
 	d.desired.Record = &v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Images: []v1alpha1.PinnedImage{
 		{Reference: "web:1", Digest: "a", LastDeployment: 8}, {Reference: "web:0", Digest: "b", LastDeployment: 7, UnusedSince: &long},
 	}}}
-	d.desired.Record.Status.History = []v1alpha1.Deployment{{Number: 8, Outcome: outcomeApplied}}
+	d.desired.Record.Status.History = []v1alpha1.Deployment{{Number: 8, Outcome: record.Applied}}
 	got, err := d.resolver.Decide(t.Context(), d.desired, Request{})
 	if err != nil {
 		t.Fatal(err)

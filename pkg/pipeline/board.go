@@ -16,6 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -408,13 +409,13 @@ func eventsOf(t *TargetView) []EventView {
 	}
 	for i, d := range t.History {
 		switch {
-		case d.Outcome == outcomeFailed:
+		case d.Outcome == record.Failed:
 			message := d.Subject
 			if i == 0 {
 				message = t.Message
 			}
 			add(d.Time, EventFailed, d.Commit, drift.Critical, message)
-		case d.Outcome == outcomeHeld:
+		case d.Outcome == record.HeldInPart:
 			add(d.Time, EventHeld, d.Commit, drift.Info, d.Subject)
 		case d.RollbackOf != nil:
 			add(d.Time, EventRolledBack, d.Commit, drift.Info, d.Subject)
@@ -426,7 +427,7 @@ func eventsOf(t *TargetView) []EventView {
 		}
 	}
 	ready := meta.FindStatusCondition(t.Conditions, v1alpha1.ConditionReady)
-	if told := len(t.History) > 0 && t.History[0].Outcome == outcomeFailed; ready != nil && t.State == drift.Failed && !told {
+	if told := len(t.History) > 0 && t.History[0].Outcome == record.Failed; ready != nil && t.State == drift.Failed && !told {
 		add(ready.LastTransitionTime.Time, EventFailed, "", drift.Critical, ready.Message)
 	}
 	for _, f := range t.Findings {

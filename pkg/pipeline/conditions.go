@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -28,7 +25,7 @@ func (c *carrier) setHeld(w *target.Desired, status *v1alpha1.PipelineSyncStatus
 	case o.err != nil:
 		o.held = status.Held // what waited goes on waiting
 	case o.wait == nil:
-		status.Held, status.HeldTotal = record.Held(o.held), 0
+		status.Held, status.HeldTotal = record.KeptHeld(o.held), 0
 		if len(o.held) > record.MostHeld {
 			status.HeldTotal = len(o.held)
 		}
@@ -37,24 +34,24 @@ func (c *carrier) setHeld(w *target.Desired, status *v1alpha1.PipelineSyncStatus
 	case o.wait != nil:
 		reason, message = o.wait.Reason, o.wait.Message
 		if status.LastAppliedCommit == "" {
-			setCondition(status, v1alpha1.ConditionReady, false, reason, message)
+			record.SetCondition(status, v1alpha1.ConditionReady, false, reason, message)
 		}
 	case len(o.held) > 0:
-		reason, message = heldReason(o.held), heldMessage(o.held)
+		reason, message = record.HeldReason(o.held), record.HeldMessage(o.held)
 	}
-	setCondition(status, v1alpha1.ConditionHeld, message != "", reason, message)
+	record.SetCondition(status, v1alpha1.ConditionHeld, message != "", reason, message)
 	if w.Environment.Images.PromoteFrom != "" {
 		promotion := o.wait != nil && reason == v1alpha1.ConditionPromotionPending
 		if !promotion {
 			reason, message = "NothingHeld", ""
 		}
-		setCondition(status, v1alpha1.ConditionPromotionPending, promotion, reason, message)
+		record.SetCondition(status, v1alpha1.ConditionPromotionPending, promotion, reason, message)
 	}
 }
 
 // markHealthy notes when the deployment that runs was first seen healthy, and since when it is not any more.
 func (c *carrier) markHealthy(w *target.Desired, status *v1alpha1.PipelineSyncStatus, o outcome) {
-	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != outcomeApplied {
+	if o.err != nil || len(status.History) == 0 || status.History[0].Outcome != record.Applied {
 		return
 	}
 	last, now := status.History[0], c.dates().Stamp(w.Cluster)
@@ -83,26 +80,26 @@ func (c *carrier) setHealth(w *target.Desired, status *v1alpha1.PipelineSyncStat
 	rivals := contestMessage(o.contested, now)
 	switch {
 	case o.err != nil && passes(o.err):
-		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
-		setCondition(status, v1alpha1.ConditionReconciling, true, "Retrying", "syncer tries again at the next pass")
-		setCondition(status, v1alpha1.ConditionStalled, false, "Retrying", "")
+		record.SetCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
+		record.SetCondition(status, v1alpha1.ConditionReconciling, true, "Retrying", "syncer tries again at the next pass")
+		record.SetCondition(status, v1alpha1.ConditionStalled, false, "Retrying", "")
 	case o.err != nil:
-		setCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
-		setCondition(status, v1alpha1.ConditionReconciling, false, reasonOf(o.err), "")
-		setCondition(status, v1alpha1.ConditionStalled, true, reasonOf(o.err), o.err.Error())
+		record.SetCondition(status, v1alpha1.ConditionReady, false, reasonOf(o.err), o.err.Error())
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, reasonOf(o.err), "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, true, reasonOf(o.err), o.err.Error())
 	case rivals != "":
-		setCondition(status, v1alpha1.ConditionReady, false, "Contested", rivals)
-		setCondition(status, v1alpha1.ConditionReconciling, false, "Contested", "")
-		setCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "Contested", rivals)
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, "Contested", "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, true, "Contested", rivals)
 	case o.uncorrected != nil:
-		setCondition(status, v1alpha1.ConditionReady, false, "NotCompared", o.uncorrected.Error())
-		setCondition(status, v1alpha1.ConditionReconciling, false, "NotCompared", "")
-		setCondition(status, v1alpha1.ConditionStalled, true, "NotCompared", o.uncorrected.Error())
-	case o.health.Status == health.Healthy && o.wait == nil && len(uncreated(o.held)) > 0:
-		message := heldMessage(uncreated(o.held))
-		setCondition(status, v1alpha1.ConditionReady, false, "Incomplete", message)
-		setCondition(status, v1alpha1.ConditionReconciling, true, "Incomplete", message)
-		setCondition(status, v1alpha1.ConditionStalled, false, "Incomplete", "")
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "NotCompared", o.uncorrected.Error())
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, "NotCompared", "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, true, "NotCompared", o.uncorrected.Error())
+	case o.health.Status == health.Healthy && o.wait == nil && len(record.Uncreated(o.held)) > 0:
+		message := record.HeldMessage(record.Uncreated(o.held))
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "Incomplete", message)
+		record.SetCondition(status, v1alpha1.ConditionReconciling, true, "Incomplete", message)
+		record.SetCondition(status, v1alpha1.ConditionStalled, false, "Incomplete", "")
 	case o.health.Status == health.Healthy:
 		message := "every object is as git says and healthy"
 		switch {
@@ -114,52 +111,25 @@ func (c *carrier) setHealth(w *target.Desired, status *v1alpha1.PipelineSyncStat
 			message = "every object is healthy; " + manifest.Plural(status.Drift.Total, "difference") + " from git"
 		}
 		if len(o.unwatched) > 0 {
-			message += "; " + watchless(o.unwatched)
+			message += "; " + record.Watchless(o.unwatched)
 		}
-		setCondition(status, v1alpha1.ConditionReady, true, "Healthy", manifest.Shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
-		setCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
-		setCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
+		record.SetCondition(status, v1alpha1.ConditionReady, true, "Healthy", manifest.Shorten(slices.Concat([]string{message}, o.flapping, o.terminating)))
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, "Healthy", "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, false, "Healthy", "")
 	case o.health.Status == health.InProgress && len(status.History) > 0 && now.Sub(status.History[0].Time.Time) > timeout:
 		message := fmt.Sprintf("not healthy within %s: %s", timeout, o.health.Message)
-		setCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
-		setCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")
-		setCondition(status, v1alpha1.ConditionStalled, true, "HealthTimeout", message)
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "HealthTimeout", message)
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, "HealthTimeout", "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, true, "HealthTimeout", message)
 	case o.health.Status == health.InProgress:
-		setCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.Message)
-		setCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.Message)
-		setCondition(status, v1alpha1.ConditionStalled, false, "Progressing", "")
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "Progressing", o.health.Message)
+		record.SetCondition(status, v1alpha1.ConditionReconciling, true, "Progressing", o.health.Message)
+		record.SetCondition(status, v1alpha1.ConditionStalled, false, "Progressing", "")
 	default:
-		setCondition(status, v1alpha1.ConditionReady, false, "Unhealthy", o.health.Message)
-		setCondition(status, v1alpha1.ConditionReconciling, false, "Unhealthy", "")
-		setCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.Message)
+		record.SetCondition(status, v1alpha1.ConditionReady, false, "Unhealthy", o.health.Message)
+		record.SetCondition(status, v1alpha1.ConditionReconciling, false, "Unhealthy", "")
+		record.SetCondition(status, v1alpha1.ConditionStalled, true, "Unhealthy", o.health.Message)
 	}
-}
-
-// uncreated are the held changes of objects that are not in the cluster: what is there may be healthy, and is not what git
-// says.
-func uncreated(held []v1alpha1.HeldChange) []v1alpha1.HeldChange {
-	return slices.DeleteFunc(slices.Clone(held), func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Create) })
-}
-
-func setCondition(status *v1alpha1.PipelineSyncStatus, kind string, is bool, reason, message string) {
-	value := metav1.ConditionFalse
-	if is {
-		value = metav1.ConditionTrue
-	}
-	message = manifest.Cut(message, record.MostMessage)
-	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: kind, Status: value, Reason: reason, Message: message})
-}
-
-func setDrifted(status *v1alpha1.PipelineSyncStatus) {
-	if status.Drift == nil || status.Drift.Total == 0 {
-		setCondition(status, v1alpha1.ConditionDrifted, false, "InSync", "")
-		return
-	}
-	messages := make([]string, len(status.Drift.Findings))
-	for i, f := range status.Drift.Findings {
-		messages[i] = f.Message
-	}
-	setCondition(status, v1alpha1.ConditionDrifted, true, "Drifted", manifest.Shorten(messages))
 }
 
 // reasonOf names a failure in one word for a condition.

@@ -23,7 +23,7 @@ const (
 // contested reports whether a field is left to a rival for now.
 func contested(contests []v1alpha1.Contest, id manifest.ID, path string, now time.Time) bool {
 	return slices.ContainsFunc(contests, func(c v1alpha1.Contest) bool {
-		return c.Until != nil && now.Before(c.Until.Time) && c.Object == objectReference(id) && c.Path == path
+		return c.Until != nil && now.Before(c.Until.Time) && c.Object == v1alpha1.ReferenceTo(id) && c.Path == path
 	})
 }
 
@@ -40,7 +40,7 @@ func contests(before []v1alpha1.Contest, changes []manifest.Change, at time.Time
 		if !change.Drifted {
 			continue // git changed the object: that is a rollout
 		}
-		object := objectReference(change.ID)
+		object := v1alpha1.ReferenceTo(change.ID)
 		for _, taken := range slices.Concat(change.Taken, removed(change)) {
 			i := slices.IndexFunc(out, func(c v1alpha1.Contest) bool { return c.Object == object && c.Path == taken.Path })
 			if i < 0 {

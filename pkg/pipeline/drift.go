@@ -138,7 +138,7 @@ func released(status v1alpha1.PipelineSyncStatus, changes []manifest.Change) []m
 }
 
 func isHeld(held []v1alpha1.HeldChange, id manifest.ID) bool {
-	return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == objectReference(id) })
+	return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == v1alpha1.ReferenceTo(id) })
 }
 
 // stillHeld are the changes that wait by a target's record and that no finding speaks of: a comparison with the commit
@@ -147,7 +147,7 @@ func stillHeld(w *target.Desired, findings []drift.Finding) []drift.Finding {
 	var out []drift.Finding
 	for _, h := range w.Record.Status.Held {
 		known := slices.ContainsFunc(findings, func(f drift.Finding) bool {
-			return (f.Kind == drift.Held || f.Kind == drift.Orphaned) && objectReference(f.Object) == h.ObjectReference
+			return (f.Kind == drift.Held || f.Kind == drift.Orphaned) && v1alpha1.ReferenceTo(f.Object) == h.ObjectReference
 		})
 		if !known {
 			id := h.ID()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -47,11 +48,11 @@ func (c *carrier) countMissed(w *target.Desired, findings []drift.Finding, befor
 func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []drift.Finding) error {
 	status := w.Record.Status
 	status.Conditions = slices.Clone(status.Conditions)
-	status.Drift = drift.Summary(findings, nil, withoutImages(w.Record.Status.Drift, true), c.dates().In(w.Cluster))
-	status.Drift = keepImageFindings(status.Drift, w.Record.Status.Drift)
-	setDrifted(&status)
+	status.Drift = drift.Summary(findings, nil, record.WithoutImages(w.Record.Status.Drift, true), c.dates().In(w.Cluster))
+	status.Drift = record.KeepImageFindings(status.Drift, w.Record.Status.Drift)
+	record.SetDrifted(&status)
 	status = fitted(w, nil, status)
-	stampConditions(&status, w.Record.Status.Conditions, c.dates().Stamp(w.Cluster))
+	record.StampConditions(&status, w.Record.Status.Conditions, c.dates().Stamp(w.Cluster))
 	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil
 	}
@@ -62,35 +63,4 @@ func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []d
 	c.tell(ctx, w, written, w.Record.Status, status)
 	w.Record.Status, w.Record.ResourceVersion = status, written.Version
 	return nil
-}
-
-// keepImageFindings takes over what a daemon heard from registries, which a pass that did not ask cannot say.
-func keepImageFindings(summary, before *v1alpha1.DriftSummary) *v1alpha1.DriftSummary {
-	if before == nil {
-		return summary
-	}
-	for _, f := range before.Findings {
-		if isImageFinding(f) {
-			if summary == nil {
-				summary = &v1alpha1.DriftSummary{}
-			}
-			summary.Findings = append(summary.Findings, f)
-			summary.Total++
-		}
-	}
-	return summary
-}
-
-// withoutImages leaves out the findings that a pass says nothing of.
-func withoutImages(summary *v1alpha1.DriftSummary, unchecked bool) *v1alpha1.DriftSummary {
-	if summary == nil || !unchecked {
-		return summary
-	}
-	out := *summary
-	out.Findings = slices.DeleteFunc(slices.Clone(summary.Findings), isImageFinding)
-	return &out
-}
-
-func isImageFinding(f v1alpha1.Finding) bool {
-	return f.Kind == string(drift.TagMoved) || f.Kind == string(drift.ImageMissing)
 }

@@ -26,5 +26,5 @@ func fitted(w *target.Desired, pins []v1alpha1.PinnedImage, status v1alpha1.Pipe
 	if pins == nil && w.Record != nil {
 		pins = w.Record.Spec.Images
 	}
-	return record.Status(pins, status)
+	return record.Trim(pins, status)
 }

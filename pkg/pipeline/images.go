@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 // Images compares what runs in the environments of each pipeline.
@@ -74,7 +75,7 @@ func (v *View) Images(selection v1alpha1.Selection) Images {
 		// A history does not keep which tag a range chose; the pins do.
 		var deployed []v1alpha1.DeployedImage
 		for _, d := range t.History {
-			if d.Outcome == outcomeApplied {
+			if d.Outcome == record.Applied {
 				for _, image := range d.Images {
 					deployed = append(deployed, v1alpha1.DeployedImage{Reference: image.Reference, Tag: chosenTag(t.Pins, image), Digest: image.Digest})
 				}
@@ -123,9 +124,9 @@ func (t imageTable) images() Images {
 }
 
 // lastImages are those of the last deployment that was applied completely.
-func lastImages(record *v1alpha1.PipelineSync) []v1alpha1.DeployedImage {
-	for _, deployment := range record.Status.History {
-		if deployment.Outcome == outcomeApplied {
+func lastImages(of *v1alpha1.PipelineSync) []v1alpha1.DeployedImage {
+	for _, deployment := range of.Status.History {
+		if deployment.Outcome == record.Applied {
 			return deployment.Images
 		}
 	}

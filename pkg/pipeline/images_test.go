@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 // A row is marked where environments run different bytes under one tag, however the tag is written and whatever else
@@ -53,7 +54,7 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 func TestImagesOfAView(t *testing.T) {
 	at := metav1.NewTime(time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC))
 	a, b := "sha256:"+strings.Repeat("a", 64), "sha256:"+strings.Repeat("b", 64)
-	record := func(name, environment string, history []v1alpha1.Deployment, pins ...v1alpha1.PinnedImage) *v1alpha1.PipelineSync {
+	recorded := func(name, environment string, history []v1alpha1.Deployment, pins ...v1alpha1.PinnedImage) *v1alpha1.PipelineSync {
 		r := &v1alpha1.PipelineSync{}
 		r.Spec.Pipeline, r.Spec.Environment, r.Spec.Images, r.Status.History = name, environment, pins, history
 		return r
@@ -64,11 +65,11 @@ func TestImagesOfAView(t *testing.T) {
 	one, two := v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: a}, v1alpha1.DeployedImage{Reference: "r.io/a:2", Digest: b}
 	ranged := v1alpha1.DeployedImage{Reference: "r.io/ranged", Tag: "v1.4.7", Digest: a}
 	records := []*v1alpha1.PipelineSync{ // sorted as the command has them
-		record("etl", "dev", []v1alpha1.Deployment{ran(outcomeHeld, two), ran(outcomeFailed, two), ran(outcomeApplied, one, ranged), ran(outcomeApplied, two)},
+		recorded("etl", "dev", []v1alpha1.Deployment{ran(record.HeldInPart, two), ran(record.Failed, two), ran(record.Applied, one, ranged), ran(record.Applied, two)},
 			v1alpha1.PinnedImage{Reference: "r.io/a:1", Digest: a, ResolvedAt: at, Commit: "c1"},
 			v1alpha1.PinnedImage{Reference: "r.io/ranged", Tag: "v1.4.7", Digest: a, ResolvedAt: at, Commit: "c2"}),
-		record("etl", "prod", []v1alpha1.Deployment{ran(outcomeApplied, two, v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: b}, v1alpha1.DeployedImage{Reference: "{{ image }}"})}),
-		record("report", "dev", nil),
+		recorded("etl", "prod", []v1alpha1.Deployment{ran(record.Applied, two, v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: b}, v1alpha1.DeployedImage{Reference: "{{ image }}"})}),
+		recorded("report", "dev", nil),
 	}
 	fromRecords := imageTable{}
 	view := &View{}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -25,10 +26,10 @@ func images(digests ...string) []v1alpha1.DeployedImage {
 
 func TestReturnsTo(t *testing.T) {
 	applied := func(number int64, set string, digests ...string) v1alpha1.Deployment {
-		return v1alpha1.Deployment{Number: number, Outcome: outcomeApplied, Set: set, Images: images(digests...)}
+		return v1alpha1.Deployment{Number: number, Outcome: record.Applied, Set: set, Images: images(digests...)}
 	}
 	failed := func(number int64, digests ...string) v1alpha1.Deployment {
-		return v1alpha1.Deployment{Number: number, Outcome: outcomeFailed, Images: images(digests...)}
+		return v1alpha1.Deployment{Number: number, Outcome: record.Failed, Images: images(digests...)}
 	}
 	for name, c := range map[string]struct {
 		entry  v1alpha1.Deployment
@@ -53,7 +54,7 @@ func TestReturnsTo(t *testing.T) {
 		"a record of before sets had hashes":        {applied(3, "", "a"), []v1alpha1.Deployment{applied(2, "", "b"), applied(1, "", "a")}, 1},
 		"no hash equals no hash only by its images": {applied(3, "", "c"), []v1alpha1.Deployment{applied(2, "", "b"), applied(1, "", "a")}, 0},
 	} {
-		if got := returnsTo(c.entry, c.before); got != c.want {
+		if got := record.ReturnsTo(c.entry, c.before); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
@@ -67,8 +68,8 @@ func TestSetHash(t *testing.T) {
 		change(&entry)
 		return []v1alpha1.InventoryEntry{entry}
 	}
-	want := setHash([]v1alpha1.InventoryEntry{one})
-	if want == "" || setHash(nil) == want {
+	want := record.SetHash([]v1alpha1.InventoryEntry{one})
+	if want == "" || record.SetHash(nil) == want {
 		t.Errorf("got %q", want)
 	}
 	for name, same := range map[string][]v1alpha1.InventoryEntry{
@@ -76,7 +77,7 @@ func TestSetHash(t *testing.T) {
 		"another manager's write": with(func(e *v1alpha1.InventoryEntry) { e.Fields = "f" }),
 		"it ran to its end":       with(func(e *v1alpha1.InventoryEntry) { e.Completed, e.Ephemeral = true, true }),
 	} {
-		if got := setHash(same); got != want {
+		if got := record.SetHash(same); got != want {
 			t.Errorf("%s: another hash", name)
 		}
 	}
@@ -90,7 +91,7 @@ func TestSetHash(t *testing.T) {
 		"two of it":  {one, one},
 		"none of it": nil,
 	} {
-		got := setHash(other)
+		got := record.SetHash(other)
 		if before, ok := seen[got]; ok {
 			t.Errorf("%s and %s have one hash", name, before)
 		}
@@ -152,7 +153,7 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 		deployments := 20
 		cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
 		w := &target.Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}
-		held := []v1alpha1.HeldChange{{ObjectReference: objectReference(app), Action: string(manifest.Update), Hash: c.heldHash}}
+		held := []v1alpha1.HeldChange{{ObjectReference: v1alpha1.ReferenceTo(app), Action: string(manifest.Update), Hash: c.heldHash}}
 		var history []v1alpha1.Deployment
 		for _, deploy := range []struct {
 			author string
@@ -160,12 +161,12 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 		}{
 			{"alice", outcome{images: images("a"), inventory: inventory("a")}},
 			{"bob", outcome{images: images("b"), inventory: inventory("a"), held: held}},
-			{"carol", outcome{images: images("b"), inventory: c.after, released: releases(held, c.changes, c.after)}},
+			{"carol", outcome{images: images("b"), inventory: c.after, released: record.Releases(held, c.changes, c.after)}},
 		} {
 			w.Snapshot = source.Snapshot{Commit: "of " + deploy.author, Author: deploy.author}
 			history = cr.history(w, history, deploy.o)
 		}
-		if history[0].Author != c.author || history[0].Commit != "of "+c.author || history[0].Outcome != outcomeApplied {
+		if history[0].Author != c.author || history[0].Commit != "of "+c.author || history[0].Outcome != record.Applied {
 			t.Errorf("%s: it stands as %+v", name, history[0])
 		}
 	}
@@ -176,7 +177,7 @@ func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 	entry := func(name, hash string) v1alpha1.InventoryEntry {
 		return v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: name, Hash: hash}
 	}
-	waits := []v1alpha1.HeldChange{{ObjectReference: objectReference(entry("old", "a").ID()), Action: string(manifest.Prune)}}
+	waits := []v1alpha1.HeldChange{{ObjectReference: v1alpha1.ReferenceTo(entry("old", "a").ID()), Action: string(manifest.Prune)}}
 	deployments := 20
 	cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
 	w := &target.Desired{Environment: &v1alpha1.Environment{Images: v1alpha1.ImagePolicy{KeepPins: v1alpha1.KeepPins{Deployments: &deployments}}}}

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -74,10 +75,10 @@ func takeIn(w *target.Desired, written apply.Written) {
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *target.Desired, result *TargetResult, applied apply.Applied) error {
-	o := outcome{written: applied.Record, inventory: applied.Inventory, held: heldChanges(w.Record.Status.Held, applied.Held, c.dates().Stamp(w.Cluster))}
+	o := outcome{written: applied.Record, inventory: applied.Inventory, held: record.HeldChanges(w.Record.Status.Held, applied.Held, c.dates().Stamp(w.Cluster))}
 	o.health = target.HealthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
 	result.Result, result.until = Held, target.WaitFor(w, applied.Held)
-	result.Message = "it is no longer in git: " + heldMessage(o.held)
+	result.Message = "it is no longer in git: " + record.HeldMessage(o.held)
 	return c.save(ctx, w, o)
 }
 
@@ -99,8 +100,8 @@ func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 		ObservedGeneration: w.Record.Generation, ConfirmedApply: w.Record.Status.ConfirmedApply, LastAttemptedCommit: w.Snapshot.Commit, RemovedAt: &now,
 		History: w.Record.Status.History,
 	}
-	setCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
-	stampConditions(&status, w.Record.Status.Conditions, now)
+	record.SetCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
+	record.StampConditions(&status, w.Record.Status.Conditions, now)
 	_, err := w.Cluster.Records().SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -23,10 +24,10 @@ func reported(w *target.Desired, result TargetResult) drift.Target {
 }
 
 // targetOf is how a record has its target.
-func targetOf(record *v1alpha1.PipelineSync, behind int) drift.Target {
-	status := record.Status
+func targetOf(of *v1alpha1.PipelineSync, behind int) drift.Target {
+	status := of.Status
 	target := drift.Target{
-		Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment,
+		Pipeline: of.Spec.Pipeline, Environment: of.Spec.Environment,
 		Commit: status.LastAppliedCommit, Behind: behind, Images: []drift.Image{}, Deployments: []drift.Deployment{},
 	}
 	target.Unpinned = unpinnedOf(suspectsOf(status.Unpinned))
@@ -37,26 +38,15 @@ func targetOf(record *v1alpha1.PipelineSync, behind int) drift.Target {
 		})
 	}
 	if len(status.History) > 0 {
-		runs := running(status.History)
+		runs := record.Running(status.History)
 		at := runs.Time.UTC()
-		carried := carrying(status.History, target.Commit)
+		carried := record.DeploymentOf(status.History, target.Commit)
 		target.DeployedAt, target.Author, target.Subject = &at, carried.Author, carried.Subject
 		for _, image := range runs.Images {
 			target.Images = append(target.Images, drift.Image{Reference: image.Reference, Digest: image.Digest})
 		}
 	}
 	return target
-}
-
-// carrying is the deployment of the commit last applied: it may be one that is held in part, while what runs is of an
-// earlier one. Where no deployment is of that commit it changed nothing, and the one that runs is meant.
-func carrying(history []v1alpha1.Deployment, commit string) v1alpha1.Deployment {
-	for _, d := range history {
-		if d.Commit == commit {
-			return d
-		}
-	}
-	return running(history)
 }
 
 // orderTargets sorts targets by pipeline, and by environment as the configuration has them.

@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -52,7 +53,7 @@ func (c *carrier) save(ctx context.Context, w *target.Desired, o outcome) error 
 		before = w.Record.Status
 	}
 	status := fitted(w, o.pins, c.status(w, before, o))
-	stampConditions(&status, before.Conditions, c.dates().Stamp(w.Cluster))
+	record.StampConditions(&status, before.Conditions, c.dates().Stamp(w.Cluster))
 	c.measure(w, o, before, status)
 	if added := newWarnings(before.Warnings, status.Warnings); len(added) > 0 {
 		c.log.Info("git has what arrives otherwise than it reads", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "commit", w.Snapshot.Commit, "warnings", added)
@@ -120,12 +121,12 @@ func (c *carrier) status(w *target.Desired, before v1alpha1.PipelineSyncStatus, 
 	}
 	if o.err == nil {
 		unchecked := !o.checked && len(o.changes) == 0
-		status.Drift = drift.Summary(o.drift, o.corrected, withoutImages(before.Drift, unchecked), c.dates().In(w.Cluster))
+		status.Drift = drift.Summary(o.drift, o.corrected, record.WithoutImages(before.Drift, unchecked), c.dates().In(w.Cluster))
 		if unchecked {
-			status.Drift = keepImageFindings(status.Drift, before.Drift)
+			status.Drift = record.KeepImageFindings(status.Drift, before.Drift)
 		}
-		setDrifted(&status)
-		setUnwatched(&status, o.unwatched)
+		record.SetDrifted(&status)
+		record.SetUnwatched(&status, o.unwatched)
 	}
 	c.setHealth(w, &status, o)
 	return status

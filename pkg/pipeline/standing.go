@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -58,8 +59,8 @@ func (c *carrier) standingOf(ctx context.Context, w *target.Desired) standing {
 func (s standing) note(status *v1alpha1.PipelineSyncStatus, before *v1alpha1.DriftSummary, now time.Time) {
 	switch {
 	case s.compared:
-		status.Drift = keepImageFindings(drift.Summary(s.drift, nil, withoutImages(before, true), now), before)
-		setDrifted(status)
+		status.Drift = record.KeepImageFindings(drift.Summary(s.drift, nil, record.WithoutImages(before, true), now), before)
+		record.SetDrifted(status)
 	case s.err != nil && !errors.Is(s.err, context.Canceled) && !meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionDrifted):
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionUnknown, Reason: "NotCompared",

@@ -16,20 +16,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // Status is what runs where.
 type Status struct {
 	Targets []TargetStatus `json:"targets"`
-}
-
-// deployedImages are the images that run by a record's history; none where nothing was deployed.
-func deployedImages(history []v1alpha1.Deployment) []v1alpha1.DeployedImage {
-	if len(history) == 0 {
-		return nil
-	}
-	return running(history).Images
 }
 
 // TargetStatus is one target as its record and its live objects have it.
@@ -72,16 +65,6 @@ func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (Stat
 	return Status{Targets: statuses}, lost
 }
 
-// running is the deployment whose images run: not the one that is held.
-func running(history []v1alpha1.Deployment) v1alpha1.Deployment {
-	for _, d := range history {
-		if d.Outcome != outcomeHeld {
-			return d
-		}
-	}
-	return history[0]
-}
-
 func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	recorded := w.Record.Status
 	s := TargetStatus{
@@ -91,7 +74,7 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	if len(recorded.History) > 0 {
 		at := recorded.History[0].Time.UTC()
 		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dates().In(w.Cluster).Sub(at)))
-		s.Images = append(s.Images, running(recorded.History).Images...)
+		s.Images = append(s.Images, record.Running(recorded.History).Images...)
 	}
 	live, err := apply.FindMembers(ctx, w.Cluster, w.Target, w.Record)
 	if err != nil {
@@ -120,7 +103,7 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
 	}
 	if recorded.Drift != nil {
 		for _, f := range recorded.Drift.Findings {
-			if isImageFinding(f) || f.Kind == string(drift.Added) {
+			if record.IsImageFinding(f) || f.Kind == string(drift.Added) {
 				s.Drifted = true
 				parts = append(parts, f.Message)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -67,7 +68,7 @@ func TestHotfixIsNoHealthOfTheDeploymentBelowIt(t *testing.T) {
 			if c.swapped != (len(got) == 1 && got[0] == "Deployment/shop/web") || !c.swapped && len(got) > 0 {
 				t.Fatalf("changed by hand: %v", got)
 			}
-			deployed := deployedAgo(outcomeApplied, "a", 60, -1)
+			deployed := deployedAgo(record.Applied, "a", 60, -1)
 			cr := &carrier{Runner: &Runner{now: func() time.Time { return now }}}
 			status := cr.status(&target.Desired{Environment: &v1alpha1.Environment{}, Record: &v1alpha1.PipelineSync{}},
 				v1alpha1.PipelineSyncStatus{LastAppliedCommit: "A", History: []v1alpha1.Deployment{deployed}},

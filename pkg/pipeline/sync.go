@@ -391,11 +391,11 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	if w.Record != nil {
 		before = w.Record.Status
 	}
-	held := heldChanges(before.Held, applied.Held, c.dates().Stamp(w.Cluster))
-	listed := record.Held(held)
+	held := record.HeldChanges(before.Held, applied.Held, c.dates().Stamp(w.Cluster))
+	listed := record.KeptHeld(held)
 	o := outcome{
-		attempted: len(pending) > 0 || newlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.dates().In(w.Cluster)), released: releases(before.Held, applied.Changes, applied.Inventory),
+		attempted: len(pending) > 0 || record.NewlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
+		held: held, contested: contests(before.Contested, applied.Changes, c.dates().In(w.Cluster)), released: record.Releases(before.Held, applied.Changes, applied.Inventory),
 		err: err, written: applied.Record, changes: applied.Changes, checked: c.loops, allowedBy: c.permits().Promotions[w.Target],
 		inventory: applied.Inventory, pins: decided.Pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: decided.Deployed(w, plan.LeftAlone()), terminating: plan.Terminating(),
 		flapping: flapping(decided.Pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration),
@@ -440,7 +440,7 @@ func unsaid(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEn
 		return false
 	}
 	last := before.History[0]
-	return last.Outcome == outcomeFailed || last.Outcome == outcomeApplied && last.Set != setHash(inventory)
+	return last.Outcome == record.Failed || last.Outcome == record.Applied && last.Set != record.SetHash(inventory)
 }
 
 // notRerun is what a plan says of objects that were changed after their run, and not run again.
@@ -506,7 +506,7 @@ func summary(result *TargetResult, left int, kept []string, o outcome) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, each.word))
 		}
 	}
-	parts = append(parts, heldSummary(o.held)...)
+	parts = append(parts, record.HeldSummary(o.held)...)
 	if result.uncompared != nil {
 		parts = append(parts, manifest.Shorten(strings.Split(result.uncompared.Error(), "\n")))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -48,11 +49,11 @@ func (r *Runner) tellRewound(ctx context.Context, w *target.Desired, before stri
 
 // deploymentNews says what was deployed.
 func deploymentNews(before, after v1alpha1.PipelineSyncStatus) []apply.Event {
-	if len(after.History) == 0 || after.History[0].Outcome != outcomeApplied {
+	if len(after.History) == 0 || after.History[0].Outcome != record.Applied {
 		return nil
 	}
 	last := after.History[0]
-	if len(before.History) > 0 && before.History[0].Number == last.Number && before.History[0].Outcome == outcomeApplied {
+	if len(before.History) > 0 && before.History[0].Number == last.Number && before.History[0].Outcome == record.Applied {
 		return nil
 	}
 	note := fmt.Sprintf("deployment %d: commit %.8s %q by %s", last.Number, last.Commit, last.Subject, last.Author)

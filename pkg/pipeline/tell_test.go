@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 func TestEventsOfARecord(t *testing.T) {
@@ -30,11 +31,11 @@ func TestEventsOfARecord(t *testing.T) {
 		before, after v1alpha1.PipelineSyncStatus
 		want          string
 	}{
-		"a first deployment":                       {nothing, deployed(1, 0, outcomeApplied), `Deployed deployment 1: commit 01234567 "Run daily" by Ada`},
-		"a return to an earlier one":               {deployed(3, 0, outcomeApplied), deployed(4, 2, outcomeApplied), `RolledBack deployment 4: commit 01234567 "Run daily" by Ada, which returns to deployment 2`},
-		"the same deployment, seen again":          {deployed(3, 0, outcomeApplied), deployed(3, 0, outcomeApplied), ""},
-		"one that succeeds at the second try":      {deployed(3, 0, outcomeFailed), deployed(3, 0, outcomeApplied), `Deployed deployment 3: commit 01234567 "Run daily" by Ada`},
-		"one that failed is told by its condition": {nothing, deployed(3, 0, outcomeFailed), ""},
+		"a first deployment":                       {nothing, deployed(1, 0, record.Applied), `Deployed deployment 1: commit 01234567 "Run daily" by Ada`},
+		"a return to an earlier one":               {deployed(3, 0, record.Applied), deployed(4, 2, record.Applied), `RolledBack deployment 4: commit 01234567 "Run daily" by Ada, which returns to deployment 2`},
+		"the same deployment, seen again":          {deployed(3, 0, record.Applied), deployed(3, 0, record.Applied), ""},
+		"one that succeeds at the second try":      {deployed(3, 0, record.Failed), deployed(3, 0, record.Applied), `Deployed deployment 3: commit 01234567 "Run daily" by Ada`},
+		"one that failed is told by its condition": {nothing, deployed(3, 0, record.Failed), ""},
 		"a change begins to wait":                  {nothing, condition("Held", "Running", "it runs"), "Held it runs"},
 		"it goes on waiting":                       {condition("Held", "Running", "it runs"), condition("Held", "Running", "it still runs"), ""},
 		"it waits for something else":              {condition("Held", "Running", "it runs"), condition("Held", "InUse", "it is used"), "Held it is used"},

@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -152,21 +153,21 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 	if m.commit == "" || m.closed || m.marked == m.commit {
 		return nil
 	}
-	record := m.record
-	if record == nil || m.doubt {
+	current := m.record
+	if current == nil || m.doubt {
 		var err error
-		if record, err = m.cluster.Records().Get(ctx, m.target); err != nil || record == nil {
+		if current, err = m.cluster.Records().Get(ctx, m.target); err != nil || current == nil {
 			return err
 		}
-		if m.record != nil && !sameButConditions(m.record, record) {
+		if m.record != nil && !sameButConditions(m.record, current) {
 			return nil // somebody else wrote it, and the turn is to find out
 		}
 		m.version = ""
 	}
-	status := markUnderway(record.Status, m.commit)
-	stampConditions(&status, record.Status.Conditions, target.ToSecond(now()))
+	status := markUnderway(current.Status, m.commit)
+	record.StampConditions(&status, current.Status.Conditions, target.ToSecond(now()))
 	m.doubt = true // until the answer is there
-	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, record.ResourceVersion))
+	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, current.ResourceVersion))
 	if err != nil {
 		return err
 	}
@@ -178,9 +179,9 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 func markUnderway(before v1alpha1.PipelineSyncStatus, commit string) v1alpha1.PipelineSyncStatus {
 	status, message := before, underwayMessage(before, commit)
 	status.Conditions = slices.Clone(before.Conditions)
-	setCondition(&status, v1alpha1.ConditionReady, false, reasonUnderway, message)
-	setCondition(&status, v1alpha1.ConditionReconciling, true, reasonUnderway, message)
-	setCondition(&status, v1alpha1.ConditionStalled, false, reasonUnderway, "")
+	record.SetCondition(&status, v1alpha1.ConditionReady, false, reasonUnderway, message)
+	record.SetCondition(&status, v1alpha1.ConditionReconciling, true, reasonUnderway, message)
+	record.SetCondition(&status, v1alpha1.ConditionStalled, false, reasonUnderway, "")
 	return status
 }
 

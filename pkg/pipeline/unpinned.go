@@ -18,7 +18,7 @@ func recordedUnpinned(suspects []image.Suspect) []v1alpha1.UnpinnedValue {
 	var out []v1alpha1.UnpinnedValue
 	for _, s := range suspects {
 		if len(s.Path) <= maxUnpinnedValue && len(s.Value) <= maxUnpinnedValue && len(out) < maxUnpinned {
-			out = append(out, v1alpha1.UnpinnedValue{Object: objectReference(s.Object), Path: s.Path, Reference: s.Value, Nameable: s.Nameable})
+			out = append(out, v1alpha1.UnpinnedValue{Object: v1alpha1.ReferenceTo(s.Object), Path: s.Path, Reference: s.Value, Nameable: s.Nameable})
 		}
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 // View is what a daemon knows at one moment, for whoever wants to see it. It is built from the records, so that every
@@ -302,9 +303,9 @@ func (v *View) Arrivals(commit string) []ArrivalView {
 		applied, known := place[t.Commit]
 		newer := listed && known && applied < at // what was applied last comes after it
 		switch {
-		case a.Deployment != nil && a.Deployment.Outcome == outcomeHeld:
+		case a.Deployment != nil && a.Deployment.Outcome == record.HeldInPart:
 			a.Arrival, a.Message = Awaited, t.Message
-		case a.Deployment != nil && a.Deployment.Outcome == outcomeFailed && !newer:
+		case a.Deployment != nil && a.Deployment.Outcome == record.Failed && !newer:
 			a.Arrival, a.Message = Refused, t.Message
 		case a.Deployment != nil && len(t.History) > 0 && t.History[0].Number == a.Deployment.Number:
 			a.Arrival, a.Message = Arrived, t.Message

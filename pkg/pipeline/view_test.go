@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 const (
@@ -28,14 +29,14 @@ func TestArrivals(t *testing.T) {
 		return HistoryDeployment{Number: number, Commit: commit, Outcome: outcome}
 	}
 	v := &View{Commits: []CommitView{{Hash: newest}, {Hash: middle}, {Hash: oldest}}, Targets: []TargetView{
-		target("runs it", middle, 0, drift.Ready, deployed(2, middle, outcomeApplied), deployed(1, oldest, outcomeApplied)),
-		target("ran it", newest, 0, drift.Ready, deployed(3, newest, outcomeApplied), deployed(2, middle, outcomeApplied)),
-		target("never needed it", oldest, 0, drift.Ready, deployed(1, oldest, outcomeApplied)),
-		target("took a newer one", newest, 0, drift.Ready, deployed(3, newest, outcomeApplied)),
-		target("holds a part", oldest, 2, drift.Waiting, deployed(2, middle, outcomeHeld), deployed(1, oldest, outcomeApplied)),
-		target("waits as a whole", oldest, 2, drift.Waiting, deployed(1, oldest, outcomeApplied)),
-		target("refused it", oldest, 2, drift.Failed, deployed(2, middle, outcomeFailed), deployed(1, oldest, outcomeApplied)),
-		target("has not come so far", oldest, 2, drift.Ready, deployed(1, oldest, outcomeApplied)),
+		target("runs it", middle, 0, drift.Ready, deployed(2, middle, record.Applied), deployed(1, oldest, record.Applied)),
+		target("ran it", newest, 0, drift.Ready, deployed(3, newest, record.Applied), deployed(2, middle, record.Applied)),
+		target("never needed it", oldest, 0, drift.Ready, deployed(1, oldest, record.Applied)),
+		target("took a newer one", newest, 0, drift.Ready, deployed(3, newest, record.Applied)),
+		target("holds a part", oldest, 2, drift.Waiting, deployed(2, middle, record.HeldInPart), deployed(1, oldest, record.Applied)),
+		target("waits as a whole", oldest, 2, drift.Waiting, deployed(1, oldest, record.Applied)),
+		target("refused it", oldest, 2, drift.Failed, deployed(2, middle, record.Failed), deployed(1, oldest, record.Applied)),
+		target("has not come so far", oldest, 2, drift.Ready, deployed(1, oldest, record.Applied)),
 	}}
 	want := map[string]Arrival{
 		"runs it": Arrived, "ran it": Replaced, "never needed it": Untouched, "took a newer one": Untouched,
@@ -81,10 +82,10 @@ func TestViewOfARecord(t *testing.T) {
 		Status: v1alpha1.PipelineSyncStatus{
 			LastAppliedCommit: oldest,
 			History: []v1alpha1.Deployment{
-				{Number: 4, Commit: newest, Subject: "waits", Outcome: outcomeHeld, Time: at(6)},
-				{Number: 3, Commit: oldest, Subject: "back", Outcome: outcomeApplied, Time: at(5), RollbackOf: 1},
-				{Number: 2, Commit: middle, Subject: "bad", Outcome: outcomeFailed, Time: at(4)},
-				{Number: 1, Commit: oldest, Subject: "first", Outcome: outcomeApplied, Time: at(1), HealthyAt: &healthy},
+				{Number: 4, Commit: newest, Subject: "waits", Outcome: record.HeldInPart, Time: at(6)},
+				{Number: 3, Commit: oldest, Subject: "back", Outcome: record.Applied, Time: at(5), RollbackOf: 1},
+				{Number: 2, Commit: middle, Subject: "bad", Outcome: record.Failed, Time: at(4)},
+				{Number: 1, Commit: oldest, Subject: "first", Outcome: record.Applied, Time: at(1), HealthyAt: &healthy},
 			},
 			Held: []v1alpha1.HeldChange{{Message: "it runs", Since: at(6)}},
 			Drift: &v1alpha1.DriftSummary{
@@ -151,7 +152,7 @@ func TestTargetIsShownWithTheSubjectOfItsCommit(t *testing.T) {
 			Images: []v1alpha1.DeployedImage{{Reference: "app:" + commit}}}
 	}
 	record := &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{
-		History: []v1alpha1.Deployment{deployment(2, "newer", outcomeHeld), deployment(1, "older", "Applied")},
+		History: []v1alpha1.Deployment{deployment(2, "newer", record.HeldInPart), deployment(1, "older", "Applied")},
 	}}
 	for applied, want := range map[string]string{"newer": "newer", "older": "older", "changed nothing here": "older"} {
 		record.Status.LastAppliedCommit = applied

@@ -1,9 +1,6 @@
 package pipeline
 
 import (
-	"strings"
-
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -35,16 +32,4 @@ func (c *carrier) notWatched(w *target.Desired) []string {
 		return nil
 	}
 	return c.unwatched(w)
-}
-
-// watchless says which kinds are not watched, for people.
-func watchless(kinds []string) string {
-	return "not watched, and compared at each poll: " + strings.Join(kinds, ", ")
-}
-
-// setUnwatched says in a target that is in sync that this is as of the last look only.
-func setUnwatched(status *v1alpha1.PipelineSyncStatus, kinds []string) {
-	if len(kinds) > 0 && (status.Drift == nil || status.Drift.Total == 0) {
-		setCondition(status, v1alpha1.ConditionDrifted, false, "Unwatched", watchless(kinds))
-	}
 }

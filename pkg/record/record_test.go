@@ -164,7 +164,7 @@ func largest(objects, images int) v1alpha1.PipelineSyncStatus {
 		waiting = append(waiting, v1alpha1.HeldChange{ObjectReference: v1alpha1.ObjectReference{Kind: "Job", Name: fmt.Sprint(i)}, Message: text(1000), Since: noon})
 		status.Contested = append(status.Contested, v1alpha1.Contest{Path: text(200), Manager: "kubectl"})
 	}
-	status.Held = Held(waiting)
+	status.Held = KeptHeld(waiting)
 	for _, kind := range []string{"Ready", "Reconciling", "Stalled", "Held", "Drifted", "PromotionPending"} {
 		status.Conditions = append(status.Conditions, metav1.Condition{Type: kind, Message: message})
 	}
@@ -179,11 +179,11 @@ func TestStatusFits(t *testing.T) {
 			t.Fatalf("%+v: %v", c, err)
 		}
 		given := largest(c.objects, c.images)
-		got := Status(all, given)
+		got := Trim(all, given)
 		if n := size(got) + pinsSize(all); n > most+64<<10 {
 			t.Errorf("%+v: the record has %d KiB", c, n>>10)
 		}
-		if again := Status(all, got); !reflect.DeepEqual(again, got) {
+		if again := Trim(all, got); !reflect.DeepEqual(again, got) {
 			t.Errorf("%+v: a status that fits is cut again", c)
 		}
 		if !reflect.DeepEqual(given, largest(c.objects, c.images)) {
@@ -208,7 +208,7 @@ func TestCommonStatusIsNotCut(t *testing.T) {
 		status.History = append(status.History, v1alpha1.Deployment{Number: int64(i), Subject: "Raise the memory", Author: "Jane <jane@example.com>", Images: deployed(inUse)})
 	}
 	status.Contested = []v1alpha1.Contest{{Path: "spec.replicas"}}
-	if got := Status(inUse, status); !reflect.DeepEqual(got, status) {
+	if got := Trim(inUse, status); !reflect.DeepEqual(got, status) {
 		want, _ := json.Marshal(status)
 		is, _ := json.Marshal(got)
 		t.Errorf("of %d bytes %d are left", len(want), len(is))
@@ -219,10 +219,10 @@ func TestCommonStatusIsNotCut(t *testing.T) {
 func TestDeploymentThatRunsStays(t *testing.T) {
 	var all []v1alpha1.Deployment
 	for i := range 30 {
-		all = append(all, v1alpha1.Deployment{Number: int64(30 - i), Outcome: held, Images: deployed(pins(10, 60, nil))})
+		all = append(all, v1alpha1.Deployment{Number: int64(30 - i), Outcome: HeldInPart, Images: deployed(pins(10, 60, nil))})
 	}
 	all[20].Outcome = "Applied"
-	got := history(all, 3*size(all[0]))
+	got := trimHistory(all, 3*size(all[0]))
 	if len(got) != 5 || got[0].Number != 30 || got[3].Number != 27 || got[4].Number != 10 {
 		t.Errorf("kept: %+v", got)
 	}

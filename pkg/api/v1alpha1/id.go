@@ -11,3 +11,8 @@ func (e InventoryEntry) ID() manifest.ID {
 func (r ObjectReference) ID() manifest.ID {
 	return manifest.ID{APIVersion: r.APIVersion, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
 }
+
+// ReferenceTo returns the reference that names an object.
+func ReferenceTo(id manifest.ID) ObjectReference {
+	return ObjectReference{APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
+}

@@ -19,7 +19,7 @@ const (
 const MostHeld = 50
 
 // Held is what a record keeps of the changes that wait: the first ones, with their messages cut.
-func Held(all []v1alpha1.HeldChange) []v1alpha1.HeldChange {
+func KeptHeld(all []v1alpha1.HeldChange) []v1alpha1.HeldChange {
 	kept := slices.Clone(all[:min(len(all), MostHeld)])
 	for i := range kept {
 		kept[i].Message = manifest.Cut(kept[i].Message, mostReason)
@@ -32,14 +32,14 @@ func Held(all []v1alpha1.HeldChange) []v1alpha1.HeldChange {
 //
 // Earlier deployments, findings and contests share the room that pins and inventory leave. The newest deployment and the
 // one that runs stay, and so does the inventory, of which Demand judged beforehand that it fits.
-func Status(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
+func Trim(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
 	status.Warnings = cutAll(status.Warnings)
 	status.History = shortTexts(status.History)
 	status.Inventory = shortOthers(status.Inventory)
 	room := most - pinsSize(pins) - size(status.Inventory) - 2*newestSize(status.History) - size(status.Conditions) - size(status.Held) - size(status.Warnings) - size(status.Unpinned)
 	room = max(room, leastOptional-size(status.Conditions)-size(status.Held)-size(status.Warnings), 0)
-	status.History = history(status.History, room/2)
-	status.Drift = findings(status.Drift, room*3/8)
+	status.History = trimHistory(status.History, room/2)
+	status.Drift = trimDrift(status.Drift, room*3/8)
 	kept := firstWithin(status.Contested, room/8, func(c v1alpha1.Contest) int { return size(c) })
 	status.Contested = status.Contested[:kept:kept]
 	if kept == 0 {
@@ -65,12 +65,9 @@ func shortTexts(history []v1alpha1.Deployment) []v1alpha1.Deployment {
 	return short
 }
 
-// held is the outcome of a deployment of which a part waits: what ran before goes on running.
-const held = "Held"
-
 // history keeps the newest deployment and the one that runs, and of the others the newest ones that fit into room bytes.
-func history(all []v1alpha1.Deployment, room int) []v1alpha1.Deployment {
-	running := slices.IndexFunc(all, func(d v1alpha1.Deployment) bool { return d.Outcome != held })
+func trimHistory(all []v1alpha1.Deployment, room int) []v1alpha1.Deployment {
+	running := slices.IndexFunc(all, func(d v1alpha1.Deployment) bool { return d.Outcome != HeldInPart })
 	var kept []v1alpha1.Deployment
 	full := false
 	for i, d := range all {
@@ -89,7 +86,7 @@ func history(all []v1alpha1.Deployment, room int) []v1alpha1.Deployment {
 }
 
 // findings keeps the first findings, and the newest of those that are no more.
-func findings(all *v1alpha1.DriftSummary, room int) *v1alpha1.DriftSummary {
+func trimDrift(all *v1alpha1.DriftSummary, room int) *v1alpha1.DriftSummary {
 	if all == nil {
 		return nil
 	}
