@@ -156,7 +156,7 @@ func (b *board) publishSoon() { signal(b.wake) }
 // follow watches the records of the environments and publishes what changes, until the context ends.
 func (b *board) follow(ctx context.Context, d *daemon) {
 	b.mu.Lock()
-	b.replica.Identity = d.tenure.identity
+	b.replica.Identity = d.options.Identity
 	b.mu.Unlock()
 	var watches sync.WaitGroup
 	defer watches.Wait()
@@ -191,10 +191,7 @@ func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
 	}
 	for cluster, names := range byCluster {
 		watches.Go(func() {
-			if err := cluster.Records().Follow(ctx, func(r apply.Snapshot) {
-				b.told(names, r)
-				d.recordsMoved(names, r.List)
-			}); err != nil {
+			if err := cluster.Records().Follow(ctx, func(r apply.Snapshot) { d.wakeDependents(b.told(names, r)) }); err != nil {
 				b.told(names, apply.Snapshot{Err: err})
 			}
 		})
@@ -215,13 +212,30 @@ func (b *board) anyRead() error {
 	return err
 }
 
-func (b *board) told(environments []string, records apply.Snapshot) {
+// told takes in the records of environments that are in one cluster, and returns the targets whose record changed.
+func (b *board) told(environments []string, records apply.Snapshot) (changed map[v1alpha1.Target]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	changed = changedRecords(environments, b.records[environments[0]].List, records.List)
 	for _, name := range environments {
 		b.records[name] = records
 	}
 	b.publishSoon()
+	return changed
+}
+
+// changedRecords lists the targets whose record is new in some environments, or has another version than before.
+func changedRecords(environments []string, before, now []*v1alpha1.PipelineSync) map[v1alpha1.Target]bool {
+	versions, changed := map[string]string{}, map[v1alpha1.Target]bool{}
+	for _, record := range before {
+		versions[record.Name] = record.ResourceVersion
+	}
+	for _, record := range now {
+		if slices.Contains(environments, record.Spec.Environment) && versions[record.Name] != record.ResourceVersion {
+			changed[v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}] = true
+		}
+	}
+	return changed
 }
 
 // publish makes a view of what is known now.

@@ -8,18 +8,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// fetchPatience is how long a look waits for the repository before it goes on with the commit that is in force. A git
-// server that is well answers a poll in less; one that is not has a limit of its own, which is longer.
-const fetchPatience = 5 * time.Second
+// fetchWait is how long a poll waits for the repository before the loop goes on with the commit that is in force. A healthy
+// git server answers in less; a request has a limit of its own, which is longer.
+const fetchWait = 5 * time.Second
 
-// fetching asks the repository for its newest commit beside the loop, so that a git server that hangs keeps nothing else
-// from being done. One question is under way at a time. All but the question itself is the loop's.
+// fetching asks the repository for its newest commit beside the loop, so that a git server that hangs does not stop the
+// loop. One request is under way at a time. Only the loop calls its methods.
 type fetching struct {
 	fetch   func(context.Context) (source.Snapshot, error)
 	running *sync.WaitGroup
 	answers chan fetched // holds one
 	busy    bool
-	again   bool // it was to be asked while a question was under way, which may not see what has happened since
+	again   bool // another request came while one was under way, which may not see what has happened since
 }
 
 // fetched is one answer.
@@ -33,7 +33,7 @@ func newFetching(fetch func(context.Context) (source.Snapshot, error), running *
 	return &fetching{fetch: fetch, running: running, answers: make(chan fetched, 1)}
 }
 
-// begin asks, and reports whether it does: false while a question is under way.
+// begin sends a request; false: one is under way.
 func (f *fetching) begin(ctx context.Context) bool {
 	if f.busy {
 		f.again = true
@@ -48,7 +48,7 @@ func (f *fetching) begin(ctx context.Context) bool {
 	return true
 }
 
-// ended takes in that the answer was read, and reports whether to ask again at once.
+// ended takes in that the answer was read, and reports whether to send another request at once.
 func (f *fetching) ended() (again bool) {
 	f.busy = false
 	return f.again
@@ -61,7 +61,7 @@ func (r *Runner) fetchFails(err error) {
 		return // a command that runs once says how it ends
 	}
 	r.board.fetchFails(err)
-	if r.heard.news("repository, a try", err.Error()) {
+	if r.logged.isNews(aboutTry, err.Error()) {
 		r.log.Warn("the repository does not answer; it is asked again", "error", err)
 	}
 }

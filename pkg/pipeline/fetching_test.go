@@ -21,40 +21,38 @@ import (
 func TestFetchThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
-		leads := false
+		elects, known := false, &states{}
 		r := &Runner{
-			Config: &v1alpha1.Config{LeaderElection: &leads}, metrics: newMetrics(time.Now), log: slog.New(slog.NewTextHandler(&said, nil)),
+			Config: &v1alpha1.Config{LeaderElection: &elects}, states: known, metrics: newMetrics(time.Now, known), log: slog.New(slog.NewTextHandler(&said, nil)),
 			now: time.Now, wake: make(chan struct{}, 1), loops: true,
 		}
 		r.Config.Source.Interval.Duration = 10 * time.Second
 		r.board = newBoard(r)
 		report := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
-		d := &daemon{
-			Runner: r, desks: map[v1alpha1.Target]*desk{}, last: source.Snapshot{Commit: "a"}, whole: time.Now(),
-			latest: target.NewCommit([]*target.Desired{{Target: report, Overlay: "overlays/dev"}}),
-			queue:  newQueue(1, func(v1alpha1.Target) string { return "" }),
-		}
-		d.tenure = newTenure(d)
+		d := newDaemon(t.Context(), r, LoopOptions{})
+		d.commits.fullPass = time.Now()
+		d.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: report, Overlay: "overlays/dev"}})})
+		l := &loop{daemon: d, last: source.Snapshot{Commit: "a"}}
 		var questions atomic.Int32
 		release := make(chan error)
-		d.fetching = newFetching(func(context.Context) (source.Snapshot, error) {
+		l.fetching = newFetching(func(context.Context) (source.Snapshot, error) {
 			questions.Add(1)
 			return source.Snapshot{}, <-release
 		}, &d.others)
 		tried := func(after time.Duration) {
 			t.Helper()
 			began := time.Now()
-			d.look(t.Context())
+			l.poll(t.Context())
 			if took := time.Since(began); took != after {
-				t.Errorf("a look took %s, want %s", took, after)
+				t.Errorf("a poll took %s, want %s", took, after)
 			}
 			if _, ok := d.queue.entries[report]; !ok {
 				t.Error("a target that is due is not looked at while the git server hangs")
 			}
 			clear(d.queue.entries)
 		}
-		tried(fetchPatience)
-		d.pause(t.Context())
+		tried(fetchWait)
+		l.pause(t.Context())
 		tried(0)
 		if n := questions.Load(); n != 1 {
 			t.Errorf("%d questions at once, want one", n)
@@ -64,7 +62,7 @@ func TestFetchThatHangs(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			release <- errors.New("no answer")
 		}()
-		d.pause(t.Context())
+		l.pause(t.Context())
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("the next look, for which was asked meanwhile, came after %s", took)
 		}
@@ -75,8 +73,8 @@ func TestFetchThatHangs(t *testing.T) {
 		if view := r.board.source.Error; view != "the server sent nothing" || !strings.Contains(said.String(), "the server sent nothing") {
 			t.Errorf("a try that fails is shown as %q and logged as %s", view, said.String())
 		}
-		d.fetching.begin(t.Context())
+		l.fetching.begin(t.Context())
 		release <- nil
-		<-d.fetching.answers
+		<-l.fetching.answers
 	})
 }

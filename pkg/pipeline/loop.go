@@ -14,9 +14,9 @@ const (
 	// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
 	// server at once.
 	jitterShare = 10
-	// wakeInterval is the least time between two looks at the repository, however often somebody asks for one.
-	wakeInterval = time.Second
-	// defaultDrain is how long targets that are being carried out may take to end after the daemon was told to stop.
+	// minPollInterval is the least time between two polls of the repository, however often a poll is requested.
+	minPollInterval = time.Second
+	// defaultDrain is how long targets that are being reconciled may take to end after the daemon was told to stop.
 	defaultDrain = 30 * time.Second
 )
 
@@ -30,10 +30,10 @@ type LoopOptions struct {
 	Identity string
 }
 
-// Loop carries the newest commit out, again and again, until the context ends. A repository that cannot be read leaves
-// the last commit that was read in force. Between two commits a target is looked at when something happens to it: when
-// somebody changes one of its objects, when what it waits for is there, and when it is time to look at its images. It
-// returns nil when the context has ended and what was being written is written.
+// Loop reconciles the targets of the newest commit, again and again, until the context ends. A repository that cannot be
+// read leaves the last commit that was read in force. Between two commits a target is reconciled when something happens to
+// it: when an object of it changes, when its wait ends, and when it is time to check its images. Loop returns nil when the
+// context has ended and what was being written is written.
 func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	if _, err := r.Config.Select(options.Environments); err != nil {
 		return err
@@ -46,27 +46,29 @@ func (r *Runner) Loop(ctx context.Context, options LoopOptions) error {
 	}
 	r.log.Info("following the repository", "url", r.Config.Source.PublicURL(), "interval", r.Config.Source.Interval.Duration)
 	d := newDaemon(ctx, r, options)
-	d.begin(ctx)
+	l := &loop{daemon: d, fetching: newFetching(r.source.Fetch, &d.others)}
+	d.start(ctx)
+	d.others.Go(func() { l.passOn(ctx) })
 	for ctx.Err() == nil {
-		d.look(ctx)
-		d.pause(ctx)
+		l.poll(ctx)
+		l.pause(ctx)
 	}
 	d.log.Info("told to stop; what is being written is written to its end")
-	d.end(ctx)
+	d.stop()
 	return nil
 }
 
-// Wake has a running Loop look at the repository at once, or a second after it did last, here and on the replicas that
+// Wake has a running Loop poll the repository at once, or a second after the last poll, here and on the replicas that
 // hold Leases.
 func (r *Runner) Wake() {
 	r.lookSoon()
 	signal(r.asked)
 }
 
-// lookSoon has the Loop of this process look at the repository.
+// lookSoon has the Loop of this process poll the repository.
 func (r *Runner) lookSoon() { signal(r.wake) }
 
-// signal asks for something, unless that was asked for already.
+// signal requests something, unless that is requested already.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -74,102 +76,102 @@ func signal(c chan struct{}) {
 	}
 }
 
-// passOn tells other replicas what this one was asked.
-func (d *daemon) passOn(ctx context.Context) {
+// loop polls the repository.
+type loop struct {
+	daemon   *daemon
+	fetching *fetching
+	last     source.Snapshot // the newest commit that was read
+}
+
+// passOn asks other replicas for what this one was asked.
+func (l *loop) passOn(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.asked:
+		case <-l.daemon.asked:
 		}
-		d.tenure.nudge(ctx)
-		if clock.Sleep(ctx, wakeInterval) != nil {
+		l.daemon.leases.nudge(ctx)
+		if clock.Sleep(ctx, minPollInterval) != nil {
 			return
 		}
 	}
 }
 
-// look asks the repository, and has done what follows from its answer. Where that stays out, the loop goes on with the
-// commit in force, and takes the answer in when it comes.
-func (d *daemon) look(ctx context.Context) {
-	patience := time.Duration(0) // a question that was under way before has had its time
-	if d.fetching.begin(ctx) {
-		patience = fetchPatience
+// poll asks the repository, and starts what follows from its answer. A late answer is taken in when it comes; until then
+// the loop goes on with the commit in force.
+func (l *loop) poll(ctx context.Context) {
+	wait := time.Duration(0) // a request that was under way before has had its time
+	if l.fetching.begin(ctx) {
+		wait = fetchWait
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case answer := <-d.fetching.answers:
-		if d.answered(ctx, answer) {
-			d.lookSoon()
+	case answer := <-l.fetching.answers:
+		if l.answered(ctx, answer) {
+			l.daemon.lookSoon()
 		}
 	case <-timer.C:
-		d.goOn(ctx)
+		l.goOn(ctx)
 	}
 }
 
-// answered takes in what the repository said, and reports whether it is to be asked again at once.
-func (d *daemon) answered(ctx context.Context, a fetched) (again bool) {
-	again = d.fetching.ended()
+// answered takes in the answer of the repository, and reports whether to ask again at once.
+func (l *loop) answered(ctx context.Context, a fetched) (again bool) {
+	d := l.daemon
+	again = l.fetching.ended()
 	d.board.fetched(ctx, a.snap, a.err)
 	switch {
 	case a.err == nil:
-		d.mu.Lock()
-		d.lookedAt = a.asked
-		d.mu.Unlock()
-		d.heard.news("repository, a try", "")
-		if d.heard.news("repository", "") {
+		d.commits.fetched(a.asked)
+		d.logged.isNews(aboutTry, "")
+		if d.logged.isNews(aboutRepository, "") {
 			d.log.Info("the repository can be read again", "commit", a.snap.Commit)
 		}
 	case ctx.Err() == nil:
-		if d.heard.news("repository", a.err.Error()) {
+		if d.logged.isNews(aboutRepository, a.err.Error()) {
 			d.log.Error("the repository cannot be read; the last commit stays in force", "error", a.err)
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
-	case a.err == nil && a.snap.Commit != d.last.Commit:
+	case a.err == nil && a.snap.Commit != l.last.Commit:
 		d.announce(a.snap)
-		d.last = a.snap
-		d.last.Rewound = ""
+		l.last = a.snap
+		l.last.Rewound = ""
 		d.rollOut(ctx, a.snap)
 	default:
 		if a.err == nil {
-			d.metrics.synced(d.complete())
+			d.metrics.synced(d.synced())
 		}
-		d.goOn(ctx)
+		l.goOn(ctx)
 	}
 	return again
 }
 
-// goOn has done what is due although git says nothing new.
-func (d *daemon) goOn(ctx context.Context) {
-	if d.last.Commit == "" {
+// goOn starts what is due although git says nothing new.
+func (l *loop) goOn(ctx context.Context) {
+	if l.last.Commit == "" {
 		return
 	}
-	all := d.wantsAll()
-	d.poll(ctx) // also before a rollout that is due to a cluster that is away: the others go on as ever
+	all := l.daemon.commits.wantRollout()
+	l.daemon.queueDue(ctx) // also before a rollout that a cluster that is away makes due: the others go on
 	if all {
-		d.rollOut(ctx, d.last)
+		l.daemon.rollOut(ctx, l.last)
 	}
 }
 
-func (d *daemon) announce(snap source.Snapshot) {
-	d.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
-	if snap.Rewound != "" {
-		d.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
-	}
-}
-
-// pause waits for the time of the next look.
-func (d *daemon) pause(ctx context.Context) {
+// pause waits for the time of the next poll.
+func (l *loop) pause(ctx context.Context) {
+	d := l.daemon
 	now := time.Now()
 	d.alive.Store(&now)
-	if clock.Sleep(ctx, wakeInterval) != nil {
+	if clock.Sleep(ctx, minPollInterval) != nil {
 		return
 	}
-	timer := time.NewTimer(max(0, jittered(d.Config.Source.Interval.Duration)-wakeInterval))
+	timer := time.NewTimer(max(0, jittered(d.Config.Source.Interval.Duration)-minPollInterval))
 	defer timer.Stop()
 	for {
 		select {
@@ -179,16 +181,27 @@ func (d *daemon) pause(ctx context.Context) {
 			return
 		case <-d.wake:
 			return
-		case answer := <-d.fetching.answers:
-			if d.answered(ctx, answer) {
+		case answer := <-l.fetching.answers:
+			if l.answered(ctx, answer) {
 				return
 			}
 		}
 	}
 }
 
-// logTarget writes the one line of a finished target. A target at rest is silent, and so is one that waits or fails as it
-// did before.
+func jittered(interval time.Duration) time.Duration {
+	return interval + rand.N(interval/jitterShare+1)
+}
+
+func (d *daemon) announce(snap source.Snapshot) {
+	d.log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
+	if snap.Rewound != "" {
+		d.log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
+	}
+}
+
+// logTarget writes the one line of a finished target. It writes nothing for a target that is in sync, and nothing for one
+// that waits or fails as it did before.
 func (r *Runner) logTarget(p Progress) {
 	if p.Result == nil {
 		return
@@ -200,7 +213,7 @@ func (r *Runner) logTarget(p Progress) {
 	} else if p.Result.uncompared != nil {
 		state = p.Result.uncompared.Error()
 	}
-	news := r.heard.news(p.Target.String(), state)
+	news := r.states.isNews(p.Target, state)
 	switch {
 	case p.Result.Result == Failed && news:
 		log.Error("target failed", "error", p.Result.Error, "owner", p.Result.Owner)
@@ -215,14 +228,10 @@ func (r *Runner) logTarget(p Progress) {
 	}
 }
 
-// failed logs a failure, but not the one that follows from being told to stop, and not the same again.
+// failed logs a failure once. It does not log the failure that follows from being told to stop.
 func (r *Runner) failed(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !r.heard.news("", err.Error()) {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !r.logged.isNews(aboutRollout, err.Error()) {
 		return
 	}
 	r.log.Error("pass failed", "error", err)
-}
-
-func jittered(interval time.Duration) time.Duration {
-	return interval + rand.N(interval/jitterShare+1)
 }

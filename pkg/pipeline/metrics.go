@@ -13,8 +13,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// metrics are what a process tells Prometheus. What is about targets comes from the replica that carries them out, so
-// that sums over replicas are right, and is as of the last look at each target. It is safe for concurrent use.
+// metrics are those of a process, for Prometheus. The metrics of targets come from the replica that reconciles them, so
+// that sums over replicas are right. They are as of the last reconcile of each target. It is safe for concurrent use.
 type metrics struct {
 	now      func() time.Time
 	registry *prometheus.Registry
@@ -30,13 +30,14 @@ type metrics struct {
 	missed       prometheus.Counter
 	panics       *prometheus.CounterVec
 
+	states *states
+
 	mu        sync.Mutex
 	queue     *queue // nil: no loop runs
 	unwatched func() int
-	byTarget  map[v1alpha1.Target]measured
 }
 
-// measured is what the metrics know of one target.
+// measured is how a target is, for the metrics. It is not changed.
 type measured struct {
 	findings []drift.Finding
 	state    drift.State
@@ -56,9 +57,9 @@ var (
 		[]string{"pipeline", "environment", "severity"}, nil)
 )
 
-func newMetrics(now func() time.Time) *metrics {
+func newMetrics(now func() time.Time, states *states) *metrics {
 	m := &metrics{
-		now: now, registry: prometheus.NewRegistry(), byTarget: map[v1alpha1.Target]measured{},
+		now: now, registry: prometheus.NewRegistry(), states: states,
 		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "syncer_reconcile_duration_seconds", Help: "How long a target's turn took, by its result: Applied, Unchanged, Held or Failed.",
 			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
@@ -103,35 +104,31 @@ func (m *metrics) runs(q *queue, unwatched func() int) {
 	m.queue, m.unwatched = q, unwatched
 }
 
-// reconciled takes in that a target had its turn.
+// reconciled takes in that a target was reconciled.
 func (m *metrics) reconciled(w *target.Desired, result *TargetResult, took time.Duration) {
 	m.reconcile.WithLabelValues(w.Environment.Name, string(result.Result)).Observe(took.Seconds())
 }
 
 // saw takes in how a target is.
 func (m *metrics) saw(target v1alpha1.Target, is measured) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if is.findings == nil { // nothing was said of them
-		is.findings = m.byTarget[target].findings
-	}
-	m.byTarget[target] = is
+	m.states.change(target, func(of *state) {
+		if is.findings == nil && of.measured != nil { // nothing was said of them
+			is.findings = of.measured.findings
+		}
+		of.measured = &is
+	})
 }
 
 // progresses takes in that a newer commit is on its way into a target.
 func (m *metrics) progresses(target v1alpha1.Target) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	is := m.byTarget[target]
-	is.state = drift.Progressing
-	m.byTarget[target] = is
-}
-
-// forget drops a target that is another replica's, or no more.
-func (m *metrics) forget(target v1alpha1.Target) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.byTarget, target)
+	m.states.change(target, func(of *state) {
+		is := measured{state: drift.Progressing}
+		if of.measured != nil {
+			is = *of.measured
+			is.state = drift.Progressing
+		}
+		of.measured = &is
+	})
 }
 
 // live observes a deployment that was just seen healthy for the first time.
@@ -146,15 +143,13 @@ func (m *metrics) live(w *target.Desired, before, after v1alpha1.PipelineSyncSta
 	m.commitToLive.WithLabelValues(w.Environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.Snapshot.Time).Seconds()))
 }
 
-// synced notes when each environment was last as git says: none of its targets failed.
+// synced notes when each environment was last in sync: none of its targets failed.
 func (m *metrics) synced(environments map[string]bool) {
-	m.mu.Lock()
-	for target, is := range m.byTarget {
-		if is.state == drift.Failed {
+	for target, of := range m.states.all() {
+		if of.measured != nil && of.measured.state == drift.Failed {
 			environments[target.Environment] = false
 		}
 	}
-	m.mu.Unlock()
 	for environment, all := range environments {
 		if all {
 			m.lastSync.WithLabelValues(environment).Set(float64(m.now().Unix()))
@@ -193,24 +188,22 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
-	unwatched := m.unwatched
+	queue, unwatched := m.queue, m.unwatched
 	m.mu.Unlock()
-	blind := 0
-	if unwatched != nil {
-		blind = unwatched() // it has a lock of its own
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
-	if m.queue != nil {
-		gauge(queueDesc, float64(m.queue.depth()))
-		gauge(unwatchedDesc, float64(blind))
+	if queue != nil {
+		gauge(queueDesc, float64(queue.depth()))
+		gauge(unwatchedDesc, float64(unwatched()))
 	}
 	type byState struct{ environment, state string }
 	targets, objects, held := map[byState]int{}, map[byState]int{}, map[string]int{}
-	for target, is := range m.byTarget {
+	for target, of := range m.states.all() {
+		is := of.measured
+		if is == nil {
+			continue
+		}
 		for _, state := range []drift.State{drift.Ready, drift.Progressing, drift.Waiting, drift.Failed, drift.Unknown} {
 			targets[byState{target.Environment, string(state)}] += 0 // an alert wants to see that there are none
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 func TestDriftMetrics(t *testing.T) {
-	m := newMetrics(func() time.Time { return noon })
+	m := newMetrics(func() time.Time { return noon }, &states{})
 	hour, minute := noon.Add(-time.Hour), noon.Add(-time.Minute)
 	prod, dev := v1alpha1.Target{Pipeline: "etl", Environment: "prod"}, v1alpha1.Target{Pipeline: "etl", Environment: "dev"}
 	m.saw(prod, measured{state: drift.Ready, findings: []drift.Finding{
@@ -32,11 +32,11 @@ func TestDriftMetrics(t *testing.T) {
 	m.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{{Kind: drift.Added, Severity: drift.Info}}})
 	m.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{}})
 	m.saw(v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
-	m.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
+	m.states.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
 	m.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false})
-	q := newQueue(100, oneLane)
-	q.add(prod, time.Now().Add(-time.Second), fieldsMoved)
+	q := newQueue(100, oneCluster)
+	q.add(prod, time.Now().Add(-time.Second), fieldsChanged)
 	q.add(dev, time.Now().Add(time.Hour), slowCheck)
 	m.runs(q, func() int { return 2 })
 	want := `
@@ -92,7 +92,7 @@ var update = flag.Bool("update", false, "write docs/reference/metrics.md")
 var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]+)", constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
 
 func TestMetricsReference(t *testing.T) {
-	m := newMetrics(time.Now)
+	m := newMetrics(time.Now, &states{})
 	descs := make(chan *prometheus.Desc, 100)
 	kinds := map[string]string{}
 	for kind, collectors := range map[string][]prometheus.Collector{

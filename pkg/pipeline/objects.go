@@ -15,19 +15,14 @@ import (
 // objectsFresh is how long an answer about live objects is given again, so that many readers ask the API server once.
 const objectsFresh = 5 * time.Second
 
-// looks remember what was last said of the live objects of targets. The zero value is ready.
-type looks struct {
-	mu       sync.Mutex
-	byTarget map[v1alpha1.Target]*objectsLook
-}
-
-type objectsLook struct {
+// liveObjects are the live objects of a target as they were judged last.
+type liveObjects struct {
 	mu      sync.Mutex // held while the API server is asked
 	at      time.Time
 	objects []health.Object
 }
 
-// Objects judges the live objects of a target, sorted. It asks the API server, and gives what it said for five seconds.
+// Objects judges the live objects of a target, sorted. It asks the API server, and gives the answer again for five seconds.
 func (r *Runner) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Object, error) {
 	environments, err := r.Config.Select([]string{of.Environment})
 	if err != nil {
@@ -36,19 +31,16 @@ func (r *Runner) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 	if r.View().Target(of.Pipeline, of.Environment) == nil {
 		return nil, fmt.Errorf("there is no of %s", of)
 	}
-	r.looks.mu.Lock()
-	if r.looks.byTarget == nil {
-		r.looks.byTarget = map[v1alpha1.Target]*objectsLook{}
-	}
-	last := r.looks.byTarget[of]
-	if last == nil {
-		last = &objectsLook{}
-		r.looks.byTarget[of] = last
-	}
-	r.looks.mu.Unlock()
+	var last *liveObjects
+	r.states.change(of, func(s *state) {
+		if s.objects == nil {
+			s.objects = &liveObjects{}
+		}
+		last = s.objects
+	})
 	last.mu.Lock()
 	defer last.mu.Unlock()
-	if !last.at.IsZero() && r.now().Sub(last.at) < objectsFresh {
+	if !last.at.IsZero() && time.Since(last.at) < objectsFresh {
 		return last.objects, nil
 	}
 	server, err := r.clusters.Of(environments[0])
@@ -70,6 +62,6 @@ func (r *Runner) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 	if err != nil {
 		return nil, err
 	}
-	last.at, last.objects = r.now(), target.ObjectsOf(ctx, cluster, record.Status.Inventory, live)
+	last.at, last.objects = time.Now(), target.ObjectsOf(ctx, cluster, record.Status.Inventory, live)
 	return last.objects, nil
 }

@@ -63,12 +63,15 @@ func loggedRunner() (*Runner, *bytes.Buffer) {
 	var log bytes.Buffer
 	config := &v1alpha1.Config{Source: v1alpha1.Source{URL: "/repo"}, Environments: []v1alpha1.Environment{{Name: "dev"}}}
 	config.Source.Interval.Duration = time.Minute
+	known, alone := &states{}, false
+	config.LeaderElection = &alone
 	r := &Runner{
-		Config: config, log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(time.Now), now: time.Now,
+		Config: config, states: known, log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(time.Now, known), now: time.Now,
 		progress: func(Progress) {}, wake: make(chan struct{}, 1),
 	}
-	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}, Guard: r.guarded, Log: r.log}
+	r.board = newBoard(r)
 	r.pins = &pin.Resolver{Config: config, Checks: pin.NewChecks(config, time.Now), Dates: r.dates(), Log: r.log}
+	r.planner = &target.Planner{Config: config, Renderings: &target.Renderings{}, Guard: r.guarded, Log: r.log}
 	return r, &log
 }
 
@@ -134,7 +137,7 @@ func TestAPanicFailsOneTargetOfASync(t *testing.T) {
 		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
 	})
 	c := &carrier{Runner: r, agenda: a, lookups: r.pins.NewLookups(), arrived: map[v1alpha1.Target]reached{}}
-	results := c.carryAll(t.Context(), a, map[v1alpha1.Target]int{})
+	results := c.carryAll(t.Context(), a)
 	if got := results[falling]; got.Result != Failed || panics.In(got.failure) == nil {
 		t.Errorf("the target that panicked: %s %v", got.Result, got.failure)
 	}
@@ -152,16 +155,17 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		r, log := loggedRunner()
 		finished := false
 		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
-			falling: {work: &target.Desired{Target: falling}, finished: func() { finished = true }},
+			falling: {desired: &target.Desired{Target: falling}, finished: func() { finished = true }},
 		}}
-		d := &daemon{
-			Runner: r, queue: newQueue(1, oneLane), rollout: roll, desks: map[v1alpha1.Target]*desk{falling: {settled: true}},
-			latest: target.NewCommit([]*target.Desired{{Target: falling}}),
-		}
-		d.queue.add(falling, time.Now(), commitMoved)
-		d.queue.add(well, time.Now(), tryAgain)
 		ctx, stop := context.WithCancel(t.Context())
-		d.workers.Go(func() { d.serve(ctx) })
+		d := newDaemon(ctx, r, LoopOptions{})
+		d.commits.begin(roll)
+		d.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: falling}})})
+		d.states.change(falling, func(s *state) { s.last = &reconciliation{converged: true} })
+		d.leases.begin(ctx)
+		d.queue.add(falling, time.Now(), commitChanged)
+		d.queue.add(well, time.Now(), retryDue)
+		d.workers.Go(func() { d.work(ctx) })
 		synctest.Wait()
 		if d.queue.depth() > 0 || d.queue.taken(falling) || d.queue.taken(well) {
 			t.Error("the worker is stuck")
@@ -171,21 +175,21 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		if !finished {
 			t.Error("the targets that wait for this one wait until the daemon ends")
 		}
-		if d.desks[falling].settled || !d.retries.has(falling) {
+		if known := d.states.of(falling); known.last.converged || !known.failures.has() {
 			t.Error("it is not tried again")
 		}
-		toldOnce(t, r, log, falling, "attend(") // this daemon has no Leases to ask for
+		toldOnce(t, r, log, falling, "inTurn(") // its rollout has no carrier
 	})
 }
 
 // What a rollout as a whole panics at ends that rollout. The loop reads on.
 func TestAPanicEndsARollout(t *testing.T) {
 	r, log := loggedRunner()
-	d := &daemon{Runner: r, queue: newQueue(1, oneLane), desks: map[v1alpha1.Target]*desk{}}
+	d := newDaemon(t.Context(), r, LoopOptions{})
 	d.rollOut(t.Context(), source.Snapshot{Commit: "c1", Files: brokenFiles{within: "."}})
-	<-d.rollout.over
+	<-d.commits.current().over
 	d.others.Wait()
-	if !d.wantsAll() {
+	if !d.commits.wantRollout() {
 		t.Error("nothing is tried again")
 	}
 	if !strings.Contains(log.String(), "stack=") {

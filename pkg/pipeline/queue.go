@@ -9,43 +9,43 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
-// queue holds the targets that are to be looked at, and why. A target is in it once, however much happens to it, and is
-// never with two workers at a time. Each lane has so many workers at most, so that a cluster that hangs takes no other
-// one with it. The zero value is not ready; use newQueue. It is safe for concurrent use.
+// queue holds the targets that are to be reconciled, and why. A target is in it once, however much happens to it, and is
+// never with two workers at a time. The number of workers of a cluster is limited, so that a cluster that hangs does not
+// stop the others. The zero value is not ready; use newQueue. It is safe for concurrent use.
 type queue struct {
-	lane func(v1alpha1.Target) string // which targets share their workers
-	wide int                          // how many of a lane are with workers at most
+	cluster func(v1alpha1.Target) string // targets of one cluster share their workers
+	wide    int                          // how many targets of a cluster are with workers at most
 
 	mu      sync.Mutex
-	lanes   map[string]int // how many of each are
+	working map[string]int // how many targets of each cluster are with workers
 	entries map[v1alpha1.Target]entry
 	busy    map[v1alpha1.Target]bool // with a worker
 	changed chan struct{}            // closed at each change
 }
 
-// entry is one target that waits for its turn.
+// entry is one target in the queue.
 type entry struct {
 	at      time.Time // not before
 	reasons reasons
 }
 
-// reasons say why a target is looked at; several may come together.
+// reasons say why a target is reconciled; several may come together.
 type reasons uint8
 
-// The higher the bit, the sooner a target has its turn.
+// The higher the bit, the sooner a target is reconciled.
 const (
-	slowCheck   reasons = 1 << iota // every object is compared, as a safety net
-	statusMoved                     // an object's status changed
-	tryAgain                        // it failed before, or could not be followed
-	waitEnded                       // what it waits for is there
-	fieldsMoved                     // somebody changed a field
-	commitMoved                     // git says something new
+	slowCheck     reasons = 1 << iota // every object is compared, as a safety net
+	statusChanged                     // an object's status changed
+	retryDue                          // it failed before, or could not be followed
+	waitEnded                         // what it waits for is there
+	fieldsChanged                     // an object's fields changed
+	commitChanged                     // git says something new
 
 	noReason reasons = 0
 )
 
-// patience is the wait that is worth as much as the next higher reason, so that nothing waits for ever.
-const patience = 30 * time.Second
+// priorityAge is the wait that is worth as much as the next higher reason, so that every target gets a worker.
+const priorityAge = 30 * time.Second
 
 func (r reasons) has(other reasons) bool { return r&other != 0 }
 
@@ -71,13 +71,13 @@ func (r reasons) priority() int {
 	return n
 }
 
-func newQueue(wide int, lane func(v1alpha1.Target) string) *queue {
+func newQueue(wide int, cluster func(v1alpha1.Target) string) *queue {
 	return &queue{
-		wide: wide, lane: lane, lanes: map[string]int{}, entries: map[v1alpha1.Target]entry{}, busy: map[v1alpha1.Target]bool{}, changed: make(chan struct{}),
+		wide: wide, cluster: cluster, working: map[string]int{}, entries: map[v1alpha1.Target]entry{}, busy: map[v1alpha1.Target]bool{}, changed: make(chan struct{}),
 	}
 }
 
-// add has a target looked at, at a time or before. What comes while the target waits is looked at with it.
+// add queues a target for a time. A target that is in the queue keeps its reasons, and the earlier time.
 func (q *queue) add(target v1alpha1.Target, when time.Time, why reasons) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,11 +88,11 @@ func (q *queue) add(target v1alpha1.Target, when time.Time, why reasons) {
 		}
 	}
 	q.entries[target] = entry{at: when, reasons: why}
-	q.tell()
+	q.notify()
 }
 
-// tell wakes those who wait. The caller holds the lock.
-func (q *queue) tell() {
+// notify wakes the callers that wait. The caller holds the lock.
+func (q *queue) notify() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }
@@ -110,7 +110,7 @@ func (q *queue) withdraw(why reasons) {
 	}
 }
 
-// next waits for the target whose turn it is, which is the caller's until finish; false when the context has ended.
+// next waits for the first target, which is the caller's until finish; false when the context has ended.
 func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
 	for {
 		q.mu.Lock()
@@ -118,7 +118,7 @@ func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
 		if found && ctx.Err() == nil {
 			delete(q.entries, target)
 			q.busy[target] = true
-			q.lanes[q.lane(target)]++
+			q.working[q.cluster(target)]++
 			q.mu.Unlock()
 			return target, e.reasons, true
 		}
@@ -136,13 +136,13 @@ func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
 	}
 }
 
-// first finds the target whose turn it is; where there is none, soonest is when to look again.
+// first finds the target with the highest priority; where none is due, soonest is the time to the next one.
 func (q *queue) first(now time.Time) (target v1alpha1.Target, e entry, soonest time.Duration, found bool) {
 	soonest = time.Hour
-	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/patience) }
+	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/priorityAge) }
 	for t, other := range q.entries {
 		switch {
-		case q.busy[t] || q.lanes[q.lane(t)] >= q.wide:
+		case q.busy[t] || q.working[q.cluster(t)] >= q.wide:
 		case other.at.After(now):
 			soonest = min(soonest, other.at.Sub(now))
 		case !found || rank(other) > rank(e) || rank(other) == rank(e) && other.at.Before(e.at):
@@ -152,13 +152,26 @@ func (q *queue) first(now time.Time) (target v1alpha1.Target, e entry, soonest t
 	return target, e, soonest, found
 }
 
-// finish gives a target back, so that it may have another turn.
+// finish gives a target back, so that a worker may take it again.
 func (q *queue) finish(target v1alpha1.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, target)
-	q.lanes[q.lane(target)]--
-	q.tell()
+	q.working[q.cluster(target)]--
+	q.notify()
+}
+
+// forget drops a target that is to be forgotten. The entry of a rollout stays until a worker takes it: the rollout waits
+// for that.
+func (q *queue) forget(target v1alpha1.Target) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e, ok := q.entries[target]
+	if e.reasons &= commitChanged; e.reasons == noReason {
+		delete(q.entries, target)
+	} else if ok {
+		q.entries[target] = e
+	}
 }
 
 // taken reports whether a target is with a worker.
@@ -168,7 +181,7 @@ func (q *queue) taken(target v1alpha1.Target) bool {
 	return q.busy[target]
 }
 
-// depth counts the targets whose turn has come and that no worker has taken yet.
+// depth counts the targets that are due and that no worker has taken yet.
 func (q *queue) depth() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

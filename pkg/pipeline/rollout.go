@@ -13,16 +13,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// rollout is one commit on its way into its targets. It ends when every target had its turn, or when a newer commit
-// takes its place.
+// rollout is one commit on its way to its targets. It ends when every target was reconciled, or when a newer commit takes
+// its place.
 type rollout struct {
-	ctx     context.Context // ends with the rollout's place as the newest
+	ctx     context.Context // ends when the commit is not the newest any more
 	stop    context.CancelFunc
 	carrier *carrier
-	turns   map[v1alpha1.Target]int // when the records were read
-	over    chan struct{}           // closed when it has ended
-	began   time.Time               // when the commit was seen, by the monotonic clock
-	rewound string                  // where the branch stood before a force push; empty: there was none
+	asOf    uint64        // the step of the states at which the records were read, or a later one
+	over    chan struct{} // closed when it has ended
+	began   time.Time     // when the commit was seen, by the monotonic clock
+	rewound string        // where the branch stood before a force push; empty: there was none
 
 	mu      sync.Mutex
 	waiting map[v1alpha1.Target]waiting
@@ -30,96 +30,97 @@ type rollout struct {
 
 // waiting is a target of a rollout that is in the queue.
 type waiting struct {
-	work     *target.Desired
+	desired  *target.Desired
 	finished func()
 }
 
 // rollOut begins a rollout in the place of the one before, which ends first: work on its commit stops before the next
 // first write.
 func (d *daemon) rollOut(ctx context.Context, snap source.Snapshot) {
-	d.mu.Lock()
-	before := d.rollout
-	d.mu.Unlock()
-	if before != nil {
+	if before := d.commits.current(); before != nil {
 		before.stop()
 		<-before.over
-		d.queue.withdraw(commitMoved)
+		d.queue.withdraw(commitChanged)
 	}
 	r := &rollout{began: time.Now(), over: make(chan struct{}), rewound: snap.Rewound, waiting: map[v1alpha1.Target]waiting{}}
 	r.ctx, r.stop = context.WithCancel(ctx)
-	d.mu.Lock()
-	d.rollout = r
-	d.mu.Unlock()
+	d.commits.begin(r)
 	d.others.Go(func() {
 		defer close(r.over)
 		err := d.guarded(v1alpha1.Target{}, func() error { return d.roll(r, snap) })
 		if r.ctx.Err() != nil {
-			return // what was not carried out is the next one's
+			return // the next rollout reconciles what is left
 		}
 		if err == nil {
-			d.heard.news("", "") // whatever failed before
+			d.logged.isNews(aboutRollout, "") // whatever failed before
 		}
 		if err != nil {
 			d.failed(ctx, err)
 		}
-		d.rolledOut(r, err)
+		d.commits.end(r, err)
 	})
 }
 
-// roll plans a commit and gives its targets to the workers, each when those before it have finished.
+// roll plans a commit and gives its targets to the workers, each after the targets that it needs.
 func (d *daemon) roll(r *rollout, snap source.Snapshot) error {
-	r.turns = d.turns.counts()
-	a, err := d.planner.Plan(r.ctx, snap, v1alpha1.Selection{Environments: d.options.Environments})
+	r.asOf = d.states.now()
+	commit, err := d.planner.Plan(r.ctx, snap, v1alpha1.Selection{Environments: d.options.Environments})
 	if err != nil {
 		return err
 	}
-	c := d.carrier(a)
-	c.newest, c.done, c.unwatched = r.ctx, d.done, d.unwatched
+	c := d.carrier(commit)
+	c.newest, c.unwatched = r.ctx, d.watching.unwatched
 	r.carrier = c
-	d.planned(a, c.near)
-	d.board.plannedFor(a)
-	var works []*target.Desired
-	helped := d.helped(a.Targets)
-	for _, w := range a.Targets {
-		switch {
-		case !d.tenure.has(w):
-		case d.rests(w):
-			d.underway.arrived(w.Target)
-		case !helped[serverOf(w)] && !c.permits().Prunes[w.Target] && c.permits().Promotions[w.Target] == "" && d.stands(w): // the poll has it looked at in time
-		case !d.retries.due(w.Target, w.Snapshot.Commit):
-		case d.overtaken(w.Cluster, w.Record):
-			if r.rewound != "" {
-				d.tellRewound(r.ctx, w, r.rewound) // what follows is a turn of its own, which knows of no force push
-			}
-			d.lookAgain(w.Target, tryAgain)
-		default:
-			works = append(works, w)
-		}
-	}
-	c.marks = d.tracked(works, r.began)
-	d.mu.Lock()
-	d.marks = c.marks
-	d.mu.Unlock()
+	d.commits.plan(planned{commit: commit, neighbours: c.near})
+	d.forgetGone(commit)
+	d.board.plannedFor(commit)
+	due := d.due(r, commit)
+	c.marks = d.tracked(due, r.began)
+	d.commits.mark(c.marks)
 	d.others.Go(func() {
-		_ = d.guarded(v1alpha1.Target{}, func() error { // what it says, the turns say later
-			d.tellUnderway(r.ctx, works, c.marks, r.began)
+		_ = d.guarded(v1alpha1.Target{}, func() error { // what it says, the reconciles say later
+			d.tellUnderway(r.ctx, due, c.marks, r.began)
 			return nil
 		})
 	})
-	a.InOrder(r.ctx, works, d.Config, func(w *target.Desired, finished func()) {
+	commit.InOrder(r.ctx, due, d.Config, func(w *target.Desired, finished func()) {
 		r.mu.Lock()
 		r.waiting[w.Target] = waiting{w, finished}
 		r.mu.Unlock()
-		d.queue.add(w.Target, time.Now(), commitMoved)
+		d.queue.add(w.Target, time.Now(), commitChanged)
 	})
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	a.Retired = d.tenure.own(a.Retired)
-	return errors.Join(append(a.Incomplete, c.forget(r.ctx, a))...)
+	commit.Retired = d.leases.own(commit.Retired)
+	return errors.Join(append(commit.Incomplete, c.forget(r.ctx, commit))...)
 }
 
-// take gives the work on a target to a worker, who calls finished at its end; nil when the rollout does not wait for it.
+// due lists the targets of a commit that its rollout reconciles.
+func (d *daemon) due(r *rollout, commit *target.Commit) []*target.Desired {
+	var due []*target.Desired
+	helped := d.helped(commit.Targets)
+	for _, w := range commit.Targets {
+		switch {
+		case !d.leases.has(w):
+		case d.isConverged(w):
+			d.underway.arrived(w.Target)
+		case !helped[serverOf(w)] && !commit.Allowed.Prunes[w.Target] && commit.Allowed.Promotions[w.Target] == "" && d.isUnchanged(w):
+			d.states.goOn(w.Target, w.Snapshot.Commit) // a poll reconciles it in time
+		case !d.states.of(w.Target).failures.isDue(w.Snapshot.Commit):
+		case d.overtaken(w.Cluster, w.Record):
+			if r.rewound != "" {
+				d.tellRewound(r.ctx, w, r.rewound) // a reconcile of its own follows, which does not know of the force push
+			}
+			d.lookAgain(w.Target, retryDue)
+		default:
+			due = append(due, w)
+		}
+	}
+	return due
+}
+
+// take gives a target to a worker, which calls finished at the end; nil when the rollout does not wait for the target.
 func (r *rollout) take(target v1alpha1.Target) (w *target.Desired, finished func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,7 +129,7 @@ func (r *rollout) take(target v1alpha1.Target) (w *target.Desired, finished func
 		return nil, func() {}
 	}
 	delete(r.waiting, target)
-	return mine.work, mine.finished
+	return mine.desired, mine.finished
 }
 
 func (r *rollout) ended() bool {
@@ -140,42 +141,46 @@ func (r *rollout) ended() bool {
 	}
 }
 
-// rests reports whether a commit leaves a target as it is: it is settled, and git says of it what was carried out last.
-// What is with a worker does not rest: its turn may be writing what another commit says. Nor does a target whose record
-// says that a commit is on its way.
-func (d *daemon) rests(w *target.Desired) bool {
+// isConverged reports whether a commit leaves a target as it is: it is converged, and git says of it what was applied last.
+// A target that is with a worker is not converged: its reconcile may write what another commit says. Nor is a target whose
+// record says that a commit is on its way.
+func (d *daemon) isConverged(w *target.Desired) bool {
 	if d.queue.taken(w.Target) || d.underway.said(w.Target) != "" {
 		return false
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	at := d.desks[w.Target]
-	return at != nil && at.settled && at.work != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
-		w.Rendered.From == at.work.Rendered.From && reflect.DeepEqual(w.Settings, at.work.Settings) && w.Level == at.work.Level &&
-		d.follows(w) && d.now().Sub(at.compared) <= compareInterval
+	last := d.states.of(w.Target).last
+	return last != nil && last.converged && last.judged != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
+		w.Rendered.From == last.judged.Rendered.From && reflect.DeepEqual(w.Settings, last.judged.Settings) && w.Level == last.judged.Level &&
+		d.watching.follows(w) && time.Since(last.compared) <= compareInterval
 }
 
-// stands reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its last
-// turn. What happens to it has it looked at, and the end of its back-off.
-func (d *daemon) stands(w *target.Desired) bool {
+// isUnchanged reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its
+// last reconcile. What happens to the target has it reconciled, and the end of its back-off.
+func (d *daemon) isUnchanged(w *target.Desired) bool {
 	if d.queue.taken(w.Target) {
 		return false
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	at := d.desks[w.Target]
-	if at == nil || at.settled || at.tried == nil || !sameInput(at.tried, w) || at.work != nil && !d.follows(w) {
-		return false
-	}
-	d.retries.goOn(w.Target, w.Snapshot.Commit)
-	return true
+	last := d.states.of(w.Target).last
+	return last != nil && !last.converged && last.tried != nil && sameInput(last.tried, w) && (last.judged == nil || d.watching.follows(w))
 }
 
-// helped lists the clusters to which a commit brings namespaces or kinds, of which targets may be in want.
-func (d *daemon) helped(works []*target.Desired) map[*apply.Cluster]bool {
+// sameInput reports whether git says of a target what it said for another reconcile, its errors included.
+func sameInput(a, b *target.Desired) bool {
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	return a.Rendered.From == b.Rendered.From && (a.Rendered.From != nil || a.Err != nil || a.Overlay == "") && a.Overlay == b.Overlay && a.Level == b.Level &&
+		text(a.Err) == text(b.Err) && reflect.DeepEqual(a.Settings, b.Settings)
+}
+
+// helped lists the clusters to which a commit brings namespaces or kinds that other targets may need.
+func (d *daemon) helped(all []*target.Desired) map[*apply.Cluster]bool {
 	out := map[*apply.Cluster]bool{}
-	for _, w := range works {
-		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !d.rests(w) && !d.stands(w) {
+	for _, w := range all {
+		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !d.isConverged(w) && !d.isUnchanged(w) {
 			out[serverOf(w)] = true
 		}
 	}

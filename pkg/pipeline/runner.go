@@ -79,18 +79,16 @@ type Runner struct {
 	expected   []drift.ExpectedRule      // differences between environments
 
 	loops    bool // false in a command that runs once
-	retries  retries
-	turns    turns
+	states   *states
 	underway underway
 	metrics  *metrics
 
-	board *board
-	wake  chan struct{}             // asks a Loop to look at the repository
-	asked chan struct{}             // somebody outside asked for that
-	alive atomic.Pointer[time.Time] // when the Loop last went round, by the monotonic clock; nil: none runs
-	looks looks
-	heard heard // what a Loop has logged
-	gate  gate
+	board  *board
+	wake   chan struct{}             // asks a Loop to look at the repository
+	asked  chan struct{}             // somebody outside asked for that
+	alive  atomic.Pointer[time.Time] // when the Loop last went round, by the monotonic clock; nil: none runs
+	logged logged                    // by a Loop
+	gate   gate
 }
 
 // Open reads a configuration file and prepares its runner. It reaches nothing over the network. Relative paths in the
@@ -133,10 +131,10 @@ func Open(file string, options Options) (*Runner, error) {
 	if now == nil {
 		now = time.Now
 	}
-	wall := clock.Wall(now)
+	wall, known := clock.Wall(now), &states{}
 	r = &Runner{
 		severities: severities, exemptions: exemptions, expected: expected,
-		Config: config, source: repository, judge: judge, metrics: newMetrics(wall),
+		Config: config, source: repository, judge: judge, states: known, metrics: newMetrics(wall, known),
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		audits: map[string]*audit.Log{},
 	}

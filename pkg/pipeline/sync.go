@@ -39,7 +39,7 @@ const targetsAtOnce = 8
 
 // carry takes one commit into the selected targets, or the newer one that another syncer has carried out meanwhile.
 func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOptions, newest *tip) (*Pass, error) {
-	began, turns := time.Now(), r.turns.counts()
+	began := time.Now()
 	agenda, err := r.planner.Plan(ctx, snap, options.Selection)
 	if err == nil && r.strangers(ctx, agenda, snap, newest.asked) {
 		asked := time.Now()
@@ -62,7 +62,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 			return nil
 		})
 	})
-	results := c.carryAll(ctx, agenda, turns)
+	results := c.carryAll(ctx, agenda)
 	stop()
 	telltale.Wait()
 	agenda.Incomplete = append(agenda.Incomplete, c.forget(ctx, agenda))
@@ -74,7 +74,7 @@ func (r *Runner) carry(ctx context.Context, snap source.Snapshot, options SyncOp
 }
 
 // carryAll carries the targets of an agenda through, as many side by side as may be.
-func (c *carrier) carryAll(ctx context.Context, a *target.Commit, turns map[v1alpha1.Target]int) map[v1alpha1.Target]TargetResult {
+func (c *carrier) carryAll(ctx context.Context, a *target.Commit) map[v1alpha1.Target]TargetResult {
 	results := map[v1alpha1.Target]TargetResult{}
 	var mu sync.Mutex
 	var g panics.Group
@@ -84,7 +84,7 @@ func (c *carrier) carryAll(ctx context.Context, a *target.Commit, turns map[v1al
 			defer finished()
 			var result TargetResult
 			err := c.guarded(w.Target, func() error {
-				result = c.inTurn(ctx, w, turns[w.Target])
+				_, result = c.inTurn(ctx, w, false)
 				return nil
 			})
 			if err != nil {
@@ -106,10 +106,9 @@ func (c *carrier) carryAll(ctx context.Context, a *target.Commit, turns map[v1al
 	return results
 }
 
-// inTurn carries one target through. counted is how many turns the target had when its record was read.
-func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) TargetResult {
-	turn := c.turns.take(w.Target)
-	// A copy: the agenda's own stays what was planned, for whoever reads it beside this.
+// inTurn reconciles one target. It works on a copy, and returns that: the commit's own stays as it was planned, for those
+// who read it at the same time. stale says that the target was reconciled after its record was read.
+func (c *carrier) inTurn(ctx context.Context, w *target.Desired, stale bool) (*target.Desired, TargetResult) {
 	mine := *w
 	if w.Record != nil {
 		record := *w.Record
@@ -117,7 +116,7 @@ func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) Ta
 	}
 	w = &mine
 	mark := c.marks.of(w.Target)
-	if marked := mark.touched(); marked || turn != counted+1 {
+	if marked := mark.touched(); marked || stale {
 		record, err := w.Cluster.Records().Get(ctx, w.Target)
 		if err != nil {
 			w.Err = errors.Join(w.Err, err)
@@ -129,11 +128,7 @@ func (c *carrier) inTurn(ctx context.Context, w *target.Desired, counted int) Ta
 	result.credentials = c.lookups.CredentialsOf(w.Target)
 	mark.end(w.Snapshot.Commit, result.skipped)
 	c.underway.ended(w, &result)
-	if c.done != nil {
-		c.done(ctx, w, &result, c.options.full)
-	}
-	c.turns.take(w.Target) // who read the record while this one lasted has to read it again
-	return result
+	return w, result
 }
 
 func newPass(snap source.Snapshot) *Pass {
@@ -152,8 +147,6 @@ type carrier struct {
 	lookups  *pin.Lookups
 	marks    marks
 	alone    bool // the agenda's other targets are as an earlier pass read them
-	// done is told of each target in its turn; nil: nobody asks.
-	done func(ctx context.Context, w *target.Desired, result *TargetResult, compared bool)
 	// unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
 	unwatched func(*target.Desired) []string
 	// newest ends when there is a newer commit: until the first write, work on this one is then given up. nil: there is none.

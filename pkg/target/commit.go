@@ -45,6 +45,8 @@ type Commit struct {
 	Retired []*Desired
 	// Incomplete has an error for each environment whose records cannot be read.
 	Incomplete []error
+	// Unread names these environments.
+	Unread []string
 	// Allowed says what the trailers of the commits allow that are new to the targets.
 	Allowed Allowed
 
@@ -102,6 +104,7 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	for i, environment := range environments {
 		if err := reads[i].err; err != nil {
 			c.Incomplete = append(c.Incomplete, fmt.Errorf("environment %s: %w", environment.Name, err))
+			c.Unread = append(c.Unread, environment.Name)
 		}
 		for _, d := range reads[i].targets {
 			if d.Overlay == "" && d.Record.Status.RemovedAt != nil {

@@ -2,24 +2,23 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-func TestParts(t *testing.T) {
+func TestShards(t *testing.T) {
 	config := &v1alpha1.Config{Name: "data", Environments: []v1alpha1.Environment{{Name: "dev"}, {Name: "prod"}}}
 	server := &apply.Cluster{}
 	of := func(shards v1alpha1.Shards, pipeline string) string {
-		tn := &tenure{daemon: &daemon{Runner: &Runner{Config: config}}, shards: shards}
-		at := tn.part(server, &config.Environments[1], pipeline)
-		found := false
-		for _, p := range tn.parts(server, &config.Environments[1]) {
-			found = found || p == at
-		}
+		split := *config
+		split.Shards = shards
+		at := shardOf(&split, server, &config.Environments[1], pipeline)
+		found := slices.Contains(shardsOf(&split, server, &config.Environments[1]), at)
 		if !found {
-			t.Errorf("%s belongs to %s, which nobody stands for", pipeline, at.lease)
+			t.Errorf("%s belongs to %s, which has no election", pipeline, at.lease)
 		}
 		return at.lease
 	}
@@ -43,10 +42,12 @@ func TestParts(t *testing.T) {
 func TestShardsGoRoundAmongReplicas(t *testing.T) {
 	server := &apply.Cluster{}
 	count := func(identity string, present ...string) int {
-		tn := &tenure{identity: identity, shards: v1alpha1.Shards{By: v1alpha1.ByPipeline, Count: 4}, present: map[*apply.Cluster][]string{server: present}}
+		config := &v1alpha1.Config{Shards: v1alpha1.Shards{By: v1alpha1.ByPipeline, Count: 4}}
+		l := newLeases(leaseParts{config: config, identity: identity})
+		l.replicas[server] = &replicas{present: present}
 		n := 0
 		for i := range 4 {
-			if tn.meantFor(part{server: server, index: i}) {
+			if l.isMeant(shard{server: server, index: i}) {
 				n++
 			}
 		}
@@ -57,7 +58,7 @@ func TestShardsGoRoundAmongReplicas(t *testing.T) {
 		present  []string
 		want     int
 	}{
-		{"a", nil, 4}, // nobody is known yet: somebody has to do it
+		{"a", nil, 4}, // no replica is known yet, and the work is to be done
 		{"a", []string{"a"}, 4},
 		{"a", []string{"a", "b"}, 2},
 		{"b", []string{"a", "b"}, 2},
