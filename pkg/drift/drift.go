@@ -177,7 +177,7 @@ func modified(f Finding, change manifest.Change, field manifest.FieldChange, sel
 	return f
 }
 
-// isImage reports whether a path ends in an image, whose drift means that other bytes run than git says.
+// isImage reports whether a path ends in an image. Its drift means that other bytes run than those in git.
 func isImage(path string) bool {
 	parsed, err := manifest.ParsePath(path)
 	return err == nil && parsed[len(parsed)-1].Name == "image"

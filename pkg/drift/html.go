@@ -79,7 +79,7 @@ var parts = template.Must(template.New("parts").Funcs(template.FuncMap{
 	"who":    Finding.who,
 }).Parse(pageParts))
 
-// pageAge is a time as people say it, and for programs.
+// pageAge is a time in words and in the form for programs.
 type pageAge struct {
 	Time time.Time
 	Ago  string
@@ -91,7 +91,7 @@ func first(longest int, text string) string {
 	return string(runes[:min(len(runes), longest)])
 }
 
-// brief is the beginning of a sentence, and says that it is no more.
+// brief is the beginning of a sentence, with a mark of the cut.
 func brief(longest int, text string) string {
 	if cut := first(longest, text); cut != text {
 		return strings.TrimRight(first(longest-1, cut), " ,:;") + "…"
@@ -99,7 +99,7 @@ func brief(longest int, text string) string {
 	return text
 }
 
-// signs tell severities apart without colour.
+// signs distinguish severities without colour.
 var signs = map[Severity]string{Critical: "▲", Warning: "◆", Info: "●"}
 
 func labels(f Finding) [2]string {

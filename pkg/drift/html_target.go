@@ -41,7 +41,7 @@ type ShownFinding struct {
 	Now    time.Time // to which its age counts
 }
 
-// states say how a target is by a class and a sign.
+// states are the class and the sign of each state of a target.
 var states = map[State][2]string{
 	Ready: {"ok", "✓"}, Progressing: {"info", "…"}, Waiting: {"warning", "‖"}, Failed: {"critical", "✕"}, Unknown: {"info", "?"},
 }

@@ -93,7 +93,7 @@ func markdownHead(report Report) string {
 	return "## No drift\n\nThe clusters are as the commits last applied say.\n"
 }
 
-// badge tells severities apart at a glance; the word stands beside it.
+// badge distinguishes severities at a glance; the word stands beside it.
 var badge = map[Severity]string{Critical: "🔴", Warning: "🟡", Info: "🔵"}
 
 func (f Finding) markdown(report Report) string {

@@ -123,7 +123,7 @@ func Recall(findings []Finding, before *v1alpha1.DriftSummary) {
 	}
 }
 
-// PastOf are the findings that a target's record says are no more.
+// PastOf lists the past findings of a target's record.
 func PastOf(pipeline, environment string, summary *v1alpha1.DriftSummary) []Past {
 	if summary == nil {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Kind says in which way the cluster differs from git.
+// Kind is the kind of a difference between the cluster and git.
 type Kind string
 
 const (
@@ -25,7 +25,7 @@ const (
 	ImageMissing Kind = "ImageMissing" // a deployed digest is not in its registry any more
 )
 
-// Severity says how much a finding matters.
+// Severity is the importance of a finding.
 type Severity string
 
 const (
@@ -137,7 +137,7 @@ func (f Finding) Since() *time.Time {
 	return f.FirstSeen
 }
 
-// Ending says how a finding came to an end.
+// Ending is the way in which a finding ended.
 type Ending string
 
 const (

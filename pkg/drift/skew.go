@@ -427,7 +427,7 @@ func isSize(path manifest.Path) bool {
 	return false
 }
 
-// nameTheEnvironment reports whether two values differ in nothing but the names of their environments.
+// nameTheEnvironment reports whether two values differ only in the names of their environments.
 func (c *comparison) nameTheEnvironment(a, b any) bool {
 	x, isText := a.(string)
 	y, both := b.(string)

@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Style says how a report is printed for people.
+// Style is the form of a report for people.
 type Style struct {
 	Width   int  // columns to wrap at; 0: not at all, as for a file
 	Color   bool // ANSI colours; they repeat a word

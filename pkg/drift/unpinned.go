@@ -55,7 +55,7 @@ func markdownUnpinned(targets []Target) []string {
 	return blocks
 }
 
-// AnyUnpinned reports whether any target has something that looks like an image and is not pinned.
+// AnyUnpinned reports whether any target has a value that looks like an image and is not pinned.
 func (r Report) AnyUnpinned() bool {
 	for _, t := range r.Targets {
 		if len(t.Unpinned) > 0 {

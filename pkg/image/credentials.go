@@ -19,7 +19,7 @@ type Credentials struct {
 	Configs []string
 }
 
-// ID tells credentials apart without giving them away.
+// ID distinguishes credentials without showing them.
 func (c Credentials) ID() string {
 	sum := sha256.Sum256([]byte(strings.Join(c.Configs, "\x00")))
 	return hex.EncodeToString(sum[:8])

@@ -17,7 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Form says how a reference names its image.
+// Form is the way in which a reference names its image.
 type Form string
 
 const (
@@ -177,7 +177,7 @@ type Resolved struct {
 }
 
 // Pin returns a copy of the set in which each reference that is resolved carries its digest: repository:tag@sha256:...
-// stays readable and names the bytes. A reference without a tag gets the tag that it stands for. References that are
+// stays readable and names the bytes. A reference without a tag gets its default tag. References that are
 // not among the resolved ones are left alone. The keys are references as git writes them.
 func Pin(set manifest.Set, extra []Field, resolved map[string]Resolved) (manifest.Set, error) {
 	set = set.Copy()

@@ -101,7 +101,7 @@ func (h *hostLimit) note(answer *http.Response) {
 	}
 }
 
-// rest waits until a host wants to be asked again, or refuses where that takes too long for this pass.
+// rest waits until a host may be asked again, or refuses if that takes too long for this pass.
 func (h *hostLimit) rest(ctx context.Context) error {
 	h.mu.Lock()
 	until := h.until
@@ -127,7 +127,7 @@ func (l *hostLimits) of(host string) *hostLimit {
 				Name:        host,
 				Timeout:     restFor,
 				ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failuresToOpen },
-				// A caller that went away, and a certificate that does not fit, say nothing about the host's health.
+				// A cancelled call and a wrong certificate do not count against the host's health.
 				IsExcluded: func(err error) bool { return err != nil && !errors.Is(err, errFailing) && !passing(err) },
 			}),
 		}

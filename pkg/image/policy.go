@@ -174,7 +174,7 @@ func MayMatch(pattern, templated string) bool {
 	return strings.HasPrefix(before, written) || open && strings.HasPrefix(written, before)
 }
 
-// isHost tells the host that a reference or a pattern may begin with from a part of a repository's name.
+// isHost reports whether the first part of a reference or a pattern is a host, and not a part of a repository's name.
 func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || component == "localhost"
 }

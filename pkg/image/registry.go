@@ -33,7 +33,7 @@ var (
 	ErrUnavailable = errors.New("the registry cannot be reached or does not answer properly; syncer tries again at the next pass")
 )
 
-// Host says how one registry host is reached.
+// Host configures the access to one registry host.
 type Host struct {
 	Name            string // registry.example.com:5000
 	PlainHTTP       bool
@@ -283,7 +283,7 @@ func (k fileKeychain) Resolve(target authn.Resource) (authn.Authenticator, error
 	return authn.Anonymous, nil
 }
 
-// counted tells of each request.
+// counted reports each request.
 type counted struct {
 	next http.RoundTripper
 	tell func(host, outcome string)

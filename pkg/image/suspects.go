@@ -129,7 +129,7 @@ func imagesInText(obj *unstructured.Unstructured, field manifest.Field, text, hi
 	return values
 }
 
-// hintOf returns the word that tells a reader the meaning of a field: its key, or the argument before it.
+// hintOf returns the word for the meaning of a field: its key, or the argument before it.
 func hintOf(before, field manifest.Field) string {
 	last := len(field.Path) - 1
 	if key := keyOf(field.Path); key != "" {
@@ -197,7 +197,7 @@ var (
 	hostAndPort   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:\d{1,5}$`)
 )
 
-// looksLikeImage tells a reference by tag from other values with a colon: addresses, paths, times, coordinates. In a field
+// looksLikeImage distinguishes a reference by tag from other values with a colon: addresses, paths, times, coordinates. In a field
 // or a flag for images, a reference needs no registry.
 func looksLikeImage(value string, hinted bool) bool {
 	slash := strings.LastIndex(value, "/")

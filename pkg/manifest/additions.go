@@ -53,7 +53,7 @@ func Additions(obj *unstructured.Unstructured, self string, salt []byte) []Addit
 	return out
 }
 
-// additions walks a manager's fields beside syncer's own, and the values that they stand for.
+// additions walks a manager's fields beside syncer's own, with their values.
 func additions(set, own map[string]any, value any, at Path, found func(Path, any)) {
 	for _, element := range sortedKeys(set) {
 		if element == "." {

@@ -106,7 +106,7 @@ func (d *differ) lists(a, b []any, at Path) {
 	}
 }
 
-// keyed reports whether the keys tell all items of a list apart. An API server keeps lists in which they do not.
+// keyed reports whether the keys identify every item of a list. An API server also keeps lists in which they do not.
 func keyed(list []any, keys []string) bool {
 	seen := map[string]bool{}
 	for i := range list {

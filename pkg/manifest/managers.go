@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Manager is a client that wrote fields of an object, as the object's managed fields tell. It names a program, such as
+// Manager is a client that wrote fields of an object, by the object's managed fields. It names a program, such as
 // kubectl-edit, and not a person.
 type Manager struct {
 	Name        string
@@ -138,7 +138,7 @@ func elementOf(value any, step Step) (element string, below any, ok bool) {
 	return "", nil, false
 }
 
-// keyedElement finds the k:{...} or v:... element of a set that stands for a list item.
+// keyedElement finds the k:{...} or v:... element of a set for a list item.
 func keyedElement(set map[string]any, item any) (map[string]any, bool) {
 	for element, below := range set {
 		if len(element) < 2 {

@@ -211,7 +211,7 @@ type Change struct {
 	Held *Held
 	// Taken are the fields that git sets and that the change takes from another manager.
 	Taken []Taken
-	// Lost says how syncer lost the object as a whole, where its fields do not tell; nil: it did not.
+	// Lost says how syncer lost the object as a whole, if its fields do not show it; nil: it did not.
 	Lost *Loss
 }
 
@@ -219,7 +219,7 @@ type Change struct {
 type Loss struct {
 	Kind LossKind
 	By   Manager // the author; zero: not known
-	// Unproven says that the events of a run may be incomplete, so that to run it again may be once too often.
+	// Unproven says that the events of a run may be incomplete, so that another run may be one too many.
 	Unproven bool
 }
 
@@ -256,7 +256,7 @@ func (c Change) Meant() Action {
 	return c.Action
 }
 
-// HoldReason says in one word why a change waits.
+// HoldReason is the reason of a wait in one word.
 type HoldReason string
 
 const (

@@ -17,7 +17,7 @@ import (
 const originAnnotation = "config.kubernetes.io/origin"
 
 // declaredIn follows kustomize's note on where an object comes from, for objects that have no mark: plugins made them,
-// or a patch replaced all of them. The note names a file; the object in it is told by its kind, and by a name that the
+// or a patch replaced all of them. The note names a file; the object in it is found by its kind, and by a name that the
 // rendered one contains. Two of them leave a doubt, and so none.
 func declaredIn(files fs.FS, overlay, note, kind, name string) Place {
 	var origin struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
-// equal tells whether a value in a file is the one that was rendered.
+// equal reports whether a value in a file is the rendered one.
 func equal(node *yaml.Node, rendered any, depth int) bool {
 	node = yamltext.Resolve(node)
 	if depth > deepestCopy {

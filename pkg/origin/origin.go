@@ -174,7 +174,7 @@ func (o *Index) field(obj *traced, path manifest.Path, value any) (Place, bool) 
 	return Place{}, false
 }
 
-// identity is the place of a field by which the item of a list is known: later layers repeat it to say which item they
+// identity is the place of a field that identifies the item of a list: later layers repeat it to name the item that they
 // change.
 func (o *Index) identity(at position) (Place, bool) {
 	for _, m := range o.numbered(at.holder, markPrefix) {

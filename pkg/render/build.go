@@ -33,8 +33,8 @@ var (
 	ErrEmpty = errors.New("the overlay renders no objects")
 )
 
-// panicError says that kustomize panicked, most often at a file that it does not expect. The files are git's own words,
-// so that the value is shown.
+// panicError says that kustomize panicked, most often at a file that it does not expect. The value comes from git's files
+// and may be shown.
 type panicError struct{ caught *panics.Error }
 
 func (e *panicError) Error() string {

@@ -11,7 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
-// kustomize tries each resource first as a file and then as a folder, and its errors tell of both, around the cause.
+// kustomize tries each resource first as a file and then as a folder, and its errors hold both, around the cause.
 var (
 	folderAsFile = regexp.MustCompile(`accumulation err='accumulating resources from '[^']*': [^']* is a folder': `)
 	inFolder     = regexp.MustCompile(`^(?:accumulating resources: |accumulating components: |recursed (?:accumulation of|merging from) path '/([^']*)': )`)
@@ -71,7 +71,7 @@ func (r *repository) explain(overlay string, err error) error {
 	return errors.New(text)
 }
 
-// malformed says where the file that was read last is not YAML. kustomize counts lines from the start of a document
+// malformed finds the place where the file that was read last is not YAML. kustomize counts lines from the start of a document
 // and names a file by the path that some kustomization gives it.
 func (r *repository) malformed() error {
 	data, err := fs.ReadFile(r.files, r.last)

@@ -23,7 +23,7 @@ var lfsPointer = regexp.MustCompile(`^\s*version (?:https://git-lfs\.github\.com
 // longestPointer is above the 1024 bytes that Git LFS allows, for the indentation of a block in YAML.
 const longestPointer = 2048
 
-// IsPointer tells whether the content of a file is a Git LFS pointer.
+// IsPointer reports whether the content of a file is a Git LFS pointer.
 func IsPointer[T string | []byte](content T) bool {
 	return len(content) <= longestPointer && lfsPointer.MatchString(string(content))
 }

@@ -36,7 +36,7 @@ func crdLoop(data []byte) (name string, found bool) {
 	return loop(refs)
 }
 
-// definitionLoop finds a definition of an `openapi` schema that stands for itself.
+// definitionLoop finds a definition of an `openapi` schema that contains itself.
 func definitionLoop(data []byte) (name string, found bool) {
 	var schema struct {
 		Definitions map[string]schemaRef `json:"definitions"`

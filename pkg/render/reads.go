@@ -87,7 +87,7 @@ func kind(folder bool, err error) string {
 	}
 }
 
-// contentOf names the content of a file, without reading it where that can be told.
+// contentOf names the content of a file, if possible without a read.
 func contentOf(files fs.FS, name string) string {
 	if known, ok := files.(identified); ok {
 		id, folder, err := known.Identity(name)

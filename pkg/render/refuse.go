@@ -41,7 +41,7 @@ func (r *repository) overlayRoot(overlay string) error {
 	return nil
 }
 
-// kustomizationOf finds the kustomization of a folder and tells its kind, refusing files that are none.
+// kustomizationOf finds the kustomization of a folder and its kind. It refuses files that are no kustomization.
 func (r *repository) kustomizationOf(folder string) (file, kind string, err error) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		file := path.Join(folder, name)
@@ -92,7 +92,7 @@ func (r *repository) inspect(name string, data []byte) error {
 	return nil
 }
 
-// isResource tells an object whose file happens to be called kustomization.yaml, such as Flux's, from a kustomization.
+// isResource reports whether a file named kustomization.yaml is an object, such as Flux's, and no kustomization.
 // kustomize loads nothing for a kustomization of another group.
 func isResource(apiVersion string) bool {
 	group, _, _ := strings.Cut(apiVersion, "/")
@@ -172,7 +172,7 @@ func (r *repository) inspectKustomization(file string, content types.Kustomizati
 
 var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 
-// unreadable names the file, and the line where it can be told, of a kustomization that kustomize cannot decode.
+// unreadable names the file, and if possible the line, of a kustomization that kustomize cannot decode.
 func unreadable(file string, doc *yaml.Node, err error) error {
 	text := strings.TrimPrefix(err.Error(), "invalid Kustomization: ")
 	if m := unknownField.FindStringSubmatch(text); m != nil {
@@ -311,7 +311,7 @@ func (k *kustomization) patches(content types.Kustomization) {
 	}
 }
 
-// IsInline tells an object written into a list of paths from a path.
+// IsInline reports whether an entry in a list of paths is an object and not a path.
 func IsInline(value string) bool {
 	docs, err := yamltext.Documents("", []byte(value))
 	return err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool { return doc.Kind != yaml.ScalarNode })

@@ -127,7 +127,7 @@ func (a *api) serve(r route) http.Handler {
 	})
 }
 
-// read takes the parameters that a route has, and refuses any other: a misspelt one would show more than was asked for.
+// read takes the parameters of a route, and refuses any other: a misspelt filter would show too much.
 func (q *question) read(known []string) error {
 	values, err := url.ParseQuery(q.URL.RawQuery)
 	if err != nil {
@@ -182,7 +182,7 @@ func (q *question) check() error {
 	return nil
 }
 
-// blind says that nothing was read yet: an empty list would say that nothing was ever deployed.
+// blind says that no view was read yet: an empty list would mean that nothing was ever deployed.
 func (a *api) blind(q *question) error {
 	if len(q.view.Targets) > 0 {
 		return nil

@@ -21,14 +21,14 @@ type certificate struct {
 	written [2]stamp // of the files as they were read last, good or not
 }
 
-// stamp tells one content of a file from the next without reading it.
+// stamp distinguishes the contents of a file without reading it.
 type stamp struct {
 	at    time.Time
 	size  int64
 	inode uint64 // a mount that is swapped may have files of the same moment
 }
 
-// lookInterval is the least time between two looks at the files.
+// lookInterval is the minimum time between two checks of the files.
 const lookInterval = time.Second
 
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
@@ -87,7 +87,7 @@ func (c *certificate) stamps() (written [2]stamp, err error) {
 	return written, nil
 }
 
-// inodeOf tells files apart that stand at one path after another; 0 where the system does not say.
+// inodeOf distinguishes files that replace each other at one path; 0 where the system has no such number.
 func inodeOf(info os.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return stat.Ino

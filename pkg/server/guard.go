@@ -85,7 +85,7 @@ func (g *guard) protect(access pipeline.Access, next http.Handler) http.Handler 
 	})
 }
 
-// tooManyError says when the next token may be tried.
+// tooManyError holds the wait before the next token.
 type tooManyError struct{ wait time.Duration }
 
 func (e *tooManyError) Error() string { return "too many wrong tokens" }
@@ -138,7 +138,7 @@ func (g *guard) known(key [sha256.Size]byte) (verdict, bool) {
 	return g.bad.get(key)
 }
 
-// ask says that a token is needed: to a browser by the page that takes one.
+// ask demands a token: from a browser by the sign-in page.
 func (g *guard) ask(w http.ResponseWriter, r *http.Request, access pipeline.Access, why string) {
 	if wantsPage(r) && access == pipeline.AccessRecords {
 		send(w, r)
@@ -172,7 +172,7 @@ func retryAfter(w http.ResponseWriter, wait time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 }
 
-// wantsPage tells a person's browser that opens a page from a program.
+// wantsPage reports whether a browser, and not a program, opens a page.
 func wantsPage(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.Header.Get("Accept"), "text/html")
 }

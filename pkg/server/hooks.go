@@ -22,7 +22,7 @@ type forge struct {
 	// that sends the secret itself, that.
 	header, prefix string
 	secretItself   bool
-	// ping is the header, and its value, by which the forge says that it only tries the address.
+	// ping is the header, and its value, of a forge's trial request.
 	ping [2]string
 }
 
@@ -141,7 +141,7 @@ func drain(w http.ResponseWriter, r *http.Request, into io.Writer) (status int, 
 	return http.StatusOK, ""
 }
 
-// sameSecret compares hashes, whose length tells nothing of the secret's.
+// sameSecret compares hashes, so that the time does not depend on the secret's length.
 func sameSecret(given, secret []byte) bool {
 	a, b := sha256.Sum256(given), sha256.Sum256(secret)
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

@@ -128,7 +128,7 @@ func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
 	_, _ = w.Write([]byte(strings.ToValidUTF8(drift.VisibleLines(out.String()), "\ufffd")))
 }
 
-// version tells views apart.
+// version identifies a view.
 func version(view *pipeline.View) string { return strconv.FormatInt(view.At.UnixNano(), 36) }
 
 // problemPage is why there is no page.
@@ -147,7 +147,7 @@ func (s *site) nowhere(*http.Request, *pipeline.View) page {
 	return missing("There is no such page", "The address may be mistyped, or from another version of syncer.")
 }
 
-// banner is something that a reader of any page has to know first.
+// banner is a notice above every page.
 type banner struct {
 	Class, Sign, Heading, Text string
 	Since                      *time.Time

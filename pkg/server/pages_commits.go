@@ -22,7 +22,7 @@ type commitRow struct {
 	Runs   []commitRuns
 }
 
-// commitRuns says in how many targets of an environment a commit is the one applied last.
+// commitRuns counts the targets of an environment whose last applied commit this is.
 type commitRuns struct {
 	Environment string
 	Targets     int
@@ -89,7 +89,7 @@ func appliedAs(view *pipeline.View, hash string) *pipeline.CommitView {
 	return nil
 }
 
-// alike is the message that several arrivals share, where there is nothing else to say of any.
+// alike is the message that several arrivals share, if none of them has another.
 func alike(arrivals []pipeline.ArrivalView) string {
 	for _, a := range arrivals {
 		if len(arrivals) == 1 || a.Message != arrivals[0].Message || a.Deployment != nil {

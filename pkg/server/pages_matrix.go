@@ -81,7 +81,7 @@ func (s *site) matrix(r *http.Request, view *pipeline.View) page {
 	return page{template: "matrix", title: "Pipelines", section: "/", content: m}
 }
 
-// columns are the environments that the address asks for; all of them, where it asks for none that is there.
+// columns are the environments in the address; all of them, if the address names no known one.
 func (m *matrixPage) columns(view *pipeline.View) {
 	wanted := m.Query.values["env"]
 	known := slices.ContainsFunc(view.Environments, func(e pipeline.EnvironmentView) bool { return slices.Contains(wanted, e.Name) })

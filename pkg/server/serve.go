@@ -30,7 +30,7 @@ type Options struct {
 	// Audit receives the batches that the API server of an environment posts; optional.
 	Audit func(environment string, batch []byte) error
 	Log   *slog.Logger
-	// Listening is told the address, once; optional.
+	// Listening receives the address, once; optional.
 	Listening func(net.Addr)
 }
 
@@ -189,7 +189,7 @@ func ownHost(listen string, next http.Handler) http.Handler {
 // hurried bounds how long a body may take to come and an answer to go. Only a stream of events may last.
 func hurried(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// They fail where the connection is gone, which the next read or write will tell.
+		// They fail if the connection is gone; the next read or write returns that error.
 		control, now := http.NewResponseController(w), time.Now()
 		if r.Body != nil && r.Body != http.NoBody {
 			_ = control.SetReadDeadline(now.Add(bodyTimeout))

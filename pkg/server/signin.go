@@ -130,7 +130,7 @@ func cookieName(r *http.Request) string {
 }
 
 // cookie keeps the token in the browser, out of reach of scripts and of other sites, until the browser is closed or age
-// says that it is over. The server keeps nothing, so that each replica knows it.
+// says that it has ended. The server keeps no state, so that every replica accepts it.
 func cookie(r *http.Request, token string, age int) *http.Cookie {
 	return &http.Cookie{
 		Name: cookieName(r), Value: base64.RawURLEncoding.EncodeToString([]byte(token)), Path: "/", MaxAge: age,

@@ -102,7 +102,7 @@ func (c client) follow(ctx context.Context, daemon Daemon, seen string, ending <
 	defer beat.Stop()
 	// Another answer on this connection has a deadline of its own, or none.
 	defer func() { _ = c.control.SetWriteDeadline(time.Time{}) }()
-	// The first bytes tell the browser that the stream is open.
+	// With the first bytes the browser takes the stream for open.
 	if c.send(": syncer\n\n") != nil {
 		return
 	}
@@ -143,7 +143,7 @@ func rests(ctx context.Context, ending <-chan struct{}) bool {
 
 // send writes a part of the stream with a deadline of its own: the server's deadline is for whole answers.
 func (c client) send(text string) error {
-	// A writer that knows no deadlines is one of a test, and does not block.
+	// Only a test has a writer without deadlines; it does not block.
 	_ = c.control.SetWriteDeadline(time.Now().Add(writing))
 	if _, err := io.WriteString(c.w, text); err != nil {
 		return err

@@ -207,7 +207,7 @@ func (s *shelf) open() (*cache, error) {
 		if c, err := openCache(s.dir); err == nil {
 			return c, nil
 		}
-		// Damaged, which is the same as not there.
+		// A damaged cache counts as none.
 	}
 	return newCache("") // replaced at the first fetch, see renew
 }
@@ -274,7 +274,7 @@ func (s *shelf) replace(c *cache) error {
 	return nil
 }
 
-// discard removes a cache that did not come to be used.
+// discard removes a cache that was not used.
 func (c *cache) discard() {
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir) // the next process clears it away

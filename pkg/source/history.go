@@ -7,9 +7,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// A store may hold a shallow history: a commit whose parent is not there is
-// where it ends. So a walk cannot always tell that something is not an
-// ancestor, and says so.
+// A store may hold a shallow history, which ends at a commit without its parent. A walk cannot always prove that a commit
+// is not an ancestor: it may return unknown.
 
 // ancestors are the commits reachable from one, with itself, as far as the
 // store goes.
@@ -39,7 +38,7 @@ const (
 	unknown                  // the fetched history ends too early to tell
 )
 
-// compare tells whether the history of a commit leads back to an old one.
+// compare reports whether the history of a commit leads back to an old one.
 // older holds the ancestors of the old commit, as far as known: none of them
 // can have it as an ancestor, so the walk stops there, and a history that was
 // rewritten near its end is judged without its far end.

@@ -268,7 +268,7 @@ func (p *packs) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
 	return found, nil
 }
 
-// storageWriter tells a full disk from a broken connection.
+// storageWriter distinguishes a full disk from a broken connection.
 type storageWriter struct{ w io.Writer }
 
 func (w storageWriter) Write(b []byte) (int, error) {

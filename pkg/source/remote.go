@@ -272,7 +272,7 @@ func (r *remote) at(ctx context.Context, rev revision) (Snapshot, error) {
 	if snap, err := r.cache.store.snapshot(hash, false); err == nil {
 		return snap, nil
 	}
-	// The commit is there and some of its files are not: fetch it for itself.
+	// The commit is in the cache and some of its files are not: fetch it alone.
 	err = r.call(ctx, func(ctx context.Context, c *conn) error {
 		r.cache.store.spoil()
 		_, err := r.obtainCommit(ctx, c, hash)

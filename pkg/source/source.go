@@ -41,7 +41,7 @@ type Options struct {
 	// kept in memory.
 	CacheDir string
 
-	// Failed is told of each try to reach the remote that failed and is made
+	// Failed receives the error of each try that failed and is made
 	// again; the error of the last one is returned. It must not call the
 	// Repository. Optional.
 	Failed func(error)
@@ -204,7 +204,7 @@ func (r *Repository) Since(ctx context.Context, from, to string) ([]Commit, erro
 
 // Log lists at most limit commits that are reachable from a revision, with it,
 // newest first by their committers' clocks, as far back as the fetched history
-// reaches. It fetches nothing but the revision itself.
+// reaches. It fetches only the revision itself.
 func (r *Repository) Log(ctx context.Context, to string, limit int) ([]Commit, error) {
 	end, err := parseRevision(to)
 	if err != nil {

@@ -136,7 +136,7 @@ func (s *store) commit(hash plumbing.Hash) (*object.Commit, error) {
 	return object.DecodeCommit(nil, obj) // its methods that read further objects are not used
 }
 
-// peel follows annotated tags to the commit they stand for.
+// peel follows annotated tags to their commit.
 func (s *store) peel(hash plumbing.Hash) (plumbing.Hash, error) {
 	const deep = 16 // a tag of a tag is rare already
 	for range deep {
@@ -184,7 +184,7 @@ func (s *store) commitsWithPrefix(prefix string) ([]plumbing.Hash, error) {
 	return commits, nil
 }
 
-// snapshot makes sure that every object of the commit is there, reading trees
+// snapshot checks that every object of the commit exists, reading trees
 // but no file. newest keeps the trees for the next call.
 func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 	commit, err := s.commit(hash)
