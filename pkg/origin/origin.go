@@ -30,7 +30,7 @@ type Place struct {
 // therefore builds the overlay twice: as it stands, and with marks beside the values of its files. A mark holds the
 // place of its value. It goes with the value through patches, merges and transformers, and a layer that replaces the
 // value replaces the mark. Of believes a mark only if the text at its place gives the value of the first build.
-// docs/decisions/0032 compares this with a look-up in the files that kustomize names.
+// docs/decisions/0032-finding-the-line.md compares this with a look-up in the files that kustomize names.
 type Index struct {
 	objects map[manifest.Key]*traced
 	marks   []mark
