@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,13 +169,9 @@ func (s *stage) runGit(ctx context.Context, args ...string) (string, error) {
 func (s *stage) config() string { return filepath.Join(s.dir, "syncer.yaml") }
 
 func (s *stage) writeConfig() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	var err error
+	if s.page, err = lab.FreeAddress(); err != nil {
 		return fmt.Errorf("finding a port for the page: %w", err)
-	}
-	s.page = listener.Addr().String()
-	if err := listener.Close(); err != nil { // syncer takes it
-		return err
 	}
 	passwordFile := filepath.Join(s.dir, "git-password")
 	if err := os.WriteFile(passwordFile, []byte(password), 0o600); err != nil {

@@ -5,9 +5,11 @@ import (
 	_ "embed" // for the wrapper
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,8 +34,8 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) (err error) {
 	existing := false
 	c.env = &envtest.Environment{
 		UseExistingCluster:       &existing,
-		ControlPlaneStartTimeout: time.Minute,
-		ControlPlaneStopTimeout:  killAfter,
+		ControlPlaneStartTimeout: 3 * time.Minute, // on a busy machine
+		ControlPlaneStopTimeout:  time.Minute,     // it is killed at once, see wrapper.sh
 	}
 	for _, earlier := range []string{c.state(), c.keys()} {
 		if err := os.RemoveAll(earlier); err != nil {
@@ -90,7 +92,11 @@ func (c *ControlPlane) configureEtcd(log *os.File) error {
 	if err != nil {
 		return err
 	}
-	etcd := &envtest.Etcd{Path: path, DataDir: c.state(), Out: log, Err: log}
+	address, err := FreeAddress()
+	if err != nil {
+		return err
+	}
+	etcd := &envtest.Etcd{Path: path, DataDir: c.state(), Out: log, Err: log, URL: &url.URL{Scheme: "http", Host: address}}
 	c.env.ControlPlane.Etcd = etcd
 	return os.MkdirAll(etcd.DataDir, 0o700)
 }
@@ -103,6 +109,11 @@ func (c *ControlPlane) configureAPIServer(log *os.File) error {
 	server := c.env.ControlPlane.GetAPIServer()
 	server.Path, server.Out, server.Err = path, log, log
 	server.CertDir = c.keys()
+	port, err := FreePort()
+	if err != nil {
+		return err
+	}
+	server.SecureServing.Address, server.SecureServing.Port = "127.0.0.1", strconv.Itoa(port)
 	if c.opts.Controllers {
 		// envtest turns this admission plugin off because nobody makes service accounts there; here somebody does.
 		server.Configure().Disable("disable-admission-plugins")
@@ -112,7 +123,8 @@ func (c *ControlPlane) configureAPIServer(log *os.File) error {
 		if err := writeFile(policy, []byte(auditPolicy), 0o644); err != nil {
 			return err
 		}
-		server.Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.opts.AuditLog)
+		server.Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.opts.AuditLog).
+			Set("audit-log-maxsize", "10000") // megabytes: it stays one file
 	}
 	return os.MkdirAll(server.CertDir, 0o700)
 }

@@ -63,7 +63,10 @@ func StartGitHTTP(ctx context.Context, opts GitOptions) (*GitHTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &GitHTTP{Repositories: Repositories{dir}, opts: opts, address: "127.0.0.1:0"}
+	g := &GitHTTP{Repositories: Repositories{dir}, opts: opts}
+	if g.address, err = FreeAddress(); err != nil {
+		return nil, err
+	}
 	if opts.TLS {
 		g.CAFile = filepath.Join(dir, "ca.crt")
 		if g.tls, err = ServerTLS(g.CAFile); err != nil {
@@ -141,7 +144,6 @@ func (g *GitHTTP) Down(down bool) error {
 	if err != nil {
 		return fmt.Errorf("serving git: %w", err)
 	}
-	g.address = listener.Addr().String()
 	if g.tls != nil {
 		listener = tls.NewListener(listener, g.tls)
 	}

@@ -71,11 +71,10 @@ func StartGitSSH(ctx context.Context, opts SSHOptions) (*GitSSH, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making ssh keys: %w", err)
 	}
-	err = onFreePort(func(port int) error {
-		g.port = port
-		return g.start(ctx, sshd, keys, hostKey)
-	})
-	if err != nil {
+	if g.port, err = FreePort(); err != nil {
+		return nil, err
+	}
+	if err := g.start(ctx, sshd, keys, hostKey); err != nil {
 		return nil, err
 	}
 	return g, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,27 +169,4 @@ func program(dir, name, target string) (string, error) {
 		return "", fmt.Errorf("%w: run `make %s` to build it", err, target)
 	}
 	return path, nil
-}
-
-// onFreePort calls start with a free port, and again with another one when somebody else was quicker to take it.
-func onFreePort(start func(port int) error) error {
-	for attempt := 1; ; attempt++ {
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
-		err = start(port)
-		if err == nil || attempt == 3 || !strings.Contains(strings.ToLower(err.Error()), "address already in use") {
-			return err
-		}
-	}
-}
-
-// freePort returns a loopback port that nobody listened on a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -46,14 +44,13 @@ func StartRegistry(ctx context.Context, opts RegistryOptions) (*Registry, error)
 	if err := r.writeUsers(); err != nil {
 		return nil, err
 	}
-	err = onFreePort(func(port int) error {
-		r.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if err := r.configure(); err != nil {
-			return err
-		}
-		return r.Restart(ctx)
-	})
-	if err != nil {
+	if r.Host, err = FreeAddress(); err != nil {
+		return nil, err
+	}
+	if err := r.configure(); err != nil {
+		return nil, err
+	}
+	if err := r.Restart(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil

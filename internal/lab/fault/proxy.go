@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/syncerdev/syncer/internal/lab"
 )
 
 // Fault is what happens to one request. Calling next carries it out.
@@ -44,7 +46,11 @@ type Proxy struct {
 
 // Start serves on a free port of 127.0.0.1 until Stop.
 func Start(opts Options) (*Proxy, error) {
-	p := &Proxy{address: "127.0.0.1:0", tls: opts.TLS, open: map[*conn]bool{}, counted: map[string]int64{}}
+	address, err := lab.FreeAddress() // it comes back there after it refused connections
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{address: address, tls: opts.TLS, open: map[*conn]bool{}, counted: map[string]int64{}}
 	p.backend = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(opts.Target)
@@ -106,7 +112,6 @@ func (p *Proxy) Refuse(refuse bool) error {
 	if err != nil {
 		return fmt.Errorf("serving in front of a server: %w", err)
 	}
-	p.address = listener.Addr().String()
 	listener = &listening{Listener: listener, proxy: p}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
