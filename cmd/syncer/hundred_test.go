@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +14,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/rogpeppe/go-internal/testscript"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/internal/lab"
 )
@@ -87,37 +92,28 @@ func (p *parts) asked(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: asked [FROM VERB=N...]")
 	}
-	events, err := lab.ReadAudit(p.audit)
-	ts.Check(err)
 	if len(args) == 0 {
-		ts.Check(os.WriteFile(ts.MkAbs("asked.txt"), fmt.Append(nil, len(events)), 0o644))
+		ts.Check(os.WriteFile(ts.MkAbs("asked.txt"), fmt.Append(nil, len(p.audited(ts))), 0o644))
 		return
 	}
 	var from int
-	_, err = fmt.Sscan(ts.ReadFile(args[0]), &from)
+	_, err := fmt.Sscan(ts.ReadFile(args[0]), &from)
 	ts.Check(err)
 	counts := map[string]int{}
-	until(ts, fmt.Sprintf("the API server counts %v, want %v", counts, args[1:]), func() bool {
-		if events, err = lab.ReadAudit(p.audit); err != nil {
-			return false
+	for _, e := range p.audited(ts)[from:] {
+		ours := strings.HasPrefix(e.UserAgent, "syncer/") && (strings.HasPrefix(e.Object.Namespace, ts.Getenv("NS")+"-") || e.Object.Namespace == "")
+		if !ours || e.Object.Resource == "leases" || e.Verb == "watch" {
+			continue
 		}
-		clear(counts)
-		for _, e := range events[from:] {
-			ours := strings.HasPrefix(e.UserAgent, "syncer/") && (strings.HasPrefix(e.Object.Namespace, ts.Getenv("NS")+"-") || e.Object.Namespace == "")
-			if !ours || e.Object.Resource == "leases" || e.Verb == "watch" {
-				continue
-			}
-			kind := e.Object.Resource
-			if e.Object.Subresource != "" {
-				kind += "/" + e.Object.Subresource
-			}
-			if strings.Contains(e.RequestURI, "dryRun") {
-				kind += "(dry run)"
-			}
-			counts[e.Verb+":"+kind]++
+		kind := e.Object.Resource
+		if e.Object.Subresource != "" {
+			kind += "/" + e.Object.Subresource
 		}
-		return true
-	})
+		if strings.Contains(e.RequestURI, "dryRun") {
+			kind += "(dry run)"
+		}
+		counts[e.Verb+":"+kind]++
+	}
 	for _, arg := range args[1:] {
 		what, want, _ := strings.Cut(arg, "=")
 		if got := fmt.Sprint(counts[what]); got != want {
@@ -125,4 +121,22 @@ func (p *parts) asked(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Logf("the API server was asked %v", counts)
+}
+
+// audited returns what the API server has logged. It logs a request after it has answered it, so a last one marks where the
+// log has come to.
+func (p *parts) audited(ts *testscript.TestScript) (events []lab.AuditEvent) {
+	mark := "mark-" + rand.Text()
+	config := p.plane.Config()
+	config.UserAgent = mark
+	cluster, err := dynamic.NewForConfig(config)
+	ts.Check(err)
+	_, err = cluster.Resource(resource("", "v1", "namespaces")).Get(context.Background(), "default", metav1.GetOptions{})
+	ts.Check(err)
+	until(ts, "the audit log does not come to its newest request", func() bool {
+		events, err = lab.ReadAudit(p.audit)
+		ts.Check(err)
+		return slices.ContainsFunc(events, func(e lab.AuditEvent) bool { return e.UserAgent == mark })
+	})
+	return events
 }

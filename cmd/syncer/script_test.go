@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -266,15 +265,12 @@ func finds(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Logf("found within %s", time.Since(began).Round(time.Millisecond))
 			return
 		}
-		if time.Since(began) > findTimeout {
-			ts.Fatalf("after %s there are %d findings, not %d with that one:\n%s", findTimeout, summary.Total, total, have.String())
+		if time.Since(began) > awaitTimeout {
+			ts.Fatalf("after %s there are %d findings, not %d with that one:\n%s", awaitTimeout, summary.Total, total, have.String())
 		}
 		<-tick.C
 	}
 }
-
-// findTimeout is what a finding may take on a busy machine; BenchmarkNoticing says what it takes.
-const findTimeout = 20 * time.Second
 
 // expand FILE... replaces ${NAME} by the script's variable in files.
 func expand(ts *testscript.TestScript, neg bool, args []string) {
@@ -331,17 +327,14 @@ func (p *parts) user(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], kubeconfig)
 }
 
-// port VARIABLE stores a port of the loopback address that nobody listens at.
+// port VARIABLE stores a port of the loopback address that stays free until the script's daemon listens at it.
 func port(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: port VARIABLE")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	number, err := lab.FreePort()
 	ts.Check(err)
-	_, number, err := net.SplitHostPort(listener.Addr().String())
-	ts.Check(err)
-	ts.Check(listener.Close())
-	ts.Setenv(args[0], number)
+	ts.Setenv(args[0], strconv.Itoa(number))
 }
 
 // hook URL SECRET posts a webhook as GitHub does. With ! it must be refused.
@@ -363,8 +356,8 @@ func hook(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// awaitTimeout bounds what a script waits for; a busy machine needs some seconds.
-const awaitTimeout = 2 * time.Minute
+// awaitTimeout bounds what a script waits for, also on a busy machine.
+const awaitTimeout = 5 * time.Minute
 
 // await PATTERN COMMAND... runs a command until its output matches. With ! it runs it until it does not.
 func await(ts *testscript.TestScript, neg bool, args []string) {

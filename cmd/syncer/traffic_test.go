@@ -49,9 +49,7 @@ func (p *parts) traffic(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ca, err := certificate()
 	ts.Check(err)
-	events, err := lab.ReadAudit(p.audit)
-	ts.Check(err)
-	ts.Setenv("AUDIT_FROM", strconv.Itoa(len(events)))
+	ts.Setenv("AUDIT_FROM", strconv.Itoa(len(p.audited(ts))))
 	began := time.Now()
 	var writes atomic.Int64
 	for at := time.Duration(0); at < trafficTime; at += trafficStep {
