@@ -1,7 +1,6 @@
 package apply_test
 
 import (
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -138,14 +137,7 @@ spec: {policyName: `+b.namespace+`, validationActions: [Deny]}
 // nowhere is the kubeconfig of an API server that is down.
 func nowhere(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	const address = "127.0.0.1:1" // where nothing listens, and where the kernel lets nothing listen that asks for any port
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://" + address + "\"}}]\ncontexts: [{name: c, context: {cluster: c}}]\n"
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -163,7 +155,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		began := time.Now()
 		_, err = cluster.Records().List(t.Context())
 		wantError(t, err, "asking the API server for its kinds", "connection refused")
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > time.Minute { // a second, and much room for a busy machine
 			t.Errorf("that took %s", took)
 		}
 	})
@@ -180,7 +172,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		began := time.Now()
 		_, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute { // some seconds, and much room for a busy machine
 			t.Errorf("that took %s", took)
 		}
 		outage.refuse = 2
