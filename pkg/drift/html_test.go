@@ -229,7 +229,7 @@ func pageOf(t *testing.T, report Report) string {
 func TestPageFoldsWhatNobodyTakesIn(t *testing.T) {
 	start := time.Now()
 	text := pageOf(t, many(500))
-	if took := time.Since(start); took > 5*time.Second { // some milliseconds, and much room for a busy machine
+	if took := time.Since(start); took > time.Minute { // some milliseconds, and much room for a busy machine
 		t.Errorf("500 findings took %s", took)
 	}
 	if folded, open := strings.Count(text, "<details><summary>20 findings"), strings.Count(text, "<details open><summary>20 findings"); folded != 24 || open != 1 {

@@ -19,7 +19,7 @@ import (
 const soon = time.Second
 
 // patience is how long a test waits for what has no such promise, on a busy machine.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func open(t *testing.T, chromium *browser.Browser, address string, view browser.View) *browser.Tab {
 	t.Helper()
@@ -116,10 +116,10 @@ func TestPagesStayFresh(t *testing.T) {
 	}
 }
 
-// publishSoon publishes news and fails if they are not on the page soon. On a busy machine one of them may come late.
+// publishSoon publishes news until some are on the page soon. On a busy machine others come late.
 func publishSoon(t *testing.T, daemon *publisher, tab *browser.Tab, name string, change func(view *pipeline.View, news string)) {
 	t.Helper()
-	for i := range 5 {
+	for i, began := 0, time.Now(); time.Since(began) < patience; i++ {
 		news := fmt.Sprintf("news %d of %s", i, name)
 		daemon.Publish(later(daemon.View(), func(view *pipeline.View) { change(view, news) }))
 		if tab.Until(text+`.includes("`+news+`")`, soon) == nil {
@@ -127,7 +127,7 @@ func publishSoon(t *testing.T, daemon *publisher, tab *browser.Tab, name string,
 		}
 		until(t, tab, text+`.includes("`+news+`")`, patience)
 	}
-	t.Fatalf("news are not there within %s", soon)
+	t.Fatalf("for %s no news are there within %s", patience, soon)
 }
 
 func without(list []string, gone string) []string {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
@@ -26,7 +27,11 @@ type restartable struct {
 
 func newRestartable(t *testing.T, handler http.Handler) *restartable {
 	t.Helper()
-	r := &restartable{handler: handler, host: "127.0.0.1:0"}
+	host, err := lab.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &restartable{handler: handler, host: host}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
 	return r
@@ -38,7 +43,6 @@ func (r *restartable) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.host = listener.Addr().String()
 	r.address = "http://" + r.host
 	r.server, r.done = &http.Server{Handler: r.handler}, make(chan error, 1)
 	go func() { r.done <- r.server.Serve(listener) }()
@@ -50,7 +54,7 @@ func (r *restartable) stop(t *testing.T) {
 	if r.server == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // a stream lasts longer
 	defer cancel()
 	if err := r.server.Shutdown(ctx); err != nil {
 		t.Errorf("shutting down: %v", err)

@@ -30,7 +30,7 @@ func startCluster(t *testing.T) (*pipeline.Runner, kubernetes.Interface) {
 	if bin == "" {
 		bin = filepath.Join("..", "..", "bin")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	plane, err := lab.StartControlPlane(ctx, lab.ControlPlaneOptions{Bin: filepath.Join(bin, "controlplane"), Dir: t.TempDir()})
 	if err != nil {
@@ -102,6 +102,22 @@ func token(t *testing.T, admin kubernetes.Interface, name string, audiences ...s
 	return answer.Status.Token
 }
 
+// awaitVerdict waits until the API server says of a token what it is to say.
+func awaitVerdict(t *testing.T, runner *pipeline.Runner, token string, access pipeline.Access, want bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; <-tick.C {
+		_, allowed, err := runner.Allowed(t.Context(), token, access)
+		if err == nil && allowed == want {
+			return
+		}
+		if time.Since(began) > patience {
+			t.Fatalf("for %s the access to %s is %t, want %t: %v", patience, access, allowed, want, err)
+		}
+	}
+}
+
 // A real API server says whose a token is and what that account may see.
 func TestTokensOfServiceAccounts(t *testing.T) {
 	runner, admin := startCluster(t)
@@ -128,6 +144,10 @@ func TestTokensOfServiceAccounts(t *testing.T) {
 	if err := admin.CoreV1().ServiceAccounts("gitops").Delete(t.Context(), "gone", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	// The API server learns of accounts and roles a moment after they were written.
+	awaitVerdict(t, runner, tokens["gone"], pipeline.AccessRecords, false)
+	awaitVerdict(t, runner, tokens["viewer"], pipeline.AccessRecords, true)
+	awaitVerdict(t, runner, tokens["scraper"], pipeline.AccessMetrics, true)
 	handler, who, err := newHandler(Options{
 		Server: v1alpha1.Server{Listen: ":8080"}, Allowed: runner.Allowed, Right: runner.Right, Pprof: true, Log: slog.New(slog.DiscardHandler),
 	}, fullDaemon(), false)

@@ -5,12 +5,14 @@ package browser
 import (
 	"context"
 	_ "embed" // the script of checks
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
@@ -26,6 +28,7 @@ var accessibility string
 type Browser struct {
 	ctx  context.Context
 	stop context.CancelFunc
+	home string
 }
 
 // View is how a page is looked at.
@@ -60,13 +63,14 @@ func Start(ctx context.Context, dir string, reach ...string) (*Browser, error) {
 		return nil, fmt.Errorf("starting a browser: %w; `make debian` installs it", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("host-resolver-rules", rules), chromedp.Env("HOME="+dir))
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Flag("host-resolver-rules", rules), chromedp.Env("HOME="+dir),
+		chromedp.WSURLReadTimeout(2*time.Minute)) // on a busy machine
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses to sandbox for root
 	}
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.WithoutCancel(ctx), options...) // it ends by Stop
 	browser, cancelBrowser := chromedp.NewContext(allocator)
-	b := &Browser{ctx: browser, stop: func() { cancelBrowser(); cancelAllocator() }}
+	b := &Browser{ctx: browser, stop: func() { cancelBrowser(); cancelAllocator() }, home: dir}
 	if err := chromedp.Do(browser); err != nil {
 		b.stop()
 		return nil, fmt.Errorf("starting a browser: %w", err)
@@ -74,10 +78,21 @@ func Start(ctx context.Context, dir string, reach ...string) (*Browser, error) {
 	return b, nil
 }
 
-// Stop ends the browser and waits for that.
+// Stop ends the browser, waits for that, and removes what is in its home.
 func (b *Browser) Stop() error {
 	defer b.stop()
-	return chromedp.Cancel(b.ctx)
+	return errors.Join(chromedp.Cancel(b.ctx), b.leave())
+}
+
+// leave removes what is in the browser's home. The browser's helpers outlive it for a moment in which they still write.
+func (b *Browser) leave() (err error) {
+	for range 100 {
+		if err = os.RemoveAll(b.home); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
 }
 
 // Look opens a page in a tab of its own, and closes it.

@@ -28,7 +28,7 @@ type Tab struct {
 }
 
 // lifetime is the longest that a tab may take, so that a page that hangs fails its test.
-const lifetime = 2 * time.Minute
+const lifetime = 10 * time.Minute
 
 // Open opens a page in a tab of its own and waits until it is loaded.
 func (b *Browser) Open(address string, view View) (*Tab, error) {
