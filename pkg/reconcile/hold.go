@@ -1,0 +1,63 @@
+package reconcile
+
+import (
+	"context"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// Reasons for which a target is held as a whole, beside a promotion that it waits for.
+const (
+	reasonSuspended  = "Suspended"
+	reasonDependency = "Dependency"
+)
+
+// suspended returns a WaitError for a target that the configuration, pipeline.yaml or its record suspends.
+func suspended(d *target.Desired) error {
+	var who string
+	switch {
+	case d.Environment.Suspend:
+		who = "environment " + d.Environment.Name + " is suspended in the configuration"
+	case d.Settings.Suspend != nil && *d.Settings.Suspend:
+		who = target.SettingsFile + " suspends it"
+	case d.Record != nil && v1alpha1.IsDisabled(d.Record):
+		who = "its record is annotated with " + v1alpha1.Group + "/reconcile: disabled"
+	default:
+		return nil
+	}
+	return &target.WaitError{Reason: reasonSuspended, Message: who}
+}
+
+// hold leaves a target as it is, and says in the record what it waits for.
+func (t *task) hold(ctx context.Context, wait *target.WaitError) error {
+	d := t.d
+	t.result.Result, t.result.Message, t.result.Detail.Wait = Held, wait.Message, wait.Until
+	if d.Record == nil {
+		written, err := d.Cluster.Records().Create(ctx, d.Target, t.spec(nil))
+		if err != nil {
+			return err
+		}
+		o := t.newOutcome()
+		o.Wait, o.Write = waitOf(wait), writeOf(written)
+		return t.save(ctx, o, written, nil)
+	}
+	o := t.keptOutcome()
+	o.Wait = waitOf(wait)
+	live, err := apply.FindMembers(ctx, d.Cluster, d.Target, d.Record)
+	if err != nil {
+		return err
+	}
+	o.Drift.Standing = t.standing(ctx)
+	t.result.Detail.Live, t.result.Detail.Converged = live, wait.Reason == reasonSuspended
+	// The objects go on running, and others promote from them.
+	h := target.HealthOf(ctx, d.Cluster, o.Objects.Inventory, live)
+	o.Health = healthOf(h, target.Swapped(ctx, d.Cluster, o.Objects.Inventory, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History)))
+	return t.save(ctx, o, apply.Written{}, nil)
+}
+
+func waitOf(wait *target.WaitError) *record.Wait {
+	return &record.Wait{Reason: wait.Reason, Message: wait.Message}
+}

@@ -1,0 +1,37 @@
+package reconcile
+
+import (
+	"context"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
+)
+
+// standingTimeout bounds the comparison with the commit applied last: that commit may have to be fetched.
+const standingTimeout = 10 * time.Second
+
+// standing compares a target with the commit applied last. A newer commit that is refused, or that waits for days to be
+// promoted, does not hide drift of the objects of the earlier one. Nothing is corrected: that would carry out an old commit.
+func (t *task) standing(ctx context.Context) record.Standing {
+	d := t.d
+	if d.Record == nil || d.Record.Status.LastAppliedCommit == "" {
+		return record.Standing{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
+	defer cancel()
+	at, set, err := t.r.Planner.LastApplied(ctx, d)
+	if err != nil {
+		return record.Standing{Err: err}
+	}
+	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: t.pass.Options.Full, ReadOnly: true, Rules: at.Rules})
+	if err != nil {
+		return record.Standing{Err: err}
+	}
+	found := t.r.Rating.Differences(d, Released(d.Record.Status, plan.Changes), plan.Changes)
+	found = append(found, t.r.Rating.Planned(d, plan)...)
+	t.r.Rating.Complete(at, found)
+	drift.Sort(found)
+	return record.Standing{Compared: true, Findings: found}
+}

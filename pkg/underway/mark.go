@@ -1,0 +1,201 @@
+package underway
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/target"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
+
+// Mark says in the record of a target that a newer commit is on its way. A reconcile that writes the record closes the mark
+// before, so that each write asks for the version that the last one left. A nil mark is never written.
+type Mark struct {
+	target  v1alpha1.Target
+	cluster *apply.Cluster
+
+	mu         sync.Mutex
+	commit     string                 // that is on its way; empty: the target was reconciled with it
+	closed     bool                   // a reconcile writes the record, or is about to
+	record     *v1alpha1.PipelineSync // that a reconcile works with; nil: none has begun
+	version    string                 // of the record, where a mark has changed it
+	conditions []metav1.Condition     // of the record then
+	marked     string                 // the commit that the record names
+	stale      bool                   // the record was marked while no reconcile worked with it
+	doubt      bool                   // the outcome of a write is not known
+}
+
+// expect sets the commit that is on its way.
+func (m *Mark) expect(commit string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commit = commit
+}
+
+// unlessClosed calls a function, unless a reconcile is about to write the record, or the commit has arrived.
+func (m *Mark) unlessClosed(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.commit != "" && !m.closed {
+		do()
+	}
+}
+
+// write marks the record, unless it is marked, or a reconcile writes it.
+func (m *Mark) write(ctx context.Context, now func() time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.commit == "" || m.closed || m.marked == m.commit {
+		return nil
+	}
+	r := m.record
+	if r == nil || m.doubt {
+		var err error
+		if r, err = m.cluster.Records().Get(ctx, m.target); err != nil || r == nil {
+			return err
+		}
+		if m.record != nil && !sameButConditions(m.record, r) {
+			return nil // another syncer wrote it, and the reconcile finds that out
+		}
+		m.version = ""
+	}
+	status := record.Underway(r.Status, m.commit)
+	record.StampConditions(&status, r.Status.Conditions, target.ToSecond(now()))
+	m.doubt = true // until the answer is there
+	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, r.ResourceVersion))
+	if err != nil {
+		return err
+	}
+	m.doubt, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
+	return nil
+}
+
+// sameButConditions reports whether only marks were written between two states of a record.
+func sameButConditions(a, b *v1alpha1.PipelineSync) bool {
+	x, y := withoutDoubt(a.Status), withoutDoubt(b.Status)
+	x.Conditions, y.Conditions = nil, nil
+	return a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(x, y)
+}
+
+// withoutDoubt returns a status without the fields that a reader adds while an apply is under way.
+func withoutDoubt(status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
+	status.ConfirmedApply, status.Inventory = "", slices.Clone(status.Inventory)
+	for i := range status.Inventory {
+		status.Inventory[i].Unconfirmed, status.Inventory[i].Spec = false, ""
+	}
+	return status
+}
+
+// Touched ends the marking until Begin, and reports whether the record may have been marked since the commit was planned.
+func (m *Mark) Touched() bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return m.stale || m.doubt
+}
+
+// Begin allows marks over the record that a reconcile works with, as it was just read.
+func (m *Mark) Begin(record *v1alpha1.PipelineSync) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.record, m.version, m.stale, m.doubt = record == nil, record, "", false, false
+}
+
+// Close ends the marking before the reconcile writes the record, and takes the marks over into that record.
+func (m *Mark) Close(ctx context.Context) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	m.closed = true
+	m.takeOver(ctx, m.record)
+}
+
+// takeOver sets a record to what the marks left. Where that cannot be found out, the next write of the reconcile fails.
+func (m *Mark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync) {
+	if m.doubt {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+		defer cancel()
+		now, err := m.cluster.Records().Get(ctx, m.target)
+		if err != nil || now == nil || !sameButConditions(record, now) {
+			return
+		}
+		m.doubt, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
+	}
+	if m.version != "" {
+		record.ResourceVersion, record.Status.Conditions = m.version, m.conditions
+		m.version = ""
+	}
+}
+
+// Reopen allows marks while objects are written: the reconcile has written the spec of the record.
+func (m *Mark) Reopen(written apply.Written) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.record == nil {
+		return
+	}
+	record := *m.record
+	record.ResourceVersion, record.Generation = written.Version, written.Generation
+	m.closed, m.record, m.version = false, &record, ""
+}
+
+// Leave ends the marking after the objects were written, and returns the version that the next write of the record asks for.
+func (m *Mark) Leave(ctx context.Context, version string) string {
+	if m == nil {
+		return version
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return version
+	}
+	m.closed = true
+	m.takeOver(ctx, m.record)
+	return m.record.ResourceVersion
+}
+
+// End ends the marking with a reconcile. Where a newer commit is on its way by now, that one may be marked from now on.
+func (m *Mark) End(commit string, superseded bool) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.commit == commit && !superseded {
+		m.commit = ""
+	}
+	if !superseded {
+		m.marked = "" // the reconcile has written another status
+	}
+	m.closed, m.record, m.version = false, nil, ""
+}
+
+func (m *Mark) isOver() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commit == ""
+}
