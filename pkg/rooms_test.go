@@ -33,7 +33,7 @@ var home = map[string]string{
 	"github.com/sony/gobreaker/":              "pkg/image",
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",
-	"k8s.io/client-go/":                       "pkg/connect pkg/apply",
+	"k8s.io/client-go/":                       "pkg/connect pkg/cluster pkg/apply",
 	"github.com/fluxcd/cli-utils/":            "pkg/health",
 	"github.com/google/cel-go/":               "pkg/health",
 	"k8s.io/apiserver/":                       "pkg/health",
@@ -44,7 +44,7 @@ var home = map[string]string{
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
 	"golang.org/x/time/":                      "pkg/server",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/gitserver pkg/connect pkg/apply pkg/server pkg/silence cmd/syncer",
+	"net/http":                                "pkg/image pkg/gitserver pkg/connect pkg/cluster pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "nowhere: syncer starts no program",
 }
 
@@ -54,7 +54,8 @@ var floors = [][]string{
 	{"pkg/clock", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
-	{"pkg/apply", "pkg/origin", "pkg/record"},
+	{"pkg/cluster", "pkg/origin", "pkg/record"},
+	{"pkg/apply"},
 	{"pkg/target"},
 	{"pkg/pin", "pkg/setup", "pkg/underway"},
 	{"pkg/reconcile"},
@@ -147,9 +148,9 @@ func TestDesignLibrariesAreAtHome(t *testing.T) {
 	want := map[string]string{
 		"github.com/go-git/go-git/v5":            "pkg/source",
 		"sigs.k8s.io/kustomize/api":              "pkg/render",
-		"k8s.io/client-go/dynamic":               "pkg/apply",
+		"k8s.io/client-go/dynamic":               "pkg/cluster",
 		"github.com/google/go-containerregistry": "pkg/image",
-		"github.com/sethvargo/go-retry":          "pkg/apply pkg/image pkg/gitserver",
+		"github.com/sethvargo/go-retry":          "pkg/cluster pkg/image pkg/gitserver",
 	}
 	used := map[string]map[string]bool{}
 	for file, room := range sources(t) {

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // Attributes say what somebody wants to do, as the API server's authorization has it: a verb on a kind of object in a
@@ -26,7 +28,7 @@ const reviewTimeout = 10 * time.Second
 
 // Allowed asks the API server whose a token is, and whether that user may do something. An empty user: the API server
 // does not know the token. The error says that it could not be asked, and never holds the token.
-func Allowed(ctx context.Context, c *Cluster, token string, what Attributes) (user string, allowed bool, err error) {
+func Allowed(ctx context.Context, c *cluster.Cluster, token string, what Attributes) (user string, allowed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	who := &authenticationv1.TokenReview{
@@ -59,7 +61,7 @@ func Allowed(ctx context.Context, c *Cluster, token string, what Attributes) (us
 }
 
 // review posts a review, as syncer itself, and reads the answer into it.
-func review(ctx context.Context, c *Cluster, resource schema.GroupVersionResource, review any) error {
+func review(ctx context.Context, c *cluster.Cluster, resource schema.GroupVersionResource, review any) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(review)
 	if err != nil {
 		return err

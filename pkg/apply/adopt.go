@@ -15,6 +15,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -57,7 +58,7 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 }
 
 // isMember reports whether an object is in a target's ApplySet, as Members tells.
-func isMember(c *Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
+func isMember(c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
 	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""
 }

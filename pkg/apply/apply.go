@@ -20,6 +20,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -31,7 +32,7 @@ type Applied struct {
 	Held      []manifest.Change // what waits
 	Inventory []v1alpha1.InventoryEntry
 	Live      Members
-	Record    Written // zero: not written
+	Record    cluster.Written // zero: not written
 }
 
 // Carry carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
@@ -40,7 +41,7 @@ type Applied struct {
 //
 // Each write asks for the state of the object that was judged. Where that has changed, the record is read first: an
 // OvertakenError says that another syncer has begun to apply the target, and nothing more is written.
-func Carry(ctx context.Context, c *Cluster, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
+func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := newApplication(c, plan)
 	written, err := c.Records().SaveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
 	a.attempt = written.Apply
@@ -63,7 +64,7 @@ func Carry(ctx context.Context, c *Cluster, plan *Plan, spec v1alpha1.PipelineSy
 }
 
 type application struct {
-	cluster   *Cluster
+	cluster   *cluster.Cluster
 	plan      *Plan
 	attempt   string // the ID of the apply, as the record has it; empty: there is no record
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
@@ -72,7 +73,7 @@ type application struct {
 	skipped   bool // a run began in the meantime, and its change is part of the next one
 }
 
-func newApplication(c *Cluster, plan *Plan) *application {
+func newApplication(c *cluster.Cluster, plan *Plan) *application {
 	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
 	maps.Copy(a.live, plan.Members)
 	return a
@@ -80,8 +81,8 @@ func newApplication(c *Cluster, plan *Plan) *application {
 
 // promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
 // the old and the new objects finds every member again, whenever the work is interrupted.
-func (a *application) promises() Promises {
-	var p Promises
+func (a *application) promises() cluster.Promises {
+	var p cluster.Promises
 	add := func(id manifest.ID) {
 		p.Kinds = append(p.Kinds, id.GroupKind())
 		p.Namespaces = append(p.Namespaces, id.Namespace)
@@ -147,7 +148,7 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	applied := make([]*unstructured.Unstructured, len(steps))
 	var g panics.Group
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i := range steps {
 		g.Go(func() error {
 			if applied[i], errs[i] = a.object(ctx, &steps[i]); errs[i] == nil {
@@ -525,10 +526,10 @@ func (a *application) result() Applied {
 
 // Remove deletes every object of a target that is no longer in git, and says so in its record before. The caller has judged
 // that it may. Objects with prune disabled stay.
-func Remove(ctx context.Context, c *Cluster, plan *Plan) (Applied, error) {
+func Remove(ctx context.Context, c *cluster.Cluster, plan *Plan) (Applied, error) {
 	a := newApplication(c, plan)
 	request := plan.request
-	var written Written
+	var written cluster.Written
 	var err error
 	if len(plan.Pending()) > 0 && request.Record != nil {
 		written, err = c.Records().SaveSpec(ctx, request.Target, request.Record, request.Record.Spec, a.promises())

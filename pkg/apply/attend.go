@@ -18,6 +18,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -32,7 +33,7 @@ const (
 // Attend has the replicas of a configuration know of each other until the context ends: each keeps a Lease of its own in
 // the records' namespace, and takes it away when it ends. told is given the identities of those that live, sorted,
 // whenever they change; failed is told when the Leases cannot be kept or read, once until they can be again.
-func Attend(ctx context.Context, c *Cluster, configuration, identity string, told func(present []string), failed func(error)) error {
+func Attend(ctx context.Context, c *cluster.Cluster, configuration, identity string, told func(present []string), failed func(error)) error {
 	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
 	client, err := coordination.NewForConfig(config)

@@ -11,15 +11,17 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
-	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
 // it was held for: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks off.
-func AwaitChange(ctx context.Context, c *Cluster, held []manifest.Change) error {
+func AwaitChange(ctx context.Context, c *cluster.Cluster, held []manifest.Change) error {
 	var watches sync.WaitGroup
 	defer watches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -58,7 +60,7 @@ func AwaitChange(ctx context.Context, c *Cluster, held []manifest.Change) error 
 }
 
 // await watches one object until it is no longer what a change is held for.
-func await(ctx context.Context, c *Cluster, id manifest.ID, change manifest.Change) error {
+func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manifest.Change) error {
 	held := change.Held
 	mapping, err := c.AnyMapping(id.GroupVersionKind())
 	if err != nil {
@@ -106,7 +108,7 @@ func await(ctx context.Context, c *Cluster, id manifest.ID, change manifest.Chan
 }
 
 // needed reports whether an object still is a reason to hold what it uses.
-func needed(c *Cluster, obj *unstructured.Unstructured) bool {
+func needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
 	if obj.GetKind() == health.Pod.Kind {
 		return health.PodRunsToEnd(obj)
 	}

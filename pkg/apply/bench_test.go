@@ -12,14 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/manifest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,6 +25,11 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
+
+	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // bench is one deployment target on the shared control plane, with a namespace of its own for its objects and another
@@ -37,7 +39,7 @@ type bench struct {
 	ctx       context.Context
 	plane     *lab.ControlPlane
 	admin     dynamic.Interface // somebody else
-	cluster   *apply.Cluster
+	cluster   *cluster.Cluster
 	agent     string // by which the audit log knows the cluster's requests
 	target    v1alpha1.Target
 	namespace string
@@ -82,23 +84,23 @@ func newBenchAlone(t *testing.T) *bench {
 }
 
 // connect opens a connection of its own, as a syncer that starts anew does.
-func (b *bench) connect(kubeconfig string) (agent string, cluster *apply.Cluster) {
+func (b *bench) connect(kubeconfig string) (agent string, server *cluster.Cluster) {
 	b.t.Helper()
 	agent = fmt.Sprintf("syncer-test-%d", benches.Add(1))
-	cluster, err := apply.Connect(apply.Options{Kubeconfig: kubeconfig, Namespace: b.records, UserAgent: agent})
+	server, err := cluster.Connect(cluster.Options{Kubeconfig: kubeconfig, Namespace: b.records, UserAgent: agent})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return agent, cluster
+	return agent, server
 }
 
 // connectBy is connect with a transport that the test wraps.
-func (b *bench) connectBy(through func(*rest.Config)) *apply.Cluster {
+func (b *bench) connectBy(through func(*rest.Config)) *cluster.Cluster {
 	b.t.Helper()
 	config := b.plane.Config()
 	config.QPS = -1
 	through(config)
-	cluster, err := apply.With(config, connect.DefaultLimits, apply.Options{Namespace: b.records})
+	cluster, err := cluster.With(config, connect.DefaultLimits, cluster.Options{Namespace: b.records})
 	if err != nil {
 		b.t.Fatal(err)
 	}

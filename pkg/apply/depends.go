@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/answer"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -159,7 +160,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 			continue
 		}
 		for _, id := range s.outside {
-			live, err := read(ctx, p.cluster, id)
+			live, err := cluster.Read(ctx, p.cluster, id)
 			if answer.IsOfObject(err) {
 				s.change.Hold(manifest.HeldDependency, fmt.Sprintf("%s cannot be read: %v", id, err), id)
 				break
@@ -184,7 +185,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 
 // unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
 // that is still being migrated is of no use yet.
-func unready(c *Cluster, live *unstructured.Unstructured) string {
+func unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
 	if live == nil {
 		return "is not in the cluster"
 	}
@@ -203,7 +204,7 @@ func unready(c *Cluster, live *unstructured.Unstructured) string {
 
 // holdBack makes steps wait whose predecessors are not in the cluster and healthy. Those still to be applied are taken
 // for ready while planned is true: what becomes of them shows at the apply.
-func (p *Plan) holdBack(c *Cluster, steps []step, live Members, planned bool) {
+func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live Members, planned bool) {
 	recorded := inventory(p.request.Record)
 	for _, s := range steps {
 		if s.rendered == nil || s.change.Action == manifest.None || s.change.Action == manifest.Hold {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -69,7 +70,7 @@ const (
 
 // awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
 // ago, or nothing yet, the event of its end is waited for.
-func awaitFate(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) fate {
+func awaitFate(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) fate {
 	var ended fate
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
 		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 func TestErrorsSayWhatToDo(t *testing.T) {
@@ -148,7 +149,7 @@ func nowhere(t *testing.T) string {
 
 func TestAPIServerThatIsDown(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
-		cluster, err := apply.Connect(apply.Options{Kubeconfig: nowhere(t), Namespace: "syncer-system"})
+		cluster, err := cluster.Connect(cluster.Options{Kubeconfig: nowhere(t), Namespace: "syncer-system"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,8 +200,8 @@ func (o *outage) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestConnectNamesWhatIsWrong(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
-	_, err := apply.Connect(apply.Options{Kubeconfig: missing})
+	_, err := cluster.Connect(cluster.Options{Kubeconfig: missing})
 	wantError(t, err, "reading the kubeconfig", missing)
-	_, err = apply.Connect(apply.Options{Kubeconfig: nowhere(t), Context: "absent"})
+	_, err = cluster.Connect(cluster.Options{Kubeconfig: nowhere(t), Context: "absent"})
 	wantError(t, err, "reading the kubeconfig", `"absent"`)
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -18,9 +19,9 @@ import (
 // Fates notes how the objects of an inventory ended that removed themselves, or that somebody deleted, before anybody saw
 // their end, as far as their events tell. An object that the events say nothing of is asked for a few times, and then its
 // fate stays unknown: events are written a moment late, and are forgotten after an hour.
-func Fates(ctx context.Context, c *Cluster, inventory []v1alpha1.InventoryEntry, live Members) {
+func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live Members) {
 	var g panics.Group
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i := range inventory {
 		entry := &inventory[i] // each worker owns one
 		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !c.AskAgain(entry.UID) {
@@ -37,7 +38,7 @@ func Fates(ctx context.Context, c *Cluster, inventory []v1alpha1.InventoryEntry,
 }
 
 // fates is Fates for the inventory of a plan, which knows what git says of the objects.
-func fates(ctx context.Context, c *Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
+func fates(ctx context.Context, c *cluster.Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
 	for key, entry := range recorded {
@@ -56,7 +57,7 @@ func fates(ctx context.Context, c *Cluster, recorded map[manifest.Key]v1alpha1.I
 
 // tooSoon reports whether an object is gone sooner than it could have removed itself, which proves that somebody deleted
 // it, whether there are events of it or not: it had not ended when it was written.
-func tooSoon(c *Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+func tooSoon(c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	now, known := c.Date() // no other clock proves it
 	if rendered == nil || entry.Spec != manifest.SpecHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
 		return false
@@ -65,7 +66,7 @@ func tooSoon(c *Cluster, rendered *unstructured.Unstructured, entry v1alpha1.Inv
 }
 
 // endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
-func endOf(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) (ended fate) {
+func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) (ended fate) {
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
 		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
 		return ended.Completed || !ended.Traces || entry.Deleted, nil
@@ -92,7 +93,7 @@ type fate struct {
 }
 
 // fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
-func fateOf(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) fate {
+func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) fate {
 	if entry.UID == "" {
 		return fate{}
 	}
@@ -118,7 +119,7 @@ func fateOf(ctx context.Context, c *Cluster, entry v1alpha1.InventoryEntry) fate
 // cutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
 // have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
 // controller.
-func cutOff(ctx context.Context, c *Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
+func cutOff(ctx context.Context, c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
 	ended, lifetime := fateOf(ctx, c, entry), health.Lifetime(rendered)
 	now := c.Now()
 	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last) ||

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -44,7 +45,7 @@ func (a *application) fences(ctx context.Context) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	fenced := make([]*unstructured.Unstructured, len(steps))
 	var g panics.Group
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i := range steps {
 		g.Go(func() error {
 			fenced[i], errs[i] = a.fence(ctx, &steps[i])

@@ -16,6 +16,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -48,7 +49,7 @@ type Candidate struct {
 
 // Elect takes part in the election for a Lease in the records' namespace until the context ends, and gives the Lease
 // back then, so that another candidate takes over at once.
-func Elect(ctx context.Context, c *Cluster, lease string, candidate Candidate) error {
+func Elect(ctx context.Context, c *cluster.Cluster, lease string, candidate Candidate) error {
 	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin // a request that hangs must not outlive the Lease
 	client, err := coordination.NewForConfig(config)
@@ -82,7 +83,7 @@ func Elect(ctx context.Context, c *Cluster, lease string, candidate Candidate) e
 const annotationNudged = v1alpha1.Group + "/nudged-at"
 
 // Nudge has whoever holds a Lease hear of it within leaseRetry: his next renewal finds that somebody wrote it.
-func Nudge(ctx context.Context, c *Cluster, lease string) error {
+func Nudge(ctx context.Context, c *cluster.Cluster, lease string) error {
 	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
 	client, err := coordination.NewForConfig(config)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -89,7 +90,7 @@ func installCRD(ctx context.Context, p *lab.ControlPlane) error {
 	if err := yaml.Unmarshal(content, &crd.Object); err != nil {
 		return err
 	}
-	cluster, err := apply.Connect(apply.Options{Kubeconfig: p.Kubeconfig, UserAgent: "install"})
+	cluster, err := cluster.Connect(cluster.Options{Kubeconfig: p.Kubeconfig, UserAgent: "install"})
 	if err != nil {
 		return err
 	}

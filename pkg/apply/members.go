@@ -15,6 +15,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -26,7 +27,7 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
 // them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
 // people copy objects with their labels, and the endpoints controller copies those of a Service.
-func FindMembers(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
+func FindMembers(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
 	found, err := look(ctx, c, target, record, nil)
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func FindMembers(ctx context.Context, c *Cluster, target v1alpha1.Target, record
 }
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
-func MembersOf(ctx context.Context, c *Cluster, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
+func MembersOf(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
 	found, err := look(ctx, c, target, nil, set)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (f found) whole(target v1alpha1.Target) (Members, error) {
 }
 
 // look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
-func look(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
+func look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
 	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
 	namespaces := memberNamespaces(c.Namespace(), record, set)
 	places, err := places(c, memberKinds(record, set), namespaces, &out.unread)
@@ -91,7 +92,7 @@ func look(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alp
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
 	refused := make([]error, len(places))
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i, at := range places {
 		g.Go(func() (err error) {
 			if lists[i], err = c.List(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: v1alpha1.LabelMember + "=" + id}); err != nil {
@@ -137,7 +138,7 @@ type place struct {
 // are several, one question for all is cheaper.
 //
 // A kind of which the API server does not say where it is goes to hidden.
-func places(c *Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
+func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
 	var out []place
 	for _, kind := range kinds {
 		namespaced, err := isNamespaced(c, kind)
@@ -159,7 +160,7 @@ func places(c *Cluster, kinds []schema.GroupVersionKind, namespaces []string, hi
 	return out, nil
 }
 
-func isNamespaced(c *Cluster, kind schema.GroupVersionKind) (bool, error) {
+func isNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error) {
 	mapping, err := c.AnyMapping(kind)
 	if err != nil {
 		return false, err
@@ -217,13 +218,13 @@ func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.Group
 }
 
 // Live lists the live objects of an inventory whose record may not be read again yet.
-func Live(ctx context.Context, c *Cluster, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
+func Live(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
 	return FindMembers(ctx, c, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
 // Touched names the live objects of an inventory that somebody changed since syncer applied them, or whose last apply is not
 // confirmed, from a look at their live state alone. Without the key of their hashes, Secrets count as changed.
-func Touched(ctx context.Context, c *Cluster, entries []v1alpha1.InventoryEntry, live Members) []string {
+func Touched(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.InventoryEntry, live Members) []string {
 	key, err := keyFor(ctx, c, slices.Collect(maps.Values(live)), false)
 	if err != nil {
 		key = nil
@@ -240,7 +241,7 @@ func Touched(ctx context.Context, c *Cluster, entries []v1alpha1.InventoryEntry,
 
 // IsApplied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
 // none of them in doubt.
-func IsApplied(ctx context.Context, c *Cluster, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
+func IsApplied(ctx context.Context, c *cluster.Cluster, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
 	key, err := keyFor(ctx, c, set, false)
 	if err != nil || len(set) != len(record.Status.Inventory) {
 		return false, err
@@ -262,7 +263,7 @@ func IsApplied(ctx context.Context, c *Cluster, record *v1alpha1.PipelineSync, s
 }
 
 // refuseForeign returns an error for a live object that belongs to another ApplySet.
-func refuseForeign(ctx context.Context, c *Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
+func refuseForeign(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}

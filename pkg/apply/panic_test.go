@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -15,7 +16,7 @@ import (
 func TestAPanicEndsAWait(t *testing.T) {
 	held := manifest.Change{ID: manifest.ID{APIVersion: "v1", Kind: "Pod", Namespace: "data", Name: "a"}, Action: manifest.Update}
 	held.Hold(manifest.HeldRunning, "it runs", held.ID)
-	unconnected := &Cluster{} // it has no kinds to look up
+	unconnected := &cluster.Cluster{} // it has no kinds to look up
 	if err := AwaitChange(t.Context(), unconnected, []manifest.Change{held}); panics.In(err) == nil {
 		t.Errorf("got %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -38,7 +39,7 @@ type Request struct {
 	ReadOnly bool
 	Rules    Rules
 	// Recorded is told of the record as Apply has written it, before the first object. Optional.
-	Recorded func(Written)
+	Recorded func(cluster.Written)
 	// Confirm is asked when the record is written and before the first object is; an error ends the apply there. Until
 	// another syncer could see the record, it may have carried out a newer commit that leaves the target as it is.
 	// Optional.
@@ -96,7 +97,7 @@ type step struct {
 // hashed with, which it makes unless ReadOnly. An object whose recorded apply is the one that git asks for, and whose
 // fields no other manager has taken, costs no request. All objects are judged; the error names each that the API
 // server refuses.
-func Make(ctx context.Context, c *Cluster, req Request) (*Plan, error) {
+func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 	key, err := keyFor(ctx, c, req.Set, !req.ReadOnly)
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func Make(ctx context.Context, c *Cluster, req Request) (*Plan, error) {
 }
 
 type planner struct {
-	cluster  *Cluster
+	cluster  *cluster.Cluster
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
 	nowhere  map[manifest.Key]bool // looked for by name, and not there
@@ -163,7 +164,7 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 	// What the others are judged by goes first.
 	for _, ground := range []bool{true, false} {
 		var g panics.Group
-		g.SetLimit(FanOut)
+		g.SetLimit(cluster.FanOut)
 		for i, obj := range set {
 			if isGround(obj) != ground {
 				continue

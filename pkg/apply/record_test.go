@@ -24,6 +24,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -223,34 +224,34 @@ func TestKubectlReadsTheApplySet(t *testing.T) {
 func TestRecordsNeedAnInstallation(t *testing.T) {
 	b := newBench(t)
 	t.Run("namespace", func(t *testing.T) {
-		cluster, err := apply.Connect(apply.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: "nowhere"})
+		server, err := cluster.Connect(cluster.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: "nowhere"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := apply.Make(b.ctx, cluster, requestOf(b, b.set(settings("a", "1")), nil))
+		plan, err := apply.Make(b.ctx, server, requestOf(b, b.set(settings("a", "1")), nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = apply.Carry(b.ctx, cluster, plan, b.spec())
+		_, err = apply.Carry(b.ctx, server, plan, b.spec())
 		wantError(t, err, "orders@prod", "namespace nowhere is not there; run `syncer install`")
 		if b.get(configMaps, b.namespace, "a") != nil {
 			t.Error("the object was written all the same")
 		}
-		_, err = apply.Make(b.ctx, cluster, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
+		_, err = apply.Make(b.ctx, server, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
 		wantError(t, err, "nowhere", "run `syncer install`")
 	})
 	t.Run("definition", func(t *testing.T) {
 		// The others need the record's kind: this client asks a path of the server that has none.
-		cluster := b.connectBy(func(config *rest.Config) {
+		server := b.connectBy(func(config *rest.Config) {
 			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return without{inner} })
 		})
-		if _, err := cluster.Records().Get(b.ctx, b.target); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := server.Records().Get(b.ctx, b.target); !errors.Is(err, cluster.ErrNotInstalled) {
 			t.Errorf("Record: %v", err)
 		}
-		if _, err := cluster.Records().List(b.ctx); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := server.Records().List(b.ctx); !errors.Is(err, cluster.ErrNotInstalled) {
 			t.Errorf("Records: %v", err)
 		}
-		if _, err := cluster.Records().SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, apply.ErrNotInstalled) {
+		if _, err := server.Records().SaveStatus(b.ctx, b.target, v1alpha1.PipelineSyncStatus{}, ""); !errors.Is(err, cluster.ErrNotInstalled) {
 			t.Errorf("SaveStatus: %v", err)
 		}
 	})

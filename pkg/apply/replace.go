@@ -9,14 +9,16 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/manifest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
@@ -65,7 +67,7 @@ func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*un
 
 // awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
 // already is not waited for again.
-func awaitGone(ctx context.Context, c *Cluster, live *unstructured.Unstructured) error {
+func awaitGone(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) error {
 	id, last := manifest.IDOf(live), live
 	timeout := goneTimeout
 	if slices.ContainsFunc(live.GetFinalizers(), func(f string) bool { return !slices.Contains(ownFinalizers, f) }) {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -35,10 +36,10 @@ type Need struct {
 var deployVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
 // Account answers questions about the rights of the account of a connection.
-type Account struct{ cluster *Cluster }
+type Account struct{ cluster *cluster.Cluster }
 
 // RightsOfAccount asks as the account of a connection.
-func RightsOfAccount(cluster *Cluster) Account { return Account{cluster} }
+func RightsOfAccount(cluster *cluster.Cluster) Account { return Account{cluster} }
 
 // Needs lists the rights that it takes to deploy a target with this set, sorted, and names the objects whose kind
 // neither the cluster serves nor the other sets bring.
@@ -91,19 +92,19 @@ var grants = map[schema.GroupKind]string{
 }
 
 // lookingNeeds are the rights to look at what a set names and does not bring.
-func lookingNeeds(c *Cluster, set manifest.Set) []Need {
+func lookingNeeds(c *cluster.Cluster, set manifest.Set) []Need {
 	var needs []Need
 	look := func(verb, resource, namespace, why string) {
 		needs = append(needs, Need{Right{Verb: verb, Resource: resource, Namespace: namespace}, why})
 	}
-	for id := range AccountsOf(set) {
+	for id := range cluster.AccountsOf(set) {
 		at := cmp.Or(id.Namespace, manifest.DefaultNamespace)
 		look("list", "pods", at, "it tells why pods do not run, and what a run still uses")
 		look("list", "events", at, "it tells why pods do not run, and that a Job that is gone has run")
 		look("get", "serviceaccounts", at, "it leads to the credentials of private images")
 	}
 	for _, obj := range set {
-		for _, id := range PullSecretsOf(obj) {
+		for _, id := range cluster.PullSecretsOf(obj) {
 			look("get", "secrets", cmp.Or(id.Namespace, manifest.DefaultNamespace), "it gives the credentials of private images")
 		}
 	}
@@ -133,7 +134,7 @@ func definedBy(sets ...manifest.Set) map[schema.GroupKind]definition {
 	return out
 }
 
-func resourceOf(c *Cluster, gvk schema.GroupVersionKind, definitions map[schema.GroupKind]definition) (resource schema.GroupResource, global bool, err error) {
+func resourceOf(c *cluster.Cluster, gvk schema.GroupVersionKind, definitions map[schema.GroupKind]definition) (resource schema.GroupResource, global bool, err error) {
 	if brought, ok := definitions[gvk.GroupKind()]; ok {
 		return schema.GroupResource{Group: gvk.Group, Resource: brought.plural}, brought.global, nil
 	}
@@ -206,7 +207,7 @@ func (a Account) Missing(ctx context.Context, rights []Right) ([]Right, error) {
 	asked := slices.Collect(maps.Keys(namespaces))
 	missing := make([][]Right, len(asked)) // each worker owns one slot
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i, right := range asked {
 		g.Go(func() error {
 			has, err := may(gctx, a.cluster, right)
@@ -237,7 +238,7 @@ func (a Account) Missing(ctx context.Context, rights []Right) ([]Right, error) {
 
 var accessReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
 
-func may(ctx context.Context, c *Cluster, right Right) (bool, error) {
+func may(ctx context.Context, c *cluster.Cluster, right Right) (bool, error) {
 	group, resource := right.Group, right.Resource
 	resource, subresource, _ := strings.Cut(resource, "/")
 	attributes := map[string]any{"verb": right.Verb, "group": group, "resource": resource}

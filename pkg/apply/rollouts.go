@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -115,7 +116,7 @@ func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerRe
 		}
 	}
 	if found.live == nil {
-		live, err := read(ctx, r.planner.cluster, id)
+		live, err := cluster.Read(ctx, r.planner.cluster, id)
 		if err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}

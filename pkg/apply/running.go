@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -87,7 +88,7 @@ func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 
 // AwaitsRerun reports whether an object still shows the run from before its spec was changed, so that its state says
 // nothing of the change.
-func AwaitsRerun(c *Cluster, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
+func AwaitsRerun(c *cluster.Cluster, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	run := c.Judge().Run(live)
 	return entry.EndedRun != "" && entry.EndedRun == run.ID
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -146,7 +147,7 @@ func TestRunOfADescribedKindIsRespected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.cluster, err = apply.Connect(apply.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: b.records, Judge: judge}); err != nil {
+	if b.cluster, err = cluster.Connect(cluster.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: b.records, Judge: judge}); err != nil {
 		t.Fatal(err)
 	}
 	definition := crd(b.group(), "Training", "Namespaced", "v1 busy: {type: boolean}, epochs: {type: integer}")
@@ -166,9 +167,9 @@ func TestKubeconfigThatRunsAProgram(t *testing.T) {
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := apply.Connect(apply.Options{Kubeconfig: file})
+	_, err := cluster.Connect(cluster.Options{Kubeconfig: file})
 	wantError(t, err, `the kubeconfig runs the program "get-token"`, "set cluster.allowExec: true")
-	if _, err := apply.Connect(apply.Options{Kubeconfig: file, AllowExec: true}); err != nil {
+	if _, err := cluster.Connect(cluster.Options{Kubeconfig: file, AllowExec: true}); err != nil {
 		t.Error(err)
 	}
 }

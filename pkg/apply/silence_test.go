@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 )
 
@@ -100,7 +101,7 @@ func (b *bench) throughFaults(read, write time.Duration) *faulty {
 	config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) { return f.through(inner, req) })
 	})
-	cluster, err := apply.With(config, connect.Limits{Read: read, Write: write}, apply.Options{Namespace: b.records})
+	cluster, err := cluster.With(config, connect.Limits{Read: read, Write: write}, cluster.Options{Namespace: b.records})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -15,7 +16,7 @@ import (
 // runOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
 // controller makes pods before it counts them, and may be interrupted in between. Such a run is under way when it has a
 // pod, or has a start and no event says that its pods cannot be made.
-func runOf(ctx context.Context, c *Cluster, live *unstructured.Unstructured) health.Run {
+func runOf(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) health.Run {
 	run := c.Judge().Run(live)
 	selector := health.PodSelector(live)
 	if run.State != health.Idle || !run.Starting || selector == "" {
@@ -33,7 +34,7 @@ func runOf(ctx context.Context, c *Cluster, live *unstructured.Unstructured) hea
 }
 
 // refusedPods reports whether an event says that the pods of an object cannot be made, as for want of quota.
-func refusedPods(ctx context.Context, c *Cluster, live *unstructured.Unstructured) bool {
+func refusedPods(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) bool {
 	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, live.GetNamespace(),
 		metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.GetUID())})
 	return err == nil && len(events) > 0

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 )
 
@@ -175,7 +176,7 @@ func TestDeferredChangeWaitsForARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.cluster, err = apply.Connect(apply.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: b.records, Judge: judge}); err != nil {
+	if b.cluster, err = cluster.Connect(cluster.Options{Kubeconfig: b.plane.Kubeconfig, Namespace: b.records, Judge: judge}); err != nil {
 		t.Fatal(err)
 	}
 	training := custom(b.group(), "v1", "Training", b.namespace, "nightly", "busy: true, epochs: 1")

@@ -8,12 +8,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/panics"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/syncerdev/syncer/pkg/answer"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
@@ -73,7 +75,7 @@ func madeByController(obj *unstructured.Unstructured) bool {
 
 // lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
 // One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
-func lookByName(ctx context.Context, c *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
+func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
 	if record == nil {
 		return nil
 	}
@@ -95,7 +97,7 @@ func lookByName(ctx context.Context, c *Cluster, target v1alpha1.Target, record 
 	lives := make([]*unstructured.Unstructured, len(wanted)) // each worker owns one slot
 	refused := make([]error, len(wanted))
 	g, gctx := panics.WithContext(ctx)
-	g.SetLimit(FanOut)
+	g.SetLimit(cluster.FanOut)
 	for i, id := range wanted {
 		g.Go(func() (err error) {
 			if lives[i], err = findAny(gctx, c, id); err != nil {
@@ -126,7 +128,7 @@ func lookByName(ctx context.Context, c *Cluster, target v1alpha1.Target, record 
 
 // find reads an object in the given version where that is served, and else in the version that the API server prefers; nil
 // where it, or its kind, is not there.
-func findAny(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
+func findAny(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	full, err := c.Scope(id)
 	if kind := id.GroupVersionKind(); meta.IsNoMatchError(err) && kind.Version != "" {
 		id.APIVersion = schema.GroupVersion{Group: kind.Group}.String()

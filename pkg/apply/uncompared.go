@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -128,7 +129,7 @@ func (p *planner) taken(s step) []manifest.FieldChange {
 
 // reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
 // is answered at once where the API server as a whole is well. Any other error is given back.
-func reasonFor(ctx context.Context, c *Cluster, at place, record *v1alpha1.PipelineSync, err error) error {
+func reasonFor(ctx context.Context, c *cluster.Cluster, at place, record *v1alpha1.PipelineSync, err error) error {
 	if !answer.IsUnlisted(err) || record == nil {
 		return err
 	}

@@ -9,9 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/panics"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,6 +17,11 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/panics"
 )
 
 // Notice says that something happened to a member of a target's ApplySet, or to its record.
@@ -37,7 +39,7 @@ type Notice struct {
 // (BenchmarkWatchedObject).
 type Watches struct {
 	ctx    context.Context // of the watches: they begin whenever a target is first judged
-	server *Cluster
+	server *cluster.Cluster
 	notice func(Notice) // called by many goroutines; must not block
 	failed func(kind string, err error)
 
@@ -53,7 +55,7 @@ type Watches struct {
 type watched struct {
 	set        string // the ID of its ApplySet
 	target     v1alpha1.Target
-	cluster    *Cluster
+	cluster    *cluster.Cluster
 	scopes     []scope
 	unserved   []schema.GroupKind
 	namespaces []string
@@ -106,7 +108,7 @@ type member struct {
 
 // NewWatches prepares to follow the members of targets in a cluster until the context ends. failed is told when a watch
 // begins to fail.
-func NewWatches(ctx context.Context, c *Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
+func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
 	return &Watches{
 		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{}, streams: map[stream]*streaming{},
 		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{},
@@ -115,7 +117,7 @@ func NewWatches(ctx context.Context, c *Cluster, notice func(Notice), failed fun
 
 // Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
 // is told. It follows the target's kinds from now on.
-func (w *Watches) Judged(cluster *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) {
+func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) {
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
@@ -142,7 +144,7 @@ func (w *Watches) Judged(cluster *Cluster, target v1alpha1.Target, record *v1alp
 	w.follow()
 }
 
-func (w *Watches) scoped(cluster *Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) *watched {
+func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) *watched {
 	objects := make(manifest.Set, 0, len(live))
 	for _, obj := range live {
 		objects = append(objects, obj)
@@ -269,7 +271,7 @@ func (w *Watches) streamsOf(t *watched) []stream {
 
 // follow starts the watches that are missing and ends those that nobody needs. The caller holds the lock.
 func (w *Watches) follow() {
-	wanted := map[stream]*Cluster{}
+	wanted := map[stream]*cluster.Cluster{}
 	for _, t := range w.targets {
 		for _, s := range w.streamsOf(t) {
 			wanted[s] = t.cluster
@@ -296,8 +298,8 @@ func (w *Watches) follow() {
 }
 
 // stream follows one kind until the context ends.
-func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
-	lister, err := w.lister(ctx, cluster, s)
+func (w *Watches) stream(ctx context.Context, c *cluster.Cluster, s stream) {
+	lister, err := w.lister(ctx, c, s)
 	if err != nil {
 		w.fails(ctx, s, err)
 		w.mu.Lock()
@@ -310,17 +312,17 @@ func (w *Watches) stream(ctx context.Context, cluster *Cluster, s stream) {
 	}
 	store := &memberStore{watches: w, stream: s}
 	reflector := cache.NewReflectorWithOptions(lister, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{
-		Name: s.kind.String(), MinWatchTimeout: WatchTimeout, Backoff: WatchBackoff(),
+		Name: s.kind.String(), MinWatchTimeout: cluster.WatchTimeout, Backoff: cluster.WatchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 }
 
-func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache.ListerWatcher, error) {
-	mapping, err := cluster.Mapping(s.kind.WithVersion(""))
+func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream) (cache.ListerWatcher, error) {
+	mapping, err := c.Mapping(s.kind.WithVersion(""))
 	if err != nil {
 		return nil, err
 	}
-	config := cluster.Config()
+	config := c.Config()
 	config.Timeout = 0 // it would end a watch
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -336,7 +338,7 @@ func (w *Watches) lister(ctx context.Context, cluster *Cluster, s stream) (cache
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
+			ctx, cancel := context.WithTimeout(ctx, cluster.ListingTimeout)
 			defer cancel()
 			options.LabelSelector = selector
 			list, err := resource.List(ctx, options)

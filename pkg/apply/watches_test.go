@@ -19,6 +19,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -357,7 +358,7 @@ func BenchmarkWatchedObject(b *testing.B) {
 		}}
 		live[manifest.IDOf(obj).Key()] = obj
 	}
-	cluster, err := apply.With(&rest.Config{Host: "http://127.0.0.1:1", Timeout: time.Second}, connect.DefaultLimits, apply.Options{Namespace: "syncer-system"})
+	cluster, err := cluster.With(&rest.Config{Host: "http://127.0.0.1:1", Timeout: time.Second}, connect.DefaultLimits, cluster.Options{Namespace: "syncer-system"})
 	if err != nil {
 		b.Fatal(err)
 	}

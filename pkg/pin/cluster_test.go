@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -53,7 +53,7 @@ func (s *apiServer) clusters() *target.Clusters {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return target.NewClusters(apply.Options{Namespace: "syncer-system", Judge: judge})
+	return target.NewClusters(cluster.Options{Namespace: "syncer-system", Judge: judge})
 }
 
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -60,7 +60,7 @@ func (r *Resolver) lookupFor(ctx context.Context, lookups *Lookups, d *target.De
 	if d.Cluster == nil {
 		return lookups.with(image.Credentials{})
 	}
-	configs, err := apply.PullSecrets(ctx, d.Cluster, d.Rendered.Set)
+	configs, err := cluster.PullSecrets(ctx, d.Cluster, d.Rendered.Set)
 	if err != nil {
 		r.Log.Warn("reading pull secrets", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "error", err)
 	}

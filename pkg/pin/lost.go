@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -35,7 +36,7 @@ func (d *decider) lost() []image.Reference {
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
 	live, err := apply.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set)
-	if errors.Is(err, apply.ErrNotInstalled) {
+	if errors.Is(err, cluster.ErrNotInstalled) {
 		return nil
 	}
 	if err != nil {

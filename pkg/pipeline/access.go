@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -54,12 +55,12 @@ func (r *Runner) Allowed(ctx context.Context, token string, access Access) (user
 // gate is what a server needs of a runner to let somebody in. Its zero value is ready to use.
 type gate struct {
 	mu     sync.Mutex
-	users  *apply.Cluster                  // whose users may come in; nil: not known yet
+	users  *cluster.Cluster                // whose users may come in; nil: not known yet
 	posted map[v1alpha1.Cluster]*audit.Log // what API servers post, by clusterKey
 }
 
 // keeper is the cluster whose users may see what a daemon serves: that of its pod, else that of the first environment.
-func (r *Runner) keeper() (*apply.Cluster, error) {
+func (r *Runner) keeper() (*cluster.Cluster, error) {
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()
 	if r.gate.users != nil {

@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -27,7 +27,7 @@ func (c *carrier) nameUsers(w *target.Desired, findings []drift.Finding) {
 	}
 	for i := range findings {
 		f := &findings[i]
-		object, err := apply.Audited(w.Cluster, f.Object)
+		object, err := cluster.Audited(w.Cluster, f.Object)
 		if err != nil {
 			continue // the kind is gone
 		}

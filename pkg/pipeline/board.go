@@ -9,16 +9,16 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
+	"k8s.io/apimachinery/pkg/api/meta"
 )
 
 const (
@@ -41,8 +41,8 @@ type board struct {
 
 	source  SourceView
 	commits []CommitView
-	records map[string]apply.Snapshot // by environment
-	agenda  *target.Commit            // of the newest commit; nil: not planned yet
+	records map[string]cluster.Snapshot // by environment
+	agenda  *target.Commit              // of the newest commit; nil: not planned yet
 	replica ReplicaView
 	behinds map[v1alpha1.Target]behind
 }
@@ -56,7 +56,7 @@ type behind struct {
 
 func newBoard(r *Runner) *board {
 	b := &board{
-		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]apply.Snapshot{}, behinds: map[v1alpha1.Target]behind{},
+		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]cluster.Snapshot{}, behinds: map[v1alpha1.Target]behind{},
 		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
@@ -180,19 +180,19 @@ func (b *board) watch(ctx context.Context, d *daemon, watches *sync.WaitGroup) {
 	if err != nil {
 		return // Loop has looked
 	}
-	byCluster := map[*apply.Cluster][]string{}
+	byCluster := map[*cluster.Cluster][]string{}
 	for _, environment := range environments {
-		cluster, err := d.clusters.Of(environment)
+		server, err := d.clusters.Of(environment)
 		if err != nil {
-			b.told([]string{environment.Name}, apply.Snapshot{Err: err})
+			b.told([]string{environment.Name}, cluster.Snapshot{Err: err})
 			continue
 		}
-		byCluster[cluster] = append(byCluster[cluster], environment.Name)
+		byCluster[server] = append(byCluster[server], environment.Name)
 	}
-	for cluster, names := range byCluster {
+	for server, names := range byCluster {
 		watches.Go(func() {
-			if err := cluster.Records().Follow(ctx, func(r apply.Snapshot) { d.wakeDependents(b.told(names, r)) }); err != nil {
-				b.told(names, apply.Snapshot{Err: err})
+			if err := server.Records().Follow(ctx, func(r cluster.Snapshot) { d.wakeDependents(b.told(names, r)) }); err != nil {
+				b.told(names, cluster.Snapshot{Err: err})
 			}
 		})
 	}
@@ -213,7 +213,7 @@ func (b *board) anyRead() error {
 }
 
 // told takes in the records of environments that are in one cluster, and returns the targets whose record changed.
-func (b *board) told(environments []string, records apply.Snapshot) (changed map[v1alpha1.Target]bool) {
+func (b *board) told(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	changed = changedRecords(environments, b.records[environments[0]].List, records.List)
@@ -252,7 +252,7 @@ func (b *board) publish(ctx context.Context) {
 func (b *board) count(ctx context.Context) {
 	b.mu.Lock()
 	a, commit := b.agenda, b.source.Commit
-	records := map[string]apply.Snapshot{}
+	records := map[string]cluster.Snapshot{}
 	for name, r := range b.records {
 		records[name] = r
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -23,7 +24,7 @@ type commits struct {
 // planned is a commit once it is planned, and what its rollout knows.
 type planned struct {
 	commit     *target.Commit // nil: none was planned yet
-	neighbours map[*apply.Cluster]apply.Neighbours
+	neighbours map[*cluster.Cluster]apply.Neighbours
 	marks      marks
 }
 

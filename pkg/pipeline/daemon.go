@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -43,7 +44,7 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 		states: r.states, failed: d.tellPanic,
 		wake: func(of v1alpha1.Target) { d.queue.add(of, time.Now(), waitEnded) },
 	}
-	d.watching = newWatching(func(cluster *apply.Cluster) *apply.Watches {
+	d.watching = newWatching(func(cluster *cluster.Cluster) *apply.Watches {
 		return apply.NewWatches(ctx, cluster, d.notice, func(kind string, err error) {
 			r.tellPanic(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)

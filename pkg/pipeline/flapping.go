@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -50,7 +50,7 @@ func (c *carrier) tellFlapping(ctx context.Context, w *target.Desired, pins []v1
 		}
 		note := flaps(pin, w.Environment.Images.Interval.Duration)
 		c.log.Warn("a tag flaps", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "message", note)
-		if err := w.Cluster.Records().Tell(ctx, w.Record, apply.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note}); err != nil {
+		if err := w.Cluster.Records().Tell(ctx, w.Record, cluster.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note}); err != nil {
 			c.log.Warn("an event could not be written", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "error", err)
 		}
 	}

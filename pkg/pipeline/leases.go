@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -26,7 +27,7 @@ type leases struct {
 	mu       sync.Mutex
 	byShard  map[shard]*lease
 	ended    bool // it takes part in no election any more
-	replicas map[*apply.Cluster]*replicas
+	replicas map[*cluster.Cluster]*replicas
 }
 
 // leaseParts are what leases work with.
@@ -61,7 +62,7 @@ type replicas struct{ present []string }
 const leaseNews = 2 * time.Second
 
 func newLeases(parts leaseParts) *leases {
-	return &leases{parts: parts, byShard: map[shard]*lease{}, replicas: map[*apply.Cluster]*replicas{}}
+	return &leases{parts: parts, byShard: map[shard]*lease{}, replicas: map[*cluster.Cluster]*replicas{}}
 }
 
 func (l *leases) elects() bool { return *l.parts.config.LeaderElection }
@@ -237,7 +238,7 @@ func (l *leases) lose(of *lease) {
 }
 
 // attend lets this process and the other replicas of a cluster know of each other.
-func (l *leases) attend(server *apply.Cluster) {
+func (l *leases) attend(server *cluster.Cluster) {
 	failed := func(err error) { l.parts.log.Error("sharing the work with other replicas", "error", err) }
 	err := apply.Attend(l.ctx, server, l.parts.config.Name, l.parts.identity, func(present []string) {
 		l.parts.log.Info("replicas", "present", present)

@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 func TestShards(t *testing.T) {
 	config := &v1alpha1.Config{Name: "data", Environments: []v1alpha1.Environment{{Name: "dev"}, {Name: "prod"}}}
-	server := &apply.Cluster{}
+	server := &cluster.Cluster{}
 	of := func(shards v1alpha1.Shards, pipeline string) string {
 		split := *config
 		split.Shards = shards
@@ -40,7 +40,7 @@ func TestShards(t *testing.T) {
 }
 
 func TestShardsGoRoundAmongReplicas(t *testing.T) {
-	server := &apply.Cluster{}
+	server := &cluster.Cluster{}
 	count := func(identity string, present ...string) int {
 		config := &v1alpha1.Config{Shards: v1alpha1.Shards{By: v1alpha1.ByPipeline, Count: 4}}
 		l := newLeases(leaseParts{config: config, identity: identity})

@@ -9,8 +9,8 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -121,7 +121,7 @@ func (p *Pass) then(later *Pass) *Pass {
 // decidedSince reports whether the spec of a record was written after a moment of the own clock, at which the repository
 // was asked. What was decided before is no newer than the repository's answer. An API server that does not date its answers
 // is taken to have the own clock.
-func decidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
+func decidedSince(cluster *cluster.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
 	now, known := cluster.Date()
 	if !known {
 		now = time.Now()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -66,7 +67,7 @@ func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetR
 }
 
 // takeIn notes that a pass wrote a target's record.
-func takeIn(w *target.Desired, written apply.Written) {
+func takeIn(w *target.Desired, written cluster.Written) {
 	if written.Version == "" {
 		return
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -79,14 +79,14 @@ func (r *Runner) renderTarget(ctx context.Context, w *target.Desired, options Re
 
 // readRecord reads a target's record, if its cluster has one.
 func (r *Runner) readRecord(ctx context.Context, w *target.Desired) error {
-	cluster, err := r.clusters.Of(w.Environment)
+	server, err := r.clusters.Of(w.Environment)
 	if err != nil {
 		return err
 	}
-	if w.Cluster, err = cluster.As(w.Settings.ServiceAccount); err != nil {
+	if w.Cluster, err = server.As(w.Settings.ServiceAccount); err != nil {
 		return err
 	}
-	if w.Record, err = cluster.Records().Get(ctx, w.Target); errors.Is(err, apply.ErrNotInstalled) {
+	if w.Record, err = server.Records().Get(ctx, w.Target); errors.Is(err, cluster.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -177,8 +178,8 @@ func sameInput(a, b *target.Desired) bool {
 }
 
 // helped lists the clusters to which a commit brings namespaces or kinds that other targets may need.
-func (d *daemon) helped(all []*target.Desired) map[*apply.Cluster]bool {
-	out := map[*apply.Cluster]bool{}
+func (d *daemon) helped(all []*target.Desired) map[*cluster.Cluster]bool {
+	out := map[*cluster.Cluster]bool{}
 	for _, w := range all {
 		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !d.isConverged(w) && !d.isUnchanged(w) {
 			out[serverOf(w)] = true
@@ -187,7 +188,7 @@ func (d *daemon) helped(all []*target.Desired) map[*apply.Cluster]bool {
 	return out
 }
 
-func serverOf(w *target.Desired) *apply.Cluster {
+func serverOf(w *target.Desired) *cluster.Cluster {
 	if w.Cluster == nil {
 		return nil
 	}

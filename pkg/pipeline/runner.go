@@ -21,6 +21,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
@@ -138,7 +139,7 @@ func Open(file string, options Options) (*Runner, error) {
 		log: options.Log, progress: options.Progress, now: now, wall: wall, agent: options.UserAgent, as: options.As, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		audits: map[string]*audit.Log{},
 	}
-	r.clusters = target.NewClusters(apply.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
+	r.clusters = target.NewClusters(cluster.Options{Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: r.metrics.requested})
 	if r.registry, err = image.NewRegistry(registryHosts(config.Registries), r.metrics.askedRegistry); err != nil {
 		return nil, err
 	}

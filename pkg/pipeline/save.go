@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
@@ -19,10 +19,10 @@ import (
 
 // outcome is what a pass has to say of one target.
 type outcome struct {
-	attempted bool          // objects were written, or should have been
-	allowed   bool          // a commit trailer allowed prunes
-	err       error         // why not all of them were
-	written   apply.Written // the record, where this pass wrote its spec
+	attempted bool            // objects were written, or should have been
+	allowed   bool            // a commit trailer allowed prunes
+	err       error           // why not all of them were
+	written   cluster.Written // the record, where this pass wrote its spec
 	health    target.Health
 	swapped   []string // objects that run another image than the one that was deployed
 	inventory []v1alpha1.InventoryEntry

@@ -6,18 +6,18 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // shard is the share of the work in one cluster that has a Lease.
 type shard struct {
-	server *apply.Cluster
+	server *cluster.Cluster
 	lease  string
 	index  int // among the shards
 }
 
 // shardsOf are the shards of an environment.
-func shardsOf(config *v1alpha1.Config, server *apply.Cluster, environment *v1alpha1.Environment) []shard {
+func shardsOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1alpha1.Environment) []shard {
 	if config.Shards.By != v1alpha1.ByPipeline {
 		return []shard{shardOf(config, server, environment, "")}
 	}
@@ -29,7 +29,7 @@ func shardsOf(config *v1alpha1.Config, server *apply.Cluster, environment *v1alp
 }
 
 // shardOf is the shard that a target belongs to.
-func shardOf(config *v1alpha1.Config, server *apply.Cluster, environment *v1alpha1.Environment, pipeline string) shard {
+func shardOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1alpha1.Environment, pipeline string) shard {
 	name := "syncer-" + config.Name
 	switch config.Shards.By {
 	case v1alpha1.ByEnvironment:
@@ -43,6 +43,6 @@ func shardOf(config *v1alpha1.Config, server *apply.Cluster, environment *v1alph
 	return shard{server, name, 0}
 }
 
-func numberedShard(config *v1alpha1.Config, server *apply.Cluster, i int) shard {
+func numberedShard(config *v1alpha1.Config, server *cluster.Cluster, i int) shard {
 	return shard{server, fmt.Sprintf("syncer-%s.%d-of-%d", config.Name, i+1, config.Shards.Count), i}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -54,9 +54,9 @@ func TestSteps(t *testing.T) {
 }
 
 // away is a cluster that does not answer.
-func away(t *testing.T) *apply.Cluster {
+func away(t *testing.T) *cluster.Cluster {
 	t.Helper()
-	cluster, err := apply.With(&rest.Config{Host: "http://127.0.0.1:1"}, connect.Limits{}, apply.Options{Namespace: "syncer-system"})
+	cluster, err := cluster.With(&rest.Config{Host: "http://127.0.0.1:1"}, connect.Limits{}, cluster.Options{Namespace: "syncer-system"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -141,8 +142,8 @@ type carrier struct {
 	options  SyncOptions
 	deadline time.Time // of options.Wait
 	agenda   *target.Commit
-	brings   map[*apply.Cluster]apply.Brings
-	near     map[*apply.Cluster]apply.Neighbours
+	brings   map[*cluster.Cluster]apply.Brings
+	near     map[*cluster.Cluster]apply.Neighbours
 	total    int
 	lookups  *pin.Lookups
 	marks    marks
@@ -171,7 +172,7 @@ func (r *Runner) carrier(a *target.Commit) *carrier {
 }
 
 // carrierAmong is carrier where the neighbours are known: all objects of a commit are gone through for them.
-func (r *Runner) carrierAmong(a *target.Commit, near map[*apply.Cluster]apply.Neighbours) *carrier {
+func (r *Runner) carrierAmong(a *target.Commit, near map[*cluster.Cluster]apply.Neighbours) *carrier {
 	c := &carrier{
 		Runner: r, agenda: a, brings: a.Provides(), near: near, total: len(a.Targets), lookups: r.pins.NewLookups(), arrived: map[v1alpha1.Target]reached{},
 	}

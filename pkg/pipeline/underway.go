@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -115,7 +116,7 @@ func (u *underway) ended(w *target.Desired, result *TargetResult) {
 // before, so that each write asks for the version that the last one left. A nil mark is never written.
 type commitMark struct {
 	target  v1alpha1.Target
-	cluster *apply.Cluster
+	cluster *cluster.Cluster
 
 	mu         sync.Mutex
 	commit     string                 // that is on its way; empty: the target had its turn with it
@@ -258,7 +259,7 @@ func (m *commitMark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync
 }
 
 // reopen lets the record be marked again while objects are written: the turn has written its spec.
-func (m *commitMark) reopen(written apply.Written) {
+func (m *commitMark) reopen(written cluster.Written) {
 	if m == nil {
 		return
 	}

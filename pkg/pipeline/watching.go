@@ -5,19 +5,20 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // watching holds the watches of the objects, by cluster. It is safe for concurrent use.
 type watching struct {
-	open func(*apply.Cluster) *apply.Watches
+	open func(*cluster.Cluster) *apply.Watches
 
 	mu       sync.Mutex
-	byServer map[*apply.Cluster]*apply.Watches
+	byServer map[*cluster.Cluster]*apply.Watches
 }
 
-func newWatching(open func(*apply.Cluster) *apply.Watches) *watching {
-	return &watching{open: open, byServer: map[*apply.Cluster]*apply.Watches{}}
+func newWatching(open func(*cluster.Cluster) *apply.Watches) *watching {
+	return &watching{open: open, byServer: map[*cluster.Cluster]*apply.Watches{}}
 }
 
 // of returns the watches of a target's cluster; nil: there are none yet.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -223,7 +223,7 @@ func (d *daemon) lookAgain(of v1alpha1.Target, why reasons) {
 
 // overtaken reports whether another syncer has reconciled a commit that this process may not know yet, as `syncer sync`
 // beside a daemon does. What the newest known commit says is not written before the repository was asked.
-func (d *daemon) overtaken(cluster *apply.Cluster, record *v1alpha1.PipelineSync) bool {
+func (d *daemon) overtaken(cluster *cluster.Cluster, record *v1alpha1.PipelineSync) bool {
 	if record == nil || d.board.knows(record.Spec.Source.Commit) {
 		return false
 	}

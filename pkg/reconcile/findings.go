@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
@@ -132,7 +133,7 @@ func (r Rating) nameUsers(d *target.Desired, findings []drift.Finding) {
 	}
 	for i := range findings {
 		f := &findings[i]
-		object, err := apply.Audited(d.Cluster, f.Object)
+		object, err := cluster.Audited(d.Cluster, f.Object)
 		if err != nil {
 			continue // the kind is gone
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -55,7 +56,7 @@ func (t *task) hold(ctx context.Context, wait *target.WaitError) error {
 	// The objects go on running, and others promote from them.
 	h := target.HealthOf(ctx, d.Cluster, o.Objects.Inventory, live)
 	o.Health = healthOf(h, target.Swapped(ctx, d.Cluster, o.Objects.Inventory, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History)))
-	return t.save(ctx, o, apply.Written{}, nil)
+	return t.save(ctx, o, cluster.Written{}, nil)
 }
 
 func waitOf(wait *target.WaitError) *record.Wait {

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
@@ -64,7 +65,7 @@ func (t *task) appliedOutcome(decided pin.Decision, plan *apply.Plan, applied ap
 	return o
 }
 
-func writeOf(written apply.Written) record.Write {
+func writeOf(written cluster.Written) record.Write {
 	return record.Write{Generation: written.Generation, Apply: written.Apply}
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // ErrOutdated says that the repository has a newer commit than the one that is carried out.
@@ -24,7 +24,7 @@ const dateSlack = 3 * time.Second
 // DecidedSince reports whether the spec of a record was written after a moment of the own clock at which the repository was
 // asked. A decision before that moment is no newer than the answer of the repository. An API server that does not date its
 // answers is taken to have the own clock.
-func DecidedSince(cluster *apply.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
+func DecidedSince(cluster *cluster.Cluster, record *v1alpha1.PipelineSync, asked time.Time) bool {
 	now, known := cluster.Date()
 	if !known {
 		now = time.Now()

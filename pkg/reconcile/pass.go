@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -39,8 +40,8 @@ type Pass struct {
 	// Unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
 	Unwatched func(*target.Desired) []string
 
-	provides   map[*apply.Cluster]apply.Brings
-	neighbours map[*apply.Cluster]apply.Neighbours
+	provides   map[*cluster.Cluster]apply.Brings
+	neighbours map[*cluster.Cluster]apply.Neighbours
 	single     bool // the other targets of the commit are as they were planned, and not part of this pass
 
 	mu      sync.Mutex

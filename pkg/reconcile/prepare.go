@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -23,7 +24,7 @@ func (t *task) prepare(ctx context.Context) (pin.Decision, *apply.Plan, error) {
 type preparation struct {
 	readOnly bool // leave the cluster as it is, the key of hashes included
 	confirm  func(context.Context) error
-	recorded func(apply.Written)
+	recorded func(cluster.Written)
 }
 
 // prepare is for reconciles and comparisons. The decision has the tags that moved also with an error.

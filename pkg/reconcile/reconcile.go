@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -50,7 +51,7 @@ type Mark interface {
 	// Close ends the marking, and takes the marks over into that record.
 	Close(ctx context.Context)
 	// Reopen allows marks while objects are written: the spec of the record is written.
-	Reopen(written apply.Written)
+	Reopen(written cluster.Written)
 	// Leave ends the marking and returns the version that the next write of the record asks for.
 	Leave(ctx context.Context, version string) string
 	// End ends the marking with the reconcile of a commit.

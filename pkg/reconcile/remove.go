@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -76,7 +77,7 @@ func (t *task) carryOutRemoval(ctx context.Context, plan *apply.Plan) error {
 }
 
 // noteWrite takes the versions over that a write of the record left.
-func (t *task) noteWrite(written apply.Written) {
+func (t *task) noteWrite(written cluster.Written) {
 	if written.Version == "" {
 		return
 	}

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
+	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // saveTimeout bounds the write of a status after the reconcile was stopped.
@@ -21,7 +20,7 @@ const saveTimeout = 10 * time.Second
 
 // save writes the status of a target where it says something new. A target in sync costs no request. written is the record as
 // the reconcile wrote its spec; zero: it did not.
-func (t *task) save(ctx context.Context, o record.Outcome, written apply.Written, objects []health.Object) error {
+func (t *task) save(ctx context.Context, o record.Outcome, written cluster.Written, objects []health.Object) error {
 	before := t.before()
 	status := record.Next(t.d.Record, o, t.r.Dates.In(t.d.Cluster))
 	t.observe(o, objects, before, status)
@@ -69,7 +68,7 @@ func (t *task) fail(ctx context.Context, failure error) error {
 		return failure
 	}
 	var o record.Outcome
-	var written apply.Written
+	var written cluster.Written
 	switch {
 	case d.Record == nil:
 		var err error
@@ -92,7 +91,7 @@ func (t *task) fail(ctx context.Context, failure error) error {
 }
 
 // report writes the events of a step of the record.
-func (t *task) report(ctx context.Context, written apply.Written, before, after v1alpha1.PipelineSyncStatus) {
+func (t *task) report(ctx context.Context, written cluster.Written, before, after v1alpha1.PipelineSyncStatus) {
 	d := t.d
 	of := d.Record
 	if of == nil {
@@ -105,12 +104,12 @@ func (t *task) report(ctx context.Context, written apply.Written, before, after 
 		of = &known
 	}
 	for _, event := range record.Events(before, after) {
-		t.r.Event(ctx, d, of, apply.Event(event))
+		t.r.Event(ctx, d, of, cluster.Event(event))
 	}
 }
 
 // Event writes an event of a record. An event that cannot be written is logged.
-func (r *Reconciler) Event(ctx context.Context, d *target.Desired, of *v1alpha1.PipelineSync, event apply.Event) {
+func (r *Reconciler) Event(ctx context.Context, d *target.Desired, of *v1alpha1.PipelineSync, event cluster.Event) {
 	if err := d.Cluster.Records().Tell(ctx, of, event); err != nil {
 		r.Log.Warn("an event could not be written", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "error", err)
 	}
@@ -123,7 +122,7 @@ func (r *Reconciler) ReportRewound(ctx context.Context, d *target.Desired, befor
 		return // it was never deployed, so that nothing was taken back
 	}
 	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, d.Snapshot.Commit)
-	r.Event(ctx, d, d.Record, apply.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
+	r.Event(ctx, d, d.Record, cluster.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
 }
 
 // reportFlapping writes an event and a log line once when a tag begins to flap.
@@ -134,6 +133,6 @@ func (t *task) reportFlapping(ctx context.Context, pins []v1alpha1.PinnedImage) 
 	}
 	for _, note := range record.NewlyFlapping(d.Record.Spec.Images, pins, d.Environment.Images.Interval.Duration) {
 		t.r.Log.Warn("a tag flaps", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "message", note)
-		t.r.Event(ctx, d, d.Record, apply.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note})
+		t.r.Event(ctx, d, d.Record, cluster.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note})
 	}
 }

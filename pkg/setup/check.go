@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -172,7 +172,7 @@ func (c *Checker) render(snap source.Snapshot, selected []*v1alpha1.Environment)
 // groups joins the environments of one cluster, with the targets that render. It returns a check for each environment
 // without a usable connection.
 func (c *Checker) groups(selected []*v1alpha1.Environment, targets []*target.Desired) (groups []*group, checks []Check) {
-	byCluster := map[*apply.Cluster]*group{}
+	byCluster := map[*cluster.Cluster]*group{}
 	for _, environment := range selected {
 		cluster, err := c.Planner.Clusters.Of(environment)
 		if err != nil {

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 func TestCheckKnowsTheVersionsThatAreSupported(t *testing.T) {
 	for version, want := range map[string]CheckStatus{
 		"v1.36.3": CheckOK, "v1.29.0-eks-5e0fdde": CheckOK, "v1.28.15": CheckFail, "v1.9.0": CheckFail, "v0.0.0": CheckWarn, "1.30": CheckWarn,
 	} {
-		got := versionCheck(apply.Answer{Version: version})
+		got := versionCheck(cluster.Answer{Version: version})
 		if got.Status != want || want == CheckFail && !strings.Contains(got.Fix, "1.29") {
 			t.Errorf("%s: %+v, want %s", version, got, want)
 		}
@@ -21,14 +22,14 @@ func TestCheckKnowsTheVersionsThatAreSupported(t *testing.T) {
 
 func TestCheckWarnsOfClocksThatAreApart(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer apply.Answer
+		answer cluster.Answer
 		want   CheckStatus
 	}{
-		"together":                      {apply.Answer{Ahead: 300 * time.Millisecond, Within: time.Second}, CheckOK},
-		"behind, as far as it is known": {apply.Answer{Ahead: -12 * time.Second, Within: 10 * time.Second}, CheckOK},
-		"ahead":                         {apply.Answer{Ahead: time.Minute, Within: time.Second}, CheckWarn},
-		"behind":                        {apply.Answer{Ahead: -time.Minute, Within: time.Second}, CheckWarn},
-		"no time":                       {apply.Answer{}, CheckWarn},
+		"together":                      {cluster.Answer{Ahead: 300 * time.Millisecond, Within: time.Second}, CheckOK},
+		"behind, as far as it is known": {cluster.Answer{Ahead: -12 * time.Second, Within: 10 * time.Second}, CheckOK},
+		"ahead":                         {cluster.Answer{Ahead: time.Minute, Within: time.Second}, CheckWarn},
+		"behind":                        {cluster.Answer{Ahead: -time.Minute, Within: time.Second}, CheckWarn},
+		"no time":                       {cluster.Answer{}, CheckWarn},
 	} {
 		if got := clockCheck(c.answer); got.Status != c.want {
 			t.Errorf("%s: %+v, want %s", name, got, c.want)

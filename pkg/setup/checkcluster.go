@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -21,14 +22,14 @@ type group struct {
 	config       *v1alpha1.Config
 	environments []string
 	targets      []*target.Desired // of these environments; all of them render
-	cluster      *apply.Cluster
+	cluster      *cluster.Cluster
 	as           string
 	now          func() time.Time
 }
 
 // check checks one cluster.
 func (g *group) check(ctx context.Context, note func(...Check)) {
-	answer, err := apply.Probe(ctx, g.cluster, g.now)
+	answer, err := cluster.Probe(ctx, g.cluster, g.now)
 	if err != nil {
 		note(in(g.environments, unreachable(g.as, err))...)
 		return
@@ -56,7 +57,7 @@ func unreachable(as string, err error) Check {
 // on, and syncer reads in the messages of such rules that a field cannot be changed.
 const oldestMinor = 29
 
-func versionCheck(answer apply.Answer) Check {
+func versionCheck(answer cluster.Answer) Check {
 	const why = "Kubernetes 1.29 or newer is supported: validation rules of CRDs are stable from there on, and syncer tells by them which fields cannot be changed"
 	minor, ok := strings.CutPrefix(answer.Version, "v1.")
 	minor, _, _ = strings.Cut(minor, ".")
@@ -74,7 +75,7 @@ func versionCheck(answer apply.Answer) Check {
 // server, and leader election depends on both.
 const mostSkew = 5 * time.Second
 
-func clockCheck(answer apply.Answer) Check {
+func clockCheck(answer cluster.Answer) Check {
 	apart := answer.Ahead.Abs()
 	switch {
 	case answer.Within == 0:
@@ -102,23 +103,23 @@ func (g *group) definitions(ctx context.Context) (checks []Check) {
 	}
 	for _, obj := range set {
 		if obj.GetKind() == "CustomResourceDefinition" {
-			state, err := apply.Definition(ctx, g.cluster, obj)
+			state, err := cluster.Definition(ctx, g.cluster, obj)
 			checks = append(checks, definitionCheck(obj.GetName(), state, err))
 		}
 	}
 	return checks
 }
 
-func definitionCheck(name string, state apply.DefinitionState, err error) Check {
+func definitionCheck(name string, state cluster.DefinitionState, err error) Check {
 	const fix = "run `syncer install`, or kubectl apply -k config/cluster"
 	switch {
 	case err != nil:
 		return failed(checkCRD, fix, "%v", err)
-	case state == apply.DefinitionMissing:
+	case state == cluster.DefinitionMissing:
 		return failed(checkCRD, fix, "the cluster has no CRD %s", name)
-	case state == apply.DefinitionOlder:
+	case state == cluster.DefinitionOlder:
 		return failed(checkCRD, fix, "the CRD %s is not that of this build, so that the API server drops fields of the records", name)
-	case state == apply.DefinitionHidden:
+	case state == cluster.DefinitionHidden:
 		return warned(checkCRD, "give the account the right to get customresourcedefinitions, or run check as another one", "whether the CRD %s is that of this build cannot be seen", name)
 	}
 	return passed(checkCRD, "%s is that of this build", name)
@@ -126,7 +127,7 @@ func definitionCheck(name string, state apply.DefinitionState, err error) Check 
 
 func (g *group) namespace(ctx context.Context) []Check {
 	name := g.config.Namespace
-	obj, err := apply.Find(ctx, g.cluster, manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: name})
+	obj, err := cluster.Find(ctx, g.cluster, manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: name})
 	return []Check{namespaceCheck(name, obj, err)}
 }
 
@@ -146,7 +147,7 @@ func namespaceCheck(name string, obj *unstructured.Unstructured, err error) Chec
 }
 
 func (g *group) key(ctx context.Context) []Check {
-	exists, err := apply.CheckKey(ctx, g.cluster)
+	exists, err := cluster.CheckKey(ctx, g.cluster)
 	return keyCheck(exists, err)
 }
 

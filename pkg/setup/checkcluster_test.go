@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 var errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "teams", errors.New("no"))
@@ -23,8 +23,8 @@ func TestUnreachableClusters(t *testing.T) {
 func TestDefinitions(t *testing.T) {
 	const crd, install = "pipelinesyncs.syncer.dev", "run `syncer install`, or kubectl apply -k config/cluster"
 	expect(t, []Check{
-		definitionCheck(crd, apply.DefinitionSame, nil), definitionCheck(crd, apply.DefinitionMissing, nil),
-		definitionCheck(crd, apply.DefinitionOlder, nil), definitionCheck(crd, apply.DefinitionHidden, nil), definitionCheck(crd, "", errAsked),
+		definitionCheck(crd, cluster.DefinitionSame, nil), definitionCheck(crd, cluster.DefinitionMissing, nil),
+		definitionCheck(crd, cluster.DefinitionOlder, nil), definitionCheck(crd, cluster.DefinitionHidden, nil), definitionCheck(crd, "", errAsked),
 	},
 		"OK crd: pipelinesyncs.syncer.dev is that of this build; ",
 		"FAIL crd: the cluster has no CRD pipelinesyncs.syncer.dev; "+install,

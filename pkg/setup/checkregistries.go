@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -70,7 +70,7 @@ func (c *Checker) credentials(ctx context.Context, d *target.Desired) image.Cred
 	if err != nil {
 		return image.Credentials{}
 	}
-	configs, _ := apply.PullSecrets(ctx, acting, d.Rendered.Set) // returns those that it could read
+	configs, _ := cluster.PullSecrets(ctx, acting, d.Rendered.Set) // returns those that it could read
 	return image.Credentials{Configs: configs}
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -59,7 +59,7 @@ environments: %s
 }
 
 func plannerOf(config *v1alpha1.Config) *target.Planner {
-	return &target.Planner{Config: config, Clusters: target.NewClusters(apply.Options{Namespace: config.Namespace}), Renderings: &target.Renderings{}}
+	return &target.Planner{Config: config, Clusters: target.NewClusters(cluster.Options{Namespace: config.Namespace}), Renderings: &target.Renderings{}}
 }
 
 // checksOf runs the checks, and returns a line for each, such as "FAIL crd dev: ...".

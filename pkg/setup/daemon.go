@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/config"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -132,7 +133,7 @@ func InstallDaemon(ctx context.Context, options DaemonOptions) (changes []manife
 	if err != nil {
 		return nil, "", err
 	}
-	clusters := target.NewClusters(apply.Options{Namespace: decoded.Namespace, UserAgent: options.UserAgent})
+	clusters := target.NewClusters(cluster.Options{Namespace: decoded.Namespace, UserAgent: options.UserAgent})
 	cluster, err := clusters.Of(environments[0])
 	if err != nil {
 		return nil, "", fmt.Errorf("environment %s: %w", environments[0].Name, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -23,7 +24,7 @@ func Install(ctx context.Context, config *v1alpha1.Config, clusters *target.Clus
 	}
 	var changes []manifest.Change
 	var errs []error
-	done := map[*apply.Cluster]bool{}
+	done := map[*cluster.Cluster]bool{}
 	for _, environment := range selected {
 		cluster, err := clusters.Of(environment)
 		if err == nil && !done[cluster] {

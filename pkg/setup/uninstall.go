@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -57,13 +57,13 @@ func Uninstall(ctx context.Context, planner *target.Planner, options UninstallOp
 
 // wholeCluster is a cluster with all its environments.
 type wholeCluster struct {
-	cluster      *apply.Cluster
+	cluster      *cluster.Cluster
 	environments []*v1alpha1.Environment
 }
 
 // wholeClusters groups the selected environments by cluster. It refuses a cluster of which only some environments are
 // selected: the others would lose the daemon and its rights.
-func wholeClusters(config *v1alpha1.Config, selected []string, connect func(*v1alpha1.Environment) (*apply.Cluster, error)) ([]*wholeCluster, error) {
+func wholeClusters(config *v1alpha1.Config, selected []string, connect func(*v1alpha1.Environment) (*cluster.Cluster, error)) ([]*wholeCluster, error) {
 	if _, err := config.Select(selected); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ type uninstall struct {
 	planner      *target.Planner
 	options      UninstallOptions
 	environments []*v1alpha1.Environment
-	cluster      *apply.Cluster
+	cluster      *cluster.Cluster
 	deleted      map[manifest.Key]bool
 
 	records []*v1alpha1.PipelineSync // of this configuration
@@ -140,7 +140,7 @@ func (u *uninstall) run(ctx context.Context) error {
 // read reads the records of the namespace.
 func (u *uninstall) read(ctx context.Context) error {
 	records, err := u.cluster.Records().List(ctx)
-	if err != nil && !errors.Is(err, apply.ErrNotInstalled) {
+	if err != nil && !errors.Is(err, cluster.ErrNotInstalled) {
 		return err
 	}
 	u.records = nil
@@ -170,7 +170,7 @@ const labelPartOf = "app.kubernetes.io/part-of"
 // delete deletes an object that `syncer install` made. It keeps the object where there is a reason. With await it returns
 // when the object and its dependents are gone.
 func (u *uninstall) delete(ctx context.Context, id manifest.ID, reason string, await bool) error {
-	live, err := apply.Find(ctx, u.cluster, id)
+	live, err := cluster.Find(ctx, u.cluster, id)
 	if err != nil || live == nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (u *uninstall) delete(ctx context.Context, id manifest.ID, reason string, a
 
 // deleteNamed deletes an object whose name alone says that it is syncer's own.
 func (u *uninstall) deleteNamed(ctx context.Context, id manifest.ID) error {
-	live, err := apply.Find(ctx, u.cluster, id)
+	live, err := cluster.Find(ctx, u.cluster, id)
 	if err != nil || live == nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (u *uninstall) deleteNamed(ctx context.Context, id manifest.ID) error {
 
 func (u *uninstall) deleteLive(ctx context.Context, live *unstructured.Unstructured, await bool) error {
 	if !u.options.DryRun {
-		if err := apply.Erase(ctx, u.cluster, live, await); err != nil {
+		if err := cluster.Erase(ctx, u.cluster, live, await); err != nil {
 			return err
 		}
 	}

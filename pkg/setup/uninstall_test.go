@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
 func TestWholeClusters(t *testing.T) {
-	one, two := &apply.Cluster{}, &apply.Cluster{}
+	one, two := &cluster.Cluster{}, &cluster.Cluster{}
 	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "dev"}, {Name: "prod"}, {Name: "staging"}, {Name: "broken"}}}
-	connect := func(environment *v1alpha1.Environment) (*apply.Cluster, error) {
+	connect := func(environment *v1alpha1.Environment) (*cluster.Cluster, error) {
 		switch environment.Name {
 		case "broken":
 			return nil, errors.New("it has no kubeconfig")

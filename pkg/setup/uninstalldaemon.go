@@ -11,7 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/config"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -49,7 +49,7 @@ func (u *uninstall) daemon(ctx context.Context) error {
 // otherDaemon returns the name of the daemon's configuration where it is not this one. A daemon with a configuration that
 // cannot be read runs nothing.
 func (u *uninstall) otherDaemon(ctx context.Context) (string, error) {
-	obj, err := apply.Find(ctx, u.cluster, manifest.IDOf(configMap(u.planner.Config.Namespace, nil)))
+	obj, err := cluster.Find(ctx, u.cluster, manifest.IDOf(configMap(u.planner.Config.Namespace, nil)))
 	if err != nil || obj == nil {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func (u *uninstall) otherDaemon(ctx context.Context) (string, error) {
 
 // rights deletes the rights of the daemon, but for those that another daemon uses.
 func (u *uninstall) rights(ctx context.Context) error {
-	users, err := apply.RoleUsers(ctx, u.cluster)
+	users, err := cluster.RoleUsers(ctx, u.cluster)
 	if err != nil {
 		return err
 	}

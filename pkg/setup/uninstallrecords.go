@@ -6,13 +6,13 @@ import (
 	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 func (u *uninstall) keepRecords(context.Context) error {
 	if len(u.records) > 0 {
-		u.keep(apply.RecordID(u.cluster, u.records[0]), fmt.Sprintf("%s of this configuration, with pins and history for the next install; --records deletes them, and then the CRD and the namespace if nobody else needs them", manifest.Plural(len(u.records), "record")))
+		u.keep(cluster.RecordID(u.cluster, u.records[0]), fmt.Sprintf("%s of this configuration, with pins and history for the next install; --records deletes them, and then the CRD and the namespace if nobody else needs them", manifest.Plural(len(u.records), "record")))
 	}
 	return nil
 }
@@ -21,12 +21,12 @@ func (u *uninstall) keepRecords(context.Context) error {
 func (u *uninstall) ownRecords(ctx context.Context) error {
 	var errs []error
 	for _, record := range u.records {
-		errs = append(errs, u.deleteNamed(ctx, apply.RecordID(u.cluster, record)))
+		errs = append(errs, u.deleteNamed(ctx, cluster.RecordID(u.cluster, record)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, id := range apply.OwnObjects(u.cluster) {
+	for _, id := range cluster.OwnObjects(u.cluster) {
 		if reason := u.stays(); reason != "" {
 			u.keep(id, reason)
 			continue
@@ -35,7 +35,7 @@ func (u *uninstall) ownRecords(ctx context.Context) error {
 			return err
 		}
 	}
-	all, err := apply.AllRecords(ctx, u.cluster)
+	all, err := cluster.AllRecords(ctx, u.cluster)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (u *uninstall) ownRecords(ctx context.Context) error {
 func (u *uninstall) namespace(ctx context.Context) error {
 	name := u.planner.Config.Namespace
 	id := manifest.ID{APIVersion: "v1", Kind: "Namespace", Name: name}
-	inhabitants, err := apply.Inhabitants(ctx, u.cluster, name)
+	inhabitants, err := cluster.Inhabitants(ctx, u.cluster, name)
 	if err != nil {
 		u.keep(id, fmt.Sprintf("what is in it cannot be seen: %v", err))
 		return nil

@@ -9,14 +9,14 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
 func (c *Commit) claim() {
 	type place struct {
-		cluster *apply.Cluster
+		cluster *cluster.Cluster
 		key     manifest.Key
 	}
 	claims := map[place][]*Desired{}

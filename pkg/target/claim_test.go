@@ -6,7 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -24,7 +24,7 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 		"of the whole cluster":                  {"Namespace", "", "", "", true},
 		"in two namespaces":                     {"ConfigMap", "shop", "shop", "", false},
 	} {
-		cluster := &apply.Cluster{}
+		cluster := &cluster.Cluster{}
 		wanting := func(pipeline, namespace string) *Desired {
 			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": c.kind, "metadata": map[string]any{"name": "x"}}}
 			obj.SetNamespace(namespace)

@@ -4,25 +4,25 @@ import (
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // Clusters are the connections to the clusters of a configuration. It is safe for concurrent use.
 type Clusters struct {
-	options apply.Options // but for what an environment says
+	options cluster.Options // but for what an environment says
 
 	mu        sync.Mutex
-	connected map[v1alpha1.Cluster]*apply.Cluster
+	connected map[v1alpha1.Cluster]*cluster.Cluster
 }
 
 // NewClusters prepares the connections. The kubeconfig and the context of an environment take the place of those in the
 // options.
-func NewClusters(options apply.Options) *Clusters {
-	return &Clusters{options: options, connected: map[v1alpha1.Cluster]*apply.Cluster{}}
+func NewClusters(options cluster.Options) *Clusters {
+	return &Clusters{options: options, connected: map[v1alpha1.Cluster]*cluster.Cluster{}}
 }
 
 // Of returns the connection of an environment. Environments that name the same cluster share one.
-func (c *Clusters) Of(environment *v1alpha1.Environment) (*apply.Cluster, error) {
+func (c *Clusters) Of(environment *v1alpha1.Environment) (*cluster.Cluster, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := ClusterKey(environment)
@@ -31,7 +31,7 @@ func (c *Clusters) Of(environment *v1alpha1.Environment) (*apply.Cluster, error)
 	}
 	options := c.options
 	options.Kubeconfig, options.Context, options.AllowExec = environment.Cluster.Kubeconfig, environment.Cluster.Context, environment.Cluster.AllowExec
-	cluster, err := apply.Connect(options)
+	cluster, err := cluster.Connect(options)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +40,10 @@ func (c *Clusters) Of(environment *v1alpha1.Environment) (*apply.Cluster, error)
 }
 
 // OfPod returns the connection to the cluster of the pod that this process runs in; nil outside of a pod.
-func (c *Clusters) OfPod() (*apply.Cluster, error) {
+func (c *Clusters) OfPod() (*cluster.Cluster, error) {
 	options := c.options
 	options.As = ""
-	return apply.ConnectPod(options)
+	return cluster.ConnectPod(options)
 }
 
 // ClusterKey tells clusters apart by how they are reached.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -241,7 +242,7 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 }
 
 // joined is a pipeline of git with its record; nil where git does not want it in the environment and nothing of it is there.
-func (p *Planner) joined(cluster *apply.Cluster, pipeline *Pipeline, environment *v1alpha1.Environment, record *v1alpha1.PipelineSync, snap source.Snapshot) (*Desired, error) {
+func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environment *v1alpha1.Environment, record *v1alpha1.PipelineSync, snap source.Snapshot) (*Desired, error) {
 	overlay, ok := pipeline.Overlays[environment.Name]
 	if !ok && (record == nil || record.Spec.Owner != p.Config.Name || record.Status.RemovedAt != nil) {
 		return nil, nil
@@ -269,8 +270,8 @@ func (p *Planner) joined(cluster *apply.Cluster, pipeline *Pipeline, environment
 }
 
 // Neighbours returns the targets of each cluster whose sets at this commit are known.
-func (c *Commit) Neighbours() map[*apply.Cluster]apply.Neighbours {
-	out := map[*apply.Cluster]apply.Neighbours{}
+func (c *Commit) Neighbours() map[*cluster.Cluster]apply.Neighbours {
+	out := map[*cluster.Cluster]apply.Neighbours{}
 	for _, d := range c.All() {
 		if d.Err != nil || d.Rendered.Set == nil && d.Overlay != "" || d.Cluster == nil {
 			continue
@@ -283,12 +284,12 @@ func (c *Commit) Neighbours() map[*apply.Cluster]apply.Neighbours {
 }
 
 // Provides returns the namespaces and kinds that the selected targets bring to each cluster.
-func (c *Commit) Provides() map[*apply.Cluster]apply.Brings {
-	sets := map[*apply.Cluster][]manifest.Set{}
+func (c *Commit) Provides() map[*cluster.Cluster]apply.Brings {
+	sets := map[*cluster.Cluster][]manifest.Set{}
 	for _, d := range c.Targets {
 		sets[d.Cluster.Server()] = append(sets[d.Cluster.Server()], d.Rendered.Set)
 	}
-	out := map[*apply.Cluster]apply.Brings{}
+	out := map[*cluster.Cluster]apply.Brings{}
 	for cluster, all := range sets {
 		out[cluster] = apply.BroughtBy(all...)
 	}

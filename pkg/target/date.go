@@ -3,8 +3,9 @@ package target
 import (
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // Dates gives dates and durations. Neither the own clock nor the one of an API server is trusted alone.
@@ -25,7 +26,7 @@ func (d Dates) Date() time.Time {
 
 // In returns the date in a cluster, by the clock of its API server. The dates of a record are written and compared by that
 // clock, so that all processes agree. The own clock stands in while the API server has not answered yet.
-func (d Dates) In(cluster *apply.Cluster) time.Time {
+func (d Dates) In(cluster *cluster.Cluster) time.Time {
 	if cluster != nil {
 		if date, known := cluster.Date(); known {
 			return date
@@ -35,13 +36,13 @@ func (d Dates) In(cluster *apply.Cluster) time.Time {
 }
 
 // Stamp returns the date that a record in a cluster gets now.
-func (d Dates) Stamp(cluster *apply.Cluster) metav1.Time { return ToSecond(d.In(cluster)) }
+func (d Dates) Stamp(cluster *cluster.Cluster) metav1.Time { return ToSecond(d.In(cluster)) }
 
 // ToSecond cuts a date to the second, as the API server keeps dates.
 func ToSecond(date time.Time) metav1.Time { return metav1.NewTime(date.UTC().Truncate(time.Second)) }
 
 // IsPast reports whether a date in a cluster lies back for longer than keep, by the clock of the API server and by the own
 // one: an object that is deleted for its age cannot be restored, and one clock proves nothing.
-func (d Dates) IsPast(cluster *apply.Cluster, date time.Time, keep time.Duration) bool {
+func (d Dates) IsPast(cluster *cluster.Cluster, date time.Time, keep time.Duration) bool {
 	return d.In(cluster).Sub(date) > keep && d.Date().Sub(date) > keep
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -15,7 +16,7 @@ import (
 type Desired struct {
 	Target      v1alpha1.Target
 	Environment *v1alpha1.Environment
-	Cluster     *apply.Cluster
+	Cluster     *cluster.Cluster
 	Record      *v1alpha1.PipelineSync // nil: never deployed
 	Snapshot    source.Snapshot
 	Overlay     string                    // "": git no longer has this target

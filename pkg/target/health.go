@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -23,7 +24,7 @@ type Health struct {
 }
 
 // HealthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
-func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) Health {
+func HealthOf(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) Health {
 	h := Health{Status: health.Healthy}
 	var waiting, failed, missing []string
 	for _, entry := range inventory {
@@ -42,8 +43,8 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 			}
 			continue
 		}
-		verdict, until := cluster.Judge().Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
-		if apply.AwaitsRerun(cluster, obj, entry) {
+		verdict, until := c.Judge().Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
+		if apply.AwaitsRerun(c, obj, entry) {
 			until.Reason, until.Hash = manifest.HeldRerun, entry.EndedRun
 			verdict = health.Health{Status: health.InProgress, Message: "it was changed, and has not run again yet"}
 		}
@@ -52,7 +53,7 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 		}
 		text := fmt.Sprintf("%s: %s", id, verdict.Message)
 		if len(waiting)+len(failed) < manifest.NamedObjects {
-			if reason := apply.Why(ctx, cluster, obj); reason != "" && !strings.Contains(text, reason) {
+			if reason := cluster.Why(ctx, c, obj); reason != "" && !strings.Contains(text, reason) {
 				text += " (" + reason + ")"
 			}
 		}
@@ -76,7 +77,7 @@ func HealthOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.
 // Swapped names the objects whose image was changed since syncer applied it: their health is that of bytes that git never
 // deployed. A container that admission added does not count, since syncer owns no field of it. An object that was created
 // again, so that syncer owns none of its fields, has to run deployed images.
-func Swapped(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
+func Swapped(ctx context.Context, cluster *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
 	touched := apply.Touched(ctx, cluster, inventory, live)
 	isDeployed := func(value string) bool {
@@ -127,7 +128,7 @@ func (h Health) WithUnread(plan *apply.Plan) Health {
 }
 
 // ObjectsOf returns the state of each object of an inventory, sorted.
-func ObjectsOf(ctx context.Context, cluster *apply.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []health.Object {
+func ObjectsOf(ctx context.Context, cluster *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []health.Object {
 	touched := apply.Touched(ctx, cluster, inventory, live)
 	out := make([]health.Object, 0, len(inventory))
 	for _, entry := range inventory {

@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
 // Where every target brings a namespace, nothing of that is looked through for each pair of them.
 func BenchmarkNeeds(b *testing.B) {
 	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}}}}
 	a := &Commit{}
-	server := &apply.Cluster{}
+	server := &cluster.Cluster{}
 	for i := range 1000 {
 		w := &Desired{Target: v1alpha1.Target{Pipeline: fmt.Sprintf("pipeline-%d", i), Environment: "dev"}, Environment: &config.Environments[i%2], Cluster: server}
 		for n := range 10 {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -19,7 +19,7 @@ func (e *WaitError) Error() string { return e.Message }
 
 // Wait is what a target waits for: the end of what holds its changes, and the health of its objects.
 type Wait struct {
-	Cluster *apply.Cluster
+	Cluster *cluster.Cluster
 	Held    []manifest.Change
 }
 

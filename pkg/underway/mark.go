@@ -1,7 +1,7 @@
 package underway
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 
 	"cmp"
 	"context"
@@ -10,17 +10,17 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Mark says in the record of a target that a newer commit is on its way. A reconcile that writes the record closes the mark
 // before, so that each write asks for the version that the last one left. A nil mark is never written.
 type Mark struct {
 	target  v1alpha1.Target
-	cluster *apply.Cluster
+	cluster *cluster.Cluster
 
 	mu         sync.Mutex
 	commit     string                 // that is on its way; empty: the target was reconciled with it
@@ -149,7 +149,7 @@ func (m *Mark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync) {
 }
 
 // Reopen allows marks while objects are written: the reconcile has written the spec of the record.
-func (m *Mark) Reopen(written apply.Written) {
+func (m *Mark) Reopen(written cluster.Written) {
 	if m == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package apply
+package cluster
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 
 // Find reads an object of what syncer itself consists of; nil where it is not there.
 func Find(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
-	obj, err := read(ctx, c.Server(), id)
+	obj, err := Read(ctx, c.Server(), id)
 	return obj, answer.AdviseRight(err)
 }
 

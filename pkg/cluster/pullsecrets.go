@@ -1,4 +1,4 @@
-package apply
+package cluster
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 func PullSecrets(ctx context.Context, c *Cluster, set manifest.Set) ([]string, error) {
 	var errs []error
 	read := func(id manifest.ID) *unstructured.Unstructured {
-		obj, err := read(ctx, c, id)
+		obj, err := Read(ctx, c, id)
 		if err != nil {
 			errs = append(errs, err)
 		}

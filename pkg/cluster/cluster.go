@@ -1,7 +1,9 @@
 // package apply carries a set of objects into a cluster: it plans with a server-side dry run, applies in order, prunes,
 // judges health and keeps the PipelineSync record. It is the only room that writes to a cluster, and it touches nothing
 // but the Kubernetes API.
-package apply
+// Package cluster is one API server: requests for objects as an account, the records, the key of the hashes, and the clock
+// of the server. It knows how to ask and not what for: which object is written, and when, is decided by other rooms.
+package cluster
 
 import (
 	"context"
@@ -9,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/clock"
-	"github.com/syncerdev/syncer/pkg/connect"
-	"github.com/syncerdev/syncer/pkg/health"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,6 +18,10 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/connect"
+	"github.com/syncerdev/syncer/pkg/health"
 )
 
 // Options say which cluster to connect to, and as whom. The zero value follows kubectl's rules: KUBECONFIG,

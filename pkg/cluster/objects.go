@@ -1,4 +1,4 @@
-package apply
+package cluster
 
 import (
 	"bytes"
@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/syncerdev/syncer/pkg/answer"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/answer"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // scoped is an object's ID with its namespace filled in, and the client for it.
@@ -58,7 +60,7 @@ func (c *Cluster) Get(ctx context.Context, id manifest.ID) (*unstructured.Unstru
 }
 
 // read is Get with an error that names the object.
-func read(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
+func Read(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	id, err := c.Scope(id)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", id, err)
