@@ -57,22 +57,23 @@ var floors = [][]string{
 	{"pkg/cluster", "pkg/origin", "pkg/record"},
 	{"pkg/apply"},
 	{"pkg/target"},
-	{"pkg/pin", "pkg/setup", "pkg/underway"},
+	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway"},
 	{"pkg/reconcile"},
-	{"pkg/pipeline"},
 	{"pkg/server"},
+	{"pkg/pipeline"},
 	{"cmd/syncer"},
 }
 
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
-	"pkg/source":    {"pkg/gitserver"},                                                                                 // knows git, not objects
-	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                    // no disk, network, clock or environment
-	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                              // pure
-	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                                   // pure
-	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/pipeline", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/setup", "pkg/pipeline", "pkg/server"},
+	"pkg/source":    {"pkg/gitserver"},                                                                             // knows git, not objects
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
+	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
+	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
+	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/setup", "pkg/pipeline", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

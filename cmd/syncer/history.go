@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 func newHistoryCommand(shared *sharedFlags) *cobra.Command {
@@ -24,7 +25,7 @@ Exit status: 0 done, 2 failed.`,
 		Args: onePipeline("history"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := v1alpha1.Target{Pipeline: args[0], Environment: environment}
-			show := func(history pipeline.History, err error) error {
+			show := func(history view.History, err error) error {
 				if err != nil {
 					return err
 				}
@@ -64,12 +65,12 @@ func requiredEnvironment(cmd *cobra.Command, environment *string) {
 	}
 }
 
-func printHistory(w io.Writer, history pipeline.History) error {
+func printHistory(w io.Writer, history view.History) error {
 	out := &text{w: w}
 	for _, d := range history.Deployments {
 		rollback := ""
-		if d.RollbackOf != nil {
-			rollback = fmt.Sprintf("  rollback to #%d", *d.RollbackOf)
+		if d.RollbackOf != 0 {
+			rollback = fmt.Sprintf("  rollback to #%d", d.RollbackOf)
 		}
 		out.line("#%-3d %s  %-7s  %.8s  %s%s", d.Number, d.Time.Format("2006-01-02 15:04:05"), d.Outcome, d.Commit, d.Subject, rollback)
 		out.line("     by %s", d.Author)

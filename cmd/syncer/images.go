@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 func newImagesCommand(shared *sharedFlags) *cobra.Command {
@@ -32,7 +33,7 @@ that looks like an image, not pinned, with the setting that pins it.
 Exit status: 0 done, 2 failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
-			show := func(images pipeline.Images, order []string, err error) error {
+			show := func(images view.Images, order []string, err error) error {
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), images))
 				}
@@ -61,7 +62,7 @@ Exit status: 0 done, 2 failed.`,
 	return cmd
 }
 
-func printImages(w io.Writer, images pipeline.Images, order []string) error {
+func printImages(w io.Writer, images view.Images, order []string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range images.Pipelines {
 		fmt.Fprintf(table, "%s\n", p.Pipeline)
@@ -91,7 +92,7 @@ func printImages(w io.Writer, images pipeline.Images, order []string) error {
 }
 
 // printUnpinned prints what may be an image that runs by tag, and how it is pinned.
-func printUnpinned(w io.Writer, images pipeline.Images) error {
+func printUnpinned(w io.Writer, images view.Images) error {
 	out := &text{w: w}
 	for _, p := range images.Pipelines {
 		for _, u := range p.Unpinned {

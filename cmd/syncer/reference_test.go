@@ -26,6 +26,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/setup"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/reference/cli.md")
@@ -187,17 +188,17 @@ func fullReport() drift.Report {
 		}},
 		Targets: []drift.Target{{
 			Pipeline: "ingest", Environment: "prod", State: drift.Ready, Message: "m", Error: "e", Commit: aCommit, Author: "Ada", Subject: "s",
-			DeployedAt: &aTime, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			DeployedAt: &aTime, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Tag: "v1", Digest: aDigest}},
 			Unpinned:    []drift.Unpinned{anUnpinned},
-			Deployments: []drift.Deployment{{Number: 2, Commit: aCommit, Author: "Ada", Subject: "s", Time: aTime, Outcome: "Applied", RollbackOf: 1}},
+			Deployments: []drift.Deployment{fullDeployment()},
 		}},
 		Past:  []drift.Past{{Finding: fullFinding(), EndedAt: aTime, Ending: drift.Corrected}},
 		Quiet: []drift.Quiet{{Rule: "HorizontalPodAutoscaler", Reason: "r", Count: 1}},
 	}
 }
 
-func fullStatus() pipeline.Status {
-	return pipeline.Status{Targets: []pipeline.TargetStatus{{
+func fullStatus() view.Status {
+	return view.Status{Targets: []view.TargetStatus{{
 		Pipeline: "ingest", Environment: "prod", Commit: aCommit, Ready: true, Drifted: true, Held: true,
 		Message: "a message", Age: "5m", DeployedAt: &aTime,
 		Images: []v1alpha1.DeployedImage{{Reference: "registry.example.com/a", Tag: "v1.4.7", Digest: aDigest}},
@@ -210,26 +211,29 @@ func fullChecks() setup.Checks {
 	}}
 }
 
-func fullImages() pipeline.Images {
-	return pipeline.Images{Pipelines: []pipeline.PipelineImages{{
+func fullImages() view.Images {
+	return view.Images{Pipelines: []view.PipelineImages{{
 		Pipeline: "ingest",
-		Unpinned: []pipeline.UnpinnedImage{{Environment: "prod", Unpinned: anUnpinned}},
-		Images: []pipeline.ImageRow{{
+		Unpinned: []view.UnpinnedImage{{Environment: "prod", Unpinned: anUnpinned}},
+		Images: []view.ImageRow{{
 			Repository: "registry.example.com/a", Differs: true,
-			Environments: map[string]pipeline.ImageCell{
+			Environments: map[string]view.ImageCell{
 				"prod": {Reference: "registry.example.com/a:v1", Digest: aDigest, PinnedAt: &aTime, Commit: aCommit},
 			},
 		}},
 	}}}
 }
 
-func fullHistory() pipeline.History {
-	earlier := int64(1)
-	return pipeline.History{Pipeline: "ingest", Environment: "prod", Deployments: []pipeline.HistoryDeployment{{
+func fullHistory() view.History {
+	return view.History{Pipeline: "ingest", Environment: "prod", Deployments: []drift.Deployment{fullDeployment()}}
+}
+
+func fullDeployment() drift.Deployment {
+	return drift.Deployment{
 		Number: 3, Commit: aCommit, Author: "author", Subject: "subject", Time: aTime, Outcome: "Applied",
-		Images:     []pipeline.HistoryImage{{Reference: "registry.example.com/a:v1", Digest: aDigest}},
-		RollbackOf: &earlier, HealthyAt: &aTime, AllowedBy: "another author",
-	}}}
+		Images:     []drift.Image{{Reference: "registry.example.com/a", Tag: "v1", Digest: aDigest}},
+		RollbackOf: 1, HealthyAt: &aTime, AllowedBy: "another author",
+	}
 }
 
 // oneTarget is a pass over one target with a result of its own.
@@ -279,8 +283,8 @@ func TestSchemas(t *testing.T) {
 		{schema: "drift", name: "a tag that moved", value: oneFinding(drift.TagMoved)},
 		{schema: "drift", name: "an image that is gone", value: oneFinding(drift.ImageMissing)},
 		{schema: "drift", name: "every field", value: fullReport(), full: true},
-		{schema: "status", name: "nothing deployed", value: pipeline.Status{Targets: []pipeline.TargetStatus{}}},
-		{schema: "status", name: "never applied", value: pipeline.Status{Targets: []pipeline.TargetStatus{
+		{schema: "status", name: "nothing deployed", value: view.Status{Targets: []view.TargetStatus{}}},
+		{schema: "status", name: "never applied", value: view.Status{Targets: []view.TargetStatus{
 			{Pipeline: "a", Environment: "b", Images: []v1alpha1.DeployedImage{}},
 		}}},
 		{schema: "status", name: "every field", value: fullStatus(), full: true},
@@ -289,15 +293,15 @@ func TestSchemas(t *testing.T) {
 			{Check: "git", Environments: []string{}, Status: setup.CheckOK, Message: "m"},
 		}}},
 		{schema: "check", name: "every field", value: fullChecks(), full: true},
-		{schema: "images", name: "nothing deployed", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{}}},
-		{schema: "images", name: "no image", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{}, Unpinned: []pipeline.UnpinnedImage{}}}}},
-		{schema: "images", name: "no pin", value: pipeline.Images{Pipelines: []pipeline.PipelineImages{{Pipeline: "a", Images: []pipeline.ImageRow{
-			{Repository: "r", Environments: map[string]pipeline.ImageCell{"b": {Reference: "r:v1", Digest: aDigest}}},
-		}, Unpinned: []pipeline.UnpinnedImage{}}}}},
+		{schema: "images", name: "nothing deployed", value: view.Images{Pipelines: []view.PipelineImages{}}},
+		{schema: "images", name: "no image", value: view.Images{Pipelines: []view.PipelineImages{{Pipeline: "a", Images: []view.ImageRow{}, Unpinned: []view.UnpinnedImage{}}}}},
+		{schema: "images", name: "no pin", value: view.Images{Pipelines: []view.PipelineImages{{Pipeline: "a", Images: []view.ImageRow{
+			{Repository: "r", Environments: map[string]view.ImageCell{"b": {Reference: "r:v1", Digest: aDigest}}},
+		}, Unpinned: []view.UnpinnedImage{}}}}},
 		{schema: "images", name: "every field", value: fullImages(), full: true},
-		{schema: "history", name: "nothing deployed", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{}}},
-		{schema: "history", name: "a failure", value: pipeline.History{Pipeline: "a", Environment: "b", Deployments: []pipeline.HistoryDeployment{
-			{Number: 1, Commit: aCommit, Time: aTime, Outcome: "Failed", Images: []pipeline.HistoryImage{{Reference: "{{ image }}"}}},
+		{schema: "history", name: "nothing deployed", value: view.History{Pipeline: "a", Environment: "b", Deployments: []drift.Deployment{}}},
+		{schema: "history", name: "a failure", value: view.History{Pipeline: "a", Environment: "b", Deployments: []drift.Deployment{
+			{Number: 1, Commit: aCommit, Time: aTime, Outcome: "Failed", Images: []drift.Image{{Reference: "{{ image }}"}}},
 		}}},
 		{schema: "history", name: "every field", value: fullHistory(), full: true},
 	} {
@@ -323,11 +327,11 @@ func TestSchemasRefuse(t *testing.T) {
 		{"sync", "null for a list", pipeline.Pass{Commit: aCommit}},
 		{"sync", "the fields of a diff", fullPass([]manifest.FieldChange{{Path: "spec"}})},
 		{"diff", "a change without its fields", fullPass(nil)},
-		{"images", "null for a list", pipeline.Images{}},
-		{"history", "null for a list", pipeline.History{Pipeline: "a", Environment: "b"}},
+		{"images", "null for a list", view.Images{}},
+		{"history", "null for a list", view.History{Pipeline: "a", Environment: "b"}},
 		{"drift", "null for a list", drift.Report{GeneratedAt: aTime, Source: drift.Source{Commit: aCommit}}},
-		{"status", "null for a list", pipeline.Status{}},
 		{"check", "null for a list", setup.Checks{}},
+		{"status", "null for a list", view.Status{}},
 		{"status", "a missing key", map[string]any{}},
 	} {
 		t.Run(c.schema+"/"+c.name, func(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/server"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // remote is a daemon that a command asks in place of the clusters. Then it needs no configuration.
@@ -49,13 +49,13 @@ func (r *remote) asked() bool { return r.url != "" }
 // remoteTimeout bounds one question; the answer is in the daemon's memory.
 const remoteTimeout = time.Minute
 
-func (r *remote) status(ctx context.Context, selection v1alpha1.Selection) (status pipeline.Status, lost, err error) {
+func (r *remote) status(ctx context.Context, selection v1alpha1.Selection) (status view.Status, lost, err error) {
 	_, lost, err = r.ask(ctx, "status", selection, &status)
 	return status, lost, err
 }
 
 // images also gives the environments, in the order of the daemon's configuration.
-func (r *remote) images(ctx context.Context, selection v1alpha1.Selection) (images pipeline.Images, order []string, lost, err error) {
+func (r *remote) images(ctx context.Context, selection v1alpha1.Selection) (images view.Images, order []string, lost, err error) {
 	about, lost, err := r.ask(ctx, "images", selection, &images)
 	for _, e := range about.Environments {
 		order = append(order, e.Name)
@@ -63,7 +63,7 @@ func (r *remote) images(ctx context.Context, selection v1alpha1.Selection) (imag
 	return images, order, lost, err
 }
 
-func (r *remote) history(ctx context.Context, target v1alpha1.Target) (history pipeline.History, err error) {
+func (r *remote) history(ctx context.Context, target v1alpha1.Target) (history view.History, err error) {
 	c, err := r.client()
 	if err != nil {
 		return history, err

@@ -22,14 +22,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/server"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // still is a daemon that shows one view for ever.
-type still struct{ view *pipeline.View }
+type still struct{ view *view.View }
 
-func (s still) View() *pipeline.View     { return s.view }
+func (s still) View() *view.View         { return s.view }
 func (s still) Changed() <-chan struct{} { return nil }
 func (s still) Objects(context.Context, v1alpha1.Target) ([]health.Object, error) {
 	return nil, nil
@@ -40,18 +40,18 @@ func (s still) Alive() error                 { return nil }
 func (s still) Metrics() prometheus.Gatherer { return prometheus.NewRegistry() }
 
 // aView has ingest in dev and prod, with findings in prod whose values are of several types.
-func aView() *pipeline.View {
-	target := func(environment string, state drift.State, digest string) pipeline.TargetView {
-		return pipeline.TargetView{
+func aView() *view.View {
+	target := func(environment string, state drift.State, digest string) view.TargetView {
+		return view.TargetView{
 			Target: drift.Target{
 				Pipeline: "ingest", Environment: environment, State: state, Message: "a message", Commit: aCommit, Author: "Ada <ada@example.com>", Subject: "Release",
-				DeployedAt: &aTime, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}}, Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{},
+				DeployedAt: &aTime, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}}, Unpinned: []drift.Unpinned{},
+				Deployments: []drift.Deployment{{
+					Number: 1, Commit: aCommit, Author: "Ada <ada@example.com>", Subject: "Release", Time: aTime, Outcome: "Applied",
+					Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}},
+				}},
 			},
 			Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
-			History: []pipeline.HistoryDeployment{{
-				Number: 1, Commit: aCommit, Author: "Ada <ada@example.com>", Subject: "Release", Time: aTime, Outcome: "Applied",
-				Images: []pipeline.HistoryImage{{Reference: "registry.example.com/a:v1", Digest: digest}},
-			}},
 			Pins:    []v1alpha1.PinnedImage{{Reference: "registry.example.com/a:v1", Digest: digest, ResolvedAt: metav1.NewTime(aTime), Commit: aCommit}},
 			Objects: []manifest.ID{anID},
 		}
@@ -69,13 +69,13 @@ func aView() *pipeline.View {
 	}
 	prod.Total = len(prod.Findings)
 	prod.Past = []drift.Past{{Finding: fullFinding(), EndedAt: aTime, Ending: drift.Corrected}}
-	return &pipeline.View{
+	return &view.View{
 		At: aTime.Add(time.Hour), Configuration: "data-platform",
-		Source:       pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: aCommit},
-		Environments: []pipeline.EnvironmentView{{Name: "prod"}, {Name: "dev"}}, // not by the alphabet
-		Commits:      []pipeline.CommitView{}, Events: []pipeline.EventView{},
-		Targets: []pipeline.TargetView{prod, dev},
-		Replica: pipeline.ReplicaView{Identity: "syncer-0", Version: buildVersion(), Leads: []string{"all"}},
+		Source:       view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: aCommit},
+		Environments: []view.EnvironmentView{{Name: "prod"}, {Name: "dev"}}, // not by the alphabet
+		Commits:      []view.CommitView{}, Events: []view.EventView{},
+		Targets: []view.TargetView{prod, dev},
+		Replica: view.ReplicaView{Identity: "syncer-0", Version: buildVersion(), Leads: []string{"all"}},
 	}
 }
 
@@ -99,33 +99,33 @@ func printed(t *testing.T, print func(io.Writer) error) string {
 
 // What a daemon is asked for is printed byte for byte as what a command reads itself.
 func TestRemotePrintsTheSame(t *testing.T) {
-	view := aView()
-	daemon := httptest.NewServer(server.New(still{view}))
+	v := aView()
+	daemon := httptest.NewServer(server.New(still{v}))
 	defer daemon.Close()
 	all, dev := v1alpha1.Selection{}, v1alpha1.Selection{Environments: []string{"dev"}, Pipelines: []string{"ingest"}}
-	report := view.Report(all)
+	report := v.Report(all)
 	reported := func(output string) func(io.Writer) error {
 		return func(w io.Writer) error { return printReport(w, report, output, markdownLimit, false) }
 	}
 	inText := report
 	inText.Past = nil
-	history, _ := view.History("ingest", "prod")
+	history, _ := v.History("ingest", "prod")
 	for _, c := range []struct {
 		args string
 		code int
 		want func(io.Writer) error
 	}{
-		{"status", 0, func(w io.Writer) error { return printStatus(w, view.Status(all)) }},
-		{"status -o json", 0, func(w io.Writer) error { return printJSON(w, view.Status(all)) }},
-		{"status ingest --env dev", 0, func(w io.Writer) error { return printStatus(w, view.Status(dev)) }},
-		{"images", 0, func(w io.Writer) error { return printImages(w, view.Images(all), []string{"prod", "dev"}) }},
-		{"images -o json", 0, func(w io.Writer) error { return printJSON(w, view.Images(all)) }},
+		{"status", 0, func(w io.Writer) error { return printStatus(w, v.Status(all)) }},
+		{"status -o json", 0, func(w io.Writer) error { return printJSON(w, v.Status(all)) }},
+		{"status ingest --env dev", 0, func(w io.Writer) error { return printStatus(w, v.Status(dev)) }},
+		{"images", 0, func(w io.Writer) error { return printImages(w, v.Images(all), []string{"prod", "dev"}) }},
+		{"images -o json", 0, func(w io.Writer) error { return printJSON(w, v.Images(all)) }},
 		{"history ingest --env prod", 0, func(w io.Writer) error { return printHistory(w, history) }},
 		{"history ingest --env prod -o json", 0, func(w io.Writer) error { return printJSON(w, history) }},
 		{"drift", 1, func(w io.Writer) error { return printReport(w, inText, "text", 0, false) }},
 		{"drift --fail-on critical", 0, func(w io.Writer) error { return printReport(w, inText, "text", 0, false) }},
 		{"drift --env dev", 0, func(w io.Writer) error {
-			quiet := view.Report(dev)
+			quiet := v.Report(dev)
 			quiet.Past = nil
 			return printReport(w, quiet, "text", 0, false)
 		}},
@@ -161,8 +161,8 @@ func TestRemoteErrors(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	view := aView()
-	daemon := httptest.NewServer(server.New(still{view}))
+	v := aView()
+	daemon := httptest.NewServer(server.New(still{v}))
 	defer daemon.Close()
 	for name, c := range map[string]struct{ args, token, want string }{
 		"nobody is there":         {"status --server " + gone.URL, "", "syncer: error: asking the daemon at " + gone.URL + ": dial tcp"},
@@ -203,10 +203,10 @@ func TestRemoteErrors(t *testing.T) {
 
 // An environment that the daemon cannot read makes the command fail, as one that the command cannot read does.
 func TestRemoteTellsWhatCannotBeRead(t *testing.T) {
-	view := aView()
-	view.Environments[0].Error = "no route to host"
-	view.Targets[0].Error = "it cannot be compared"
-	daemon := httptest.NewServer(server.New(still{view}))
+	v := aView()
+	v.Environments[0].Error = "no route to host"
+	v.Targets[0].Error = "it cannot be compared"
+	daemon := httptest.NewServer(server.New(still{v}))
 	defer daemon.Close()
 	for args, want := range map[string]string{
 		"status": "environment prod: no route to host", "images": "environment prod: no route to host",
@@ -224,9 +224,9 @@ func TestRemoteTellsWhatCannotBeRead(t *testing.T) {
 
 // More findings than a record keeps are not passed over in silence.
 func TestRemoteSaysThatThereIsMore(t *testing.T) {
-	view := aView()
-	view.Targets[0].Total = 70
-	daemon := httptest.NewServer(server.New(still{view}))
+	v := aView()
+	v.Targets[0].Total = 70
+	daemon := httptest.NewServer(server.New(still{v}))
 	defer daemon.Close()
 	if code, _, stderr := syncer(t, "drift", "--server", daemon.URL); code != 1 || !strings.Contains(stderr, "missing=67") {
 		t.Errorf("exit status %d\n%s", code, stderr)

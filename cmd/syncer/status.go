@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 func newStatusCommand(shared *sharedFlags) *cobra.Command {
@@ -31,7 +32,7 @@ last.
 Exit status: 0 done, 2 failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
-			show := func(status pipeline.Status, err error) error {
+			show := func(status view.Status, err error) error {
 				if output == "json" {
 					return errors.Join(err, printJSON(cmd.OutOrStdout(), status))
 				}
@@ -58,7 +59,7 @@ Exit status: 0 done, 2 failed.`,
 	return cmd
 }
 
-func printStatus(w io.Writer, status pipeline.Status) error {
+func printStatus(w io.Writer, status view.Status) error {
 	if len(status.Targets) == 0 {
 		_, err := fmt.Fprintln(w, "nothing has been deployed yet; run `syncer sync`")
 		return err

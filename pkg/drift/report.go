@@ -190,24 +190,7 @@ type Target struct {
 	// Unpinned lists values that look like images and are not pinned.
 	Unpinned []Unpinned `json:"unpinned"`
 	// Deployments are the last ones, the newest first.
-	Deployments []Deployment `json:"deployments"`
-}
-
-// Image is an image reference as git writes it, and the digest that it runs by.
-type Image struct {
-	Reference string `json:"reference"`
-	Digest    string `json:"digest"`
-}
-
-// Deployment is one commit that changed a target.
-type Deployment struct {
-	Number     int64     `json:"number"`
-	Commit     string    `json:"commit"`
-	Author     string    `json:"author"`
-	Subject    string    `json:"subject"`
-	Time       time.Time `json:"time"`
-	Outcome    string    `json:"outcome"`    // Applied, Failed or Held
-	RollbackOf int64     `json:"rollbackOf"` // the number of the deployment that it returns to; 0: none
+	Deployments Deployments `json:"deployments"`
 }
 
 // Skew is one field in which two environments of a pipeline differ.

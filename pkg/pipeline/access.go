@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -11,20 +10,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
-)
-
-// Access is something that a server lets people and programs see.
-type Access string
-
-const (
-	AccessRecords  Access = "records"  // what the records say: whoever may list them
-	AccessMetrics  Access = "metrics"  // whoever may get the path /metrics
-	AccessProfiles Access = "profiles" // of the process itself: whoever may get the path /debug/pprof
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // Right is what somebody must be allowed to, in the words of the API server: "list pipelinesyncs.syncer.dev in the
 // namespace syncer-system".
-func (r *Runner) Right(access Access) string {
+func (r *Runner) Right(access view.Access) string {
 	a := r.attributes(access)
 	if a.Path != "" {
 		return fmt.Sprintf("%s the path %s", a.Verb, a.Path)
@@ -32,11 +23,11 @@ func (r *Runner) Right(access Access) string {
 	return fmt.Sprintf("%s %s.%s in the namespace %s", a.Verb, a.Resource, a.Group, a.Namespace)
 }
 
-func (r *Runner) attributes(access Access) apply.Attributes {
+func (r *Runner) attributes(access view.Access) apply.Attributes {
 	switch access {
-	case AccessMetrics:
+	case view.AccessMetrics:
 		return apply.Attributes{Verb: "get", Path: "/metrics"}
-	case AccessProfiles:
+	case view.AccessProfiles:
 		return apply.Attributes{Verb: "get", Path: "/debug/pprof"}
 	}
 	return apply.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: r.Config.Namespace}
@@ -44,7 +35,7 @@ func (r *Runner) attributes(access Access) apply.Attributes {
 
 // Allowed asks the API server whose a token is, and whether that user may see something. An empty user: the token is
 // nobody's. It may be called by many goroutines.
-func (r *Runner) Allowed(ctx context.Context, token string, access Access) (user string, allowed bool, err error) {
+func (r *Runner) Allowed(ctx context.Context, token string, access view.Access) (user string, allowed bool, err error) {
 	cluster, err := r.keeper()
 	if err != nil {
 		return "", false, err
@@ -87,9 +78,6 @@ func (r *Runner) TakeAudit(environment string, batch []byte) error {
 	return log.Take(batch)
 }
 
-// ErrNoAudit says that no audit log of this kind is kept.
-var ErrNoAudit = errors.New("no such audit log")
-
 func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	clusters := map[v1alpha1.Cluster]bool{}
 	var found *v1alpha1.Environment
@@ -102,11 +90,11 @@ func (r *Runner) postedLog(name string) (*audit.Log, error) {
 	}
 	switch {
 	case found == nil:
-		return nil, fmt.Errorf("%w: there is no environment %q in the configuration", ErrNoAudit, name)
+		return nil, fmt.Errorf("%w: there is no environment %q in the configuration", view.ErrNoAudit, name)
 	case name == "" && len(clusters) > 1:
-		return nil, fmt.Errorf("%w: the environments have several clusters; name one of its environments, as in /hooks/audit/%s", ErrNoAudit, found.Name)
+		return nil, fmt.Errorf("%w: the environments have several clusters; name one of its environments, as in /hooks/audit/%s", view.ErrNoAudit, found.Name)
 	case found.Cluster.AuditLog != "":
-		return nil, fmt.Errorf("%w: that of %s is read from its file", ErrNoAudit, found.Name)
+		return nil, fmt.Errorf("%w: that of %s is read from its file", view.ErrNoAudit, found.Name)
 	}
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()

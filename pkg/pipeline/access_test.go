@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 func runnerOf(t *testing.T, text string) *Runner {
@@ -45,7 +46,7 @@ func TestPostedAuditLogs(t *testing.T) {
 	} else if err := a.Refresh(); err != nil {
 		t.Errorf("it looks for a file: %v", err)
 	}
-	if err := one.TakeAudit("", []byte("{}")); err == nil || errors.Is(err, ErrNoAudit) {
+	if err := one.TakeAudit("", []byte("{}")); err == nil || errors.Is(err, view.ErrNoAudit) {
 		t.Errorf("what is no batch: %v", err)
 	}
 
@@ -55,7 +56,7 @@ func TestPostedAuditLogs(t *testing.T) {
 		"other": `there is no environment "other" in the configuration`,
 		"file":  "that of file is read from its file",
 	} {
-		if err := two.TakeAudit(name, []byte(batch)); !errors.Is(err, ErrNoAudit) || !strings.Contains(err.Error(), want) {
+		if err := two.TakeAudit(name, []byte(batch)); !errors.Is(err, view.ErrNoAudit) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -69,10 +70,10 @@ func TestPostedAuditLogs(t *testing.T) {
 
 func TestRights(t *testing.T) {
 	r := runnerOf(t, "namespace: gitops\nenvironments: [{name: dev}]\n")
-	for access, want := range map[Access]string{
-		AccessRecords:  "list pipelinesyncs.syncer.dev in the namespace gitops",
-		AccessMetrics:  "get the path /metrics",
-		AccessProfiles: "get the path /debug/pprof",
+	for access, want := range map[view.Access]string{
+		view.AccessRecords:  "list pipelinesyncs.syncer.dev in the namespace gitops",
+		view.AccessMetrics:  "get the path /metrics",
+		view.AccessProfiles: "get the path /debug/pprof",
 	} {
 		if got := r.Right(access); got != want {
 			t.Errorf("%s: %s", access, got)

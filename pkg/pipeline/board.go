@@ -13,18 +13,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
-	"k8s.io/apimachinery/pkg/api/meta"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 const (
-	shownCommits = 100
 	knownCommits = 2000 // by which a commit that nobody here has heard of is told from an old one
-	shownEvents  = 500
 	// boardCalm is the time from a change to the view that shows it: a rollout changes many records at once.
 	boardCalm = 100 * time.Millisecond
 )
@@ -36,14 +31,14 @@ type board struct {
 	wake   chan struct{} // something is to be published
 
 	mu      sync.Mutex
-	view    *View
+	view    *view.View
 	changed chan struct{} // closed when there is a newer view
 
-	source  SourceView
-	commits []CommitView
+	source  view.SourceView
+	commits []view.CommitView
 	records map[string]cluster.Snapshot // by environment
 	agenda  *target.Commit              // of the newest commit; nil: not planned yet
-	replica ReplicaView
+	replica view.ReplicaView
 	behinds map[v1alpha1.Target]behind
 }
 
@@ -57,16 +52,16 @@ type behind struct {
 func newBoard(r *Runner) *board {
 	b := &board{
 		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]cluster.Snapshot{}, behinds: map[v1alpha1.Target]behind{},
-		replica: ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
+		replica: view.ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
-	b.source = SourceView{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
+	b.source = view.SourceView{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
 	b.view = b.assemble(r.dates().Date())
 	return b
 }
 
 // View is what a Loop knows now. It is never nil and never changed.
-func (r *Runner) View() *View {
+func (r *Runner) View() *view.View {
 	r.board.mu.Lock()
 	defer r.board.mu.Unlock()
 	return r.board.view
@@ -95,14 +90,14 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 		outcome = "changed"
 	}
 	b.runner.metrics.git.WithLabelValues(outcome).Inc()
-	var commits []CommitView
+	var commits []view.CommitView
 	if err == nil && snap.Commit != known {
 		log, failure := b.runner.source.Log(ctx, snap.Commit, knownCommits)
 		if failure != nil {
 			b.runner.log.Warn("reading the last commits", "error", failure)
 		}
 		for _, c := range log {
-			commits = append(commits, CommitView{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
+			commits = append(commits, view.CommitView{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
 		}
 	}
 	b.mu.Lock()
@@ -122,16 +117,16 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 		b.publishSoon()
 		return
 	}
-	view := *b.view // who looks sees when the repository was read; nobody is woken for it
-	view.Source = b.source
-	b.view = &view
+	v := *b.view // who looks sees when the repository was read; nobody is woken for it
+	v.Source = b.source
+	b.view = &v
 }
 
 // knows reports whether a commit is among the last ones of the source.
 func (b *board) knows(commit string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.commits, func(c CommitView) bool { return c.Hash == commit })
+	return slices.ContainsFunc(b.commits, func(c view.CommitView) bool { return c.Hash == commit })
 }
 
 // plannedFor takes in what the newest commit says of each target.
@@ -315,152 +310,29 @@ func (r *Runner) behindOf(ctx context.Context, w *target.Desired, record *v1alph
 }
 
 // assemble builds a view. The caller holds the lock.
-func (b *board) assemble(now time.Time) *View {
-	v := &View{
-		At: now.UTC(), Configuration: b.runner.Config.Name, Source: b.source, Replica: b.replica,
-		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, b.commits[:min(len(b.commits), shownCommits)]...), Targets: []TargetView{}, Events: []EventView{},
+func (b *board) assemble(now time.Time) *view.View {
+	facts := view.Facts{
+		At: now, Config: b.runner.Config, Source: b.source, Replica: b.replica, Commits: b.commits,
+		Records: map[string]view.Records{}, Settings: b.settings(), Behind: map[v1alpha1.Target]int{},
+		Underway: b.runner.underway.said, Guard: b.runner.guarded,
 	}
-	owners, folders := b.settings()
-	for i := range b.runner.Config.Environments {
-		environment := &b.runner.Config.Environments[i]
-		records := b.records[environment.Name]
-		e := EnvironmentView{Name: environment.Name, Drift: environment.Drift, PromoteFrom: environment.Images.PromoteFrom, Suspended: environment.Suspend}
-		switch {
-		case records.Err != nil:
-			e.Error = records.Err.Error()
-		case records.List == nil:
-			e.Error = "its records are being read"
-		}
-		v.Environments = append(v.Environments, e)
-		for _, record := range records.List {
-			if record.Spec.Owner != b.runner.Config.Name || record.Spec.Environment != environment.Name || record.Status.RemovedAt != nil {
-				continue
-			}
-			target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name}
-			count := -1
-			if known, ok := b.behinds[target]; ok {
-				count = known.count
-			}
-			t := b.viewOf(record, count)
-			t.Owner, t.Folder = owners[target], folders[target]
-			if message := b.runner.underway.said(target); message != "" && t.State == drift.Ready { // its record could not be told
-				t.State, t.Message = drift.Progressing, message
-			}
-			v.Targets = append(v.Targets, t)
-			v.Events = append(v.Events, eventsOf(&t)...)
-		}
+	for environment, records := range b.records {
+		facts.Records[environment] = view.Records{List: records.List, Err: records.Err}
 	}
-	place := map[string]int{}
-	for i, e := range v.Environments {
-		place[e.Name] = i
+	for of, known := range b.behinds {
+		facts.Behind[of] = known.count
 	}
-	slices.SortFunc(v.Targets, func(x, y TargetView) int {
-		return cmp.Or(strings.Compare(x.Pipeline, y.Pipeline), cmp.Compare(place[x.Environment], place[y.Environment]))
-	})
-	slices.SortStableFunc(v.Events, func(x, y EventView) int { return y.Time.Compare(x.Time) })
-	v.Events = v.Events[:min(len(v.Events), shownEvents)]
-	return v
+	return view.New(facts)
 }
 
-// settings are what pipeline.yaml and the layout say of targets. The caller holds the lock.
-func (b *board) settings() (owners, folders map[v1alpha1.Target]string) {
-	owners, folders = map[v1alpha1.Target]string{}, map[v1alpha1.Target]string{}
+// settings returns what pipeline.yaml and the layout say of each target. The caller holds the lock.
+func (b *board) settings() map[v1alpha1.Target]view.Settings {
+	out := map[v1alpha1.Target]view.Settings{}
 	if b.agenda == nil {
-		return owners, folders
+		return out
 	}
 	for _, w := range b.agenda.All() {
-		owners[w.Target], folders[w.Target] = w.Settings.Owner, target.Folder(b.runner.Config.Source.Layout, w.Target)
-	}
-	return owners, folders
-}
-
-// viewOf is viewOf of a record that anybody may have written: where that panics the view says so, and has the rest.
-func (b *board) viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
-	target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
-	var t TargetView
-	err := b.runner.guarded(target, func() error {
-		t = viewOf(record, behind)
-		eventsOf(&t)
-		return nil
-	})
-	if err == nil {
-		return t
-	}
-	t = viewOf(&v1alpha1.PipelineSync{Spec: v1alpha1.PipelineSyncSpec{Pipeline: target.Pipeline, Environment: target.Environment}}, -1)
-	t.State, t.Message = drift.Failed, err.Error()
-	return t
-}
-
-// viewOf is what a record says of its target.
-func viewOf(record *v1alpha1.PipelineSync, behind int) TargetView {
-	status := record.Status
-	t := TargetView{
-		Target:   targetOf(record, behind),
-		Findings: drift.Recorded(record.Spec.Pipeline, record.Spec.Environment, status.Drift), Past: drift.PastOf(record.Spec.Pipeline, record.Spec.Environment, status.Drift),
-		Held: append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),
-		History: deploymentsOf(status.History), Pins: append([]v1alpha1.PinnedImage{}, record.Spec.Images...), Objects: []manifest.ID{},
-	}
-	if t.Findings == nil {
-		t.Findings = []drift.Finding{}
-	}
-	if t.Past == nil {
-		t.Past = []drift.Past{}
-	}
-	if status.Drift != nil {
-		t.Total = status.Drift.Total
-	}
-	for _, entry := range status.Inventory {
-		t.Objects = append(t.Objects, entry.ID())
-	}
-	return t
-}
-
-// eventsOf tells the story of a target as far as its record keeps it.
-func eventsOf(t *TargetView) []EventView {
-	var out []EventView
-	add := func(at time.Time, kind EventKind, commit string, severity drift.Severity, message string) {
-		out = append(out, EventView{Time: at.UTC(), Kind: kind, Pipeline: t.Pipeline, Environment: t.Environment, Commit: commit, Severity: severity, Message: message})
-	}
-	for i, d := range t.History {
-		switch {
-		case d.Outcome == record.Failed:
-			message := d.Subject
-			if i == 0 {
-				message = t.Message
-			}
-			add(d.Time, EventFailed, d.Commit, drift.Critical, message)
-		case d.Outcome == record.HeldInPart:
-			add(d.Time, EventHeld, d.Commit, drift.Info, d.Subject)
-		case d.RollbackOf != nil:
-			add(d.Time, EventRolledBack, d.Commit, drift.Info, d.Subject)
-		default:
-			add(d.Time, EventDeployed, d.Commit, drift.Info, d.Subject)
-		}
-		if d.HealthyAt != nil {
-			add(*d.HealthyAt, EventHealthy, d.Commit, drift.Info, "every object is healthy")
-		}
-	}
-	ready := meta.FindStatusCondition(t.Conditions, v1alpha1.ConditionReady)
-	if told := len(t.History) > 0 && t.History[0].Outcome == record.Failed; ready != nil && t.State == drift.Failed && !told {
-		add(ready.LastTransitionTime.Time, EventFailed, "", drift.Critical, ready.Message)
-	}
-	for _, f := range t.Findings {
-		if at := f.Since(); at != nil && f.Kind != drift.Held {
-			add(*at, EventDrifted, "", f.Severity, f.Message)
-		}
-	}
-	for _, p := range t.Past {
-		if at := p.Since(); at != nil {
-			add(*at, EventDrifted, "", p.Severity, p.Message)
-		}
-		message := "somebody took it back, or git follows: "
-		if p.Ending == drift.Corrected {
-			message = "put right: "
-		}
-		add(p.EndedAt, EventEnded, "", drift.Info, message+p.Message)
-	}
-	for _, h := range t.Held {
-		add(h.Since.Time, EventHeld, "", drift.Info, h.Message)
+		out[w.Target] = view.Settings{Owner: w.Settings.Owner, Folder: target.Folder(b.runner.Config.Source.Layout, w.Target)}
 	}
 	return out
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // measure tells the metrics how a target is now, and what the watches had missed.
 func (c *carrier) measure(w *target.Desired, o outcome, before, after v1alpha1.PipelineSyncStatus) {
 	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
-	is.state, _ = stateOf(after)
+	is.state, _ = view.StateOf(after)
 	found, looked := o.drift, o.err == nil && o.wait == nil
 	if o.standing.compared {
 		found, looked = o.standing.drift, true

@@ -2,179 +2,20 @@ package pipeline
 
 import (
 	"context"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/image"
-	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// Images compares what runs in the environments of each pipeline.
-type Images struct {
-	Pipelines []PipelineImages `json:"pipelines"`
-}
-
-// PipelineImages are the images of one pipeline, a row for each repository.
-type PipelineImages struct {
-	Pipeline string     `json:"pipeline"`
-	Images   []ImageRow `json:"images"`
-	// Unpinned lists what looks like an image and is not pinned, by environment.
-	Unpinned []UnpinnedImage `json:"unpinned"`
-}
-
-// UnpinnedImage is a value in one environment that looks like an image and is not pinned.
-type UnpinnedImage struct {
-	Environment string `json:"environment"`
-	drift.Unpinned
-}
-
-// ImageRow is one repository in every environment that runs it.
-type ImageRow struct {
-	Repository string `json:"repository"`
-	// Differs says that one tag stands for different bytes in two environments.
-	Differs      bool                 `json:"differs"`
-	Environments map[string]ImageCell `json:"environments"`
-}
-
-// ImageCell is what one environment runs.
-type ImageCell struct {
-	Reference string     `json:"reference"`
-	Digest    string     `json:"digest"`
-	PinnedAt  *time.Time `json:"pinnedAt"`
-	Commit    string     `json:"commit"`
-}
-
 // Images reads the records of the selected pipelines. The error names the environments that cannot be read.
-func (r *Runner) Images(ctx context.Context, selection v1alpha1.Selection) (Images, error) {
+func (r *Runner) Images(ctx context.Context, selection v1alpha1.Selection) (view.Images, error) {
 	works, lost, err := r.planner.Recorded(ctx, selection)
 	if err != nil {
-		return Images{Pipelines: []PipelineImages{}}, err
+		return view.Images{Pipelines: []view.PipelineImages{}}, err
 	}
-	rows := imageTable{}
-	for _, w := range works { // sorted by pipeline
-		rows.put(w.Target, lastImages(w.Record), w.Record.Spec.Images, unpinnedOf(suspectsOf(w.Record.Status.Unpinned)))
+	var targets []view.TargetView
+	for _, w := range works {
+		targets = append(targets, view.OfRecord(w.Record, -1))
 	}
-	return rows.images(), lost
-}
-
-// Images compares what runs in the environments of each selected pipeline, by the records.
-func (v *View) Images(selection v1alpha1.Selection) Images {
-	var targets []v1alpha1.Target
-	for _, t := range v.Targets {
-		if selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
-			targets = append(targets, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
-		}
-	}
-	slices.SortFunc(targets, v1alpha1.Target.Compare)
-	rows := imageTable{}
-	for _, target := range targets {
-		t := v.Target(target.Pipeline, target.Environment)
-		// A history does not keep which tag a range chose; the pins do.
-		var deployed []v1alpha1.DeployedImage
-		for _, d := range t.History {
-			if d.Outcome == record.Applied {
-				for _, image := range d.Images {
-					deployed = append(deployed, v1alpha1.DeployedImage{Reference: image.Reference, Tag: chosenTag(t.Pins, image), Digest: image.Digest})
-				}
-				break
-			}
-		}
-		rows.put(target, deployed, t.Pins, t.Unpinned)
-	}
-	return rows.images()
-}
-
-// chosenTag is the tag that a range of pipeline.yaml chose for a deployed image; empty without one.
-func chosenTag(pins []v1alpha1.PinnedImage, deployed HistoryImage) string {
-	for _, pin := range pins {
-		if pin.Reference == deployed.Reference && pin.Digest == deployed.Digest {
-			return pin.Tag
-		}
-	}
-	return ""
-}
-
-// imageTable gathers the images of targets, which come sorted by pipeline.
-type imageTable []PipelineImages
-
-func (t *imageTable) put(target v1alpha1.Target, deployed []v1alpha1.DeployedImage, pins []v1alpha1.PinnedImage, unpinned []drift.Unpinned) {
-	if n := len(*t); n == 0 || (*t)[n-1].Pipeline != target.Pipeline {
-		*t = append(*t, PipelineImages{Pipeline: target.Pipeline, Images: []ImageRow{}, Unpinned: []UnpinnedImage{}})
-	}
-	at := &(*t)[len(*t)-1]
-	for _, u := range unpinned {
-		at.Unpinned = append(at.Unpinned, UnpinnedImage{target.Environment, u})
-	}
-	rows := &at.Images
-	for _, image := range deployed {
-		*rows = add(*rows, target.Environment, pins, image)
-	}
-}
-
-func (t imageTable) images() Images {
-	for i := range t {
-		rows := t[i].Images
-		slices.SortFunc(rows, func(a, b ImageRow) int { return strings.Compare(a.Repository, b.Repository) })
-		mark(rows)
-	}
-	return Images{Pipelines: t}
-}
-
-// lastImages are those of the last deployment that was applied completely.
-func lastImages(of *v1alpha1.PipelineSync) []v1alpha1.DeployedImage {
-	for _, deployment := range of.Status.History {
-		if deployment.Outcome == record.Applied {
-			return deployment.Images
-		}
-	}
-	return nil
-}
-
-// add puts an image into its row. A repository that a target runs twice by different tags gets a row for each.
-func add(rows []ImageRow, environment string, pins []v1alpha1.PinnedImage, deployed v1alpha1.DeployedImage) []ImageRow {
-	if deployed.Digest == "" {
-		return rows // a template, which another program completes
-	}
-	cell := ImageCell{Reference: image.WithTagOrDigest(deployed.Reference, deployed.Tag), Digest: deployed.Digest}
-	for _, pin := range pins {
-		if pin.Reference == deployed.Reference && pin.Digest == deployed.Digest {
-			at := pin.ResolvedAt.UTC()
-			cell.PinnedAt, cell.Commit = &at, pin.Commit
-		}
-	}
-	repository := image.Repository(deployed.Reference)
-	for i := range rows {
-		if _, taken := rows[i].Environments[environment]; rows[i].Repository == repository && !taken {
-			rows[i].Environments[environment] = cell
-			return rows
-		}
-	}
-	return append(rows, ImageRow{Repository: repository, Environments: map[string]ImageCell{environment: cell}})
-}
-
-// mark marks the rows with a tag that has two digests, in one row of its repository or in several. What git names by
-// digest alone has no tag.
-func mark(rows []ImageRow) {
-	type tag struct{ repository, name string }
-	digests := map[tag]string{}
-	moved := map[tag]bool{}
-	each := func(do func(row *ImageRow, of tag, digest string)) {
-		for i := range rows {
-			for _, cell := range rows[i].Environments {
-				if name := image.TagName(cell.Reference); name != "" {
-					do(&rows[i], tag{rows[i].Repository, name}, cell.Digest)
-				}
-			}
-		}
-	}
-	each(func(_ *ImageRow, of tag, digest string) {
-		if other, ok := digests[of]; ok && other != digest {
-			moved[of] = true
-		}
-		digests[of] = digest
-	})
-	each(func(row *ImageRow, of tag, _ string) { row.Differs = row.Differs || moved[of] })
+	return view.ImagesOf(targets), lost
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -18,37 +17,19 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/view"
 )
-
-// Status is what runs where.
-type Status struct {
-	Targets []TargetStatus `json:"targets"`
-}
-
-// TargetStatus is one target as its record and its live objects have it.
-type TargetStatus struct {
-	Pipeline    string                   `json:"pipeline"`
-	Environment string                   `json:"environment"`
-	Commit      string                   `json:"commit"`
-	Ready       bool                     `json:"ready"`
-	Drifted     bool                     `json:"drifted"`
-	Held        bool                     `json:"held"`
-	Message     string                   `json:"message"`
-	Images      []v1alpha1.DeployedImage `json:"images"`
-	Age         string                   `json:"age"`
-	DeployedAt  *time.Time               `json:"deployedAt"`
-}
 
 // Status reads the records of the selected targets and judges their live objects; it needs neither git nor a registry.
 // The error names the environments that cannot be read.
-func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (Status, error) {
+func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (view.Status, error) {
 	works, lost, err := r.planner.Recorded(ctx, selection)
 	if err != nil {
-		return Status{Targets: []TargetStatus{}}, err
+		return view.Status{Targets: []view.TargetStatus{}}, err
 	}
 	c := carrier{Runner: r, total: len(works)}
-	statuses := make([]TargetStatus, len(works))
-	byTarget := map[v1alpha1.Target]*TargetStatus{}
+	statuses := make([]view.TargetStatus, len(works))
+	byTarget := map[v1alpha1.Target]*view.TargetStatus{}
 	for i, w := range works {
 		byTarget[w.Target] = &statuses[i]
 	}
@@ -58,16 +39,16 @@ func (r *Runner) Status(ctx context.Context, selection v1alpha1.Selection) (Stat
 	})
 	for i, result := range results {
 		if result.Error != "" { // looking at it panicked, and says nothing of it
-			statuses[i] = TargetStatus{Pipeline: result.Pipeline, Environment: result.Environment, Message: result.Error, Images: []v1alpha1.DeployedImage{}}
+			statuses[i] = view.TargetStatus{Pipeline: result.Pipeline, Environment: result.Environment, Message: result.Error, Images: []v1alpha1.DeployedImage{}}
 			lost = errors.Join(lost, fmt.Errorf("%s: %s", result.Target(), result.Error))
 		}
 	}
-	return Status{Targets: statuses}, lost
+	return view.Status{Targets: statuses}, lost
 }
 
-func (c *carrier) look(ctx context.Context, w *target.Desired) TargetStatus {
+func (c *carrier) look(ctx context.Context, w *target.Desired) view.TargetStatus {
 	recorded := w.Record.Status
-	s := TargetStatus{
+	s := view.TargetStatus{
 		Pipeline: w.Target.Pipeline, Environment: w.Target.Environment,
 		Commit: recorded.LastAppliedCommit, Images: []v1alpha1.DeployedImage{},
 	}

@@ -12,12 +12,14 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/docs/reference"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // Headers of the API's answers.
@@ -37,7 +39,7 @@ type api struct{ daemon Daemon }
 // question is a request for something of a view, after its parameters were checked.
 type question struct {
 	*http.Request
-	view      *pipeline.View
+	view      *view.View
 	selection v1alpha1.Selection
 	since     time.Duration // 0: all
 	limit     int           // 0: all
@@ -172,7 +174,7 @@ func (q *question) check() error {
 		names = q.selection.Environments
 	}
 	for _, name := range q.selection.Pipelines {
-		there := slices.ContainsFunc(q.view.Targets, func(t pipeline.TargetView) bool {
+		there := slices.ContainsFunc(q.view.Targets, func(t view.TargetView) bool {
 			return t.Pipeline == name && slices.Contains(names, t.Environment)
 		})
 		if !there && !blind {
@@ -195,7 +197,7 @@ func (a *api) blind(q *question) error {
 }
 
 // target finds the one that the path names.
-func (q *question) target() (*pipeline.TargetView, error) {
+func (q *question) target() (*view.TargetView, error) {
 	name := v1alpha1.Target{Pipeline: q.PathValue("pipeline"), Environment: q.PathValue("environment")}
 	q.selection.Environments = []string{name.Environment}
 	if err := q.check(); err != nil {
@@ -300,8 +302,17 @@ func (q *question) covers(name, environment string) bool {
 
 // targetDetail is a target with its live objects.
 type targetDetail struct {
-	*pipeline.TargetView
-	Objects []health.Object `json:"objects"`
+	drift.Target
+	Owner      string                 `json:"owner"`
+	Folder     string                 `json:"folder"`
+	Findings   []drift.Finding        `json:"findings"`
+	Total      int                    `json:"total"`
+	Past       []drift.Past           `json:"past"`
+	Held       []v1alpha1.HeldChange  `json:"held"`
+	Conditions []metav1.Condition     `json:"conditions"`
+	History    []drift.Deployment     `json:"history"`
+	Pins       []v1alpha1.PinnedImage `json:"pins"`
+	Objects    []health.Object        `json:"objects"`
 	// ObjectsError says why the objects could not be read; then their health is Unknown.
 	ObjectsError string `json:"objectsError"`
 }
@@ -313,7 +324,10 @@ func (a *api) target(q *question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	detail := targetDetail{TargetView: t, Objects: []health.Object{}}
+	detail := targetDetail{
+		Target: t.Target, Owner: t.Owner, Folder: t.Folder, Findings: t.Findings, Total: t.Total, Past: t.Past, Held: t.Held,
+		Conditions: t.Conditions, History: t.Deployments, Pins: t.Pins, Objects: []health.Object{},
+	}
 	objects, err := a.daemon.Objects(q.Context(), v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})
 	if err != nil {
 		detail.ObjectsError, objects = err.Error(), unknownObjects(t.Objects)
@@ -331,7 +345,7 @@ func unknownObjects(ids []manifest.ID) []health.Object {
 }
 
 func (a *api) commits(q *question) (any, error) {
-	list := []pipeline.CommitView{}
+	list := []view.CommitView{}
 	for _, c := range q.view.Commits {
 		if !c.Time.Before(q.from()) {
 			list = append(list, c)
@@ -342,8 +356,8 @@ func (a *api) commits(q *question) (any, error) {
 
 // commitDetail is a commit and its outcome in every target.
 type commitDetail struct {
-	*pipeline.CommitView
-	Arrivals []pipeline.ArrivalView `json:"arrivals"`
+	*view.CommitView
+	Arrivals []view.ArrivalView `json:"arrivals"`
 }
 
 func (a *api) commit(q *question) (any, error) {
@@ -356,7 +370,7 @@ func (a *api) commit(q *question) (any, error) {
 }
 
 func (a *api) events(q *question) (any, error) {
-	list := []pipeline.EventView{}
+	list := []view.EventView{}
 	for _, e := range q.view.Events {
 		if q.covers(e.Pipeline, e.Environment) && !e.Time.Before(q.from()) {
 			list = append(list, e)
@@ -367,11 +381,11 @@ func (a *api) events(q *question) (any, error) {
 
 // About names the source and the environments of a daemon.
 type About struct {
-	At            time.Time                  `json:"at"`
-	Configuration string                     `json:"configuration"`
-	Source        pipeline.SourceView        `json:"source"`
-	Environments  []pipeline.EnvironmentView `json:"environments"`
-	Replica       pipeline.ReplicaView       `json:"replica"`
+	At            time.Time              `json:"at"`
+	Configuration string                 `json:"configuration"`
+	Source        view.SourceView        `json:"source"`
+	Environments  []view.EnvironmentView `json:"environments"`
+	Replica       view.ReplicaView       `json:"replica"`
 }
 
 func (a *api) about(q *question) (any, error) {

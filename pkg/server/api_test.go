@@ -25,19 +25,19 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // shown is a daemon that shows what a test says.
 type shown struct {
-	view        *pipeline.View
+	view        *view.View
 	objects     []health.Object
 	unreadable  error // why objects cannot be read
 	ready, dead error
 	wakes       chan struct{}
 }
 
-func (s *shown) View() *pipeline.View     { return s.view }
+func (s *shown) View() *view.View         { return s.view }
 func (s *shown) Changed() <-chan struct{} { return nil }
 func (s *shown) Objects(context.Context, v1alpha1.Target) ([]health.Object, error) {
 	return s.objects, s.unreadable
@@ -64,24 +64,24 @@ var (
 )
 
 // fullView has a value in every field of the first target, and two targets more.
-func fullView() *pipeline.View {
-	at, since, number := noon.Add(-time.Hour), metav1.NewTime(noon.Add(-time.Minute)), int64(1)
+func fullView() *view.View {
+	at, since := noon.Add(-time.Hour), metav1.NewTime(noon.Add(-time.Minute))
 	id := manifest.ID{APIVersion: "batch/v1", Kind: "CronJob", Namespace: "data-prod", Name: "ingest"}
 	finding := drift.Finding{
 		Pipeline: "ingest", Environment: "prod", Kind: drift.Modified, Severity: drift.Warning, Object: id, Path: "spec.schedule",
 		Desired: "*/15 * * * *", Live: map[string]any{"any": "value"}, Manager: "kubectl-edit", Operation: "Update", Subresource: "scale",
 		User: "alice", Time: &at, FirstSeen: &at, AgeSeconds: 3600, File: "pipelines/ingest/base/cronjob.yaml", Line: 3, Message: "kubectl-edit changed it",
 	}
-	deployment := pipeline.HistoryDeployment{
+	deployment := drift.Deployment{
 		Number: 2, Commit: hashA, Author: "Ada <ada@example.com>", Subject: "Release", Time: at, Outcome: "Applied",
-		Images: []pipeline.HistoryImage{{Reference: "registry.example.com/a:v1", Digest: digestX}}, RollbackOf: &number, HealthyAt: &at, AllowedBy: "Bob",
+		Images: []drift.Image{{Reference: "registry.example.com/a:v1", Tag: "v1", Digest: digestX}}, RollbackOf: 1, HealthyAt: &at, AllowedBy: "Bob",
 	}
-	full := pipeline.TargetView{
+	full := view.TargetView{
 		Target: drift.Target{
 			Pipeline: "ingest", Environment: "prod", State: drift.Waiting, Message: "it waits", Error: "an error", Commit: hashA, Author: "Ada", Subject: "Release",
-			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digestX}},
+			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Tag: "v1", Digest: digestX}},
 			Unpinned:    []drift.Unpinned{{Object: id, Path: "spec.task", Reference: "registry.example.com/task:v1", Message: "looks like an image"}},
-			Deployments: []drift.Deployment{{Number: 2, Commit: hashA, Author: "Ada", Subject: "Release", Time: at, Outcome: "Applied", RollbackOf: 1}},
+			Deployments: []drift.Deployment{deployment},
 		},
 		Owner: "data team", Folder: "pipelines/ingest", Findings: []drift.Finding{finding}, Total: 70,
 		Past: []drift.Past{{Finding: finding, EndedAt: noon, Ending: drift.Corrected}},
@@ -90,39 +90,38 @@ func fullView() *pipeline.View {
 			Action:          "Replace", Reason: "Running", Message: "it runs", Since: since, Hash: "h",
 		}},
 		Conditions: []metav1.Condition{{Type: "Ready", Status: "True", ObservedGeneration: 2, LastTransitionTime: since, Reason: "Applied", Message: "m"}},
-		History:    []pipeline.HistoryDeployment{deployment},
 		Pins: []v1alpha1.PinnedImage{{
 			Reference: "registry.example.com/a:v1", Refresh: "1", Semver: ">=1", Tag: "v1", Digest: digestX, ResolvedAt: since, Commit: hashA,
 			PromotedFrom: "dev", Seen: digestY, LastDeployment: 2, UnusedSince: &since, Moves: 3,
 		}},
 		Objects: []manifest.ID{id},
 	}
-	return &pipeline.View{
+	return &view.View{
 		At: noon, Configuration: "data-platform",
-		Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: hashB, FetchedAt: &at, Error: "an error"},
-		Environments: []pipeline.EnvironmentView{
+		Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: hashB, FetchedAt: &at, Error: "an error"},
+		Environments: []view.EnvironmentView{
 			{Name: "dev", Drift: v1alpha1.Correct},
 			{Name: "prod", Drift: v1alpha1.Report, PromoteFrom: "dev", Suspended: true},
 		},
-		Commits: []pipeline.CommitView{
+		Commits: []view.CommitView{
 			{Hash: hashB, Author: "Bob <bob@example.com>", Subject: "Newer", Time: noon},
 			{Hash: hashA, Author: "Ada <ada@example.com>", Subject: "Release", Time: noon.Add(-48 * time.Hour)},
 		},
-		Targets: []pipeline.TargetView{bare("ingest", "dev"), full, bare("report", "dev")},
-		Events: []pipeline.EventView{
-			{Time: noon, Kind: pipeline.EventDrifted, Pipeline: "ingest", Environment: "prod", Commit: hashA, Severity: drift.Warning, Message: "m"},
-			{Time: noon.Add(-48 * time.Hour), Kind: pipeline.EventDeployed, Pipeline: "ingest", Environment: "dev", Commit: hashA, Severity: drift.Info, Message: "m"},
+		Targets: []view.TargetView{bare("ingest", "dev"), full, bare("report", "dev")},
+		Events: []view.EventView{
+			{Time: noon, Kind: view.EventDrifted, Pipeline: "ingest", Environment: "prod", Commit: hashA, Severity: drift.Warning, Message: "m"},
+			{Time: noon.Add(-48 * time.Hour), Kind: view.EventDeployed, Pipeline: "ingest", Environment: "dev", Commit: hashA, Severity: drift.Info, Message: "m"},
 		},
-		Replica: pipeline.ReplicaView{Identity: "syncer-0", Version: "v1.2.3", Leads: []string{"all"}},
+		Replica: view.ReplicaView{Identity: "syncer-0", Version: "v1.2.3", Leads: []string{"all"}},
 	}
 }
 
 // bare is a target of which nothing is known yet.
-func bare(name, environment string) pipeline.TargetView {
-	return pipeline.TargetView{
+func bare(name, environment string) view.TargetView {
+	return view.TargetView{
 		Target:   drift.Target{Pipeline: name, Environment: environment, State: drift.Unknown, Images: []drift.Image{}, Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{}, Behind: -1},
 		Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
-		History: []pipeline.HistoryDeployment{}, Pins: []v1alpha1.PinnedImage{}, Objects: []manifest.ID{},
+		Pins: []v1alpha1.PinnedImage{}, Objects: []manifest.ID{},
 	}
 }
 
@@ -376,7 +375,7 @@ func TestParameters(t *testing.T) {
 		"/api/v1/commits?since=24h": hashB,
 		"/api/v1/commits?limit=1":   hashB,
 	} {
-		var list struct{ Commits []pipeline.CommitView }
+		var list struct{ Commits []view.CommitView }
 		if err := json.Unmarshal(ask(t, handler, target).Body.Bytes(), &list); err != nil {
 			t.Fatal(err)
 		}

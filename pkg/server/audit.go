@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // largestBatch bounds a batch. The API server's own limit for a batch is the same, and it drops a refused batch.
@@ -53,7 +53,7 @@ func (a *audit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = a.take(r.PathValue("environment"), batch)
 	}
 	switch {
-	case errors.Is(err, pipeline.ErrNoAudit):
+	case errors.Is(err, view.ErrNoAudit):
 		refuse(w, r, http.StatusNotFound, err.Error())
 	case err != nil:
 		refuse(w, r, http.StatusBadRequest, err.Error())

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // ledger keeps what is posted, by environment.
@@ -21,7 +21,7 @@ type ledger map[string]string
 func (l ledger) take(environment string, batch []byte) error {
 	switch {
 	case environment == "none":
-		return fmt.Errorf("%w: there is no environment %q", pipeline.ErrNoAudit, environment)
+		return fmt.Errorf("%w: there is no environment %q", view.ErrNoAudit, environment)
 	case strings.Contains(string(batch), "broken"):
 		return errors.New("it is no EventList")
 	}

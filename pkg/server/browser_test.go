@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/internal/lab/browser"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 func startBrowser(t *testing.T) *browser.Browser {
@@ -57,7 +57,7 @@ func TestPagesInABrowser(t *testing.T) {
 	blind.view.Source.Error, blind.view.Source.FetchedAt = "fetching https://git.example.com/data/pipelines.git: dial tcp 192.0.2.7:443: connect: connection refused", &at
 	blind.view.Environments[2].Error = "reading the records: Get \"https://10.0.0.1:6443/apis/syncer.dev/v1alpha1/pipelinesyncs\": net/http: TLS handshake timeout"
 	blind.view.Environments[1].Suspended = true
-	empty := publish(&pipeline.View{At: now, Configuration: "data-platform", Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main"}, Environments: fixture(now).Environments})
+	empty := publish(&view.View{At: now, Configuration: "data-platform", Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main"}, Environments: fixture(now).Environments})
 	evil := publish(hostile(fixture(now), hostileText))
 	evilName := "/pipelines/" + url.PathEscape("orders-daily"+hostileText)
 	for name, c := range map[string]struct {
@@ -87,12 +87,12 @@ func TestPagesInABrowser(t *testing.T) {
 		"nowhere":       {full, "/pipelines/orders", []string{"There is no pipeline orders", "orders-daily"}, true},
 	} {
 		address := servePages(t, c.daemon)
-		for look, view := range looks {
+		for look, v := range looks {
 			if c.twice && (look == "phone" || look == "desktop") {
 				continue
 			}
 			t.Run(name+"/"+look, func(t *testing.T) {
-				seen, err := chromium.Look(address+c.path, view)
+				seen, err := chromium.Look(address+c.path, v)
 				if err != nil {
 					t.Fatal(err)
 				}

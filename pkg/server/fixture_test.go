@@ -15,7 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // publisher is a daemon that shows what a test publishes.
@@ -23,24 +23,24 @@ type publisher struct {
 	objects func(context.Context, v1alpha1.Target) ([]health.Object, error)
 
 	mu      sync.Mutex
-	view    *pipeline.View
+	view    *view.View
 	changed chan struct{}
 }
 
-func publish(view *pipeline.View) *publisher {
-	return &publisher{view: view, changed: make(chan struct{})}
+func publish(v *view.View) *publisher {
+	return &publisher{view: v, changed: make(chan struct{})}
 }
 
 // Publish shows a newer view.
-func (p *publisher) Publish(view *pipeline.View) {
+func (p *publisher) Publish(v *view.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.view = view
+	p.view = v
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-func (p *publisher) View() *pipeline.View {
+func (p *publisher) View() *view.View {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.view
@@ -86,39 +86,39 @@ var names = []string{
 }
 
 // fixture is what a daemon may know on a bad morning: every state, drift of every kind, held changes, rollbacks.
-func fixture(now time.Time) *pipeline.View {
+func fixture(now time.Time) *view.View {
 	ago := func(d time.Duration) *time.Time {
 		at := now.Add(-d)
 		return &at
 	}
-	view := &pipeline.View{
+	v := &view.View{
 		At: now, Configuration: "data-platform",
-		Source: pipeline.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: commitHash(team[0].subject), FetchedAt: ago(12 * time.Second)},
-		Environments: []pipeline.EnvironmentView{
+		Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: commitHash(team[0].subject), FetchedAt: ago(12 * time.Second)},
+		Environments: []view.EnvironmentView{
 			{Name: "dev", Drift: v1alpha1.DriftPolicy("Correct")}, {Name: "staging", Drift: "Report"}, {Name: "prod", Drift: "Report", PromoteFrom: "staging"},
 		},
-		Commits: []pipeline.CommitView{}, Targets: []pipeline.TargetView{}, Events: []pipeline.EventView{},
-		Replica: pipeline.ReplicaView{Identity: "syncer-7c9f8d6b5-x2x4q", Version: "v0.3.0", Leads: []string{"dev", "staging", "prod"}},
+		Commits: []view.CommitView{}, Targets: []view.TargetView{}, Events: []view.EventView{},
+		Replica: view.ReplicaView{Identity: "syncer-7c9f8d6b5-x2x4q", Version: "v0.3.0", Leads: []string{"dev", "staging", "prod"}},
 	}
 	for i, c := range team {
-		view.Commits = append(view.Commits, pipeline.CommitView{Hash: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
+		v.Commits = append(v.Commits, view.CommitView{Hash: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
 	}
 	for i, name := range names {
-		for n, e := range view.Environments {
-			view.Targets = append(view.Targets, fixtureTarget(now, i, n, name, e.Name))
+		for n, e := range v.Environments {
+			v.Targets = append(v.Targets, fixtureTarget(now, i, n, name, e.Name))
 		}
 	}
-	misfortunes(now, view)
-	view.Events = fixtureEvents(now, view)
-	return view
+	misfortunes(now, v)
+	v.Events = fixtureEvents(now, v)
+	return v
 }
 
 // fixtureTarget is a target to which nothing bad happened.
-func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.TargetView {
+func fixtureTarget(now time.Time, i, n int, name, environment string) view.TargetView {
 	runs := (i + n) % (len(team) - 3)
 	at := now.Add(-time.Duration(i*5+n*3+1) * time.Hour)
 	reference := "registry.example.com/data/" + name + ":v1.4.2"
-	t := pipeline.TargetView{
+	t := view.TargetView{
 		Target: drift.Target{
 			Pipeline: name, Environment: environment, State: drift.Ready, Message: "commit " + commitHash(team[runs].subject)[:8] + " is applied and healthy", Commit: commitHash(team[runs].subject),
 			Author: team[runs].author, Subject: team[runs].subject, DeployedAt: &at, Behind: n * (i % 3), Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{},
@@ -138,14 +138,14 @@ func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.T
 		c := team[(runs+number)%len(team)]
 		when := at.Add(-time.Duration(number*31) * time.Hour)
 		healthy := when.Add(3 * time.Minute)
-		d := pipeline.HistoryDeployment{
+		d := drift.Deployment{
 			Number: int64(9 - number), Commit: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: when, Outcome: "Applied", HealthyAt: &healthy,
-			Images: []pipeline.HistoryImage{{Reference: reference, Digest: digestOf(name)}},
+			Images: []drift.Image{{Reference: reference, Digest: digestOf(name)}},
 		}
 		if number > 1 {
-			d.Images[0] = pipeline.HistoryImage{Reference: "registry.example.com/data/" + name + ":v1.4.1", Digest: digestOf(name + "old")}
+			d.Images[0] = drift.Image{Reference: "registry.example.com/data/" + name + ":v1.4.1", Digest: digestOf(name + "old")}
 		}
-		t.History = append(t.History, d)
+		t.Deployments = append(t.Deployments, d)
 	}
 	for _, kind := range []string{"ConfigMap", "CronJob", "ServiceAccount", "SparkApplication"} {
 		t.Objects = append(t.Objects, manifest.ID{APIVersion: map[string]string{"ConfigMap": "v1", "CronJob": "batch/v1", "ServiceAccount": "v1", "SparkApplication": "sparkoperator.k8s.io/v1beta2"}[kind], Kind: kind, Namespace: "data-" + environment, Name: name})
@@ -160,28 +160,28 @@ func fixtureTarget(now time.Time, i, n int, name, environment string) pipeline.T
 }
 
 // misfortunes happen to some targets.
-func misfortunes(now time.Time, view *pipeline.View) {
+func misfortunes(now time.Time, v *view.View) {
 	ago := func(d time.Duration) *time.Time {
 		at := now.Add(-d)
 		return &at
 	}
-	back := int64(6)
-	at := func(name, environment string) *pipeline.TargetView { return view.Target(name, environment) }
+	const back = 6
+	at := func(name, environment string) *view.TargetView { return v.Target(name, environment) }
 
 	t := at("airflow-config", "dev")
 	t.State, t.Message = drift.Progressing, "StatefulSet/data-dev/airflow: 1 of 3 pods ready"
 
 	t = at("clickstream-ingest", "prod")
-	t.History[0].RollbackOf, t.History[1].Outcome, t.History[1].HealthyAt = &back, "Failed", nil
+	t.Deployments[0].RollbackOf, t.Deployments[1].Outcome, t.Deployments[1].HealthyAt = back, "Failed", nil
 	t = at("clickstream-ingest", "staging")
 	t.Images = append(t.Images, drift.Image{Reference: t.Images[0].Reference, Digest: digestOf("a second container")}, drift.Image{Reference: "docker.io/library/busybox:1.36", Digest: digestOf("busybox")}, drift.Image{Reference: "quay.io/prometheus/statsd-exporter@" + digestOf("exporter"), Digest: digestOf("exporter")})
 
 	t = at("feature-store", "staging")
 	t.State, t.Message = drift.Failed, "applying 3fd0a1b2: Deployment/data-staging/feature-store: container web: CrashLoopBackOff: back-off 5m0s restarting failed container=web pod=feature-store-6d5f7c9b8d-hk2lp"
-	t.History[0].Outcome, t.History[0].HealthyAt = "Failed", nil
+	t.Deployments[0].Outcome, t.Deployments[0].HealthyAt = "Failed", nil
 	t = at("feature-store", "dev")
 	t.State, t.Message, t.Commit, t.DeployedAt, t.Behind = drift.Waiting, "waits for the pipeline `dbt-nightly`, on which it depends", "", nil, -1
-	t.Images, t.History, t.Pins, t.Objects, t.Conditions = []drift.Image{}, []pipeline.HistoryDeployment{}, []v1alpha1.PinnedImage{}, []manifest.ID{}, []metav1.Condition{}
+	t.Images, t.Deployments, t.Pins, t.Objects, t.Conditions = []drift.Image{}, []drift.Deployment{}, []v1alpha1.PinnedImage{}, []manifest.ID{}, []metav1.Condition{}
 
 	at("orders-daily", "prod").Images[0].Digest = digestOf("other bytes")
 	orders := at("orders-daily", "prod")
@@ -199,9 +199,9 @@ func misfortunes(now time.Time, view *pipeline.View) {
 	past := orders.Findings[2]
 	past.Path, past.User = "spec.jobTemplate.spec.backoffLimit", "alan@example.com"
 	orders.Past = []drift.Past{{Finding: past, EndedAt: now.Add(-5 * time.Hour), Ending: drift.Corrected}, {Finding: past, EndedAt: now.Add(-50 * time.Hour), Ending: drift.Gone}}
-	orders.History[0].RollbackOf = &back
-	orders.History[2].Outcome, orders.History[2].HealthyAt = "Failed", nil
-	orders.History[1].AllowedBy = "Margaret Moon <margaret@example.com>"
+	orders.Deployments[0].RollbackOf = back
+	orders.Deployments[2].Outcome, orders.Deployments[2].HealthyAt = "Failed", nil
+	orders.Deployments[1].AllowedBy = "Margaret Moon <margaret@example.com>"
 
 	session := at("session-enrichment", "prod")
 	spark := manifest.ID{APIVersion: "sparkoperator.k8s.io/v1beta2", Kind: "SparkApplication", Namespace: "data-prod", Name: "session-enrichment"}
@@ -222,31 +222,31 @@ func misfortunes(now time.Time, view *pipeline.View) {
 	export := at("warehouse-export", "dev")
 	export.State, export.Behind, export.Error = drift.Unknown, -1, "listing the CronJob objects of warehouse-export@dev: the server is currently unable to handle the request"
 	export.Message = ""
-	for i := range view.Targets {
-		for n := range view.Targets[i].Findings {
-			view.Targets[i].Findings[n].Pipeline, view.Targets[i].Findings[n].Environment = view.Targets[i].Pipeline, view.Targets[i].Environment
+	for i := range v.Targets {
+		for n := range v.Targets[i].Findings {
+			v.Targets[i].Findings[n].Pipeline, v.Targets[i].Findings[n].Environment = v.Targets[i].Pipeline, v.Targets[i].Environment
 		}
 	}
 	// One pipeline is in two environments only.
-	for i := range view.Targets {
-		if view.Targets[i].Pipeline == "search-index" && view.Targets[i].Environment == "prod" {
-			view.Targets = append(view.Targets[:i], view.Targets[i+1:]...)
+	for i := range v.Targets {
+		if v.Targets[i].Pipeline == "search-index" && v.Targets[i].Environment == "prod" {
+			v.Targets = append(v.Targets[:i], v.Targets[i+1:]...)
 			break
 		}
 	}
 }
 
-func fixtureEvents(now time.Time, view *pipeline.View) []pipeline.EventView {
+func fixtureEvents(now time.Time, v *view.View) []view.EventView {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	return []pipeline.EventView{
-		{Time: ago(4 * time.Minute), Kind: pipeline.EventHealthy, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: "every object of deployment #9 is healthy"},
-		{Time: ago(7 * time.Minute), Kind: pipeline.EventDeployed, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: team[0].subject + ", by " + team[0].author},
-		{Time: ago(40 * time.Minute), Kind: pipeline.EventDrifted, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: view.Target("orders-daily", "prod").Findings[0].Message},
-		{Time: ago(95 * time.Minute), Kind: pipeline.EventHeld, Pipeline: "session-enrichment", Environment: "prod", Commit: commitHash(team[0].subject), Severity: drift.Warning, Message: view.Target("session-enrichment", "prod").Message},
-		{Time: ago(5 * time.Hour), Kind: pipeline.EventEnded, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Info, Message: "spec.jobTemplate.spec.backoffLimit of CronJob/data-prod/orders-daily was corrected"},
-		{Time: ago(26 * time.Hour), Kind: pipeline.EventFailed, Pipeline: "feature-store", Environment: "staging", Commit: commitHash(team[1].subject), Severity: drift.Critical, Message: view.Target("feature-store", "staging").Message},
-		{Time: ago(27 * time.Hour), Kind: pipeline.EventRolledBack, Pipeline: "clickstream-ingest", Environment: "prod", Commit: commitHash(team[1].subject), Severity: drift.Info, Message: "returns to deployment #6: " + team[1].subject},
-		{Time: ago(50 * time.Hour), Kind: pipeline.EventDrifted, Pipeline: "customer-lifetime-value-and-churn-prediction-with-explanations", Environment: "staging", Severity: drift.Warning, Message: "kubectl-edit changed spec.sparkConf[\"spark.kubernetes.driver.podTemplateContainerName.with.a.very.long.key.that.never.ends\"] of SparkApplication/data-staging/customer-lifetime-value-and-churn-prediction-with-explanations"},
+	return []view.EventView{
+		{Time: ago(4 * time.Minute), Kind: view.EventHealthy, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: "every object of deployment #9 is healthy"},
+		{Time: ago(7 * time.Minute), Kind: view.EventDeployed, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: team[0].subject + ", by " + team[0].author},
+		{Time: ago(40 * time.Minute), Kind: view.EventDrifted, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: v.Target("orders-daily", "prod").Findings[0].Message},
+		{Time: ago(95 * time.Minute), Kind: view.EventHeld, Pipeline: "session-enrichment", Environment: "prod", Commit: commitHash(team[0].subject), Severity: drift.Warning, Message: v.Target("session-enrichment", "prod").Message},
+		{Time: ago(5 * time.Hour), Kind: view.EventEnded, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Info, Message: "spec.jobTemplate.spec.backoffLimit of CronJob/data-prod/orders-daily was corrected"},
+		{Time: ago(26 * time.Hour), Kind: view.EventFailed, Pipeline: "feature-store", Environment: "staging", Commit: commitHash(team[1].subject), Severity: drift.Critical, Message: v.Target("feature-store", "staging").Message},
+		{Time: ago(27 * time.Hour), Kind: view.EventRolledBack, Pipeline: "clickstream-ingest", Environment: "prod", Commit: commitHash(team[1].subject), Severity: drift.Info, Message: "returns to deployment #6: " + team[1].subject},
+		{Time: ago(50 * time.Hour), Kind: view.EventDrifted, Pipeline: "customer-lifetime-value-and-churn-prediction-with-explanations", Environment: "staging", Severity: drift.Warning, Message: "kubectl-edit changed spec.sparkConf[\"spark.kubernetes.driver.podTemplateContainerName.with.a.very.long.key.that.never.ends\"] of SparkApplication/data-staging/customer-lifetime-value-and-churn-prediction-with-explanations"},
 	}
 }
 
@@ -266,13 +266,13 @@ func fixtureObjects(_ context.Context, target v1alpha1.Target) ([]health.Object,
 }
 
 // large is a view of so many pipelines, in three environments each.
-func large(now time.Time, pipelines int) *pipeline.View {
-	view := fixture(now)
-	view.Targets = view.Targets[:0]
+func large(now time.Time, pipelines int) *view.View {
+	v := fixture(now)
+	v.Targets = v.Targets[:0]
 	for i := range pipelines {
-		for n, e := range view.Environments {
-			view.Targets = append(view.Targets, fixtureTarget(now, i, n, fmt.Sprintf("pipeline-%03d", i), e.Name))
+		for n, e := range v.Environments {
+			v.Targets = append(v.Targets, fixtureTarget(now, i, n, fmt.Sprintf("pipeline-%03d", i), e.Name))
 		}
 	}
-	return view
+	return v
 }

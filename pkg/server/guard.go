@@ -11,16 +11,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/view"
 	"golang.org/x/sync/singleflight"
-
-	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 // guard admits requests with a token of the cluster whose user may see the requested page. A nil guard admits every
 // request. It is safe for concurrent use.
 type guard struct {
-	allowed func(ctx context.Context, token string, access pipeline.Access) (user string, allowed bool, err error)
-	right   func(pipeline.Access) string
+	allowed func(ctx context.Context, token string, access view.Access) (user string, allowed bool, err error)
+	right   func(view.Access) string
 	log     *slog.Logger
 
 	// Apart, so that a flood of wrong tokens does not push the right ones out.
@@ -49,7 +48,7 @@ const (
 	longestToken = 16 << 10
 )
 
-func newGuard(allowed func(context.Context, string, pipeline.Access) (string, bool, error), right func(pipeline.Access) string, log *slog.Logger) *guard {
+func newGuard(allowed func(context.Context, string, view.Access) (string, bool, error), right func(view.Access) string, log *slog.Logger) *guard {
 	return &guard{
 		allowed: allowed, right: right, log: log, good: verdicts{keep: goodFor}, bad: verdicts{keep: badFor},
 		atOnce: make(chan struct{}, reviewsAtOnce), failures: newLimit(wrongTokens, wrongTokenInterval),
@@ -57,7 +56,7 @@ func newGuard(allowed func(context.Context, string, pipeline.Access) (string, bo
 }
 
 // protect passes a request on to next if its user has the access.
-func (g *guard) protect(access pipeline.Access, next http.Handler) http.Handler {
+func (g *guard) protect(access view.Access, next http.Handler) http.Handler {
 	if g == nil {
 		return next
 	}
@@ -75,7 +74,7 @@ func (g *guard) protect(access pipeline.Access, next http.Handler) http.Handler 
 			g.unjudged(w, r, err)
 		case v.user == "":
 			g.ask(w, r, access, "the token is not valid, or no longer so")
-		case !v.allowed && wantsPage(r) && access == pipeline.AccessRecords:
+		case !v.allowed && wantsPage(r) && access == view.AccessRecords:
 			g.show(w, r, http.StatusForbidden, r.URL.RequestURI(), v.user+" may not "+g.right(access)+".")
 		case !v.allowed:
 			refuse(w, r, http.StatusForbidden, v.user+" may not "+g.right(access))
@@ -91,7 +90,7 @@ type tooManyError struct{ wait time.Duration }
 func (e *tooManyError) Error() string { return "too many wrong tokens" }
 
 // judge returns the verdict on a token.
-func (g *guard) judge(r *http.Request, token string, access pipeline.Access) (verdict, error) {
+func (g *guard) judge(r *http.Request, token string, access view.Access) (verdict, error) {
 	if token == "" || len(token) > longestToken {
 		return verdict{}, nil
 	}
@@ -139,8 +138,8 @@ func (g *guard) known(key [sha256.Size]byte) (verdict, bool) {
 }
 
 // ask demands a token: from a browser by the sign-in page.
-func (g *guard) ask(w http.ResponseWriter, r *http.Request, access pipeline.Access, why string) {
-	if wantsPage(r) && access == pipeline.AccessRecords {
+func (g *guard) ask(w http.ResponseWriter, r *http.Request, access view.Access, why string) {
+	if wantsPage(r) && access == view.AccessRecords {
 		send(w, r)
 		return
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // users are the tokens of a cluster, as its API server would know them: alice may see everything, scraper the metrics,
@@ -26,7 +26,7 @@ type users struct {
 	away  error
 }
 
-func (u *users) allowed(_ context.Context, token string, access pipeline.Access) (string, bool, error) {
+func (u *users) allowed(_ context.Context, token string, access view.Access) (string, bool, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.asked++
@@ -36,7 +36,7 @@ func (u *users) allowed(_ context.Context, token string, access pipeline.Access)
 	case token == "alice-token":
 		return "alice", true, nil
 	case token == "scraper-token":
-		return "scraper", access == pipeline.AccessMetrics, nil
+		return "scraper", access == view.AccessMetrics, nil
 	case token == "bob-token":
 		return "bob", false, nil
 	}
@@ -54,7 +54,7 @@ func public(t *testing.T, u *users, change ...func(*Options)) http.Handler {
 	t.Helper()
 	options := Options{
 		Server:  v1alpha1.Server{Listen: ":8080"},
-		Allowed: u.allowed, Right: func(a pipeline.Access) string { return "get " + string(a) }, Log: slog.New(slog.DiscardHandler),
+		Allowed: u.allowed, Right: func(a view.Access) string { return "get " + string(a) }, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, do := range change {
 		do(&options)
@@ -197,7 +197,7 @@ func TestVerdictsAreBounded(t *testing.T) {
 func TestOneQuestionAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		g := newGuard(func(context.Context, string, pipeline.Access) (string, bool, error) {
+		g := newGuard(func(context.Context, string, view.Access) (string, bool, error) {
 			asked++
 			time.Sleep(time.Second)
 			return "alice", true, nil
@@ -210,7 +210,7 @@ func TestOneQuestionAtATime(t *testing.T) {
 				if i == 0 {
 					r = r.WithContext(gone)
 				}
-				v, err := g.judge(r, "alice-token", pipeline.AccessRecords)
+				v, err := g.judge(r, "alice-token", view.AccessRecords)
 				if !v.allowed && (i != 0 || !errors.Is(err, context.Canceled)) {
 					t.Errorf("%d: %v %v", i, v, err)
 				}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab/browser"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // soon is how long a reader waits for a change that was published.
@@ -21,9 +21,9 @@ const soon = time.Second
 // patience is how long a test waits for what has no such promise, on a busy machine.
 const patience = 2 * time.Minute
 
-func open(t *testing.T, chromium *browser.Browser, address string, view browser.View) *browser.Tab {
+func open(t *testing.T, chromium *browser.Browser, address string, v browser.View) *browser.Tab {
 	t.Helper()
-	tab, err := chromium.Open(address, view)
+	tab, err := chromium.Open(address, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,9 +53,9 @@ const (
 )
 
 // later is a view some seconds after another one, with one change.
-func later(view *pipeline.View, change func(*pipeline.View)) *pipeline.View {
-	next := fixture(view.At)
-	next.At = view.At.Add(3 * time.Second)
+func later(v *view.View, change func(*view.View)) *view.View {
+	next := fixture(v.At)
+	next.At = v.At.Add(3 * time.Second)
 	change(next)
 	return next
 }
@@ -63,11 +63,11 @@ func later(view *pipeline.View, change func(*pipeline.View)) *pipeline.View {
 // Each page shows what is new within a second, and keeps what its reader did to it.
 func TestPagesStayFresh(t *testing.T) {
 	chromium := startBrowser(t)
-	subject := func(view *pipeline.View, news string) { view.Commits[0].Subject = news }
-	message := func(view *pipeline.View, news string) { view.Target("orders-daily", "prod").Message = news }
+	subject := func(v *view.View, news string) { v.Commits[0].Subject = news }
+	message := func(v *view.View, news string) { v.Target("orders-daily", "prod").Message = news }
 	for name, c := range map[string]struct {
 		path   string
-		change func(view *pipeline.View, news string)
+		change func(v *view.View, news string)
 		before string // what the reader does to the page
 		after  string // what has to be as it was
 	}{
@@ -88,13 +88,13 @@ func TestPagesStayFresh(t *testing.T) {
 		},
 		"commit": {"/commits/" + commitHash(team[0].subject), subject, ``, `true`},
 		"events": {
-			"/events?env=prod", func(view *pipeline.View, news string) {
-				view.Events = append([]pipeline.EventView{{Time: view.At, Kind: pipeline.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, view.Events...)
+			"/events?env=prod", func(v *view.View, news string) {
+				v.Events = append([]view.EventView{{Time: v.At, Kind: view.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, v.Events...)
 			},
 			`document.querySelector(".timeline a.name").focus(); window.was = document.activeElement.textContent`,
 			`document.activeElement.textContent === window.was`,
 		},
-		"nowhere": {"/nowhere", func(view *pipeline.View, news string) { view.Environments[0].Error = news }, ``, `true`},
+		"nowhere": {"/nowhere", func(v *view.View, news string) { v.Environments[0].Error = news }, ``, `true`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			daemon := publish(fixture(morning))
@@ -117,11 +117,11 @@ func TestPagesStayFresh(t *testing.T) {
 }
 
 // publishSoon publishes news until some are on the page soon. On a busy machine others come late.
-func publishSoon(t *testing.T, daemon *publisher, tab *browser.Tab, name string, change func(view *pipeline.View, news string)) {
+func publishSoon(t *testing.T, daemon *publisher, tab *browser.Tab, name string, change func(v *view.View, news string)) {
 	t.Helper()
 	for i, began := 0, time.Now(); time.Since(began) < patience; i++ {
 		news := fmt.Sprintf("news %d of %s", i, name)
-		daemon.Publish(later(daemon.View(), func(view *pipeline.View) { change(view, news) }))
+		daemon.Publish(later(daemon.View(), func(v *view.View) { change(v, news) }))
 		if tab.Until(text+`.includes("`+news+`")`, soon) == nil {
 			return
 		}
@@ -150,7 +150,7 @@ func TestSearchWhileTyping(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, tab, text+`.includes("1 of 12 pipelines") && location.search === "?q=orders-daily&sort=-name"`, patience)
-	publishSoon(t, daemon, tab, "git", func(view *pipeline.View, news string) { view.Target("orders-daily", "dev").Subject = news })
+	publishSoon(t, daemon, tab, "git", func(v *view.View, news string) { v.Target("orders-daily", "dev").Subject = news })
 	if got := askPage(t, tab, `document.activeElement.id + " " + document.activeElement.value + " " + document.activeElement.selectionStart`); got != "q orders-daily 12" {
 		t.Errorf("the search box is left as %q", got)
 	}
@@ -168,7 +168,7 @@ func TestConnectionIsTold(t *testing.T) {
 	until(t, tab, live, patience)
 	server.stop(t)
 	until(t, tab, `document.getElementById("connection").textContent.startsWith("Not live since ")`, patience)
-	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while it was away" }))
+	daemon.Publish(later(daemon.View(), func(v *view.View) { v.Commits[0].Subject = "while it was away" }))
 	server.start(t)
 	until(t, tab, live+` && `+text+`.includes("while it was away")`, patience)
 }
@@ -189,7 +189,7 @@ func TestHiddenPagesHoldNoConnection(t *testing.T) {
 	const turn = `Object.defineProperty(document, "hidden", { value: %t, configurable: true }); document.dispatchEvent(new Event("visibilitychange")); ""`
 	askPage(t, tab, fmt.Sprintf(turn, true))
 	<-ended
-	daemon.Publish(later(daemon.View(), func(view *pipeline.View) { view.Commits[0].Subject = "while nobody looked" }))
+	daemon.Publish(later(daemon.View(), func(v *view.View) { v.Commits[0].Subject = "while nobody looked" }))
 	askPage(t, tab, fmt.Sprintf(turn, false))
 	until(t, tab, text+`.includes("while nobody looked")`, patience)
 }
@@ -214,7 +214,7 @@ func TestSignedOutPagesLeadToTheSignIn(t *testing.T) {
 	tab := open(t, startBrowser(t), server.URL, browser.View{Width: 1280, Height: 900})
 	until(t, tab, live, patience)
 	out.Store(true)
-	daemon.Publish(later(daemon.View(), func(*pipeline.View) {}))
+	daemon.Publish(later(daemon.View(), func(*view.View) {}))
 	deadline, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for deadline.Err() == nil { // asking fails while one page takes the place of the other

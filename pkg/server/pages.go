@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // pages adds the pages for people: each is made here from one view, and a script only keeps an open page fresh. They are
@@ -29,7 +29,7 @@ type site struct {
 }
 
 func (s *site) mount(mux *http.ServeMux) {
-	for pattern, show := range map[string]func(*http.Request, *pipeline.View) page{
+	for pattern, show := range map[string]func(*http.Request, *view.View) page{
 		"/{$}":              s.matrix,
 		"/pipelines/{name}": s.pipeline,
 		"/commits":          s.commits,
@@ -56,7 +56,7 @@ type page struct {
 // frame holds the values of the frame of every page.
 type frame struct {
 	Now            time.Time
-	View           *pipeline.View
+	View           *view.View
 	Title, Section string
 	Version        string // of the view
 	Assets         map[string]string
@@ -89,10 +89,10 @@ var pageFuncs = template.FuncMap{
 func pipelinePath(name string) string { return "/pipelines/" + url.PathEscape(name) }
 
 // show answers with a page.
-func (s *site) show(make func(*http.Request, *pipeline.View) page) http.Handler {
+func (s *site) show(make func(*http.Request, *view.View) page) http.Handler {
 	return guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		view := s.daemon.View()
-		s.write(w, view, make(r, view))
+		v := s.daemon.View()
+		s.write(w, v, make(r, v))
 	}))
 }
 
@@ -110,11 +110,11 @@ func guarded(handler http.Handler) http.Handler {
 
 // write makes a page as a whole before its first byte is sent, so that a page that cannot be made is an error and not a
 // half.
-func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
+func (s *site) write(w http.ResponseWriter, v *view.View, p page) {
 	f := frame{
-		Now: s.now(), View: view, Title: p.title, Section: p.section, Version: version(view), Assets: assetPaths, Content: p.content,
+		Now: s.now(), View: v, Title: p.title, Section: p.section, Version: version(v), Assets: assetPaths, Content: p.content,
 	}
-	f.Banners = banners(view)
+	f.Banners = banners(v)
 	var out bytes.Buffer
 	if err := templates[p.template].ExecuteTemplate(&out, "frame", f); err != nil {
 		http.Error(w, fmt.Sprintf("making the page: %v", err), http.StatusInternalServerError)
@@ -129,7 +129,7 @@ func (s *site) write(w http.ResponseWriter, view *pipeline.View, p page) {
 }
 
 // version identifies a view.
-func version(view *pipeline.View) string { return strconv.FormatInt(view.At.UnixNano(), 36) }
+func version(v *view.View) string { return strconv.FormatInt(v.At.UnixNano(), 36) }
 
 // problemPage is why there is no page.
 type problemPage struct {
@@ -143,7 +143,7 @@ func missing(heading, text string, links ...link) page {
 	return page{status: http.StatusNotFound, template: "problem", title: heading, content: problemPage{heading, text, links}}
 }
 
-func (s *site) nowhere(*http.Request, *pipeline.View) page {
+func (s *site) nowhere(*http.Request, *view.View) page {
 	return missing("There is no such page", "The address may be mistyped, or from another version of syncer.")
 }
 
@@ -155,12 +155,12 @@ type banner struct {
 
 // banners lists the parts of a view that are out of date. The age of a readable repository is not one: a daemon publishes
 // no view when nothing changed.
-func banners(view *pipeline.View) []banner {
+func banners(v *view.View) []banner {
 	var out []banner
-	if view.Source.Error != "" {
-		out = append(out, banner{"critical", "✕", "The repository cannot be read", view.Source.Error, view.Source.FetchedAt})
+	if v.Source.Error != "" {
+		out = append(out, banner{"critical", "✕", "The repository cannot be read", v.Source.Error, v.Source.FetchedAt})
 	}
-	for _, e := range view.Environments {
+	for _, e := range v.Environments {
 		if e.Error != "" {
 			out = append(out, banner{"critical", "✕", e.Name + " cannot be read", e.Error, nil})
 		}

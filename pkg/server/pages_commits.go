@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // commitsPage is the list of the newest commits.
@@ -17,7 +17,7 @@ type commitsPage struct {
 }
 
 type commitRow struct {
-	pipeline.CommitView
+	view.CommitView
 	Newest bool
 	Runs   []commitRuns
 }
@@ -28,16 +28,16 @@ type commitRuns struct {
 	Targets     int
 }
 
-func (s *site) commits(r *http.Request, view *pipeline.View) page {
-	p := commitsPage{Query: asked("/commits", r.URL.Query(), "q"), All: len(view.Commits)}
-	for i, c := range view.Commits {
+func (s *site) commits(r *http.Request, v *view.View) page {
+	p := commitsPage{Query: asked("/commits", r.URL.Query(), "q"), All: len(v.Commits)}
+	for i, c := range v.Commits {
 		if !finds(p.Query.Get("q"), c.Hash, c.Author, c.Subject) {
 			continue
 		}
 		row := commitRow{CommitView: c, Newest: i == 0}
-		for _, e := range view.Environments {
+		for _, e := range v.Environments {
 			runs := commitRuns{Environment: e.Name}
-			for _, t := range view.Targets {
+			for _, t := range v.Targets {
 				if t.Environment == e.Name && t.Commit == c.Hash {
 					runs.Targets++
 				}
@@ -53,44 +53,44 @@ func (s *site) commits(r *http.Request, view *pipeline.View) page {
 
 // commitPage is where a commit has arrived.
 type commitPage struct {
-	Commit *pipeline.CommitView
+	Commit *view.CommitView
 	Groups []arrivalGroup
 	Listed bool // it is one of the source's newest
 }
 
 // arrivalGroup are the targets in which the same has become of a commit.
 type arrivalGroup struct {
-	Arrival     pipeline.Arrival
+	Arrival     view.Arrival
 	Class, Sign string
 	Text        string
 	Fold        bool   // the group is closed at first
 	Alike       string // the text that all of them have in common
-	Arrivals    []pipeline.ArrivalView
+	Arrivals    []view.ArrivalView
 }
 
 // arrivalGroups are the groups of the page, in its order: those that need attention come first.
 var arrivalGroups = []arrivalGroup{
-	{Arrival: pipeline.Refused, Class: "critical", Sign: "✕", Text: "refused"},
-	{Arrival: pipeline.Awaited, Class: "warning", Sign: "‖", Text: "held"},
-	{Arrival: pipeline.Pending, Class: "info", Sign: "…", Text: "still to come"},
-	{Arrival: pipeline.Arrived, Class: "ok", Sign: "✓", Text: "arrived"},
-	{Arrival: pipeline.Replaced, Class: "info", Sign: "↷", Text: "replaced since"},
-	{Arrival: pipeline.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
+	{Arrival: view.Refused, Class: "critical", Sign: "✕", Text: "refused"},
+	{Arrival: view.Awaited, Class: "warning", Sign: "‖", Text: "held"},
+	{Arrival: view.Pending, Class: "info", Sign: "…", Text: "still to come"},
+	{Arrival: view.Arrived, Class: "ok", Sign: "✓", Text: "arrived"},
+	{Arrival: view.Replaced, Class: "info", Sign: "↷", Text: "replaced since"},
+	{Arrival: view.Untouched, Class: "plain-badge", Sign: "–", Text: "not touched", Fold: true},
 }
 
 // appliedAs finds a commit that targets have applied last, by its whole hash. A commit that changed nothing there is in
 // no history, and may be older than the fetched part of the source.
-func appliedAs(view *pipeline.View, hash string) *pipeline.CommitView {
-	for _, t := range view.Targets {
+func appliedAs(v *view.View, hash string) *view.CommitView {
+	for _, t := range v.Targets {
 		if t.Commit == hash && hash != "" {
-			return &pipeline.CommitView{Hash: hash, Author: t.Author, Subject: t.Subject}
+			return &view.CommitView{Hash: hash, Author: t.Author, Subject: t.Subject}
 		}
 	}
 	return nil
 }
 
 // alike is the message that several arrivals share, if none of them has another.
-func alike(arrivals []pipeline.ArrivalView) string {
+func alike(arrivals []view.ArrivalView) string {
 	for _, a := range arrivals {
 		if len(arrivals) == 1 || a.Message != arrivals[0].Message || a.Deployment != nil {
 			return ""
@@ -99,15 +99,15 @@ func alike(arrivals []pipeline.ArrivalView) string {
 	return arrivals[0].Message
 }
 
-func (s *site) commit(r *http.Request, view *pipeline.View) page {
+func (s *site) commit(r *http.Request, v *view.View) page {
 	prefix := strings.ToLower(r.PathValue("hash"))
-	commit := cmp.Or(view.Commit(prefix), appliedAs(view, prefix))
+	commit := cmp.Or(v.Commit(prefix), appliedAs(v, prefix))
 	if commit == nil {
 		return missing("There is no commit "+prefix, "None of the newest commits, and none that a record keeps, begins so; or more than one does.", link{"All commits", "/commits"})
 	}
 	p := commitPage{Commit: commit}
-	p.Listed = slices.ContainsFunc(view.Commits, func(c pipeline.CommitView) bool { return c.Hash == commit.Hash })
-	arrivals := view.Arrivals(commit.Hash)
+	p.Listed = slices.ContainsFunc(v.Commits, func(c view.CommitView) bool { return c.Hash == commit.Hash })
+	arrivals := v.Arrivals(commit.Hash)
 	for _, group := range arrivalGroups {
 		for _, a := range arrivals {
 			if a.Arrival == group.Arrival {

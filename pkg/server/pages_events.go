@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // eventsPage is the feed of events.
@@ -22,33 +22,33 @@ type eventDay struct {
 }
 
 type eventRow struct {
-	pipeline.EventView
+	view.EventView
 	Class, Sign, Text string
 }
 
 // eventLooks are how kinds of events are shown, in the order in which they are offered.
 var eventLooks = []struct {
-	kind pipeline.EventKind
+	kind view.EventKind
 	look
 }{
-	{pipeline.EventDeployed, look{"ok", "✓", "deployed"}},
-	{pipeline.EventRolledBack, look{"info", "↶", "rolled back"}},
-	{pipeline.EventHealthy, look{"ok", "♥", "healthy"}},
-	{pipeline.EventHeld, look{"warning", "‖", "held"}},
-	{pipeline.EventFailed, look{"critical", "✕", "failed"}},
-	{pipeline.EventDrifted, look{"warning", "≠", "drifted"}},
-	{pipeline.EventEnded, look{"info", "=", "drift ended"}},
+	{view.EventDeployed, look{"ok", "✓", "deployed"}},
+	{view.EventRolledBack, look{"info", "↶", "rolled back"}},
+	{view.EventHealthy, look{"ok", "♥", "healthy"}},
+	{view.EventHeld, look{"warning", "‖", "held"}},
+	{view.EventFailed, look{"critical", "✕", "failed"}},
+	{view.EventDrifted, look{"warning", "≠", "drifted"}},
+	{view.EventEnded, look{"info", "=", "drift ended"}},
 }
 
-func (s *site) events(r *http.Request, view *pipeline.View) page {
-	p := eventsPage{Query: asked("/events", r.URL.Query(), "q", "env", "kind", "pipeline"), All: len(view.Events)}
-	for _, e := range view.Environments {
+func (s *site) events(r *http.Request, v *view.View) page {
+	p := eventsPage{Query: asked("/events", r.URL.Query(), "q", "env", "kind", "pipeline"), All: len(v.Events)}
+	for _, e := range v.Environments {
 		p.Environments = append(p.Environments, choice{Value: e.Name, Text: e.Name, Chosen: p.Query.Get("env") == e.Name})
 	}
 	for _, l := range eventLooks {
 		p.Kinds = append(p.Kinds, choice{Value: string(l.kind), Text: l.text, Chosen: p.Query.Get("kind") == string(l.kind)})
 	}
-	for _, e := range view.Events {
+	for _, e := range v.Events {
 		if p.has(e) {
 			p.add(e)
 		}
@@ -57,7 +57,7 @@ func (s *site) events(r *http.Request, view *pipeline.View) page {
 }
 
 // has reports whether an event is one that the address asks for.
-func (p *eventsPage) has(e pipeline.EventView) bool {
+func (p *eventsPage) has(e view.EventView) bool {
 	is := func(key, value string) bool {
 		wanted := p.Query.values[key]
 		return len(wanted) == 0 || slices.Contains(wanted, value)
@@ -66,14 +66,14 @@ func (p *eventsPage) has(e pipeline.EventView) bool {
 		finds(p.Query.Get("q"), e.Pipeline+"@"+e.Environment, e.Commit, e.Message, string(e.Kind), string(e.Severity))
 }
 
-func (p *eventsPage) add(e pipeline.EventView) {
+func (p *eventsPage) add(e view.EventView) {
 	row := eventRow{EventView: e, Class: "info", Sign: "●", Text: string(e.Kind)}
 	for _, l := range eventLooks {
 		if l.kind == e.Kind {
 			row.Class, row.Sign, row.Text = l.class, l.sign, l.text
 		}
 	}
-	if e.Kind == pipeline.EventDrifted && e.Severity != "" {
+	if e.Kind == view.EventDrifted && e.Severity != "" {
 		row.Class = string(e.Severity)
 	}
 	day := e.Time.UTC().Format("Monday, 2 January 2006")

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 // historyDay are the deployments of one day.
@@ -16,10 +15,10 @@ type historyDay struct {
 
 // historyEntry is one deployment of one target.
 type historyEntry struct {
-	pipeline.HistoryDeployment
+	drift.Deployment
 	Environment string
 	Runs        bool // it is the running deployment
-	Changed     []pipeline.HistoryImage
+	Changed     []drift.Image
 	Back        string // the command that returns to it; empty: there is none
 }
 
@@ -27,11 +26,11 @@ type historyEntry struct {
 func historyOf(targets []*targetSection) []historyDay {
 	var entries []historyEntry
 	for _, t := range targets {
-		runs := slices.IndexFunc(t.History, func(d pipeline.HistoryDeployment) bool { return d.Outcome == "Applied" })
-		for i, d := range t.History {
-			e := historyEntry{HistoryDeployment: d, Environment: t.Environment, Runs: i == runs, Changed: d.Images}
-			if i+1 < len(t.History) {
-				e.Changed = newIn(d.Images, t.History[i+1].Images)
+		runs := slices.IndexFunc(t.Deployments, func(d drift.Deployment) bool { return d.Outcome == "Applied" })
+		for i, d := range t.Deployments {
+			e := historyEntry{Deployment: d, Environment: t.Environment, Runs: i == runs, Changed: d.Images}
+			if i+1 < len(t.Deployments) {
+				e.Changed = newIn(d.Images, t.Deployments[i+1].Images)
 			}
 			if d.Outcome == "Applied" && !e.Runs {
 				e.Back = rollback(t.Folder, t.Pipeline, d.Commit)
@@ -52,8 +51,10 @@ func historyOf(targets []*targetSection) []historyDay {
 }
 
 // newIn lists the images that the deployment before did not run.
-func newIn(images, before []pipeline.HistoryImage) []pipeline.HistoryImage {
-	return slices.DeleteFunc(slices.Clone(images), func(i pipeline.HistoryImage) bool { return slices.Contains(before, i) })
+func newIn(images, before []drift.Image) []drift.Image {
+	return slices.DeleteFunc(slices.Clone(images), func(i drift.Image) bool {
+		return slices.ContainsFunc(before, func(b drift.Image) bool { return b.Reference == i.Reference && b.Digest == i.Digest })
+	})
 }
 
 // rollback is the command that gives a pipeline's folder the files of an earlier commit, as a commit of its own: the

@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // matrixPage is the pipelines by the environments.
 type matrixPage struct {
 	Query              query
-	Newest             *pipeline.CommitView // nil: none was read
-	Environments       []matrixEnvironment  // the columns
-	All                []pipeline.EnvironmentView
+	Newest             *view.CommitView    // nil: none was read
+	Environments       []matrixEnvironment // the columns
+	All                []view.EnvironmentView
 	Rows               []*matrixRow
 	Chips              []matrixChip
 	Sorts              []choice
@@ -26,7 +26,7 @@ type matrixPage struct {
 }
 
 type matrixEnvironment struct {
-	pipeline.EnvironmentView
+	view.EnvironmentView
 	Column column
 }
 
@@ -37,7 +37,7 @@ type matrixRow struct {
 }
 
 type matrixCell struct {
-	*pipeline.TargetView
+	*view.TargetView
 	Now    time.Time
 	Totals []total
 	Shown  []drift.Image
@@ -67,13 +67,13 @@ type column struct {
 	Sort string // ascending or descending; empty: it is sorted by something else
 }
 
-func (s *site) matrix(r *http.Request, view *pipeline.View) page {
-	m := matrixPage{Query: asked("/", r.URL.Query(), "q", "sort", "env", "state"), All: view.Environments, Targets: len(view.Targets)}
-	if len(view.Commits) > 0 {
-		m.Newest = &view.Commits[0]
+func (s *site) matrix(r *http.Request, v *view.View) page {
+	m := matrixPage{Query: asked("/", r.URL.Query(), "q", "sort", "env", "state"), All: v.Environments, Targets: len(v.Targets)}
+	if len(v.Commits) > 0 {
+		m.Newest = &v.Commits[0]
 	}
-	m.columns(view)
-	rows := m.rows(s.now(), view)
+	m.columns(v)
+	rows := m.rows(s.now(), v)
 	m.Pipelines = len(rows)
 	m.chips(rows)
 	m.Rows = slices.DeleteFunc(rows, func(row *matrixRow) bool { return !m.has(row) })
@@ -82,10 +82,10 @@ func (s *site) matrix(r *http.Request, view *pipeline.View) page {
 }
 
 // columns are the environments in the address; all of them, if the address names no known one.
-func (m *matrixPage) columns(view *pipeline.View) {
+func (m *matrixPage) columns(v *view.View) {
 	wanted := m.Query.values["env"]
-	known := slices.ContainsFunc(view.Environments, func(e pipeline.EnvironmentView) bool { return slices.Contains(wanted, e.Name) })
-	for _, e := range view.Environments {
+	known := slices.ContainsFunc(v.Environments, func(e view.EnvironmentView) bool { return slices.Contains(wanted, e.Name) })
+	for _, e := range v.Environments {
 		if !known || slices.Contains(wanted, e.Name) {
 			m.Environments = append(m.Environments, matrixEnvironment{e, m.column("state@"+e.Name, "descending")})
 		}
@@ -119,15 +119,15 @@ func (m *matrixPage) column(key, way string) column {
 	return column{m.Query.With("sort", key), ""}
 }
 
-func (m *matrixPage) rows(now time.Time, view *pipeline.View) []*matrixRow {
+func (m *matrixPage) rows(now time.Time, v *view.View) []*matrixRow {
 	var rows []*matrixRow
 	place := map[string]int{}
 	for i, e := range m.Environments {
 		place[e.Name] = i
 	}
 	digests := map[string]string{} // by reference, of one pipeline
-	for i := range view.Targets {
-		t := &view.Targets[i]
+	for i := range v.Targets {
+		t := &v.Targets[i]
 		if n := len(rows); n == 0 || rows[n-1].Pipeline != t.Pipeline {
 			rows = append(rows, &matrixRow{Pipeline: t.Pipeline, Cells: make([]*matrixCell, len(m.Environments))})
 			clear(digests)

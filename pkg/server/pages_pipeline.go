@@ -9,7 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // pipelinePage is one pipeline in all environments, or in the one that the address asks for.
@@ -28,8 +28,8 @@ type pipelinePage struct {
 
 // targetSection is the part of the page about one target.
 type targetSection struct {
-	*pipeline.TargetView
-	In         pipeline.EnvironmentView
+	*view.TargetView
+	In         view.EnvironmentView
 	Totals     []total
 	Differing  []drift.ObjectFindings
 	Unkept     int                    // findings that the record does not keep
@@ -48,17 +48,17 @@ type healthSection struct {
 // askingTakes is the longest that a page waits for a cluster.
 const askingTakes = 15 * time.Second
 
-func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
+func (s *site) pipeline(r *http.Request, v *view.View) page {
 	name := r.PathValue("name")
 	p := pipelinePage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env", "health"), Name: name, Compared: true}
-	var targets []*pipeline.TargetView
-	for i := range view.Targets {
-		if view.Targets[i].Pipeline == name {
-			targets = append(targets, &view.Targets[i])
+	var targets []*view.TargetView
+	for i := range v.Targets {
+		if v.Targets[i].Pipeline == name {
+			targets = append(targets, &v.Targets[i])
 		}
 	}
 	if len(targets) == 0 {
-		return noPipeline(view, name)
+		return noPipeline(v, name)
 	}
 	p.choose(targets)
 	for _, t := range targets {
@@ -67,7 +67,7 @@ func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 		}
 		p.In = append(p.In, t.Environment)
 		if p.shows(t.Environment) {
-			p.Targets = append(p.Targets, p.section(r.Context(), s, view, t))
+			p.Targets = append(p.Targets, p.section(r.Context(), s, v, t))
 		}
 	}
 	p.Images = imagesOf(targets) // in all environments: a digest that differs shows beside the others
@@ -75,25 +75,25 @@ func (s *site) pipeline(r *http.Request, view *pipeline.View) page {
 	return page{template: "pipeline", title: name, section: "/", content: p}
 }
 
-func noPipeline(view *pipeline.View, name string) page {
+func noPipeline(v *view.View, name string) page {
 	const most = 10
 	var links []link
-	for _, other := range view.Pipelines() {
+	for _, other := range v.Pipelines() {
 		if len(links) < most && (finds(name, other) || finds(other, name)) {
 			links = append(links, link{other, pipelinePath(other)})
 		}
 	}
 	text := "No record in any environment names it, and it is not in the repository."
-	if slices.ContainsFunc(view.Environments, func(e pipeline.EnvironmentView) bool { return e.Error != "" }) || view.Source.Error != "" {
+	if slices.ContainsFunc(v.Environments, func(e view.EnvironmentView) bool { return e.Error != "" }) || v.Source.Error != "" {
 		text = "No record that could be read names it. Not all of them can be read now: see above."
 	}
 	return missing("There is no pipeline "+name, text, links...)
 }
 
 // choose offers the environments that the pipeline is in.
-func (p *pipelinePage) choose(targets []*pipeline.TargetView) {
+func (p *pipelinePage) choose(targets []*view.TargetView) {
 	wanted := p.Query.Get("env")
-	if !slices.ContainsFunc(targets, func(t *pipeline.TargetView) bool { return t.Environment == wanted }) {
+	if !slices.ContainsFunc(targets, func(t *view.TargetView) bool { return t.Environment == wanted }) {
 		p.Query.values.Del("env")
 		wanted = ""
 	}
@@ -108,9 +108,9 @@ func (p *pipelinePage) shows(environment string) bool {
 	return wanted == "" || wanted == environment
 }
 
-func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View, t *pipeline.TargetView) *targetSection {
+func (p *pipelinePage) section(ctx context.Context, s *site, v *view.View, t *view.TargetView) *targetSection {
 	out := &targetSection{TargetView: t, Totals: totals(t.Findings), Unkept: max(0, t.Total-len(t.Findings)), Kept: pinsOf(t)}
-	for _, e := range view.Environments {
+	for _, e := range v.Environments {
 		if e.Name == t.Environment {
 			out.In = e
 		}
@@ -132,7 +132,7 @@ func (p *pipelinePage) section(ctx context.Context, s *site, view *pipeline.View
 }
 
 // health asks the cluster how the objects of a target are.
-func (s *site) health(ctx context.Context, t *pipeline.TargetView) *healthSection {
+func (s *site) health(ctx context.Context, t *view.TargetView) *healthSection {
 	ctx, cancel := context.WithTimeout(ctx, askingTakes)
 	defer cancel()
 	objects, err := s.daemon.Objects(ctx, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})

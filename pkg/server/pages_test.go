@@ -25,7 +25,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 var morning = time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
@@ -121,8 +121,8 @@ func TestPagesAreForReading(t *testing.T) {
 }
 
 func TestWhatIsNotThereIsSaid(t *testing.T) {
-	view := fixture(morning)
-	handler := readers(publish(view))
+	v := fixture(morning)
+	handler := readers(publish(v))
 	for path, want := range map[string]string{
 		"/nowhere": "There is no such page", "/pipelines/orders": "There is no pipeline orders", "/pipelines/orders-daily/more": "There is no such page",
 		"/commits/none": "There is no commit none", "/commits/ab": "There is no commit ab", "/pipelines/%3Cb%3E": "There is no pipeline &lt;b&gt;",
@@ -136,7 +136,7 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 		t.Error("a pipeline of a similar name is not named")
 	}
 	// What cannot be read now is not said to be absent.
-	view.Environments[2].Error = "away"
+	v.Environments[2].Error = "away"
 	if !strings.Contains(getPage(t, handler, http.MethodGet, "/pipelines/none").Body.String(), "Not all of them can be read now") {
 		t.Error("a pipeline is said to be absent although an environment cannot be read")
 	}
@@ -243,10 +243,10 @@ func TestCommitsSayWhereTheyRun(t *testing.T) {
 
 // A commit that changed nothing in a target is in no history, and the matrix leads to it all the same.
 func TestCommitThatOnlyATargetKnows(t *testing.T) {
-	view := fixture(morning)
+	v := fixture(morning)
 	old := commitHash("older than what was fetched")
-	view.Targets[0].Commit, view.Targets[0].Subject = old, "As old as the hills"
-	handler := readers(publish(view))
+	v.Targets[0].Commit, v.Targets[0].Subject = old, "As old as the hills"
+	handler := readers(publish(v))
 	if text := pageText(t, handler, "/commits/"+old); !strings.Contains(text, "As old as the hills") || !strings.Contains(text, "not among the newest commits") {
 		t.Errorf("it says:\n%s", text)
 	}
@@ -254,10 +254,10 @@ func TestCommitThatOnlyATargetKnows(t *testing.T) {
 
 // What cannot be read is said at the top of every page, and since when.
 func TestBannersAreOnEveryPage(t *testing.T) {
-	view := fixture(morning)
+	v := fixture(morning)
 	fetched := morning.Add(-42 * time.Minute)
-	view.Source.Error, view.Source.FetchedAt, view.Environments[1].Error = "connection\nrefused", &fetched, "no route to staging"
-	handler := readers(publish(view))
+	v.Source.Error, v.Source.FetchedAt, v.Environments[1].Error = "connection\nrefused", &fetched, "no route to staging"
+	handler := readers(publish(v))
 	for _, path := range everyPage() {
 		text := getPage(t, handler, http.MethodGet, path).Body.String()
 		for _, want := range []string{"The repository cannot be read", "42m ago", "connection\nrefused", "staging cannot be read", "no route to staging"} {
@@ -267,7 +267,7 @@ func TestBannersAreOnEveryPage(t *testing.T) {
 		}
 	}
 	// What was last read long ago is not old while there is nothing new.
-	view.Source.Error, view.Environments[1].Error = "", ""
+	v.Source.Error, v.Environments[1].Error = "", ""
 	if text := pageText(t, handler, "/"); strings.Contains(text, `class="banner`) {
 		t.Errorf("there is something to know first:\n%s", text)
 	}
@@ -293,8 +293,8 @@ func TestHealthIsAskedForOnDemand(t *testing.T) {
 
 // One tag with other bytes is marked: where it differs from most places or, where there is no usual one, everywhere.
 func TestOddDigestsAreMarked(t *testing.T) {
-	target := func(environment, digest string) *pipeline.TargetView {
-		return &pipeline.TargetView{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}
+	target := func(environment, digest string) *view.TargetView {
+		return &view.TargetView{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}
 	}
 	for name, c := range map[string]struct {
 		digests []string
@@ -305,7 +305,7 @@ func TestOddDigestsAreMarked(t *testing.T) {
 		"each for itself": {[]string{"a", "b"}, []bool{true, true}},
 		"one by its tag":  {[]string{"a", ""}, []bool{false, false}},
 	} {
-		var targets []*pipeline.TargetView
+		var targets []*view.TargetView
 		for i, digest := range c.digests {
 			targets = append(targets, target(fmt.Sprint(i), digest))
 		}
@@ -377,13 +377,13 @@ func TestRollbackIsNotGuessed(t *testing.T) {
 			t.Errorf("%s: %s", name, command)
 		}
 	}
-	view := fixture(morning)
-	text := html.UnescapeString(pageText(t, readers(publish(view)), "/pipelines/orders-daily?env=prod"))
+	v := fixture(morning)
+	text := html.UnescapeString(pageText(t, readers(publish(v)), "/pipelines/orders-daily?env=prod"))
 	// Four deployments: one runs, and one failed.
 	if n := strings.Count(text, "git restore --source="); n != 2 {
 		t.Errorf("%d deployments can be returned to", n)
 	}
-	back := view.Target("orders-daily", "prod").History[1].Commit
+	back := v.Target("orders-daily", "prod").Deployments[1].Commit
 	if want := "git restore --source=" + back + " --staged --worktree -- pipelines/orders-daily &&\ngit commit -m 'Roll back orders-daily to " + back[:8] + "'"; !strings.Contains(text, want) {
 		t.Errorf("it does not say %s", want)
 	}
@@ -400,9 +400,9 @@ var harmlessText = strings.Map(func(r rune) rune {
 }, hostileText)
 
 // hostile is a view in which every text that is not one of a few words ends in another one.
-func hostile(view *pipeline.View, text string) *pipeline.View {
-	infect(reflect.ValueOf(view).Elem(), text)
-	return view
+func hostile(v *view.View, text string) *view.View {
+	infect(reflect.ValueOf(v).Elem(), text)
+	return v
 }
 
 // words mean something to a page, wherever they stand.
@@ -515,7 +515,7 @@ func TestPagesEscape(t *testing.T) {
 
 // A daemon that has read nothing yet has pages all the same.
 func TestPagesOfNothing(t *testing.T) {
-	handler := readers(publish(&pipeline.View{}))
+	handler := readers(publish(&view.View{}))
 	for path, want := range map[string]string{"/": "Nothing is deployed yet", "/commits": "No commit was read yet", "/events": "Nothing happened yet"} {
 		if text := pageText(t, handler, path); !strings.Contains(text, want) {
 			t.Errorf("%s does not say %q", path, want)

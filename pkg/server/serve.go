@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // Options name the addresses of a server and its access rules.
@@ -24,9 +24,9 @@ type Options struct {
 	// Pprof serves profiles of the process below /debug/pprof/.
 	Pprof bool
 	// Allowed returns the user of a token and whether the user has an access, and Right names the right that it needs; see
-	// pipeline.Runner. They are required at an address that is not loopback, unless it is insecure.
-	Allowed func(ctx context.Context, token string, access pipeline.Access) (user string, allowed bool, err error)
-	Right   func(pipeline.Access) string
+	// a daemon. They are required at an address that is not loopback, unless it is insecure.
+	Allowed func(ctx context.Context, token string, access view.Access) (user string, allowed bool, err error)
+	Right   func(view.Access) string
 	// Audit receives the batches that the API server of an environment posts; optional.
 	Audit func(environment string, batch []byte) error
 	Log   *slog.Logger
@@ -119,7 +119,7 @@ func newHandler(options Options, daemon Daemon, loopback bool) (_ http.Handler, 
 	case options.Allowed == nil:
 		return nil, "", fmt.Errorf("%s is not loopback, and nobody can be asked who may see what", options.Listen)
 	default:
-		who = "everything to whoever has a token and may " + options.Right(pipeline.AccessRecords)
+		who = "everything to whoever has a token and may " + options.Right(view.AccessRecords)
 		g = newGuard(options.Allowed, options.Right, options.Log)
 	}
 	mux, all := http.NewServeMux(), New(daemon)
@@ -133,10 +133,10 @@ func newHandler(options Options, daemon Daemon, loopback bool) (_ http.Handler, 
 	if g != nil {
 		g.mount(mux)
 	}
-	mux.Handle("/metrics", g.protect(pipeline.AccessMetrics, all))
-	mux.Handle("/", g.protect(pipeline.AccessRecords, all))
+	mux.Handle("/metrics", g.protect(view.AccessMetrics, all))
+	mux.Handle("/", g.protect(view.AccessRecords, all))
 	if options.Pprof {
-		mux.Handle("/debug/pprof/", g.protect(pipeline.AccessProfiles, profiles()))
+		mux.Handle("/debug/pprof/", g.protect(view.AccessProfiles, profiles()))
 	}
 	var handler http.Handler = mux
 	if loopback {

@@ -10,13 +10,13 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// Daemon is the source of a server's answers; *pipeline.Runner is one. Many goroutines may call its methods.
+// Daemon is the source of a server's answers; cmd/syncer gives it. Many goroutines may call its methods.
 type Daemon interface {
 	// View is the newest one, and never nil.
-	View() *pipeline.View
+	View() *view.View
 	// Changed is closed when there is a newer view than the one that View gave before it was called.
 	Changed() <-chan struct{}
 	// Objects judges the live objects of a target; it asks the API server, and answers from memory for some seconds.

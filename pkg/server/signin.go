@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // signInPage takes a token. It contains all its parts: a browser without a token may not load other files.
@@ -42,7 +42,7 @@ func (g *guard) mount(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("GET /sign-in", func(w http.ResponseWriter, r *http.Request) {
 		next := r.URL.Query().Get("next")
-		if v, _ := g.judge(r, cookieToken(r), pipeline.AccessRecords); v.allowed && next != "" {
+		if v, _ := g.judge(r, cookieToken(r), view.AccessRecords); v.allowed && next != "" {
 			http.Redirect(w, r, localPath(next), http.StatusSeeOther) // sent here by send
 			return
 		}
@@ -59,10 +59,10 @@ func (g *guard) mount(mux *http.ServeMux) {
 
 // show prints the sign-in page. why explains the fault of the last token.
 func (g *guard) show(w http.ResponseWriter, r *http.Request, status int, next, why string) {
-	known, _ := g.judge(r, cookieToken(r), pipeline.AccessRecords) // on an error no user is known
+	known, _ := g.judge(r, cookieToken(r), view.AccessRecords) // on an error no user is known
 	var page bytes.Buffer
 	err := signInPage.Execute(&page, map[string]any{
-		"Style": template.CSS(signInStyle), "Next": localPath(next), "Why": why, "User": known.user, "Right": g.right(pipeline.AccessRecords),
+		"Style": template.CSS(signInStyle), "Next": localPath(next), "Why": why, "User": known.user, "Right": g.right(view.AccessRecords),
 	})
 	if err != nil {
 		g.log.Error("the sign-in page cannot be printed", "error", err)
@@ -98,7 +98,7 @@ func (g *guard) signIn(w http.ResponseWriter, r *http.Request) {
 		g.show(w, r, http.StatusBadRequest, next, "Paste a token.")
 		return
 	}
-	v, err := g.judge(r, token, pipeline.AccessRecords)
+	v, err := g.judge(r, token, view.AccessRecords)
 	switch {
 	case err != nil:
 		status, detail := g.failure(w, r, err)
@@ -106,7 +106,7 @@ func (g *guard) signIn(w http.ResponseWriter, r *http.Request) {
 	case v.user == "":
 		g.show(w, r, http.StatusUnauthorized, next, "The cluster does not know this token, or it has ended.")
 	case !v.allowed:
-		g.show(w, r, http.StatusForbidden, next, v.user+" may not "+g.right(pipeline.AccessRecords)+".")
+		g.show(w, r, http.StatusForbidden, next, v.user+" may not "+g.right(view.AccessRecords)+".")
 	default:
 		http.SetCookie(w, cookie(r, token, 0))
 		http.Redirect(w, r, localPath(next), http.StatusSeeOther)

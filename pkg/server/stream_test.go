@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // restartable is a server that stops and starts at one address, as a daemon that is updated does.
@@ -206,7 +206,7 @@ func TestStreamGathersWhatComesAtOnce(t *testing.T) {
 	daemon := publish(fixture(morning))
 	got := streamed(t, daemon, heartbeat-time.Second, func() {
 		for i := range 100 {
-			daemon.Publish(&pipeline.View{At: morning.Add(time.Duration(i+1) * time.Second)})
+			daemon.Publish(&view.View{At: morning.Add(time.Duration(i+1) * time.Second)})
 			synctest.Wait()
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // startCluster starts an API server and gives a runner of a configuration whose records are in gitops.
@@ -103,7 +104,7 @@ func token(t *testing.T, admin kubernetes.Interface, name string, audiences ...s
 }
 
 // awaitVerdict waits until the API server says of a token what it is to say.
-func awaitVerdict(t *testing.T, runner *pipeline.Runner, token string, access pipeline.Access, want bool) {
+func awaitVerdict(t *testing.T, runner *pipeline.Runner, token string, access view.Access, want bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -145,9 +146,9 @@ func TestTokensOfServiceAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The API server learns of accounts and roles a moment after they were written.
-	awaitVerdict(t, runner, tokens["gone"], pipeline.AccessRecords, false)
-	awaitVerdict(t, runner, tokens["viewer"], pipeline.AccessRecords, true)
-	awaitVerdict(t, runner, tokens["scraper"], pipeline.AccessMetrics, true)
+	awaitVerdict(t, runner, tokens["gone"], view.AccessRecords, false)
+	awaitVerdict(t, runner, tokens["viewer"], view.AccessRecords, true)
+	awaitVerdict(t, runner, tokens["scraper"], view.AccessMetrics, true)
 	handler, who, err := newHandler(Options{
 		Server: v1alpha1.Server{Listen: ":8080"}, Allowed: runner.Allowed, Right: runner.Right, Pprof: true, Log: slog.New(slog.DiscardHandler),
 	}, fullDaemon(), false)

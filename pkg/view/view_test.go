@@ -1,4 +1,4 @@
-package pipeline
+package view
 
 import (
 	"fmt"
@@ -14,6 +14,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/record"
 )
 
+var midday = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+
 const (
 	newest = "cccc000000000000000000000000000000000000"
 	middle = "bbbb000000000000000000000000000000000000"
@@ -22,11 +24,11 @@ const (
 )
 
 func TestArrivals(t *testing.T) {
-	target := func(name, commit string, behind int, state drift.State, history ...HistoryDeployment) TargetView {
-		return TargetView{Target: drift.Target{Pipeline: name, Environment: "prod", Commit: commit, Behind: behind, State: state, Message: "why " + name}, History: history}
+	target := func(name, commit string, behind int, state drift.State, history ...drift.Deployment) TargetView {
+		return TargetView{Target: drift.Target{Pipeline: name, Environment: "prod", Commit: commit, Behind: behind, State: state, Message: "why " + name, Deployments: history}}
 	}
-	deployed := func(number int64, commit, outcome string) HistoryDeployment {
-		return HistoryDeployment{Number: number, Commit: commit, Outcome: outcome}
+	deployed := func(number int64, commit, outcome string) drift.Deployment {
+		return drift.Deployment{Number: number, Commit: commit, Outcome: outcome}
 	}
 	v := &View{Commits: []CommitView{{Hash: newest}, {Hash: middle}, {Hash: oldest}}, Targets: []TargetView{
 		target("runs it", middle, 0, drift.Ready, deployed(2, middle, record.Applied), deployed(1, oldest, record.Applied)),
@@ -56,7 +58,7 @@ func TestArrivals(t *testing.T) {
 func TestCommitsAreFoundByTheirBeginning(t *testing.T) {
 	v := &View{
 		Commits: []CommitView{{Hash: newest, Subject: "newest"}, {Hash: oldest}},
-		Targets: []TargetView{{History: []HistoryDeployment{{Commit: gone, Subject: "gone"}, {Commit: newest}}}},
+		Targets: []TargetView{{Target: drift.Target{Deployments: drift.Deployments{{Commit: gone, Subject: "gone"}, {Commit: newest}}}}},
 	}
 	for prefix, want := range map[string]string{"cccc0": "newest", newest: "newest", "aaad": "gone", "aaa": "", "ffff": "", "": ""} {
 		got := ""
@@ -75,9 +77,9 @@ func TestCommitsAreFoundByTheirBeginning(t *testing.T) {
 
 // A record tells its story as a view, whichever replica reads it.
 func TestViewOfARecord(t *testing.T) {
-	at := func(minute int) metav1.Time { return metav1.NewTime(noon.Add(time.Duration(minute) * time.Minute)) }
+	at := func(minute int) metav1.Time { return metav1.NewTime(midday.Add(time.Duration(minute) * time.Minute)) }
 	healthy, seen := at(2), at(7)
-	record := &v1alpha1.PipelineSync{
+	r := &v1alpha1.PipelineSync{
 		Spec: v1alpha1.PipelineSyncSpec{Pipeline: "etl", Environment: "prod"},
 		Status: v1alpha1.PipelineSyncStatus{
 			LastAppliedCommit: oldest,
@@ -96,13 +98,13 @@ func TestViewOfARecord(t *testing.T) {
 			Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: "settings"}},
 		},
 	}
-	view := viewOf(record, 2)
-	if view.Subject != "back" || view.Total != 3 || view.Drift(drift.Warning) != 1 || view.Drift(drift.Info) != 0 || len(view.Objects) != 1 || view.Behind != 2 {
-		t.Errorf("the view is %+v", view)
+	v := OfRecord(r, 2)
+	if v.Subject != "back" || v.Total != 3 || v.Drift(drift.Warning) != 1 || v.Drift(drift.Info) != 0 || len(v.Objects) != 1 || v.Behind != 2 {
+		t.Errorf("the view is %+v", v)
 	}
 	var got strings.Builder
-	for _, e := range eventsOf(&view) {
-		fmt.Fprintln(&got, int(e.Time.Sub(noon).Minutes()), e.Kind, e.Message)
+	for _, e := range eventsOf(&v) {
+		fmt.Fprintln(&got, int(e.Time.Sub(midday).Minutes()), e.Kind, e.Message)
 	}
 	want := `6 Held waits
 5 RolledBack back
@@ -138,8 +140,8 @@ func TestViewStatusSaysOnlyNews(t *testing.T) {
 			{Kind: drift.Added, Severity: drift.Info, Object: deploy, Message: "kubectl added a label"},
 		}, "kubectl added a label; changed by hand: Deployment/data-prod/app"},
 	} {
-		view := View{At: at, Targets: []TargetView{{Target: drift.Target{Pipeline: "app", Environment: "prod", State: c.state, Message: c.message, DeployedAt: &at}, Findings: c.findings}}}
-		if got := view.Status(v1alpha1.Selection{}).Targets[0].Message; got != c.want {
+		v := View{At: at, Targets: []TargetView{{Target: drift.Target{Pipeline: "app", Environment: "prod", State: c.state, Message: c.message, DeployedAt: &at}, Findings: c.findings}}}
+		if got := v.Status(v1alpha1.Selection{}).Targets[0].Message; got != c.want {
 			t.Errorf("%s: %q, not %q", name, got, c.want)
 		}
 	}
@@ -151,12 +153,12 @@ func TestTargetIsShownWithTheSubjectOfItsCommit(t *testing.T) {
 		return v1alpha1.Deployment{Number: number, Commit: commit, Subject: "subject of " + commit, Author: "author of " + commit, Outcome: outcome, Time: metav1.Unix(number, 0),
 			Images: []v1alpha1.DeployedImage{{Reference: "app:" + commit}}}
 	}
-	record := &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{
+	r := &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{
 		History: []v1alpha1.Deployment{deployment(2, "newer", record.HeldInPart), deployment(1, "older", "Applied")},
 	}}
 	for applied, want := range map[string]string{"newer": "newer", "older": "older", "changed nothing here": "older"} {
-		record.Status.LastAppliedCommit = applied
-		got := targetOf(record, 0)
+		r.Status.LastAppliedCommit = applied
+		got := Reported(r, 0)
 		if got.Subject != "subject of "+want || got.Author != "author of "+want {
 			t.Errorf("commit %q is shown as %q by %q", applied, got.Subject, got.Author)
 		}

@@ -1,4 +1,4 @@
-package pipeline
+package view
 
 import (
 	"slices"
@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // A row is marked where environments run different bytes under one tag, however the tag is written and whatever else
@@ -36,7 +35,7 @@ func TestRowsThatDifferAreMarked(t *testing.T) {
 		var rows []ImageRow
 		for _, deployed := range c.deployed {
 			f := strings.Fields(long.Replace(deployed))
-			rows = add(rows, f[0], nil, v1alpha1.DeployedImage{Reference: f[1], Digest: f[2]})
+			rows = add(rows, f[0], nil, drift.Image{Reference: f[1], Digest: f[2]})
 		}
 		mark(rows)
 		var got []string
@@ -71,30 +70,16 @@ func TestImagesOfAView(t *testing.T) {
 		recorded("etl", "prod", []v1alpha1.Deployment{ran(record.Applied, two, v1alpha1.DeployedImage{Reference: "r.io/a:1", Digest: b}, v1alpha1.DeployedImage{Reference: "{{ image }}"})}),
 		recorded("report", "dev", nil),
 	}
-	fromRecords := imageTable{}
-	view := &View{}
+	v := &View{}
 	for _, r := range records {
-		target := v1alpha1.Target{Pipeline: r.Spec.Pipeline, Environment: r.Spec.Environment}
-		unpinned := []drift.Unpinned{{Path: "spec.task", Reference: "r.io/" + target.Pipeline + ":1", Message: "looks like an image"}}
-		fromRecords.put(target, lastImages(r), r.Spec.Images, unpinned)
-		shown := TargetView{Target: drift.Target{Pipeline: target.Pipeline, Environment: target.Environment, Unpinned: unpinned}, Pins: r.Spec.Images}
-		for _, d := range r.Status.History {
-			entry := HistoryDeployment{Outcome: d.Outcome}
-			for _, image := range d.Images {
-				entry.Images = append(entry.Images, HistoryImage{Reference: image.Reference, Digest: image.Digest})
-			}
-			shown.History = append(shown.History, entry)
-		}
-		view.Targets = append([]TargetView{shown}, view.Targets...) // the configuration has another order
+		r.Status.Unpinned = []v1alpha1.UnpinnedValue{{Path: "spec.task", Reference: "r.io/" + r.Spec.Pipeline + ":1"}}
+		v.Targets = append([]TargetView{OfRecord(r, -1)}, v.Targets...) // the configuration has another order
 	}
-	want := fromRecords.images()
-	if diff := cmp.Diff(want, view.Images(v1alpha1.Selection{})); diff != "" {
-		t.Error(diff)
-	}
+	want := v.Images(v1alpha1.Selection{})
 	if row := want.Pipelines[0].Images[0]; len(want.Pipelines) != 2 || row.Repository != "r.io/a" || !row.Differs || row.Environments["dev"].Commit != "c1" {
 		t.Errorf("it compared nothing: %+v", want)
 	}
-	some := view.Images(v1alpha1.Selection{Pipelines: []string{"etl"}, Environments: []string{"prod"}})
+	some := v.Images(v1alpha1.Selection{Pipelines: []string{"etl"}, Environments: []string{"prod"}})
 	if len(some.Pipelines) != 1 || len(some.Pipelines[0].Images[0].Environments) != 1 {
 		t.Errorf("the selection gives %+v", some)
 	}

@@ -1,0 +1,102 @@
+package view
+
+import (
+	"strings"
+
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
+)
+
+// Arrival is what has become of a commit in one target.
+type Arrival string
+
+const (
+	Arrived   Arrival = "Arrived"   // the target runs it
+	Replaced  Arrival = "Replaced"  // it ran, and a newer deployment took its place
+	Untouched Arrival = "Untouched" // it changes nothing there, or a newer commit was deployed in its place
+	Awaited   Arrival = "Awaited"   // it is held
+	Refused   Arrival = "Refused"   // it could not be applied
+	Pending   Arrival = "Pending"   // it has not come that far
+)
+
+// ArrivalView is what has become of a commit in one target, and why.
+type ArrivalView struct {
+	Pipeline    string            `json:"pipeline"`
+	Environment string            `json:"environment"`
+	Arrival     Arrival           `json:"arrival"`
+	Message     string            `json:"message"`
+	Deployment  *drift.Deployment `json:"deployment"` // that carried it out; nil: none
+}
+
+// Arrivals says of each target what has become of a commit, by the full hash.
+func (v *View) Arrivals(commit string) []ArrivalView {
+	place := map[string]int{} // the smaller, the newer
+	for i, c := range v.Commits {
+		place[c.Hash] = i
+	}
+	at, listed := place[commit]
+	out := make([]ArrivalView, 0, len(v.Targets))
+	for i := range v.Targets {
+		t := &v.Targets[i]
+		a := ArrivalView{Pipeline: t.Pipeline, Environment: t.Environment}
+		for n := range t.Deployments {
+			if t.Deployments[n].Commit == commit {
+				a.Deployment = &t.Deployments[n]
+				break
+			}
+		}
+		applied, known := place[t.Commit]
+		newer := listed && known && applied < at // what was applied last comes after it
+		switch {
+		case a.Deployment != nil && a.Deployment.Outcome == record.HeldInPart:
+			a.Arrival, a.Message = Awaited, t.Message
+		case a.Deployment != nil && a.Deployment.Outcome == record.Failed && !newer:
+			a.Arrival, a.Message = Refused, t.Message
+		case a.Deployment != nil && len(t.Deployments) > 0 && t.Deployments[0].Number == a.Deployment.Number:
+			a.Arrival, a.Message = Arrived, t.Message
+		case a.Deployment != nil:
+			a.Arrival, a.Message = Replaced, "a later deployment took its place"
+		case newer || t.Behind == 0:
+			a.Arrival, a.Message = Untouched, "it changes nothing here, or a newer commit came in its place"
+		case !listed:
+			a.Arrival, a.Message = Untouched, "it is not among the deployments that the record keeps"
+		case t.State == drift.Waiting:
+			a.Arrival, a.Message = Awaited, t.Message
+		case t.State == drift.Failed:
+			a.Arrival, a.Message = Refused, t.Message
+		default:
+			a.Arrival, a.Message = Pending, "it has not been carried out here yet"
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// Commit finds a commit by its hash, or by the beginning of one: among those of the source, and among those that were
+// deployed. nil where there is none, or more than one.
+func (v *View) Commit(prefix string) *CommitView {
+	const shortest = 4
+	if len(prefix) < shortest {
+		return nil
+	}
+	byHash := map[string]*CommitView{}
+	for i, c := range v.Commits {
+		if strings.HasPrefix(c.Hash, prefix) {
+			byHash[c.Hash] = &v.Commits[i]
+		}
+	}
+	for _, t := range v.Targets {
+		for _, d := range t.Deployments {
+			if strings.HasPrefix(d.Commit, prefix) && byHash[d.Commit] == nil {
+				byHash[d.Commit] = &CommitView{Hash: d.Commit, Author: d.Author, Subject: d.Subject, Time: d.Time}
+			}
+		}
+	}
+	if len(byHash) != 1 {
+		return nil
+	}
+	for _, c := range byHash {
+		return c
+	}
+	return nil
+}

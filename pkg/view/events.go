@@ -1,0 +1,60 @@
+package view
+
+import (
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/record"
+	"k8s.io/apimachinery/pkg/api/meta"
+)
+
+// eventsOf tells the story of a target as far as its record keeps it.
+func eventsOf(t *TargetView) []EventView {
+	var out []EventView
+	add := func(at time.Time, kind EventKind, commit string, severity drift.Severity, message string) {
+		out = append(out, EventView{Time: at.UTC(), Kind: kind, Pipeline: t.Pipeline, Environment: t.Environment, Commit: commit, Severity: severity, Message: message})
+	}
+	for i, d := range t.Deployments {
+		switch {
+		case d.Outcome == record.Failed:
+			message := d.Subject
+			if i == 0 {
+				message = t.Message
+			}
+			add(d.Time, EventFailed, d.Commit, drift.Critical, message)
+		case d.Outcome == record.HeldInPart:
+			add(d.Time, EventHeld, d.Commit, drift.Info, d.Subject)
+		case d.RollbackOf != 0:
+			add(d.Time, EventRolledBack, d.Commit, drift.Info, d.Subject)
+		default:
+			add(d.Time, EventDeployed, d.Commit, drift.Info, d.Subject)
+		}
+		if d.HealthyAt != nil {
+			add(*d.HealthyAt, EventHealthy, d.Commit, drift.Info, "every object is healthy")
+		}
+	}
+	ready := meta.FindStatusCondition(t.Conditions, v1alpha1.ConditionReady)
+	if told := len(t.Deployments) > 0 && t.Deployments[0].Outcome == record.Failed; ready != nil && t.State == drift.Failed && !told {
+		add(ready.LastTransitionTime.Time, EventFailed, "", drift.Critical, ready.Message)
+	}
+	for _, f := range t.Findings {
+		if at := f.Since(); at != nil && f.Kind != drift.Held {
+			add(*at, EventDrifted, "", f.Severity, f.Message)
+		}
+	}
+	for _, p := range t.Past {
+		if at := p.Since(); at != nil {
+			add(*at, EventDrifted, "", p.Severity, p.Message)
+		}
+		message := "somebody took it back, or git follows: "
+		if p.Ending == drift.Corrected {
+			message = "put right: "
+		}
+		add(p.EndedAt, EventEnded, "", drift.Info, message+p.Message)
+	}
+	for _, h := range t.Held {
+		add(h.Since.Time, EventHeld, "", drift.Info, h.Message)
+	}
+	return out
+}

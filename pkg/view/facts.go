@@ -1,0 +1,111 @@
+package view
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+)
+
+const (
+	shownCommits = 100
+	shownEvents  = 500
+)
+
+// Facts is what a daemon knows at one moment. New makes a view of it.
+type Facts struct {
+	At      time.Time
+	Config  *v1alpha1.Config
+	Source  SourceView
+	Replica ReplicaView
+	// Commits are the newest ones of the source, the newest first.
+	Commits []CommitView
+	// Records are those of each environment, by its name; none: they were not read yet.
+	Records map[string]Records
+	// Settings are what the newest commit says of targets.
+	Settings map[v1alpha1.Target]Settings
+	// Behind counts how many commits a target is behind; without an entry it is not known.
+	Behind map[v1alpha1.Target]int
+	// Underway returns the message of a target that a commit is on its way to; empty: there is none.
+	Underway func(v1alpha1.Target) string
+	// Guard calls a function, and returns its panic as an error. Every user of the cluster may have written a record.
+	Guard func(v1alpha1.Target, func() error) error
+}
+
+// Records are the records of one environment.
+type Records struct {
+	List []*v1alpha1.PipelineSync // nil: they were not read yet
+	Err  error                    // why they cannot be read now; List has what was read last
+}
+
+// Settings is what the repository says of a target.
+type Settings struct {
+	Owner  string // of pipeline.yaml
+	Folder string // of the pipeline
+}
+
+// New makes the view of some facts. It does not change them, and the view shares no list with them that changes later.
+func New(f Facts) *View {
+	v := &View{
+		At: f.At.UTC(), Configuration: f.Config.Name, Source: f.Source, Replica: f.Replica,
+		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, f.Commits[:min(len(f.Commits), shownCommits)]...),
+		Targets: []TargetView{}, Events: []EventView{},
+	}
+	place := map[string]int{}
+	for i := range f.Config.Environments {
+		e := &f.Config.Environments[i]
+		place[e.Name] = i
+		v.Environments = append(v.Environments, environmentOf(e, f.Records[e.Name]))
+		for _, record := range f.Records[e.Name].List {
+			if record.Spec.Owner == f.Config.Name && record.Spec.Environment == e.Name && record.Status.RemovedAt == nil {
+				t, events := f.target(record)
+				v.Targets, v.Events = append(v.Targets, t), append(v.Events, events...)
+			}
+		}
+	}
+	slices.SortFunc(v.Targets, func(x, y TargetView) int {
+		return cmp.Or(strings.Compare(x.Pipeline, y.Pipeline), cmp.Compare(place[x.Environment], place[y.Environment]))
+	})
+	slices.SortStableFunc(v.Events, func(x, y EventView) int { return y.Time.Compare(x.Time) })
+	v.Events = v.Events[:min(len(v.Events), shownEvents)]
+	return v
+}
+
+func environmentOf(e *v1alpha1.Environment, records Records) EnvironmentView {
+	out := EnvironmentView{Name: e.Name, Drift: e.Drift, PromoteFrom: e.Images.PromoteFrom, Suspended: e.Suspend}
+	switch {
+	case records.Err != nil:
+		out.Error = records.Err.Error()
+	case records.List == nil:
+		out.Error = "its records are being read"
+	}
+	return out
+}
+
+// target returns the view of a record's target, and its events. Where the record causes a panic, the view says so.
+func (f *Facts) target(record *v1alpha1.PipelineSync) (t TargetView, events []EventView) {
+	of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
+	behind, known := f.Behind[of]
+	if !known {
+		behind = -1
+	}
+	err := f.Guard(of, func() error {
+		t = OfRecord(record, behind)
+		if message := f.Underway(of); message != "" && t.State == drift.Ready { // the record may not say yet what is underway
+			t.State, t.Message = drift.Progressing, message
+		}
+		events = eventsOf(&t)
+		return nil
+	})
+	if err != nil {
+		empty := &v1alpha1.PipelineSync{}
+		empty.Spec.Pipeline, empty.Spec.Environment = of.Pipeline, of.Environment
+		t, events = OfRecord(empty, -1), nil
+		t.State, t.Message = drift.Failed, err.Error()
+	}
+	t.Owner, t.Folder = f.Settings[of].Owner, f.Settings[of].Folder
+	return t, events
+}

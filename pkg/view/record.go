@@ -1,0 +1,90 @@
+package view
+
+import (
+	"slices"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/record"
+	"k8s.io/apimachinery/pkg/api/meta"
+)
+
+// targetOf is how a record has its target.
+func Reported(of *v1alpha1.PipelineSync, behind int) drift.Target {
+	status := of.Status
+	out := drift.Target{
+		Pipeline: of.Spec.Pipeline, Environment: of.Spec.Environment,
+		Commit: status.LastAppliedCommit, Behind: behind, Images: []drift.Image{},
+		Unpinned: UnpinnedOf(suspectsOf(status.Unpinned)), Deployments: drift.DeploymentsOf(status.History),
+	}
+	out.State, out.Message = StateOf(status)
+	if len(status.History) > 0 {
+		runs := record.Running(status.History)
+		at := runs.Time.UTC()
+		carried := record.DeploymentOf(status.History, out.Commit)
+		out.DeployedAt, out.Author, out.Subject = &at, carried.Author, carried.Subject
+		out.Images = drift.ImagesOf(runs.Images)
+	}
+	return out
+}
+
+// stateOf says in one word how a record has its target.
+func StateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	held := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionHeld)
+	switch {
+	case ready == nil:
+		return drift.Unknown, "syncer has not said yet how it is"
+	case held != nil && held.Status == "True":
+		return drift.Waiting, held.Message
+	case ready.Status == "True":
+		return drift.Ready, ready.Message
+	case meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReconciling):
+		return drift.Progressing, ready.Message
+	}
+	return drift.Failed, ready.Message
+}
+
+// viewOf is what a record says of its target.
+func OfRecord(of *v1alpha1.PipelineSync, behind int) TargetView {
+	status := of.Status
+	t := TargetView{
+		Target:   Reported(of, behind),
+		Findings: drift.Recorded(of.Spec.Pipeline, of.Spec.Environment, status.Drift), Past: drift.PastOf(of.Spec.Pipeline, of.Spec.Environment, status.Drift),
+		Held: append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),
+		Pins: append([]v1alpha1.PinnedImage{}, of.Spec.Images...), Objects: []manifest.ID{},
+	}
+	if t.Findings == nil {
+		t.Findings = []drift.Finding{}
+	}
+	if t.Past == nil {
+		t.Past = []drift.Past{}
+	}
+	if status.Drift != nil {
+		t.Total = status.Drift.Total
+	}
+	for _, entry := range status.Inventory {
+		t.Objects = append(t.Objects, entry.ID())
+	}
+	return t
+}
+
+// unpinnedOf are the suspects of a target for a report.
+func UnpinnedOf(suspects []image.Suspect) []drift.Unpinned {
+	out := make([]drift.Unpinned, len(suspects))
+	for i, s := range suspects {
+		out[i] = drift.Unpinned{Object: s.Object, Path: s.Path, Reference: s.Value, Message: s.Advice()}
+	}
+	return out
+}
+
+// suspectsOf are the suspects that a record keeps.
+func suspectsOf(recorded []v1alpha1.UnpinnedValue) []image.Suspect {
+	out := make([]image.Suspect, len(recorded))
+	for i, u := range recorded {
+		out[i] = image.Suspect{Object: u.Object.ID(), Path: u.Path, Value: u.Reference, Nameable: u.Nameable}
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package view
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/manifest"
+)
+
+// View is what a daemon knows at one moment, for whoever wants to see it. It is built from the records, so that every
+// replica shows the same; a view is never changed once it is published, and its lists are never nil. Values that may not
+// be shown are masked before they get here.
+type View struct {
+	At time.Time
+	// Configuration is its name, which owns the records.
+	Configuration string
+	Source        SourceView
+	Environments  []EnvironmentView // in the order of the configuration
+	// Commits are the newest ones of the source, the newest first, as far as the fetched history reaches.
+	Commits []CommitView
+	// Targets are sorted by pipeline, and by environment as the configuration has them.
+	Targets []TargetView
+	// Events are the last ones, the newest first.
+	Events  []EventView
+	Replica ReplicaView
+}
+
+// SourceView is the repository that a daemon follows.
+type SourceView struct {
+	URL string `json:"url"` // without credentials
+	// Follows is what of it: a branch, a tag, a range or a commit, as the configuration has it; empty: the remote's HEAD.
+	Follows string `json:"follows"`
+	// Commit is the newest one; empty: none was read yet.
+	Commit string `json:"commit"`
+	// FetchedAt is when the repository was last asked with success.
+	FetchedAt *time.Time `json:"fetchedAt"`
+	// Error says why the repository cannot be read now; the last commit stays in force.
+	Error string `json:"error"`
+}
+
+// EnvironmentView is an environment, and whether its cluster can be read.
+type EnvironmentView struct {
+	Name        string               `json:"name"`
+	Drift       v1alpha1.DriftPolicy `json:"drift"`
+	PromoteFrom string               `json:"promoteFrom"`
+	Suspended   bool                 `json:"suspended"`
+	// Error says why its records cannot be read now; its targets are shown as they were read last.
+	Error string `json:"error"`
+}
+
+// CommitView is one commit of the source.
+type CommitView struct {
+	Hash    string    `json:"hash"`
+	Author  string    `json:"author"` // Name <mail>
+	Subject string    `json:"subject"`
+	Time    time.Time `json:"time"` // of the committer
+}
+
+// TargetView is one pipeline in one environment.
+type TargetView struct {
+	// Target has the state, the commit, how far behind it is, what runs, and the last deployments.
+	drift.Target
+	// Owner is who pipeline.yaml says to call; empty: it does not say.
+	Owner string
+	// Folder is the pipeline's in the repository, which a rollback restores: pipelines/session-enrichment. Where the
+	// layout has the environment above the pipeline, it is this target's alone. Empty: not known.
+	Folder string
+	// Findings are at most those that a record keeps; Total counts the rest too.
+	Findings []drift.Finding
+	Total    int
+	// Past are findings that ended, the newest first.
+	Past []drift.Past
+	// Held are the changes that wait.
+	Held []v1alpha1.HeldChange
+	// Conditions are the record's.
+	Conditions []metav1.Condition
+	// Pins are the digests that references stand for.
+	Pins []v1alpha1.PinnedImage
+	// Objects names the applied objects. How they are is not part of a view: the cluster says it.
+	Objects []manifest.ID
+}
+
+// Name is how a target is written: session-enrichment@prod.
+func (t *TargetView) Name() string {
+	return v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}.String()
+}
+
+// Drift counts the findings of a severity that are not only waiting.
+func (t *TargetView) Drift(severity drift.Severity) int {
+	n := 0
+	for _, f := range t.Findings {
+		if f.Severity == severity && f.Kind != drift.Held {
+			n++
+		}
+	}
+	return n
+}
+
+// EventKind says what happened.
+type EventKind string
+
+const (
+	EventDeployed   EventKind = "Deployed"   // a commit was applied
+	EventRolledBack EventKind = "RolledBack" // a commit was applied that returns to an earlier deployment
+	EventHealthy    EventKind = "Healthy"    // a deployment became healthy
+	EventHeld       EventKind = "Held"       // a change waits
+	EventFailed     EventKind = "Failed"     // a commit could not be applied, or a deployment is not healthy
+	EventDrifted    EventKind = "Drifted"    // somebody changed the cluster
+	EventEnded      EventKind = "Ended"      // drift is no more: it was corrected, or somebody else took it back
+)
+
+// EventView is something that happened to a target, as its record tells it.
+type EventView struct {
+	Time        time.Time      `json:"time"`
+	Kind        EventKind      `json:"kind"`
+	Pipeline    string         `json:"pipeline"`
+	Environment string         `json:"environment"`
+	Commit      string         `json:"commit"` // empty: it is about none
+	Severity    drift.Severity `json:"severity"`
+	Message     string         `json:"message"` // a sentence
+}
+
+// ReplicaView is the process that shows this.
+type ReplicaView struct {
+	Identity string `json:"identity"`
+	Version  string `json:"version"`
+	// Leads are the Leases that it holds; with leader election off, "all".
+	Leads []string `json:"leads"`
+}
+
+// Target finds a target; nil where there is none.
+func (v *View) Target(pipeline, environment string) *TargetView {
+	for i := range v.Targets {
+		if v.Targets[i].Pipeline == pipeline && v.Targets[i].Environment == environment {
+			return &v.Targets[i]
+		}
+	}
+	return nil
+}
+
+// Pipelines lists the pipelines that have a target, sorted.
+func (v *View) Pipelines() []string {
+	var names []string
+	for _, t := range v.Targets {
+		names = append(names, t.Pipeline)
+	}
+	return slices.Compact(names)
+}
+
+// Report is the drift report of what the view knows: the findings of the last look at each target, by the records, which
+// keep at most 50 of each.
+func (v *View) Report(selection v1alpha1.Selection) drift.Report {
+	report := drift.Report{
+		GeneratedAt: v.At, Source: drift.Source{URL: v.Source.URL, Branch: v.Source.Follows, Commit: v.Source.Commit},
+		Findings: []drift.Finding{}, Skew: []drift.Skew{}, Targets: []drift.Target{}, Past: []drift.Past{}, Quiet: []drift.Quiet{},
+	}
+	for _, t := range v.Targets {
+		if !selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
+			continue
+		}
+		report.Targets = append(report.Targets, t.Target)
+		report.Findings = append(report.Findings, t.Findings...)
+		report.Past = append(report.Past, t.Past...)
+	}
+	report.Finish()
+	return report
+}
