@@ -41,8 +41,8 @@ func (s still) Metrics() prometheus.Gatherer { return prometheus.NewRegistry() }
 
 // aView has ingest in dev and prod, with findings in prod whose values are of several types.
 func aView() *view.View {
-	target := func(environment string, state drift.State, digest string) view.TargetView {
-		return view.TargetView{
+	target := func(environment string, state drift.State, digest string) view.Target {
+		return view.Target{
 			Target: drift.Target{
 				Pipeline: "ingest", Environment: environment, State: state, Message: "a message", Commit: aCommit, Author: "Ada <ada@example.com>", Subject: "Release",
 				DeployedAt: &aTime, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Digest: digest}}, Unpinned: []drift.Unpinned{},
@@ -71,11 +71,11 @@ func aView() *view.View {
 	prod.Past = []drift.Past{{Finding: fullFinding(), EndedAt: aTime, Ending: drift.Corrected}}
 	return &view.View{
 		At: aTime.Add(time.Hour), Configuration: "data-platform",
-		Source:       view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: aCommit},
-		Environments: []view.EnvironmentView{{Name: "prod"}, {Name: "dev"}}, // not by the alphabet
-		Commits:      []view.CommitView{}, Events: []view.EventView{},
-		Targets: []view.TargetView{prod, dev},
-		Replica: view.ReplicaView{Identity: "syncer-0", Version: buildVersion(), Leads: []string{"all"}},
+		Source:       view.Source{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: aCommit},
+		Environments: []view.Environment{{Name: "prod"}, {Name: "dev"}}, // not by the alphabet
+		Commits:      []view.Commit{}, Events: []view.Event{},
+		Targets: []view.Target{prod, dev},
+		Replica: view.Replica{Identity: "syncer-0", Version: buildVersion(), Leads: []string{"all"}},
 	}
 }
 

@@ -34,11 +34,11 @@ type board struct {
 	view    *view.View
 	changed chan struct{} // closed when there is a newer view
 
-	source  view.SourceView
-	commits []view.CommitView
+	source  view.Source
+	commits []view.Commit
 	records map[string]cluster.Snapshot // by environment
 	agenda  *target.Commit              // of the newest commit; nil: not planned yet
-	replica view.ReplicaView
+	replica view.Replica
 	behinds map[v1alpha1.Target]behind
 }
 
@@ -52,10 +52,10 @@ type behind struct {
 func newBoard(r *Runner) *board {
 	b := &board{
 		runner: r, wake: make(chan struct{}, 1), changed: make(chan struct{}), records: map[string]cluster.Snapshot{}, behinds: map[v1alpha1.Target]behind{},
-		replica: view.ReplicaView{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
+		replica: view.Replica{Version: strings.TrimPrefix(r.agent, "syncer/"), Leads: []string{}},
 	}
 	s := r.Config.Source
-	b.source = view.SourceView{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
+	b.source = view.Source{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)}
 	b.view = b.assemble(r.dates().Date())
 	return b
 }
@@ -90,14 +90,14 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 		outcome = "changed"
 	}
 	b.runner.metrics.git.WithLabelValues(outcome).Inc()
-	var commits []view.CommitView
+	var commits []view.Commit
 	if err == nil && snap.Commit != known {
 		log, failure := b.runner.source.Log(ctx, snap.Commit, knownCommits)
 		if failure != nil {
 			b.runner.log.Warn("reading the last commits", "error", failure)
 		}
 		for _, c := range log {
-			commits = append(commits, view.CommitView{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
+			commits = append(commits, view.Commit{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
 		}
 	}
 	b.mu.Lock()
@@ -126,7 +126,7 @@ func (b *board) fetched(ctx context.Context, snap source.Snapshot, err error) {
 func (b *board) knows(commit string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.commits, func(c view.CommitView) bool { return c.Hash == commit })
+	return slices.ContainsFunc(b.commits, func(c view.Commit) bool { return c.Hash == commit })
 }
 
 // plannedFor takes in what the newest commit says of each target.

@@ -13,7 +13,7 @@ func (r *Runner) Images(ctx context.Context, selection v1alpha1.Selection) (view
 	if err != nil {
 		return view.Images{Pipelines: []view.PipelineImages{}}, err
 	}
-	var targets []view.TargetView
+	var targets []view.Target
 	for _, w := range works {
 		targets = append(targets, view.OfRecord(w.Record, -1))
 	}

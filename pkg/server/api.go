@@ -174,7 +174,7 @@ func (q *question) check() error {
 		names = q.selection.Environments
 	}
 	for _, name := range q.selection.Pipelines {
-		there := slices.ContainsFunc(q.view.Targets, func(t view.TargetView) bool {
+		there := slices.ContainsFunc(q.view.Targets, func(t view.Target) bool {
 			return t.Pipeline == name && slices.Contains(names, t.Environment)
 		})
 		if !there && !blind {
@@ -197,7 +197,7 @@ func (a *api) blind(q *question) error {
 }
 
 // target finds the one that the path names.
-func (q *question) target() (*view.TargetView, error) {
+func (q *question) target() (*view.Target, error) {
 	name := v1alpha1.Target{Pipeline: q.PathValue("pipeline"), Environment: q.PathValue("environment")}
 	q.selection.Environments = []string{name.Environment}
 	if err := q.check(); err != nil {
@@ -345,7 +345,7 @@ func unknownObjects(ids []manifest.ID) []health.Object {
 }
 
 func (a *api) commits(q *question) (any, error) {
-	list := []view.CommitView{}
+	list := []view.Commit{}
 	for _, c := range q.view.Commits {
 		if !c.Time.Before(q.from()) {
 			list = append(list, c)
@@ -356,8 +356,8 @@ func (a *api) commits(q *question) (any, error) {
 
 // commitDetail is a commit and its outcome in every target.
 type commitDetail struct {
-	*view.CommitView
-	Arrivals []view.ArrivalView `json:"arrivals"`
+	*view.Commit
+	Arrivals []view.Arrival `json:"arrivals"`
 }
 
 func (a *api) commit(q *question) (any, error) {
@@ -370,7 +370,7 @@ func (a *api) commit(q *question) (any, error) {
 }
 
 func (a *api) events(q *question) (any, error) {
-	list := []view.EventView{}
+	list := []view.Event{}
 	for _, e := range q.view.Events {
 		if q.covers(e.Pipeline, e.Environment) && !e.Time.Before(q.from()) {
 			list = append(list, e)
@@ -381,11 +381,11 @@ func (a *api) events(q *question) (any, error) {
 
 // About names the source and the environments of a daemon.
 type About struct {
-	At            time.Time              `json:"at"`
-	Configuration string                 `json:"configuration"`
-	Source        view.SourceView        `json:"source"`
-	Environments  []view.EnvironmentView `json:"environments"`
-	Replica       view.ReplicaView       `json:"replica"`
+	At            time.Time          `json:"at"`
+	Configuration string             `json:"configuration"`
+	Source        view.Source        `json:"source"`
+	Environments  []view.Environment `json:"environments"`
+	Replica       view.Replica       `json:"replica"`
 }
 
 func (a *api) about(q *question) (any, error) {

@@ -76,7 +76,7 @@ func fullView() *view.View {
 		Number: 2, Commit: hashA, Author: "Ada <ada@example.com>", Subject: "Release", Time: at, Outcome: "Applied",
 		Images: []drift.Image{{Reference: "registry.example.com/a:v1", Tag: "v1", Digest: digestX}}, RollbackOf: 1, HealthyAt: &at, AllowedBy: "Bob",
 	}
-	full := view.TargetView{
+	full := view.Target{
 		Target: drift.Target{
 			Pipeline: "ingest", Environment: "prod", State: drift.Waiting, Message: "it waits", Error: "an error", Commit: hashA, Author: "Ada", Subject: "Release",
 			DeployedAt: &at, Behind: 2, Images: []drift.Image{{Reference: "registry.example.com/a:v1", Tag: "v1", Digest: digestX}},
@@ -98,27 +98,27 @@ func fullView() *view.View {
 	}
 	return &view.View{
 		At: noon, Configuration: "data-platform",
-		Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: hashB, FetchedAt: &at, Error: "an error"},
-		Environments: []view.EnvironmentView{
+		Source: view.Source{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: hashB, FetchedAt: &at, Error: "an error"},
+		Environments: []view.Environment{
 			{Name: "dev", Drift: v1alpha1.Correct},
 			{Name: "prod", Drift: v1alpha1.Report, PromoteFrom: "dev", Suspended: true},
 		},
-		Commits: []view.CommitView{
+		Commits: []view.Commit{
 			{Hash: hashB, Author: "Bob <bob@example.com>", Subject: "Newer", Time: noon},
 			{Hash: hashA, Author: "Ada <ada@example.com>", Subject: "Release", Time: noon.Add(-48 * time.Hour)},
 		},
-		Targets: []view.TargetView{bare("ingest", "dev"), full, bare("report", "dev")},
-		Events: []view.EventView{
+		Targets: []view.Target{bare("ingest", "dev"), full, bare("report", "dev")},
+		Events: []view.Event{
 			{Time: noon, Kind: view.EventDrifted, Pipeline: "ingest", Environment: "prod", Commit: hashA, Severity: drift.Warning, Message: "m"},
 			{Time: noon.Add(-48 * time.Hour), Kind: view.EventDeployed, Pipeline: "ingest", Environment: "dev", Commit: hashA, Severity: drift.Info, Message: "m"},
 		},
-		Replica: view.ReplicaView{Identity: "syncer-0", Version: "v1.2.3", Leads: []string{"all"}},
+		Replica: view.Replica{Identity: "syncer-0", Version: "v1.2.3", Leads: []string{"all"}},
 	}
 }
 
 // bare is a target of which nothing is known yet.
-func bare(name, environment string) view.TargetView {
-	return view.TargetView{
+func bare(name, environment string) view.Target {
+	return view.Target{
 		Target:   drift.Target{Pipeline: name, Environment: environment, State: drift.Unknown, Images: []drift.Image{}, Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{}, Behind: -1},
 		Findings: []drift.Finding{}, Past: []drift.Past{}, Held: []v1alpha1.HeldChange{}, Conditions: []metav1.Condition{},
 		Pins: []v1alpha1.PinnedImage{}, Objects: []manifest.ID{},
@@ -375,7 +375,7 @@ func TestParameters(t *testing.T) {
 		"/api/v1/commits?since=24h": hashB,
 		"/api/v1/commits?limit=1":   hashB,
 	} {
-		var list struct{ Commits []view.CommitView }
+		var list struct{ Commits []view.Commit }
 		if err := json.Unmarshal(ask(t, handler, target).Body.Bytes(), &list); err != nil {
 			t.Fatal(err)
 		}

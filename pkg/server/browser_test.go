@@ -57,7 +57,7 @@ func TestPagesInABrowser(t *testing.T) {
 	blind.view.Source.Error, blind.view.Source.FetchedAt = "fetching https://git.example.com/data/pipelines.git: dial tcp 192.0.2.7:443: connect: connection refused", &at
 	blind.view.Environments[2].Error = "reading the records: Get \"https://10.0.0.1:6443/apis/syncer.dev/v1alpha1/pipelinesyncs\": net/http: TLS handshake timeout"
 	blind.view.Environments[1].Suspended = true
-	empty := publish(&view.View{At: now, Configuration: "data-platform", Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main"}, Environments: fixture(now).Environments})
+	empty := publish(&view.View{At: now, Configuration: "data-platform", Source: view.Source{URL: "https://git.example.com/data/pipelines.git", Follows: "main"}, Environments: fixture(now).Environments})
 	evil := publish(hostile(fixture(now), hostileText))
 	evilName := "/pipelines/" + url.PathEscape("orders-daily"+hostileText)
 	for name, c := range map[string]struct {

@@ -93,15 +93,15 @@ func fixture(now time.Time) *view.View {
 	}
 	v := &view.View{
 		At: now, Configuration: "data-platform",
-		Source: view.SourceView{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: commitHash(team[0].subject), FetchedAt: ago(12 * time.Second)},
-		Environments: []view.EnvironmentView{
+		Source: view.Source{URL: "https://git.example.com/data/pipelines.git", Follows: "main", Commit: commitHash(team[0].subject), FetchedAt: ago(12 * time.Second)},
+		Environments: []view.Environment{
 			{Name: "dev", Drift: v1alpha1.DriftPolicy("Correct")}, {Name: "staging", Drift: "Report"}, {Name: "prod", Drift: "Report", PromoteFrom: "staging"},
 		},
-		Commits: []view.CommitView{}, Targets: []view.TargetView{}, Events: []view.EventView{},
-		Replica: view.ReplicaView{Identity: "syncer-7c9f8d6b5-x2x4q", Version: "v0.3.0", Leads: []string{"dev", "staging", "prod"}},
+		Commits: []view.Commit{}, Targets: []view.Target{}, Events: []view.Event{},
+		Replica: view.Replica{Identity: "syncer-7c9f8d6b5-x2x4q", Version: "v0.3.0", Leads: []string{"dev", "staging", "prod"}},
 	}
 	for i, c := range team {
-		v.Commits = append(v.Commits, view.CommitView{Hash: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
+		v.Commits = append(v.Commits, view.Commit{Hash: commitHash(c.subject), Author: c.author, Subject: c.subject, Time: *ago(time.Duration(i*7)*time.Hour + 9*time.Minute)})
 	}
 	for i, name := range names {
 		for n, e := range v.Environments {
@@ -114,11 +114,11 @@ func fixture(now time.Time) *view.View {
 }
 
 // fixtureTarget is a target to which nothing bad happened.
-func fixtureTarget(now time.Time, i, n int, name, environment string) view.TargetView {
+func fixtureTarget(now time.Time, i, n int, name, environment string) view.Target {
 	runs := (i + n) % (len(team) - 3)
 	at := now.Add(-time.Duration(i*5+n*3+1) * time.Hour)
 	reference := "registry.example.com/data/" + name + ":v1.4.2"
-	t := view.TargetView{
+	t := view.Target{
 		Target: drift.Target{
 			Pipeline: name, Environment: environment, State: drift.Ready, Message: "commit " + commitHash(team[runs].subject)[:8] + " is applied and healthy", Commit: commitHash(team[runs].subject),
 			Author: team[runs].author, Subject: team[runs].subject, DeployedAt: &at, Behind: n * (i % 3), Unpinned: []drift.Unpinned{}, Deployments: []drift.Deployment{},
@@ -166,7 +166,7 @@ func misfortunes(now time.Time, v *view.View) {
 		return &at
 	}
 	const back = 6
-	at := func(name, environment string) *view.TargetView { return v.Target(name, environment) }
+	at := func(name, environment string) *view.Target { return v.Target(name, environment) }
 
 	t := at("airflow-config", "dev")
 	t.State, t.Message = drift.Progressing, "StatefulSet/data-dev/airflow: 1 of 3 pods ready"
@@ -236,9 +236,9 @@ func misfortunes(now time.Time, v *view.View) {
 	}
 }
 
-func fixtureEvents(now time.Time, v *view.View) []view.EventView {
+func fixtureEvents(now time.Time, v *view.View) []view.Event {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	return []view.EventView{
+	return []view.Event{
 		{Time: ago(4 * time.Minute), Kind: view.EventHealthy, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: "every object of deployment #9 is healthy"},
 		{Time: ago(7 * time.Minute), Kind: view.EventDeployed, Pipeline: "dbt-nightly", Environment: "dev", Commit: commitHash(team[0].subject), Severity: drift.Info, Message: team[0].subject + ", by " + team[0].author},
 		{Time: ago(40 * time.Minute), Kind: view.EventDrifted, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: v.Target("orders-daily", "prod").Findings[0].Message},

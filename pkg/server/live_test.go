@@ -89,7 +89,7 @@ func TestPagesStayFresh(t *testing.T) {
 		"commit": {"/commits/" + commitHash(team[0].subject), subject, ``, `true`},
 		"events": {
 			"/events?env=prod", func(v *view.View, news string) {
-				v.Events = append([]view.EventView{{Time: v.At, Kind: view.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, v.Events...)
+				v.Events = append([]view.Event{{Time: v.At, Kind: view.EventFailed, Pipeline: "orders-daily", Environment: "prod", Severity: drift.Critical, Message: news}}, v.Events...)
 			},
 			`document.querySelector(".timeline a.name").focus(); window.was = document.activeElement.textContent`,
 			`document.activeElement.textContent === window.was`,

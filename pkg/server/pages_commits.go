@@ -17,7 +17,7 @@ type commitsPage struct {
 }
 
 type commitRow struct {
-	view.CommitView
+	view.Commit
 	Newest bool
 	Runs   []commitRuns
 }
@@ -34,7 +34,7 @@ func (s *site) commits(r *http.Request, v *view.View) page {
 		if !finds(p.Query.Get("q"), c.Hash, c.Author, c.Subject) {
 			continue
 		}
-		row := commitRow{CommitView: c, Newest: i == 0}
+		row := commitRow{Commit: c, Newest: i == 0}
 		for _, e := range v.Environments {
 			runs := commitRuns{Environment: e.Name}
 			for _, t := range v.Targets {
@@ -53,19 +53,19 @@ func (s *site) commits(r *http.Request, v *view.View) page {
 
 // commitPage is where a commit has arrived.
 type commitPage struct {
-	Commit *view.CommitView
+	Commit *view.Commit
 	Groups []arrivalGroup
 	Listed bool // it is one of the source's newest
 }
 
 // arrivalGroup are the targets in which the same has become of a commit.
 type arrivalGroup struct {
-	Arrival     view.Arrival
+	Arrival     view.ArrivalKind
 	Class, Sign string
 	Text        string
 	Fold        bool   // the group is closed at first
 	Alike       string // the text that all of them have in common
-	Arrivals    []view.ArrivalView
+	Arrivals    []view.Arrival
 }
 
 // arrivalGroups are the groups of the page, in its order: those that need attention come first.
@@ -80,17 +80,17 @@ var arrivalGroups = []arrivalGroup{
 
 // appliedAs finds a commit that targets have applied last, by its whole hash. A commit that changed nothing there is in
 // no history, and may be older than the fetched part of the source.
-func appliedAs(v *view.View, hash string) *view.CommitView {
+func appliedAs(v *view.View, hash string) *view.Commit {
 	for _, t := range v.Targets {
 		if t.Commit == hash && hash != "" {
-			return &view.CommitView{Hash: hash, Author: t.Author, Subject: t.Subject}
+			return &view.Commit{Hash: hash, Author: t.Author, Subject: t.Subject}
 		}
 	}
 	return nil
 }
 
 // alike is the message that several arrivals share, if none of them has another.
-func alike(arrivals []view.ArrivalView) string {
+func alike(arrivals []view.Arrival) string {
 	for _, a := range arrivals {
 		if len(arrivals) == 1 || a.Message != arrivals[0].Message || a.Deployment != nil {
 			return ""
@@ -106,7 +106,7 @@ func (s *site) commit(r *http.Request, v *view.View) page {
 		return missing("There is no commit "+prefix, "None of the newest commits, and none that a record keeps, begins so; or more than one does.", link{"All commits", "/commits"})
 	}
 	p := commitPage{Commit: commit}
-	p.Listed = slices.ContainsFunc(v.Commits, func(c view.CommitView) bool { return c.Hash == commit.Hash })
+	p.Listed = slices.ContainsFunc(v.Commits, func(c view.Commit) bool { return c.Hash == commit.Hash })
 	arrivals := v.Arrivals(commit.Hash)
 	for _, group := range arrivalGroups {
 		for _, a := range arrivals {

@@ -22,7 +22,7 @@ type eventDay struct {
 }
 
 type eventRow struct {
-	view.EventView
+	view.Event
 	Class, Sign, Text string
 }
 
@@ -57,7 +57,7 @@ func (s *site) events(r *http.Request, v *view.View) page {
 }
 
 // has reports whether an event is one that the address asks for.
-func (p *eventsPage) has(e view.EventView) bool {
+func (p *eventsPage) has(e view.Event) bool {
 	is := func(key, value string) bool {
 		wanted := p.Query.values[key]
 		return len(wanted) == 0 || slices.Contains(wanted, value)
@@ -66,8 +66,8 @@ func (p *eventsPage) has(e view.EventView) bool {
 		finds(p.Query.Get("q"), e.Pipeline+"@"+e.Environment, e.Commit, e.Message, string(e.Kind), string(e.Severity))
 }
 
-func (p *eventsPage) add(e view.EventView) {
-	row := eventRow{EventView: e, Class: "info", Sign: "●", Text: string(e.Kind)}
+func (p *eventsPage) add(e view.Event) {
+	row := eventRow{Event: e, Class: "info", Sign: "●", Text: string(e.Kind)}
 	for _, l := range eventLooks {
 		if l.kind == e.Kind {
 			row.Class, row.Sign, row.Text = l.class, l.sign, l.text

@@ -28,7 +28,7 @@ type imageDigest struct {
 }
 
 // imagesOf lists the images of some targets of one pipeline with their digests, sorted by reference.
-func imagesOf(targets []*view.TargetView) []imageRow {
+func imagesOf(targets []*view.Target) []imageRow {
 	byReference := map[string]*imageRow{}
 	for at, t := range targets {
 		for _, image := range t.Images {
@@ -78,7 +78,7 @@ func (r *imageRow) compare() {
 	}
 }
 
-func pinOf(t *view.TargetView, reference, digest string) *v1alpha1.PinnedImage {
+func pinOf(t *view.Target, reference, digest string) *v1alpha1.PinnedImage {
 	for i, pin := range t.Pins {
 		if pin.Reference == reference && pin.Digest == digest {
 			return &t.Pins[i]
@@ -88,7 +88,7 @@ func pinOf(t *view.TargetView, reference, digest string) *v1alpha1.PinnedImage {
 }
 
 // pinsOf lists the pins that nothing runs by now, and that a rollback gets back.
-func pinsOf(t *view.TargetView) []v1alpha1.PinnedImage {
+func pinsOf(t *view.Target) []v1alpha1.PinnedImage {
 	var out []v1alpha1.PinnedImage
 	for _, pin := range t.Pins {
 		if !slices.ContainsFunc(t.Images, func(i drift.Image) bool { return i.Reference == pin.Reference && i.Digest == pin.Digest }) {

@@ -14,9 +14,9 @@ import (
 // matrixPage is the pipelines by the environments.
 type matrixPage struct {
 	Query              query
-	Newest             *view.CommitView    // nil: none was read
+	Newest             *view.Commit        // nil: none was read
 	Environments       []matrixEnvironment // the columns
-	All                []view.EnvironmentView
+	All                []view.Environment
 	Rows               []*matrixRow
 	Chips              []matrixChip
 	Sorts              []choice
@@ -26,7 +26,7 @@ type matrixPage struct {
 }
 
 type matrixEnvironment struct {
-	view.EnvironmentView
+	view.Environment
 	Column column
 }
 
@@ -37,7 +37,7 @@ type matrixRow struct {
 }
 
 type matrixCell struct {
-	*view.TargetView
+	*view.Target
 	Now    time.Time
 	Totals []total
 	Shown  []drift.Image
@@ -84,7 +84,7 @@ func (s *site) matrix(r *http.Request, v *view.View) page {
 // columns are the environments in the address; all of them, if the address names no known one.
 func (m *matrixPage) columns(v *view.View) {
 	wanted := m.Query.values["env"]
-	known := slices.ContainsFunc(v.Environments, func(e view.EnvironmentView) bool { return slices.Contains(wanted, e.Name) })
+	known := slices.ContainsFunc(v.Environments, func(e view.Environment) bool { return slices.Contains(wanted, e.Name) })
 	for _, e := range v.Environments {
 		if !known || slices.Contains(wanted, e.Name) {
 			m.Environments = append(m.Environments, matrixEnvironment{e, m.column("state@"+e.Name, "descending")})
@@ -143,7 +143,7 @@ func (m *matrixPage) rows(now time.Time, v *view.View) []*matrixRow {
 		if at, ok := place[t.Environment]; ok {
 			shown := t.Images[:min(len(t.Images), shownImages)]
 			row.Cells[at] = &matrixCell{
-				TargetView: t, Now: now, Totals: totals(t.Findings), Shown: shown, More: len(t.Images) - len(shown), Old: m.Environments[at].Error != "",
+				Target: t, Now: now, Totals: totals(t.Findings), Shown: shown, More: len(t.Images) - len(shown), Old: m.Environments[at].Error != "",
 			}
 		}
 	}

@@ -28,8 +28,8 @@ type pipelinePage struct {
 
 // targetSection is the part of the page about one target.
 type targetSection struct {
-	*view.TargetView
-	In         view.EnvironmentView
+	*view.Target
+	In         view.Environment
 	Totals     []total
 	Differing  []drift.ObjectFindings
 	Unkept     int                    // findings that the record does not keep
@@ -51,7 +51,7 @@ const askingTakes = 15 * time.Second
 func (s *site) pipeline(r *http.Request, v *view.View) page {
 	name := r.PathValue("name")
 	p := pipelinePage{Query: asked(r.URL.EscapedPath(), r.URL.Query(), "env", "health"), Name: name, Compared: true}
-	var targets []*view.TargetView
+	var targets []*view.Target
 	for i := range v.Targets {
 		if v.Targets[i].Pipeline == name {
 			targets = append(targets, &v.Targets[i])
@@ -84,16 +84,16 @@ func noPipeline(v *view.View, name string) page {
 		}
 	}
 	text := "No record in any environment names it, and it is not in the repository."
-	if slices.ContainsFunc(v.Environments, func(e view.EnvironmentView) bool { return e.Error != "" }) || v.Source.Error != "" {
+	if slices.ContainsFunc(v.Environments, func(e view.Environment) bool { return e.Error != "" }) || v.Source.Error != "" {
 		text = "No record that could be read names it. Not all of them can be read now: see above."
 	}
 	return missing("There is no pipeline "+name, text, links...)
 }
 
 // choose offers the environments that the pipeline is in.
-func (p *pipelinePage) choose(targets []*view.TargetView) {
+func (p *pipelinePage) choose(targets []*view.Target) {
 	wanted := p.Query.Get("env")
-	if !slices.ContainsFunc(targets, func(t *view.TargetView) bool { return t.Environment == wanted }) {
+	if !slices.ContainsFunc(targets, func(t *view.Target) bool { return t.Environment == wanted }) {
 		p.Query.values.Del("env")
 		wanted = ""
 	}
@@ -108,8 +108,8 @@ func (p *pipelinePage) shows(environment string) bool {
 	return wanted == "" || wanted == environment
 }
 
-func (p *pipelinePage) section(ctx context.Context, s *site, v *view.View, t *view.TargetView) *targetSection {
-	out := &targetSection{TargetView: t, Totals: totals(t.Findings), Unkept: max(0, t.Total-len(t.Findings)), Kept: pinsOf(t)}
+func (p *pipelinePage) section(ctx context.Context, s *site, v *view.View, t *view.Target) *targetSection {
+	out := &targetSection{Target: t, Totals: totals(t.Findings), Unkept: max(0, t.Total-len(t.Findings)), Kept: pinsOf(t)}
 	for _, e := range v.Environments {
 		if e.Name == t.Environment {
 			out.In = e
@@ -132,7 +132,7 @@ func (p *pipelinePage) section(ctx context.Context, s *site, v *view.View, t *vi
 }
 
 // health asks the cluster how the objects of a target are.
-func (s *site) health(ctx context.Context, t *view.TargetView) *healthSection {
+func (s *site) health(ctx context.Context, t *view.Target) *healthSection {
 	ctx, cancel := context.WithTimeout(ctx, askingTakes)
 	defer cancel()
 	objects, err := s.daemon.Objects(ctx, v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment})

@@ -293,8 +293,8 @@ func TestHealthIsAskedForOnDemand(t *testing.T) {
 
 // One tag with other bytes is marked: where it differs from most places or, where there is no usual one, everywhere.
 func TestOddDigestsAreMarked(t *testing.T) {
-	target := func(environment, digest string) *view.TargetView {
-		return &view.TargetView{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}
+	target := func(environment, digest string) *view.Target {
+		return &view.Target{Target: drift.Target{Environment: environment, Images: []drift.Image{{Reference: "r:v1", Digest: digest}}}}
 	}
 	for name, c := range map[string]struct {
 		digests []string
@@ -305,7 +305,7 @@ func TestOddDigestsAreMarked(t *testing.T) {
 		"each for itself": {[]string{"a", "b"}, []bool{true, true}},
 		"one by its tag":  {[]string{"a", ""}, []bool{false, false}},
 	} {
-		var targets []*view.TargetView
+		var targets []*view.Target
 		for i, digest := range c.digests {
 			targets = append(targets, target(fmt.Sprint(i), digest))
 		}

@@ -8,37 +8,37 @@ import (
 )
 
 // Arrival is what has become of a commit in one target.
-type Arrival string
+type ArrivalKind string
 
 const (
-	Arrived   Arrival = "Arrived"   // the target runs it
-	Replaced  Arrival = "Replaced"  // it ran, and a newer deployment took its place
-	Untouched Arrival = "Untouched" // it changes nothing there, or a newer commit was deployed in its place
-	Awaited   Arrival = "Awaited"   // it is held
-	Refused   Arrival = "Refused"   // it could not be applied
-	Pending   Arrival = "Pending"   // it has not come that far
+	Arrived   ArrivalKind = "Arrived"   // the target runs it
+	Replaced  ArrivalKind = "Replaced"  // it ran, and a newer deployment took its place
+	Untouched ArrivalKind = "Untouched" // it changes nothing there, or a newer commit was deployed in its place
+	Awaited   ArrivalKind = "Awaited"   // it is held
+	Refused   ArrivalKind = "Refused"   // it could not be applied
+	Pending   ArrivalKind = "Pending"   // it has not come that far
 )
 
 // ArrivalView is what has become of a commit in one target, and why.
-type ArrivalView struct {
+type Arrival struct {
 	Pipeline    string            `json:"pipeline"`
 	Environment string            `json:"environment"`
-	Arrival     Arrival           `json:"arrival"`
+	Arrival     ArrivalKind       `json:"arrival"`
 	Message     string            `json:"message"`
 	Deployment  *drift.Deployment `json:"deployment"` // that carried it out; nil: none
 }
 
 // Arrivals says of each target what has become of a commit, by the full hash.
-func (v *View) Arrivals(commit string) []ArrivalView {
+func (v *View) Arrivals(commit string) []Arrival {
 	place := map[string]int{} // the smaller, the newer
 	for i, c := range v.Commits {
 		place[c.Hash] = i
 	}
 	at, listed := place[commit]
-	out := make([]ArrivalView, 0, len(v.Targets))
+	out := make([]Arrival, 0, len(v.Targets))
 	for i := range v.Targets {
 		t := &v.Targets[i]
-		a := ArrivalView{Pipeline: t.Pipeline, Environment: t.Environment}
+		a := Arrival{Pipeline: t.Pipeline, Environment: t.Environment}
 		for n := range t.Deployments {
 			if t.Deployments[n].Commit == commit {
 				a.Deployment = &t.Deployments[n]
@@ -74,12 +74,12 @@ func (v *View) Arrivals(commit string) []ArrivalView {
 
 // Commit finds a commit by its hash, or by the beginning of one: among those of the source, and among those that were
 // deployed. nil where there is none, or more than one.
-func (v *View) Commit(prefix string) *CommitView {
+func (v *View) Commit(prefix string) *Commit {
 	const shortest = 4
 	if len(prefix) < shortest {
 		return nil
 	}
-	byHash := map[string]*CommitView{}
+	byHash := map[string]*Commit{}
 	for i, c := range v.Commits {
 		if strings.HasPrefix(c.Hash, prefix) {
 			byHash[c.Hash] = &v.Commits[i]
@@ -88,7 +88,7 @@ func (v *View) Commit(prefix string) *CommitView {
 	for _, t := range v.Targets {
 		for _, d := range t.Deployments {
 			if strings.HasPrefix(d.Commit, prefix) && byHash[d.Commit] == nil {
-				byHash[d.Commit] = &CommitView{Hash: d.Commit, Author: d.Author, Subject: d.Subject, Time: d.Time}
+				byHash[d.Commit] = &Commit{Hash: d.Commit, Author: d.Author, Subject: d.Subject, Time: d.Time}
 			}
 		}
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 // eventsOf tells the story of a target as far as its record keeps it.
-func eventsOf(t *TargetView) []EventView {
-	var out []EventView
+func eventsOf(t *Target) []Event {
+	var out []Event
 	add := func(at time.Time, kind EventKind, commit string, severity drift.Severity, message string) {
-		out = append(out, EventView{Time: at.UTC(), Kind: kind, Pipeline: t.Pipeline, Environment: t.Environment, Commit: commit, Severity: severity, Message: message})
+		out = append(out, Event{Time: at.UTC(), Kind: kind, Pipeline: t.Pipeline, Environment: t.Environment, Commit: commit, Severity: severity, Message: message})
 	}
 	for i, d := range t.Deployments {
 		switch {

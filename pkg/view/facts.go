@@ -19,10 +19,10 @@ const (
 type Facts struct {
 	At      time.Time
 	Config  *v1alpha1.Config
-	Source  SourceView
-	Replica ReplicaView
+	Source  Source
+	Replica Replica
 	// Commits are the newest ones of the source, the newest first.
-	Commits []CommitView
+	Commits []Commit
 	// Records are those of each environment, by its name; none: they were not read yet.
 	Records map[string]Records
 	// Settings are what the newest commit says of targets.
@@ -51,8 +51,8 @@ type Settings struct {
 func New(f Facts) *View {
 	v := &View{
 		At: f.At.UTC(), Configuration: f.Config.Name, Source: f.Source, Replica: f.Replica,
-		Environments: []EnvironmentView{}, Commits: append([]CommitView{}, f.Commits[:min(len(f.Commits), shownCommits)]...),
-		Targets: []TargetView{}, Events: []EventView{},
+		Environments: []Environment{}, Commits: append([]Commit{}, f.Commits[:min(len(f.Commits), shownCommits)]...),
+		Targets: []Target{}, Events: []Event{},
 	}
 	place := map[string]int{}
 	for i := range f.Config.Environments {
@@ -66,16 +66,16 @@ func New(f Facts) *View {
 			}
 		}
 	}
-	slices.SortFunc(v.Targets, func(x, y TargetView) int {
+	slices.SortFunc(v.Targets, func(x, y Target) int {
 		return cmp.Or(strings.Compare(x.Pipeline, y.Pipeline), cmp.Compare(place[x.Environment], place[y.Environment]))
 	})
-	slices.SortStableFunc(v.Events, func(x, y EventView) int { return y.Time.Compare(x.Time) })
+	slices.SortStableFunc(v.Events, func(x, y Event) int { return y.Time.Compare(x.Time) })
 	v.Events = v.Events[:min(len(v.Events), shownEvents)]
 	return v
 }
 
-func environmentOf(e *v1alpha1.Environment, records Records) EnvironmentView {
-	out := EnvironmentView{Name: e.Name, Drift: e.Drift, PromoteFrom: e.Images.PromoteFrom, Suspended: e.Suspend}
+func environmentOf(e *v1alpha1.Environment, records Records) Environment {
+	out := Environment{Name: e.Name, Drift: e.Drift, PromoteFrom: e.Images.PromoteFrom, Suspended: e.Suspend}
 	switch {
 	case records.Err != nil:
 		out.Error = records.Err.Error()
@@ -86,7 +86,7 @@ func environmentOf(e *v1alpha1.Environment, records Records) EnvironmentView {
 }
 
 // target returns the view of a record's target, and its events. Where the record causes a panic, the view says so.
-func (f *Facts) target(record *v1alpha1.PipelineSync) (t TargetView, events []EventView) {
+func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event) {
 	of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 	behind, known := f.Behind[of]
 	if !known {

@@ -49,7 +49,7 @@ type ImageCell struct {
 
 // Images compares what runs in the environments of each selected pipeline.
 func (v *View) Images(selection v1alpha1.Selection) Images {
-	var selected []TargetView
+	var selected []Target
 	for _, t := range v.Targets {
 		if selection.Has(v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}) {
 			selected = append(selected, t)
@@ -59,8 +59,8 @@ func (v *View) Images(selection v1alpha1.Selection) Images {
 }
 
 // ImagesOf compares what runs in the environments of each pipeline of some targets.
-func ImagesOf(targets []TargetView) Images {
-	sorted := slices.SortedFunc(slices.Values(targets), func(a, b TargetView) int {
+func ImagesOf(targets []Target) Images {
+	sorted := slices.SortedFunc(slices.Values(targets), func(a, b Target) int {
 		return cmp.Or(strings.Compare(a.Pipeline, b.Pipeline), strings.Compare(a.Environment, b.Environment))
 	})
 	rows := imageTable{}
@@ -73,7 +73,7 @@ func ImagesOf(targets []TargetView) Images {
 // imageTable gathers the images of targets, which come sorted by pipeline.
 type imageTable []PipelineImages
 
-func (t *imageTable) put(of *TargetView) {
+func (t *imageTable) put(of *Target) {
 	if n := len(*t); n == 0 || (*t)[n-1].Pipeline != of.Pipeline {
 		*t = append(*t, PipelineImages{Pipeline: of.Pipeline, Images: []ImageRow{}, Unpinned: []UnpinnedImage{}})
 	}

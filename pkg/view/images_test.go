@@ -73,7 +73,7 @@ func TestImagesOfAView(t *testing.T) {
 	v := &View{}
 	for _, r := range records {
 		r.Status.Unpinned = []v1alpha1.UnpinnedValue{{Path: "spec.task", Reference: "r.io/" + r.Spec.Pipeline + ":1"}}
-		v.Targets = append([]TargetView{OfRecord(r, -1)}, v.Targets...) // the configuration has another order
+		v.Targets = append([]Target{OfRecord(r, -1)}, v.Targets...) // the configuration has another order
 	}
 	want := v.Images(v1alpha1.Selection{})
 	if row := want.Pipelines[0].Images[0]; len(want.Pipelines) != 2 || row.Repository != "r.io/a" || !row.Differs || row.Environments["dev"].Commit != "c1" {

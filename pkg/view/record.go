@@ -48,9 +48,9 @@ func StateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
 }
 
 // viewOf is what a record says of its target.
-func OfRecord(of *v1alpha1.PipelineSync, behind int) TargetView {
+func OfRecord(of *v1alpha1.PipelineSync, behind int) Target {
 	status := of.Status
-	t := TargetView{
+	t := Target{
 		Target:   Reported(of, behind),
 		Findings: drift.Recorded(of.Spec.Pipeline, of.Spec.Environment, status.Drift), Past: drift.PastOf(of.Spec.Pipeline, of.Spec.Environment, status.Drift),
 		Held: append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),

@@ -31,7 +31,7 @@ type TargetStatus struct {
 }
 
 // news is what Runner.Status says of a target: nothing where it is ready and nobody changed it.
-func (t *TargetView) news() string {
+func (t *Target) news() string {
 	var parts, touched []string
 	if t.State != drift.Ready && t.Message != "" {
 		parts = append(parts, t.Message)

@@ -18,19 +18,19 @@ type View struct {
 	At time.Time
 	// Configuration is its name, which owns the records.
 	Configuration string
-	Source        SourceView
-	Environments  []EnvironmentView // in the order of the configuration
+	Source        Source
+	Environments  []Environment // in the order of the configuration
 	// Commits are the newest ones of the source, the newest first, as far as the fetched history reaches.
-	Commits []CommitView
+	Commits []Commit
 	// Targets are sorted by pipeline, and by environment as the configuration has them.
-	Targets []TargetView
+	Targets []Target
 	// Events are the last ones, the newest first.
-	Events  []EventView
-	Replica ReplicaView
+	Events  []Event
+	Replica Replica
 }
 
 // SourceView is the repository that a daemon follows.
-type SourceView struct {
+type Source struct {
 	URL string `json:"url"` // without credentials
 	// Follows is what of it: a branch, a tag, a range or a commit, as the configuration has it; empty: the remote's HEAD.
 	Follows string `json:"follows"`
@@ -43,7 +43,7 @@ type SourceView struct {
 }
 
 // EnvironmentView is an environment, and whether its cluster can be read.
-type EnvironmentView struct {
+type Environment struct {
 	Name        string               `json:"name"`
 	Drift       v1alpha1.DriftPolicy `json:"drift"`
 	PromoteFrom string               `json:"promoteFrom"`
@@ -53,7 +53,7 @@ type EnvironmentView struct {
 }
 
 // CommitView is one commit of the source.
-type CommitView struct {
+type Commit struct {
 	Hash    string    `json:"hash"`
 	Author  string    `json:"author"` // Name <mail>
 	Subject string    `json:"subject"`
@@ -61,7 +61,7 @@ type CommitView struct {
 }
 
 // TargetView is one pipeline in one environment.
-type TargetView struct {
+type Target struct {
 	// Target has the state, the commit, how far behind it is, what runs, and the last deployments.
 	drift.Target
 	// Owner is who pipeline.yaml says to call; empty: it does not say.
@@ -85,12 +85,12 @@ type TargetView struct {
 }
 
 // Name is how a target is written: session-enrichment@prod.
-func (t *TargetView) Name() string {
+func (t *Target) Name() string {
 	return v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}.String()
 }
 
 // Drift counts the findings of a severity that are not only waiting.
-func (t *TargetView) Drift(severity drift.Severity) int {
+func (t *Target) Drift(severity drift.Severity) int {
 	n := 0
 	for _, f := range t.Findings {
 		if f.Severity == severity && f.Kind != drift.Held {
@@ -114,7 +114,7 @@ const (
 )
 
 // EventView is something that happened to a target, as its record tells it.
-type EventView struct {
+type Event struct {
 	Time        time.Time      `json:"time"`
 	Kind        EventKind      `json:"kind"`
 	Pipeline    string         `json:"pipeline"`
@@ -125,7 +125,7 @@ type EventView struct {
 }
 
 // ReplicaView is the process that shows this.
-type ReplicaView struct {
+type Replica struct {
 	Identity string `json:"identity"`
 	Version  string `json:"version"`
 	// Leads are the Leases that it holds; with leader election off, "all".
@@ -133,7 +133,7 @@ type ReplicaView struct {
 }
 
 // Target finds a target; nil where there is none.
-func (v *View) Target(pipeline, environment string) *TargetView {
+func (v *View) Target(pipeline, environment string) *Target {
 	for i := range v.Targets {
 		if v.Targets[i].Pipeline == pipeline && v.Targets[i].Environment == environment {
 			return &v.Targets[i]

@@ -24,13 +24,13 @@ const (
 )
 
 func TestArrivals(t *testing.T) {
-	target := func(name, commit string, behind int, state drift.State, history ...drift.Deployment) TargetView {
-		return TargetView{Target: drift.Target{Pipeline: name, Environment: "prod", Commit: commit, Behind: behind, State: state, Message: "why " + name, Deployments: history}}
+	target := func(name, commit string, behind int, state drift.State, history ...drift.Deployment) Target {
+		return Target{Target: drift.Target{Pipeline: name, Environment: "prod", Commit: commit, Behind: behind, State: state, Message: "why " + name, Deployments: history}}
 	}
 	deployed := func(number int64, commit, outcome string) drift.Deployment {
 		return drift.Deployment{Number: number, Commit: commit, Outcome: outcome}
 	}
-	v := &View{Commits: []CommitView{{Hash: newest}, {Hash: middle}, {Hash: oldest}}, Targets: []TargetView{
+	v := &View{Commits: []Commit{{Hash: newest}, {Hash: middle}, {Hash: oldest}}, Targets: []Target{
 		target("runs it", middle, 0, drift.Ready, deployed(2, middle, record.Applied), deployed(1, oldest, record.Applied)),
 		target("ran it", newest, 0, drift.Ready, deployed(3, newest, record.Applied), deployed(2, middle, record.Applied)),
 		target("never needed it", oldest, 0, drift.Ready, deployed(1, oldest, record.Applied)),
@@ -40,7 +40,7 @@ func TestArrivals(t *testing.T) {
 		target("refused it", oldest, 2, drift.Failed, deployed(2, middle, record.Failed), deployed(1, oldest, record.Applied)),
 		target("has not come so far", oldest, 2, drift.Ready, deployed(1, oldest, record.Applied)),
 	}}
-	want := map[string]Arrival{
+	want := map[string]ArrivalKind{
 		"runs it": Arrived, "ran it": Replaced, "never needed it": Untouched, "took a newer one": Untouched,
 		"holds a part": Awaited, "waits as a whole": Awaited, "refused it": Refused, "has not come so far": Pending,
 	}
@@ -57,8 +57,8 @@ func TestArrivals(t *testing.T) {
 
 func TestCommitsAreFoundByTheirBeginning(t *testing.T) {
 	v := &View{
-		Commits: []CommitView{{Hash: newest, Subject: "newest"}, {Hash: oldest}},
-		Targets: []TargetView{{Target: drift.Target{Deployments: drift.Deployments{{Commit: gone, Subject: "gone"}, {Commit: newest}}}}},
+		Commits: []Commit{{Hash: newest, Subject: "newest"}, {Hash: oldest}},
+		Targets: []Target{{Target: drift.Target{Deployments: drift.Deployments{{Commit: gone, Subject: "gone"}, {Commit: newest}}}}},
 	}
 	for prefix, want := range map[string]string{"cccc0": "newest", newest: "newest", "aaad": "gone", "aaa": "", "ffff": "", "": ""} {
 		got := ""
@@ -140,7 +140,7 @@ func TestViewStatusSaysOnlyNews(t *testing.T) {
 			{Kind: drift.Added, Severity: drift.Info, Object: deploy, Message: "kubectl added a label"},
 		}, "kubectl added a label; changed by hand: Deployment/data-prod/app"},
 	} {
-		v := View{At: at, Targets: []TargetView{{Target: drift.Target{Pipeline: "app", Environment: "prod", State: c.state, Message: c.message, DeployedAt: &at}, Findings: c.findings}}}
+		v := View{At: at, Targets: []Target{{Target: drift.Target{Pipeline: "app", Environment: "prod", State: c.state, Message: c.message, DeployedAt: &at}, Findings: c.findings}}}
 		if got := v.Status(v1alpha1.Selection{}).Targets[0].Message; got != c.want {
 			t.Errorf("%s: %q, not %q", name, got, c.want)
 		}
