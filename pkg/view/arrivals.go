@@ -1,13 +1,14 @@
 package view
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
 )
 
-// Arrival is what has become of a commit in one target.
+// ArrivalKind names what became of a commit in one target.
 type ArrivalKind string
 
 const (
@@ -16,64 +17,64 @@ const (
 	Untouched ArrivalKind = "Untouched" // it changes nothing there, or a newer commit was deployed in its place
 	Awaited   ArrivalKind = "Awaited"   // it is held
 	Refused   ArrivalKind = "Refused"   // it could not be applied
-	Pending   ArrivalKind = "Pending"   // it has not come that far
+	Pending   ArrivalKind = "Pending"   // it is still to come
 )
 
-// ArrivalView is what has become of a commit in one target, and why.
+// Arrival is what became of a commit in one target, and why.
 type Arrival struct {
 	Pipeline    string            `json:"pipeline"`
 	Environment string            `json:"environment"`
 	Arrival     ArrivalKind       `json:"arrival"`
 	Message     string            `json:"message"`
-	Deployment  *drift.Deployment `json:"deployment"` // that carried it out; nil: none
+	Deployment  *drift.Deployment `json:"deployment"` // of the commit; nil: none
 }
 
-// Arrivals says of each target what has become of a commit, by the full hash.
+// Arrivals lists for each target what became of a commit, by its full hash.
 func (v *View) Arrivals(commit string) []Arrival {
 	place := map[string]int{} // the smaller, the newer
 	for i, c := range v.Commits {
 		place[c.Hash] = i
 	}
-	at, listed := place[commit]
-	out := make([]Arrival, 0, len(v.Targets))
+	out := make([]Arrival, len(v.Targets))
 	for i := range v.Targets {
-		t := &v.Targets[i]
-		a := Arrival{Pipeline: t.Pipeline, Environment: t.Environment}
-		for n := range t.Deployments {
-			if t.Deployments[n].Commit == commit {
-				a.Deployment = &t.Deployments[n]
-				break
-			}
-		}
-		applied, known := place[t.Commit]
-		newer := listed && known && applied < at // what was applied last comes after it
-		switch {
-		case a.Deployment != nil && a.Deployment.Outcome == record.HeldInPart:
-			a.Arrival, a.Message = Awaited, t.Message
-		case a.Deployment != nil && a.Deployment.Outcome == record.Failed && !newer:
-			a.Arrival, a.Message = Refused, t.Message
-		case a.Deployment != nil && len(t.Deployments) > 0 && t.Deployments[0].Number == a.Deployment.Number:
-			a.Arrival, a.Message = Arrived, t.Message
-		case a.Deployment != nil:
-			a.Arrival, a.Message = Replaced, "a later deployment took its place"
-		case newer || t.Behind == 0:
-			a.Arrival, a.Message = Untouched, "it changes nothing here, or a newer commit came in its place"
-		case !listed:
-			a.Arrival, a.Message = Untouched, "it is not among the deployments that the record keeps"
-		case t.State == drift.Waiting:
-			a.Arrival, a.Message = Awaited, t.Message
-		case t.State == drift.Failed:
-			a.Arrival, a.Message = Refused, t.Message
-		default:
-			a.Arrival, a.Message = Pending, "it has not been carried out here yet"
-		}
-		out = append(out, a)
+		out[i] = arrivalOf(&v.Targets[i], commit, place)
 	}
 	return out
 }
 
-// Commit finds a commit by its hash, or by the beginning of one: among those of the source, and among those that were
-// deployed. nil where there is none, or more than one.
+func arrivalOf(t *Target, commit string, place map[string]int) Arrival {
+	a := Arrival{Pipeline: t.Pipeline, Environment: t.Environment}
+	if n := slices.IndexFunc(t.Deployments, func(d drift.Deployment) bool { return d.Commit == commit }); n >= 0 {
+		a.Deployment = &t.Deployments[n]
+	}
+	at, listed := place[commit]
+	applied, known := place[t.Commit]
+	newer := listed && known && applied < at // the target applied a newer commit last
+	switch {
+	case a.Deployment != nil && a.Deployment.Outcome == record.HeldInPart:
+		a.Arrival, a.Message = Awaited, t.Message
+	case a.Deployment != nil && a.Deployment.Outcome == record.Failed && !newer:
+		a.Arrival, a.Message = Refused, t.Message
+	case a.Deployment != nil && t.Deployments[0].Number == a.Deployment.Number:
+		a.Arrival, a.Message = Arrived, t.Message
+	case a.Deployment != nil:
+		a.Arrival, a.Message = Replaced, "a later deployment took its place"
+	case newer || t.Behind == 0:
+		a.Arrival, a.Message = Untouched, "it changes nothing here, or a newer commit came in its place"
+	case !listed:
+		a.Arrival, a.Message = Untouched, "it is not among the deployments that the record keeps"
+	case t.State == drift.Waiting:
+		a.Arrival, a.Message = Awaited, t.Message
+	case t.State == drift.Failed:
+		a.Arrival, a.Message = Refused, t.Message
+	default:
+		a.Arrival, a.Message = Pending, "it has not been carried out here yet"
+	}
+	return a
+}
+
+// Commit finds a commit of the source, or one that was deployed, by its hash or by the first digits of it. It returns nil
+// if there is none, or more than one.
 func (v *View) Commit(prefix string) *Commit {
 	const shortest = 4
 	if len(prefix) < shortest {

@@ -3,13 +3,38 @@ package view
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
-	"k8s.io/apimachinery/pkg/api/meta"
 )
 
-// eventsOf tells the story of a target as far as its record keeps it.
+// EventKind names what happened.
+type EventKind string
+
+const (
+	EventDeployed   EventKind = "Deployed"   // a commit was applied
+	EventRolledBack EventKind = "RolledBack" // a commit was applied that returns to an earlier deployment
+	EventHealthy    EventKind = "Healthy"    // a deployment became healthy
+	EventHeld       EventKind = "Held"       // a change waits
+	EventFailed     EventKind = "Failed"     // a commit could not be applied, or a deployment is not healthy
+	EventDrifted    EventKind = "Drifted"    // the cluster was changed
+	EventEnded      EventKind = "Ended"      // drift ended: syncer corrected it, or another client took it back
+)
+
+// Event is something that happened to a target, by its record.
+type Event struct {
+	Time        time.Time      `json:"time"`
+	Kind        EventKind      `json:"kind"`
+	Pipeline    string         `json:"pipeline"`
+	Environment string         `json:"environment"`
+	Commit      string         `json:"commit"` // empty: the event is about no commit
+	Severity    drift.Severity `json:"severity"`
+	Message     string         `json:"message"` // a sentence
+}
+
+// eventsOf lists the events of a target that its record keeps.
 func eventsOf(t *Target) []Event {
 	var out []Event
 	add := func(at time.Time, kind EventKind, commit string, severity drift.Severity, message string) {

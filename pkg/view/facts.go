@@ -25,7 +25,7 @@ type Facts struct {
 	Commits []Commit
 	// Records are those of each environment, by its name; none: they were not read yet.
 	Records map[string]Records
-	// Settings are what the newest commit says of targets.
+	// Settings come from the newest commit.
 	Settings map[v1alpha1.Target]Settings
 	// Behind counts how many commits a target is behind; without an entry it is not known.
 	Behind map[v1alpha1.Target]int
@@ -85,7 +85,7 @@ func environmentOf(e *v1alpha1.Environment, records Records) Environment {
 	return out
 }
 
-// target returns the view of a record's target, and its events. Where the record causes a panic, the view says so.
+// target returns the view of a record's target, and its events. A record that causes a panic gives a failed target.
 func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event) {
 	of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 	behind, known := f.Behind[of]
@@ -101,9 +101,8 @@ func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event)
 		return nil
 	})
 	if err != nil {
-		empty := &v1alpha1.PipelineSync{}
-		empty.Spec.Pipeline, empty.Spec.Environment = of.Pipeline, of.Environment
-		t, events = OfRecord(empty, -1), nil
+		empty := v1alpha1.PipelineSyncSpec{Pipeline: of.Pipeline, Environment: of.Environment}
+		t, events = OfRecord(&v1alpha1.PipelineSync{Spec: empty}, -1), nil
 		t.State, t.Message = drift.Failed, err.Error()
 	}
 	t.Owner, t.Folder = f.Settings[of].Owner, f.Settings[of].Folder

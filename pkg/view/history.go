@@ -9,7 +9,7 @@ type History struct {
 	Deployments []drift.Deployment `json:"deployments"`
 }
 
-// History lists the deployments of a target; false where there is no such target.
+// History lists the deployments of a target; false: there is no such target.
 func (v *View) History(pipeline, environment string) (History, bool) {
 	t := v.Target(pipeline, environment)
 	if t == nil {

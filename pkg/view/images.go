@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/record"
 )
 
-// Images compares what runs in the environments of each pipeline.
+// Images compares the images in the environments of each pipeline.
 type Images struct {
 	Pipelines []PipelineImages `json:"pipelines"`
 }
@@ -21,7 +21,7 @@ type Images struct {
 type PipelineImages struct {
 	Pipeline string     `json:"pipeline"`
 	Images   []ImageRow `json:"images"`
-	// Unpinned lists what looks like an image and is not pinned, by environment.
+	// Unpinned lists values that look like images and are not pinned, by environment.
 	Unpinned []UnpinnedImage `json:"unpinned"`
 }
 
@@ -47,7 +47,7 @@ type ImageCell struct {
 	Commit    string     `json:"commit"`
 }
 
-// Images compares what runs in the environments of each selected pipeline.
+// Images compares the images in the environments of each selected pipeline.
 func (v *View) Images(selection v1alpha1.Selection) Images {
 	var selected []Target
 	for _, t := range v.Targets {
@@ -58,7 +58,7 @@ func (v *View) Images(selection v1alpha1.Selection) Images {
 	return ImagesOf(selected)
 }
 
-// ImagesOf compares what runs in the environments of each pipeline of some targets.
+// ImagesOf compares the images in the environments of the pipelines of some targets.
 func ImagesOf(targets []Target) Images {
 	sorted := slices.SortedFunc(slices.Values(targets), func(a, b Target) int {
 		return cmp.Or(strings.Compare(a.Pipeline, b.Pipeline), strings.Compare(a.Environment, b.Environment))
@@ -127,8 +127,8 @@ func add(rows []ImageRow, environment string, pins []v1alpha1.PinnedImage, deplo
 	return append(rows, ImageRow{Repository: repository, Environments: map[string]ImageCell{environment: cell}})
 }
 
-// mark marks the rows with a tag that has two digests, in one row of its repository or in several. What git names by
-// digest alone has no tag.
+// mark marks the rows with a tag that has two digests, in one row of its repository or in several. A reference by digest
+// alone has no tag.
 func mark(rows []ImageRow) {
 	type tag struct{ repository, name string }
 	digests := map[tag]string{}

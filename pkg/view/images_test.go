@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // A row is marked where environments run different bytes under one tag, however the tag is written and whatever else

@@ -3,15 +3,17 @@ package view
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
-	"k8s.io/apimachinery/pkg/api/meta"
 )
 
-// targetOf is how a record has its target.
+// Reported returns what a record says of its target, as a report has it. behind is the number of newer commits; -1: not
+// known.
 func Reported(of *v1alpha1.PipelineSync, behind int) drift.Target {
 	status := of.Status
 	out := drift.Target{
@@ -30,7 +32,7 @@ func Reported(of *v1alpha1.PipelineSync, behind int) drift.Target {
 	return out
 }
 
-// stateOf says in one word how a record has its target.
+// StateOf returns the state of a target by the conditions of its record, and the message of that state.
 func StateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	held := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionHeld)
@@ -47,20 +49,15 @@ func StateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
 	return drift.Failed, ready.Message
 }
 
-// viewOf is what a record says of its target.
+// OfRecord returns what a record says of its target. Its settings are not in the record.
 func OfRecord(of *v1alpha1.PipelineSync, behind int) Target {
 	status := of.Status
 	t := Target{
 		Target:   Reported(of, behind),
-		Findings: drift.Recorded(of.Spec.Pipeline, of.Spec.Environment, status.Drift), Past: drift.PastOf(of.Spec.Pipeline, of.Spec.Environment, status.Drift),
-		Held: append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),
+		Findings: append([]drift.Finding{}, drift.Recorded(of.Spec.Pipeline, of.Spec.Environment, status.Drift)...),
+		Past:     append([]drift.Past{}, drift.PastOf(of.Spec.Pipeline, of.Spec.Environment, status.Drift)...),
+		Held:     append([]v1alpha1.HeldChange{}, status.Held...), Conditions: slices.Clone(status.Conditions),
 		Pins: append([]v1alpha1.PinnedImage{}, of.Spec.Images...), Objects: []manifest.ID{},
-	}
-	if t.Findings == nil {
-		t.Findings = []drift.Finding{}
-	}
-	if t.Past == nil {
-		t.Past = []drift.Past{}
 	}
 	if status.Drift != nil {
 		t.Total = status.Drift.Total
@@ -71,7 +68,7 @@ func OfRecord(of *v1alpha1.PipelineSync, behind int) Target {
 	return t
 }
 
-// unpinnedOf are the suspects of a target for a report.
+// UnpinnedOf returns the values that look like images and are not pinned, for a report.
 func UnpinnedOf(suspects []image.Suspect) []drift.Unpinned {
 	out := make([]drift.Unpinned, len(suspects))
 	for i, s := range suspects {
@@ -80,7 +77,7 @@ func UnpinnedOf(suspects []image.Suspect) []drift.Unpinned {
 	return out
 }
 
-// suspectsOf are the suspects that a record keeps.
+// suspectsOf returns the values that look like images, by the record.
 func suspectsOf(recorded []v1alpha1.UnpinnedValue) []image.Suspect {
 	out := make([]image.Suspect, len(recorded))
 	for i, u := range recorded {

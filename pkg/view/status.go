@@ -5,18 +5,19 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// Status is what runs where.
+// Status lists what runs in each target.
 type Status struct {
 	Targets []TargetStatus `json:"targets"`
 }
 
-// TargetStatus is one target as its record and its live objects have it.
+// TargetStatus is the state of one target.
 type TargetStatus struct {
 	Pipeline    string                   `json:"pipeline"`
 	Environment string                   `json:"environment"`
@@ -30,7 +31,7 @@ type TargetStatus struct {
 	DeployedAt  *time.Time               `json:"deployedAt"`
 }
 
-// news is what Runner.Status says of a target: nothing where it is ready and nobody changed it.
+// news is the message of a status: empty for a target that is ready and in sync.
 func (t *Target) news() string {
 	var parts, touched []string
 	if t.State != drift.Ready && t.Message != "" {
@@ -53,7 +54,7 @@ func (t *Target) news() string {
 	return strings.Join(parts, "; ")
 }
 
-// Status is what runs where, by the records.
+// Status lists what runs in each selected target, by the records.
 func (v *View) Status(selection v1alpha1.Selection) Status {
 	out := Status{Targets: []TargetStatus{}}
 	for _, t := range v.Targets {

@@ -11,16 +11,15 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// View is what a daemon knows at one moment, for whoever wants to see it. It is built from the records, so that every
-// replica shows the same; a view is never changed once it is published, and its lists are never nil. Values that may not
-// be shown are masked before they get here.
+// View is what a daemon knows at one moment. It is made of the records, so that every replica shows the same. A view never
+// changes after it is published, and its lists are not nil. Secret values are masked before they get here.
 type View struct {
 	At time.Time
-	// Configuration is its name, which owns the records.
+	// Configuration is the name of the configuration, which owns the records.
 	Configuration string
 	Source        Source
 	Environments  []Environment // in the order of the configuration
-	// Commits are the newest ones of the source, the newest first, as far as the fetched history reaches.
+	// Commits are the newest ones in the fetched history of the source, the newest first.
 	Commits []Commit
 	// Targets are sorted by pipeline, and by environment as the configuration has them.
 	Targets []Target
@@ -29,20 +28,20 @@ type View struct {
 	Replica Replica
 }
 
-// SourceView is the repository that a daemon follows.
+// Source is the repository that a daemon follows.
 type Source struct {
 	URL string `json:"url"` // without credentials
-	// Follows is what of it: a branch, a tag, a range or a commit, as the configuration has it; empty: the remote's HEAD.
+	// Follows is the branch, tag, range or commit of the configuration; empty: the remote's HEAD.
 	Follows string `json:"follows"`
 	// Commit is the newest one; empty: none was read yet.
 	Commit string `json:"commit"`
-	// FetchedAt is when the repository was last asked with success.
+	// FetchedAt is the time of the last fetch that succeeded.
 	FetchedAt *time.Time `json:"fetchedAt"`
 	// Error says why the repository cannot be read now; the last commit stays in force.
 	Error string `json:"error"`
 }
 
-// EnvironmentView is an environment, and whether its cluster can be read.
+// Environment is an environment, and whether its cluster can be read.
 type Environment struct {
 	Name        string               `json:"name"`
 	Drift       v1alpha1.DriftPolicy `json:"drift"`
@@ -52,7 +51,7 @@ type Environment struct {
 	Error string `json:"error"`
 }
 
-// CommitView is one commit of the source.
+// Commit is one commit of the source.
 type Commit struct {
 	Hash    string    `json:"hash"`
 	Author  string    `json:"author"` // Name <mail>
@@ -60,16 +59,16 @@ type Commit struct {
 	Time    time.Time `json:"time"` // of the committer
 }
 
-// TargetView is one pipeline in one environment.
+// Target is one pipeline in one environment.
 type Target struct {
 	// Target has the state, the commit, how far behind it is, what runs, and the last deployments.
 	drift.Target
-	// Owner is who pipeline.yaml says to call; empty: it does not say.
+	// Owner is the contact in pipeline.yaml; empty: it names none.
 	Owner string
-	// Folder is the pipeline's in the repository, which a rollback restores: pipelines/session-enrichment. Where the
-	// layout has the environment above the pipeline, it is this target's alone. Empty: not known.
+	// Folder is the folder of the pipeline in the repository, which a rollback restores: pipelines/session-enrichment. If
+	// the layout has the environment above the pipeline, it belongs to this target alone. Empty: not known.
 	Folder string
-	// Findings are at most those that a record keeps; Total counts the rest too.
+	// Findings are those that the record keeps; Total counts all.
 	Findings []drift.Finding
 	Total    int
 	// Past are findings that ended, the newest first.
@@ -84,12 +83,12 @@ type Target struct {
 	Objects []manifest.ID
 }
 
-// Name is how a target is written: session-enrichment@prod.
+// Name returns the name of a target: session-enrichment@prod.
 func (t *Target) Name() string {
 	return v1alpha1.Target{Pipeline: t.Pipeline, Environment: t.Environment}.String()
 }
 
-// Drift counts the findings of a severity that are not only waiting.
+// Drift counts the findings of a severity, without changes that wait.
 func (t *Target) Drift(severity drift.Severity) int {
 	n := 0
 	for _, f := range t.Findings {
@@ -100,39 +99,15 @@ func (t *Target) Drift(severity drift.Severity) int {
 	return n
 }
 
-// EventKind says what happened.
-type EventKind string
-
-const (
-	EventDeployed   EventKind = "Deployed"   // a commit was applied
-	EventRolledBack EventKind = "RolledBack" // a commit was applied that returns to an earlier deployment
-	EventHealthy    EventKind = "Healthy"    // a deployment became healthy
-	EventHeld       EventKind = "Held"       // a change waits
-	EventFailed     EventKind = "Failed"     // a commit could not be applied, or a deployment is not healthy
-	EventDrifted    EventKind = "Drifted"    // somebody changed the cluster
-	EventEnded      EventKind = "Ended"      // drift is no more: it was corrected, or somebody else took it back
-)
-
-// EventView is something that happened to a target, as its record tells it.
-type Event struct {
-	Time        time.Time      `json:"time"`
-	Kind        EventKind      `json:"kind"`
-	Pipeline    string         `json:"pipeline"`
-	Environment string         `json:"environment"`
-	Commit      string         `json:"commit"` // empty: it is about none
-	Severity    drift.Severity `json:"severity"`
-	Message     string         `json:"message"` // a sentence
-}
-
-// ReplicaView is the process that shows this.
+// Replica is the process that shows a view.
 type Replica struct {
 	Identity string `json:"identity"`
 	Version  string `json:"version"`
-	// Leads are the Leases that it holds; with leader election off, "all".
+	// Leads are the Leases that the process holds; without leader election, "all".
 	Leads []string `json:"leads"`
 }
 
-// Target finds a target; nil where there is none.
+// Target finds a target; nil: there is none.
 func (v *View) Target(pipeline, environment string) *Target {
 	for i := range v.Targets {
 		if v.Targets[i].Pipeline == pipeline && v.Targets[i].Environment == environment {
@@ -151,8 +126,7 @@ func (v *View) Pipelines() []string {
 	return slices.Compact(names)
 }
 
-// Report is the drift report of what the view knows: the findings of the last look at each target, by the records, which
-// keep at most 50 of each.
+// Report returns a drift report of the last check of each target, by the records, which keep at most 50 findings each.
 func (v *View) Report(selection v1alpha1.Selection) drift.Report {
 	report := drift.Report{
 		GeneratedAt: v.At, Source: drift.Source{URL: v.Source.URL, Branch: v.Source.Follows, Commit: v.Source.Commit},
