@@ -39,7 +39,7 @@ var home = map[string]string{
 	"k8s.io/apiserver/":                       "pkg/health",
 	"github.com/spf13/":                       "cmd/syncer",
 	"golang.org/x/term":                       "cmd/syncer",
-	"github.com/prometheus/":                  "pkg/pipeline pkg/server",
+	"github.com/prometheus/":                  "pkg/daemon pkg/pipeline pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
 	"golang.org/x/time/":                      "pkg/server",
@@ -60,6 +60,7 @@ var floors = [][]string{
 	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway"},
 	{"pkg/reconcile"},
 	{"pkg/server"},
+	{"pkg/daemon"},
 	{"pkg/pipeline"},
 	{"cmd/syncer"},
 }

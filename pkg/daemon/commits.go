@@ -1,0 +1,137 @@
+package daemon
+
+import (
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/reconcile"
+	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/underway"
+)
+
+// commits know the newest commit, and how far its rollout is. It is safe for concurrent use.
+type commits struct {
+	mu         sync.Mutex
+	rollout    *rollout // of the newest commit; nil: none yet
+	newest     planned  // the last one that was planned
+	fullPass   time.Time
+	incomplete bool // the last rollout could not read every environment
+	// fetchedAt is when the repository was last asked with success.
+	fetchedAt time.Time
+}
+
+// planned is a commit once it is planned, and what its rollout knows.
+type planned struct {
+	commit *target.Commit // nil: none was planned yet
+	pass   *reconcile.Pass
+	marks  underway.Marks
+}
+
+// find returns a copy of a target; nil where there is none.
+func (p planned) find(of v1alpha1.Target) *target.Desired {
+	if p.commit == nil {
+		return nil
+	}
+	found := p.commit.Find(of)
+	if found == nil {
+		return nil
+	}
+	w := *found
+	return &w
+}
+
+// planned returns the newest commit that was planned.
+func (c *commits) planned() planned {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest
+}
+
+// plan takes in a new commit: from now on targets are reconciled by it.
+func (c *commits) plan(p planned) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = p
+}
+
+// mark takes in the marks of the newest commit.
+func (c *commits) mark(m underway.Marks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest.marks = m
+}
+
+// current returns the rollout of the newest commit; nil: none yet.
+func (c *commits) current() *rollout {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rollout
+}
+
+// begin takes in a rollout that begins.
+func (c *commits) begin(r *rollout) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rollout = r
+}
+
+// end takes in that every target of a commit was reconciled. A rollout that was stopped says nothing of that.
+func (c *commits) end(r *rollout, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.ctx.Err() == nil {
+		c.fullPass, c.incomplete = time.Now(), err != nil
+	}
+}
+
+// renew requests a rollout to every target. The one that is under way stops: it was planned without what is new.
+func (c *commits) renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.incomplete = true
+	if c.rollout != nil {
+		c.rollout.stop()
+	}
+}
+
+// wantRollout reports whether every target is to be reconciled although there is no new commit.
+func (c *commits) wantRollout() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout != nil && !c.rollout.ended() && c.rollout.ctx.Err() == nil {
+		return false // it is under way
+	}
+	return c.incomplete || time.Since(c.fullPass) > compareInterval
+}
+
+// idle returns the newest commit, and whether its rollout has ended.
+func (c *commits) idle() (*target.Commit, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest.commit, c.newest.commit != nil && (c.rollout == nil || c.rollout.ended())
+}
+
+// complete returns the newest commit; nil while its rollout has not gone through every target.
+func (c *commits) complete() *target.Commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout != nil && (!c.rollout.ended() || c.rollout.ctx.Err() != nil) {
+		return nil
+	}
+	return c.newest.commit
+}
+
+// fetched takes in when the repository was asked.
+func (c *commits) fetched(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetchedAt = at
+}
+
+// lastFetch is when the repository was last asked with success.
+func (c *commits) lastFetch() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fetchedAt
+}

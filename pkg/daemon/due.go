@@ -1,0 +1,106 @@
+package daemon
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// queueDue queues the targets that are to be reconciled although git says nothing new, and checks images that are due.
+func (s *scheduler) queueDue(ctx context.Context) {
+	commit, idle := s.commits.idle()
+	if !idle {
+		return
+	}
+	for _, w := range commit.Targets {
+		if !s.leases.has(w) {
+			continue // another replica's
+		}
+		known := s.daemon.states.of(w.Target)
+		last := known.last
+		switch {
+		case last != nil && last.converged && w.Overlay == "": // removed
+		case last == nil || s.isUnsettled(w, known):
+			if known.failures.isDue(w.Snapshot.Commit) {
+				s.queue.add(w.Target, time.Now(), retryDue)
+			}
+		case last.judged == nil: // it has no objects yet
+		case time.Since(last.compared) > compareInterval:
+			s.daemon.states.compared(w.Target) // it is requested now
+			s.queue.add(w.Target, time.Now().Add(rand.N(s.daemon.parts.Config.Source.Interval.Duration)), slowCheck)
+		case s.daemon.parts.Reconciler.Pins.Checks.ImagesDue(w.Target, w.Environment.Images.Interval.Duration):
+			s.others.Go(func() {
+				defer s.forgetUnknown(w.Target)
+				_ = s.daemon.parts.Reconciler.Guard.Call(w.Target, func() error { // a check that fails is made again when it is due
+					s.checkImages(ctx, last)
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// isUnsettled reports whether a target that was reconciled needs more than events to be as git says.
+func (s *scheduler) isUnsettled(w *target.Desired, known state) bool {
+	last := known.last
+	switch {
+	case last.converged && last.judged == nil, last.judged != nil && !s.watching.follows(w), last.unwatched:
+		return true
+	}
+	return !last.converged && known.wait.isDue()
+}
+
+// synced lists the environments that this process reconciles, and whether every one of their targets was reconciled by the
+// newest commit.
+func (s *scheduler) synced() map[string]bool {
+	out := map[string]bool{}
+	commit := s.commits.complete()
+	if commit == nil {
+		return out
+	}
+	for _, w := range commit.Targets {
+		if !s.leases.has(w) {
+			continue
+		}
+		if _, known := out[w.Environment.Name]; !known {
+			out[w.Environment.Name] = true
+		}
+		if known := s.daemon.states.of(w.Target); known.last == nil || known.failures.has() {
+			out[w.Environment.Name] = false
+		}
+	}
+	return out
+}
+
+// checkImages asks the registries about the images of a target that is in sync, and has it reconciled where they say
+// something new.
+func (s *scheduler) checkImages(ctx context.Context, last *reconciliation) {
+	if wait, isNew := s.daemon.parts.Reconciler.Pins.Recheck(ctx, last.judged, last.pins, last.credentials); isNew {
+		s.queue.add(last.judged.Target, time.Now().Add(wait), waitEnded)
+	}
+}
+
+// wakeDependents queues the targets that wait for a record that changed: what they depend on, and what they promote.
+func (s *scheduler) wakeDependents(changed map[v1alpha1.Target]bool) {
+	commit := s.commits.planned().commit
+	if commit == nil || len(changed) == 0 {
+		return
+	}
+	for _, w := range commit.Targets {
+		known := s.daemon.states.of(w.Target)
+		if known.last == nil || known.last.converged || known.failures.has() {
+			continue
+		}
+		on := func(pipeline, environment string) bool {
+			return changed[v1alpha1.Target{Pipeline: pipeline, Environment: environment}]
+		}
+		from := w.Environment.Images.PromoteFrom
+		if from != "" && on(w.Target.Pipeline, from) || slices.ContainsFunc(w.Settings.DependsOn, func(name string) bool { return on(name, w.Environment.Name) }) {
+			s.queue.add(w.Target, time.Now().Add(debounce), waitEnded)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// brokenFiles panic where a path is read.
+type brokenFiles struct {
+	fstest.MapFS
+	within string
+}
+
+func (f brokenFiles) check(name string) {
+	if name == f.within || strings.HasPrefix(name, f.within+"/") || f.within == "." {
+		panic("the file system is broken")
+	}
+}
+
+func (f brokenFiles) Open(name string) (fs.File, error) {
+	f.check(name)
+	return f.MapFS.Open(name)
+}
+
+func (f brokenFiles) Stat(name string) (fs.FileInfo, error) {
+	f.check(name)
+	return f.MapFS.Stat(name)
+}
+
+func (f brokenFiles) ReadFile(name string) ([]byte, error) {
+	f.check(name)
+	return f.MapFS.ReadFile(name)
+}
+
+func (f brokenFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.check(name)
+	return f.MapFS.ReadDir(name)
+}
+
+var (
+	falling = v1alpha1.Target{Pipeline: "falling", Environment: "dev"}
+	well    = v1alpha1.Target{Pipeline: "well", Environment: "dev"}
+)
+
+// toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
+func toldOnce(t *testing.T, d *Daemon, log *bytes.Buffer, target v1alpha1.Target, function string) {
+	t.Helper()
+	if n := testutil.ToFloat64(d.parts.Metrics.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
+		t.Errorf("%v panics of %s were counted", n, target)
+	}
+	if n := strings.Count(log.String(), "msg=panic"); n != 1 {
+		t.Errorf("%d panics were logged", n)
+	}
+	for _, want := range []string{"pipeline=" + target.Pipeline, "stack=", function} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, log)
+		}
+	}
+}
+
+// A worker of the daemon goes on with the next target, and the one that panicked is tried again.
+func TestAPanicLeavesTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, log := newTestDaemon()
+		finished := false
+		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
+			falling: {finished: func() { finished = true }},
+		}}
+		ctx, stop := context.WithCancel(t.Context())
+		s := newScheduler(ctx, d)
+		s.commits.begin(roll)
+		s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: falling}})})
+		d.states.change(falling, func(of *state) { of.last = &reconciliation{converged: true} })
+		s.leases.begin(ctx)
+		s.queue.add(falling, time.Now(), commitChanged)
+		s.queue.add(well, time.Now(), retryDue)
+		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).work(ctx) })
+		synctest.Wait()
+		if s.queue.depth() > 0 || s.queue.taken(falling) || s.queue.taken(well) {
+			t.Error("the worker is stuck")
+		}
+		stop()
+		s.workers.Wait()
+		if !finished {
+			t.Error("the targets that wait for this one wait until the daemon ends")
+		}
+		if known := d.states.of(falling); known.last.converged || !known.failures.has() {
+			t.Error("it is not tried again")
+		}
+		toldOnce(t, d, log, falling, "revisit(") // it has no cluster
+	})
+}
+
+// What a rollout as a whole panics at ends that rollout. The loop reads on.
+func TestAPanicEndsARollout(t *testing.T) {
+	d, log := newTestDaemon()
+	s := newScheduler(t.Context(), d)
+	s.rollOut(t.Context(), source.Snapshot{Commit: "c1", Files: brokenFiles{within: "."}})
+	<-s.commits.current().over
+	s.others.Wait()
+	if !s.commits.wantRollout() {
+		t.Error("nothing is tried again")
+	}
+	if !strings.Contains(log.String(), "stack=") {
+		t.Errorf("no stack was logged: %s", log)
+	}
+}

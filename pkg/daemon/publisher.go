@@ -1,0 +1,368 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/view"
+)
+
+const (
+	// knownCommits is how many commits of the source are read: a commit that is not among them may be newer.
+	knownCommits = 2000
+	// viewDebounce is the time from a change to the view that shows it: a rollout changes many records at once.
+	viewDebounce = 100 * time.Millisecond
+)
+
+// publisher makes the views of a daemon. It follows the records of every environment by watches, also on a replica that
+// stands by, so that all replicas show the same. It is safe for concurrent use.
+type publisher struct {
+	parts    Parts
+	options  Options
+	underway func(v1alpha1.Target) string // the message of a target that a commit is on its way to
+	wake     chan struct{}                // requests a view
+
+	mu      sync.Mutex
+	view    *view.View
+	changed chan struct{} // closed when there is a newer view
+	facts   facts
+	behinds map[v1alpha1.Target]behind
+}
+
+// facts are what views are made of.
+type facts struct {
+	source  view.Source
+	commits []view.Commit
+	records map[string]cluster.Snapshot // by environment
+	planned *target.Commit              // the newest commit; nil: not planned yet
+	replica view.Replica
+}
+
+// behind is how far a target is behind a commit, so that it is counted once.
+type behind struct {
+	version string // of the record
+	commit  string
+	count   int
+}
+
+func newPublisher(parts Parts, options Options, underway func(v1alpha1.Target) string) *publisher {
+	s := parts.Config.Source
+	p := &publisher{
+		parts: parts, options: options, underway: underway,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}), behinds: map[v1alpha1.Target]behind{},
+		facts: facts{
+			source:  view.Source{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)},
+			records: map[string]cluster.Snapshot{},
+			replica: view.Replica{Version: parts.Version, Leads: []string{}},
+		},
+	}
+	p.view = p.assemble()
+	return p
+}
+
+func (p *publisher) current() *view.View {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view
+}
+
+// newer is closed when there is a newer view than the current one.
+func (p *publisher) newer() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// fetched takes in the answer of the repository.
+func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	known := d.publisher.commit()
+	outcome := "unchanged"
+	switch {
+	case err != nil:
+		outcome = "failed"
+	case snap.Commit != known:
+		outcome = "changed"
+	}
+	d.parts.Metrics.git.WithLabelValues(outcome).Inc()
+	var commits []view.Commit
+	if outcome == "changed" {
+		log, failure := d.parts.Source.Log(ctx, snap.Commit, knownCommits)
+		if failure != nil {
+			d.parts.Log.Warn("reading the last commits", "error", failure)
+		}
+		for _, c := range log {
+			commits = append(commits, view.Commit{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
+		}
+	}
+	d.publisher.fetched(snap, commits, err)
+}
+
+// commit is the newest commit that was fetched.
+func (p *publisher) commit() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.facts.source.Commit
+}
+
+// fetched takes in the answer of the repository, with the last commits where it has a new one.
+func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := &p.facts.source
+	known, failed := of.Commit, of.Error
+	of.Error = ""
+	if err != nil {
+		of.Error = err.Error()
+	} else {
+		at := p.parts.Reconciler.Dates.Date().UTC()
+		of.FetchedAt = &at
+	}
+	if err == nil && snap.Commit != known {
+		of.Commit, p.facts.commits = snap.Commit, commits
+	}
+	if snap.Commit != known || failed != of.Error {
+		p.publishSoon()
+		return
+	}
+	v := *p.view // a reader sees when the repository was read; no reader is woken for it
+	v.Source = *of
+	p.view = &v
+}
+
+// fetchFailed shows why the repository is not read yet.
+func (p *publisher) fetchFailed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.facts.source.Error != err.Error() {
+		p.facts.source.Error = err.Error()
+		p.publishSoon()
+	}
+}
+
+// knows reports whether a commit is among the last ones of the source.
+func (p *publisher) knows(commit string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.facts.commits, func(c view.Commit) bool { return c.Hash == commit })
+}
+
+// planned takes in what the newest commit says of each target.
+func (p *publisher) planned(commit *target.Commit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.facts.planned = commit
+	p.publishSoon()
+}
+
+// leads takes in which Leases this replica holds.
+func (p *publisher) leads(leases []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.facts.replica.Leads = leases
+	p.publishSoon()
+}
+
+// publishSoon requests the next view.
+func (p *publisher) publishSoon() { signal(p.wake) }
+
+// run follows the records of the environments and publishes what changes, until the context ends. changed receives the
+// targets whose record changed.
+func (p *publisher) run(ctx context.Context, changed func(map[v1alpha1.Target]bool)) {
+	p.mu.Lock()
+	p.facts.replica.Identity = p.options.Identity
+	p.mu.Unlock()
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	p.follow(ctx, &watches, changed)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+		p.publish(ctx)
+		if clock.Sleep(ctx, viewDebounce) != nil {
+			return
+		}
+	}
+}
+
+// follow watches the records of each cluster once, also where several environments are in it.
+func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed func(map[v1alpha1.Target]bool)) {
+	environments, err := p.parts.Config.Select(p.options.Environments)
+	if err != nil {
+		return // Run has checked it
+	}
+	byCluster := map[*cluster.Cluster][]string{}
+	for _, environment := range environments {
+		server, err := p.parts.Clusters.Of(environment)
+		if err != nil {
+			p.read([]string{environment.Name}, cluster.Snapshot{Err: err})
+			continue
+		}
+		byCluster[server] = append(byCluster[server], environment.Name)
+	}
+	for server, names := range byCluster {
+		watches.Go(func() {
+			if err := server.Records().Follow(ctx, func(s cluster.Snapshot) { changed(p.read(names, s)) }); err != nil {
+				p.read(names, cluster.Snapshot{Err: err})
+			}
+		})
+	}
+}
+
+// anyRead says why the records of no environment were read yet; nil: some were.
+func (p *publisher) anyRead() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := errors.New("the records of the environments are being read")
+	for _, records := range p.facts.records {
+		if records.List != nil {
+			return nil
+		}
+		err = cmp.Or(records.Err, err)
+	}
+	return err
+}
+
+// read takes in the records of environments that are in one cluster, and returns the targets whose record changed.
+func (p *publisher) read(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed = changedRecords(environments, p.facts.records[environments[0]].List, records.List)
+	for _, name := range environments {
+		p.facts.records[name] = records
+	}
+	p.publishSoon()
+	return changed
+}
+
+// changedRecords lists the targets whose record is new in some environments, or has another version than before.
+func changedRecords(environments []string, before, now []*v1alpha1.PipelineSync) map[v1alpha1.Target]bool {
+	versions, changed := map[string]string{}, map[v1alpha1.Target]bool{}
+	for _, record := range before {
+		versions[record.Name] = record.ResourceVersion
+	}
+	for _, record := range now {
+		if slices.Contains(environments, record.Spec.Environment) && versions[record.Name] != record.ResourceVersion {
+			changed[v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}] = true
+		}
+	}
+	return changed
+}
+
+// publish makes a view of what is known now.
+func (p *publisher) publish(ctx context.Context) {
+	p.countBehind(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view = p.assemble()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// countBehind counts how far targets are behind, where a record or the commit has changed since the last count.
+func (p *publisher) countBehind(ctx context.Context) {
+	p.mu.Lock()
+	commit, newest := p.facts.planned, p.facts.source.Commit
+	records, before := map[string]cluster.Snapshot{}, p.behinds
+	for name, r := range p.facts.records {
+		records[name] = r
+	}
+	p.mu.Unlock()
+	if commit == nil {
+		return
+	}
+	planned := map[v1alpha1.Target]*target.Desired{}
+	for _, d := range commit.All() {
+		planned[d.Target] = d
+	}
+	counted := map[v1alpha1.Target]behind{}
+	for environment, r := range records {
+		for _, record := range r.List {
+			of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment}
+			d := planned[of]
+			if record.Spec.Environment != environment || d == nil {
+				continue
+			}
+			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit}
+			if last := before[of]; last.version == now.version && last.commit == now.commit {
+				counted[of] = last
+				continue
+			}
+			now.count = -1
+			_ = p.parts.Reconciler.Guard.Call(of, func() error { // after a panic it is not known
+				now.count = p.behindOf(ctx, d, record, newest)
+				return nil
+			})
+			counted[of] = now
+		}
+	}
+	p.mu.Lock()
+	p.behinds = counted
+	p.mu.Unlock()
+}
+
+// behindOf counts the commits since the one last applied, where the newest one changes a target; -1: not known.
+func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1alpha1.PipelineSync, newest string) int {
+	applied := record.Status.LastAppliedCommit
+	if applied == "" || d.Err != nil || d.Snapshot.Commit != newest || d.Overlay == "" {
+		return -1
+	}
+	if applied == newest {
+		return 0
+	}
+	set, err := d.Applicable(d.Recorded(record), d.Cluster.Namespace())
+	if err != nil {
+		return -1
+	}
+	if same, err := apply.IsApplied(ctx, d.Cluster, record, set); err == nil && same {
+		return 0
+	}
+	commits, err := p.parts.Source.Since(ctx, applied, newest)
+	if err != nil {
+		return -1 // history may not have been fetched that far
+	}
+	return len(commits)
+}
+
+// assemble makes a view. The caller holds the lock.
+func (p *publisher) assemble() *view.View {
+	f := view.Facts{
+		At: p.parts.Reconciler.Dates.Date(), Config: p.parts.Config, Source: p.facts.source, Replica: p.facts.replica, Commits: p.facts.commits,
+		Records: map[string]view.Records{}, Settings: p.settings(), Behind: map[v1alpha1.Target]int{},
+		Underway: p.underway, Guard: p.parts.Reconciler.Guard.Call,
+	}
+	for environment, records := range p.facts.records {
+		f.Records[environment] = view.Records{List: records.List, Err: records.Err}
+	}
+	for of, known := range p.behinds {
+		f.Behind[of] = known.count
+	}
+	return view.New(f)
+}
+
+// settings returns what pipeline.yaml and the layout say of each target. The caller holds the lock.
+func (p *publisher) settings() map[v1alpha1.Target]view.Settings {
+	out := map[v1alpha1.Target]view.Settings{}
+	if p.facts.planned == nil {
+		return out
+	}
+	for _, d := range p.facts.planned.All() {
+		out[d.Target] = view.Settings{Owner: d.Settings.Owner, Folder: target.Folder(p.parts.Config.Source.Layout, d.Target)}
+	}
+	return out
+}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+)
+
+func named(name string) v1alpha1.Target { return v1alpha1.Target{Pipeline: name, Environment: "prod"} }
+
+func oneCluster(v1alpha1.Target) string { return "" }
+
+func TestQueue(t *testing.T) {
+	take := func(t *testing.T, q *queue) (string, reasons) {
+		t.Helper()
+		target, why, ok := q.next(t.Context())
+		if !ok {
+			t.Fatal("the queue ended")
+		}
+		return target.Pipeline, why
+	}
+	t.Run("the strongest reason goes first, and the longest wait among equals", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, now := newQueue(100, oneCluster), time.Now()
+			q.add(named("check"), now, slowCheck)
+			q.add(named("retry"), now, retryDue)
+			q.add(named("drift, later"), now, fieldsChanged)
+			q.add(named("drift, first"), now.Add(-time.Second), fieldsChanged)
+			q.add(named("status"), now, statusChanged)
+			q.add(named("commit"), now, commitChanged)
+			q.add(named("end of a wait"), now, waitEnded)
+			var got []string
+			for range 7 {
+				name, _ := take(t, q)
+				got = append(got, name)
+			}
+			want := []string{"commit", "drift, first", "drift, later", "end of a wait", "retry", "status", "check"}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("the order is %q, want %q", got, want)
+			}
+		})
+	})
+	t.Run("nothing waits for ever behind what is more urgent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(100, oneCluster)
+			q.add(named("check"), time.Now(), slowCheck)
+			time.Sleep(6 * priorityAge)
+			q.add(named("commit"), time.Now(), commitChanged)
+			if name, _ := take(t, q); name != "check" {
+				t.Errorf("%s goes first", name)
+			}
+		})
+	})
+	t.Run("what comes while a target waits is one turn, at the earlier time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, began := newQueue(100, oneCluster), time.Now()
+			q.add(named("a"), began.Add(time.Minute), slowCheck)
+			q.add(named("a"), began.Add(time.Second), statusChanged)
+			q.add(named("a"), began.Add(time.Hour), fieldsChanged)
+			name, why := take(t, q)
+			if name != "a" || why != slowCheck|statusChanged|fieldsChanged || time.Since(began) != time.Second {
+				t.Errorf("%s for %b after %s", name, why, time.Since(began))
+			}
+			if q.depth() != 0 {
+				t.Errorf("%d are left", q.depth())
+			}
+		})
+	})
+	t.Run("a target is with one worker at a time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, began := newQueue(100, oneCluster), time.Now()
+			q.add(named("a"), began, fieldsChanged)
+			take(t, q)
+			q.add(named("a"), began, commitChanged)
+			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
+			if _, why := take(t, q); why != commitChanged || time.Since(began) != time.Minute {
+				t.Errorf("the second turn is for %b after %s", why, time.Since(began))
+			}
+		})
+	})
+	t.Run("a cluster that is full holds up no other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, now := newQueue(2, func(target v1alpha1.Target) string { return target.Environment }), time.Now()
+			for i, name := range []string{"a", "b", "c"} {
+				q.add(named(name), now.Add(time.Duration(i-3)*time.Second), commitChanged)
+			}
+			take(t, q) // a
+			take(t, q) // b
+			elsewhere := v1alpha1.Target{Pipeline: "d", Environment: "dev"}
+			q.add(elsewhere, now.Add(time.Second), slowCheck)
+			if name, _ := take(t, q); name != "d" {
+				t.Errorf("%s has its turn, and d of the other cluster does not", name)
+			}
+			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
+			if name, _ := take(t, q); name != "c" || time.Since(now) != time.Minute+time.Second {
+				t.Errorf("%s has its turn after %s", name, time.Since(now))
+			}
+		})
+	})
+	t.Run("a target is taken from the beginning of its turn to the end", func(t *testing.T) {
+		q := newQueue(100, oneCluster)
+		q.add(named("a"), time.Now(), commitChanged)
+		if q.taken(named("a")) {
+			t.Error("it is taken while it waits")
+		}
+		take(t, q)
+		q.add(named("a"), time.Now(), fieldsChanged)
+		if !q.taken(named("a")) {
+			t.Error("it is not taken in its turn")
+		}
+		q.finish(named("a"))
+		if q.taken(named("a")) {
+			t.Error("it is taken after its turn")
+		}
+	})
+	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {
+		q, now := newQueue(100, oneCluster), time.Now()
+		q.add(named("commit"), now, commitChanged)
+		q.add(named("both"), now, commitChanged|fieldsChanged)
+		q.withdraw(commitChanged)
+		if name, why := take(t, q); name != "both" || why != fieldsChanged || q.depth() != 0 {
+			t.Errorf("%s for %b, and %d more", name, why, q.depth())
+		}
+	})
+	t.Run("the end of the context ends every wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(100, oneCluster)
+			ctx, cancel := context.WithCancel(t.Context())
+			var workers sync.WaitGroup
+			for range 3 {
+				workers.Go(func() {
+					if _, _, ok := q.next(ctx); ok {
+						t.Error("a target came out of an empty queue")
+					}
+				})
+			}
+			synctest.Wait()
+			cancel()
+			workers.Wait()
+		})
+	})
+}

@@ -1,0 +1,207 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// scheduler decides when a target is reconciled, and whether this replica does it. It lives as long as Run.
+type scheduler struct {
+	daemon *Daemon
+
+	queue    *queue
+	leases   *leases
+	commits  *commits
+	wakeUps  *wakeUps
+	watching *watching
+
+	workers sync.WaitGroup // reconcile targets
+	others  sync.WaitGroup // everything else that runs beside the loop
+}
+
+const (
+	// targetsAtOnce is how many targets of a cluster are reconciled at the same time.
+	targetsAtOnce = 8
+	// defaultDrain is how long targets that are being reconciled may take to end after the daemon was told to stop.
+	defaultDrain = 30 * time.Second
+	// debounce is the time from a change in the cluster to the reconcile: a command often makes more than one change.
+	debounce = 50 * time.Millisecond
+	// minStatusInterval is the least time between two reconciles that only a status has caused.
+	minStatusInterval = 5 * time.Second
+	// compareInterval is how often every object of a target is compared by a dry run, as a safety net below the watches.
+	compareInterval = time.Hour
+)
+
+func newScheduler(ctx context.Context, d *Daemon) *scheduler {
+	s := &scheduler{daemon: d, commits: &commits{}}
+	config, log, guard := d.parts.Config, d.parts.Log, d.parts.Reconciler.Guard
+	s.queue = newQueue(targetsAtOnce, s.clusterOf)
+	s.wakeUps = &wakeUps{
+		states: d.states, failed: guard.Report,
+		wake: func(of v1alpha1.Target) { s.queue.add(of, time.Now(), waitEnded) },
+	}
+	s.watching = newWatching(func(server *cluster.Cluster) *apply.Watches {
+		return apply.NewWatches(ctx, server, s.notice, func(kind string, err error) {
+			guard.Report(v1alpha1.Target{}, err) // it may be of any target that has the kind
+			log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
+		})
+	})
+	s.leases = newLeases(leaseParts{
+		config: config, clusters: d.parts.Clusters, environments: d.options.Environments, identity: d.options.Identity, log: log,
+		gained: s.renew, lost: s.forgetUnleased, nudged: d.pollSoon,
+		changed: func(lease string, held bool, all []string) {
+			if lease != "" {
+				d.parts.Metrics.leads(lease, held)
+			}
+			d.publisher.leads(all)
+		},
+	})
+	return s
+}
+
+// start starts what runs beside the loop.
+func (s *scheduler) start(ctx context.Context) {
+	d := s.daemon
+	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
+	s.leases.begin(ctx)
+	s.others.Go(func() { d.publisher.run(ctx, s.wakeDependents) })
+	clusters := map[string]bool{}
+	for i := range d.parts.Config.Environments {
+		clusters[s.clusterOf(v1alpha1.Target{Environment: d.parts.Config.Environments[i].Name})] = true
+	}
+	w := &worker{scheduler: s, daemon: d}
+	for range targetsAtOnce * len(clusters) {
+		s.workers.Go(func() { w.work(ctx) })
+	}
+}
+
+// clusterOf names the cluster of a target, as the configuration has it.
+func (s *scheduler) clusterOf(of v1alpha1.Target) string {
+	config := s.daemon.parts.Config
+	for i := range config.Environments {
+		if e := &config.Environments[i]; e.Name == of.Environment {
+			return e.Cluster.Kubeconfig + "\n" + e.Cluster.Context
+		}
+	}
+	return ""
+}
+
+// stop waits for what is being written, after the context has ended. What takes too long is broken off, and the next pass
+// finds what it left. Each Lease is given back when nothing is written under it any more.
+func (s *scheduler) stop() {
+	s.leases.retire()
+	drain := cmp.Or(s.daemon.options.Drain, defaultDrain)
+	cut := time.AfterFunc(drain, func() {
+		s.daemon.parts.Log.Warn("targets are still being written; they are broken off", "after", drain)
+		s.leases.cut()
+	})
+	s.workers.Wait()
+	cut.Stop()
+	s.leases.end()
+	s.wakeUps.stop()
+	s.others.Wait()
+	s.watching.wait()
+}
+
+// notice takes in that an object changed.
+func (s *scheduler) notice(n apply.Notice) {
+	why := fieldsChanged
+	if n.Status {
+		why = statusChanged
+	}
+	s.queue.add(n.Target, time.Now().Add(debounce), why)
+}
+
+// renew requests a rollout to every target.
+func (s *scheduler) renew() {
+	s.commits.renew()
+	s.daemon.pollSoon()
+}
+
+// unsettle has the next poll reconcile a target.
+func (s *scheduler) unsettle(of v1alpha1.Target) {
+	s.daemon.states.change(of, (*state).unsettle)
+}
+
+// retryLater has a poll reconcile a target again that failed, when its back-off has ended.
+func (s *scheduler) retryLater(w *target.Desired, failure error) {
+	s.daemon.states.change(w.Target, func(of *state) {
+		of.unsettle()
+		of.failures.note(w.Snapshot.Commit, failure, s.daemon.parts.Config.Source.Interval.Duration)
+	})
+}
+
+// yield leaves a target to another syncer for now: the repository is asked, and the target reconciled after that.
+func (s *scheduler) yield(of v1alpha1.Target, why reasons) {
+	s.queue.add(of, time.Now().Add(2*minPollInterval), why)
+	s.daemon.pollSoon()
+}
+
+// forget drops all that is known of a target.
+func (s *scheduler) forget(of v1alpha1.Target) {
+	s.queue.forget(of)
+	s.daemon.states.forget(of)
+	s.daemon.tracker.Forget(of)
+	s.watching.forget(of)
+	s.daemon.parts.Reconciler.Pins.Checks.Forget(of)
+}
+
+// forgetGone forgets the targets that a commit does not have any more. Of a target whose environment cannot be read now, the
+// back-off stays.
+func (s *scheduler) forgetGone(commit *target.Commit) {
+	there := targetsOf(commit.All())
+	for _, of := range s.daemon.states.targets() {
+		switch {
+		case there[of]:
+		case slices.Contains(commit.Unread, of.Environment):
+			s.daemon.states.change(of, (*state).reset)
+			s.daemon.tracker.Forget(of)
+			s.watching.forget(of)
+		default:
+			s.forget(of)
+		}
+	}
+}
+
+// forgetUnleased forgets the targets whose Lease this process does not hold any more.
+func (s *scheduler) forgetUnleased() {
+	commit := s.commits.planned().commit
+	if commit == nil {
+		return
+	}
+	held := targetsOf(s.leases.own(commit.All()))
+	for _, of := range s.daemon.states.targets() {
+		if !held[of] {
+			s.forget(of)
+		}
+	}
+}
+
+func targetsOf(all []*target.Desired) map[v1alpha1.Target]bool {
+	out := map[v1alpha1.Target]bool{}
+	for _, w := range all {
+		out[w.Target] = true
+	}
+	return out
+}
+
+// forgetUnknown forgets a target that is not this process's to reconcile. It is called after each work on a target, which
+// may have ended after the target was forgotten.
+func (s *scheduler) forgetUnknown(of v1alpha1.Target) {
+	commit := s.commits.planned().commit
+	if commit == nil {
+		return // nothing is known to be gone
+	}
+	w := commit.Find(of)
+	if w == nil && !slices.Contains(commit.Unread, of.Environment) || w != nil && !s.leases.has(w) {
+		s.forget(of)
+	}
+}

@@ -1,0 +1,254 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/reconcile"
+	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/underway"
+)
+
+// worker reconciles targets. It has no state of its own: all workers may be one.
+type worker struct {
+	scheduler *scheduler
+	daemon    *Daemon
+}
+
+// work reconciles the targets of the queue, one after the other, until the context ends.
+func (w *worker) work(ctx context.Context) {
+	for {
+		of, why, ok := w.scheduler.queue.next(ctx)
+		if !ok {
+			return
+		}
+		w.takeGuarded(ctx, of, why)
+	}
+}
+
+// takeGuarded is take, after which another worker may take the target, also after a panic: then the next poll that its
+// back-off allows reconciles it again.
+func (w *worker) takeGuarded(ctx context.Context, of v1alpha1.Target, why reasons) {
+	s := w.scheduler
+	defer s.queue.finish(of)
+	err := w.daemon.parts.Reconciler.Guard.Call(of, func() error {
+		w.take(ctx, of, why)
+		return nil
+	})
+	if err != nil {
+		if d := s.commits.planned().find(of); d != nil {
+			s.retryLater(d, err)
+		} else {
+			s.unsettle(of)
+		}
+	}
+	s.forgetUnknown(of)
+}
+
+// take reconciles one target: by the rollout that waits for it, or else by itself.
+func (w *worker) take(ctx context.Context, of v1alpha1.Target, why reasons) {
+	s := w.scheduler
+	r := s.commits.current()
+	if r == nil {
+		return
+	}
+	d, finished := r.take(of)
+	defer finished()
+	if d == nil {
+		w.revisit(ctx, of, why, r)
+		return
+	}
+	if r.ctx.Err() != nil {
+		w.requeue(of, why)
+		return
+	}
+	writing, ended := s.leases.begins(d)
+	if writing == nil {
+		return
+	}
+	defer ended()
+	j := job{running: ctx, why: why, began: time.Now(), pass: r.pass, mark: r.marks[of]}
+	j.stale = w.daemon.states.step(of) > r.asOf // it was reconciled after its record was read
+	result := w.reconcile(writing, d, j)
+	r.pass.Note(result)
+	if r.rewound != "" && !result.Detail.Superseded {
+		w.daemon.parts.Reconciler.ReportRewound(writing, d, r.rewound)
+	}
+	w.reconciled(d, j, &result)
+}
+
+// job is one reconcile of a target.
+type job struct {
+	running context.Context // ends when the daemon is told to stop
+	why     reasons
+	began   time.Time
+	pass    *reconcile.Pass
+	mark    *underway.Mark
+	stale   bool
+}
+
+// revisit reconciles one target by itself, because something happened to it.
+func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reasons, r *rollout) {
+	s, parts := w.scheduler, w.daemon.parts
+	planned := s.commits.planned()
+	d := planned.find(of)
+	if d == nil {
+		return
+	}
+	ctx, ended := s.leases.begins(d)
+	if ctx == nil {
+		return
+	}
+	defer ended()
+	if w.needsNoRevisit(d, why) {
+		return
+	}
+	j := job{running: running, why: why, began: time.Now(), mark: planned.marks[of]}
+	w.daemon.states.step(of)
+	record, err := d.Cluster.Records().Get(ctx, of)
+	if err != nil {
+		s.retryLater(d, err)
+		w.daemon.failed(ctx, fmt.Errorf("%s: %w", of, err))
+		return
+	}
+	if s.isOvertaken(d.Cluster, record) {
+		s.yield(of, why)
+		return
+	}
+	if d.Record = record; d.Overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
+		return // it left git, and its objects are gone
+	}
+	// The limits of a pass were judged with the commit: a target that they refused has its error.
+	j.pass = planned.pass.Single(d, parts.Planner.Trailers(ctx, []*target.Desired{d}), parts.Reconciler.Pins.NewLookups())
+	j.pass.Options.Full = why.has(slowCheck)
+	if j.pass.Newest = r.ctx; r.ctx.Err() != nil { // one that was stopped before says nothing: the next may take long, as while git is away
+		j.pass.Newest = nil
+	}
+	result := w.reconcile(ctx, d, j)
+	w.reconciled(d, j, &result)
+}
+
+// needsNoRevisit reports whether syncer itself made the change, or a change of a status is to wait.
+func (w *worker) needsNoRevisit(d *target.Desired, why reasons) bool {
+	switch why {
+	case fieldsChanged:
+		watches := w.scheduler.watching.of(d)
+		return watches != nil && !watches.Differs(d.Target)
+	case statusChanged:
+		var ended time.Time
+		if last := w.daemon.states.of(d.Target).last; last != nil {
+			ended = last.ended
+		}
+		pause := minStatusInterval - time.Since(ended)
+		if pause > 0 {
+			w.scheduler.queue.add(d.Target, time.Now().Add(pause), statusChanged)
+		}
+		return pause > 0
+	}
+	return false
+}
+
+// reconcile reconciles a target within a step that has begun, and takes in how it went.
+func (w *worker) reconcile(ctx context.Context, d *target.Desired, j job) reconcile.Result {
+	request := reconcile.Request{Desired: d, Pass: j.pass, Stale: j.stale}
+	if j.mark != nil {
+		request.Mark = j.mark
+	}
+	began := time.Now()
+	result, err := w.daemon.parts.Reconciler.Reconcile(ctx, request)
+	if j.running.Err() == nil || !errors.Is(err, context.Canceled) { // a target that was told to stop did not fail
+		w.daemon.logResult(d, &result, time.Since(began))
+	}
+	failure := ""
+	if err != nil {
+		failure = err.Error()
+	}
+	w.daemon.tracker.Ended(d.Target, d.Snapshot.Commit, failure, result.Detail.Superseded)
+	w.note(ctx, d, &result, j.pass.Options.Full)
+	w.daemon.states.step(d.Target)
+	return result
+}
+
+// note takes in the result of a target. The worker still has the target.
+func (w *worker) note(ctx context.Context, planned *target.Desired, result *reconcile.Result, compared bool) {
+	s, detail := w.scheduler, &result.Detail
+	left := detail.Superseded || reconcile.IsOvertaken(detail.Failure)
+	if left {
+		s.unsettle(planned.Target) // a newer commit has to reconcile it
+	}
+	if ctx.Err() != nil || left {
+		return
+	}
+	d := *planned
+	d.Record = detail.Record
+	s.wakeUps.set(ctx, d.Target, detail.Wait)
+	if d.Record == nil && detail.Live != nil {
+		record, err := d.Cluster.Records().Get(ctx, d.Target) // that this reconcile made
+		if err != nil {
+			w.daemon.failed(ctx, err) // the next poll looks again
+		}
+		d.Record = record
+	}
+	interval, kept := w.daemon.parts.Config.Source.Interval.Duration, false
+	w.daemon.states.change(d.Target, func(of *state) {
+		if ctx.Err() != nil {
+			return // the Lease is lost, and forgetUnleased comes after that
+		}
+		kept = true
+		of.failures.note(d.Snapshot.Commit, detail.Failure, interval)
+		of.wait.note(waitsFor(result), interval)
+		of.note(&d, result, compared)
+	})
+	if kept && detail.Live != nil && d.Record != nil {
+		s.watching.opened(&d).Judged(d.Cluster, d.Target, d.Record, detail.Live)
+	}
+}
+
+// reconciled takes in that a reconcile has ended.
+func (w *worker) reconciled(d *target.Desired, j job, result *reconcile.Result) {
+	switch {
+	case reconcile.IsOvertaken(result.Detail.Failure):
+		w.scheduler.yield(d.Target, j.why|retryDue)
+	case result.Detail.Superseded:
+		w.requeue(d.Target, j.why)
+	default:
+		w.daemon.parts.Metrics.reconciled(d, result.Result, time.Since(j.began))
+		w.daemon.parts.Log.Debug("turn", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "reasons", j.why.String(), "result", result.Result)
+	}
+}
+
+// requeue queues a target again after a newer commit came. The rollout of that commit decides whether it reconciles the
+// target; the other reasons stay.
+func (w *worker) requeue(of v1alpha1.Target, why reasons) {
+	if why &^= commitChanged; why != noReason {
+		w.scheduler.queue.add(of, time.Now(), why)
+	}
+}
+
+// logResult writes the one line of a finished target. It writes nothing for a target that is in sync, and nothing for one
+// that waits or fails as it did before.
+func (d *Daemon) logResult(of *target.Desired, result *reconcile.Result, took time.Duration) {
+	log := d.parts.Log.With("pipeline", of.Target.Pipeline, "environment", of.Target.Environment, "commit", of.Snapshot.Commit, "took", took.Round(time.Millisecond))
+	text, uncompared := "", result.Detail.Uncompared
+	if result.Result == reconcile.Failed || result.Result == reconcile.Held {
+		text = string(result.Result) + result.Error + result.Message
+	} else if uncompared != nil {
+		text = uncompared.Error()
+	}
+	news := d.states.isNews(of.Target, text)
+	switch {
+	case result.Result == reconcile.Failed && news:
+		log.Error("target failed", "error", result.Error, "owner", result.Owner)
+	case result.Result != reconcile.Failed && uncompared != nil && news:
+		log.Warn("objects of it could not be compared", "result", result.Result, "changes", len(result.Changes), "message", result.Message)
+	case result.Result == reconcile.Applied:
+		log.Info("target applied", "changes", len(result.Changes), "message", result.Message)
+	case result.Result == reconcile.Held && news:
+		log.Info("target held", "message", result.Message)
+	default:
+		log.Debug("target looked at", "result", result.Result, "message", result.Message, "error", result.Error)
+	}
+}
