@@ -35,7 +35,7 @@ spec:
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for began, last := time.Now(), time.Now(); time.Since(last) < 5*time.Second; <-tick.C {
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > awaitTimeout {
 			t.Fatalf("it does not come to rest after %d turns", turns)
 		}
 		if now := j.turns(t); now != turns {
@@ -49,8 +49,9 @@ spec:
 		j.commit(t, version)
 		j.await(t, "web", version)
 	}
-	// Each of the three may have had the end of one back-off meanwhile. At each commit and poll it were fifteen turns and more.
-	if got := j.turns(t) - turns; got > commits+2*3 {
+	// Each of the three may have had the ends of some back-offs meanwhile, on a busy machine. At each commit and poll it were
+	// fifteen turns and more.
+	if got := j.turns(t) - turns; got > commits+3*3 {
 		t.Errorf("%d commits to one target cost %v turns", commits, got)
 	}
 	// What failed is tried at once when git changes it.
