@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // promotion reads what a target may take over from another environment; nil where its environment takes digests from the
@@ -33,23 +33,24 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := r.Clusters.Of(environments[0])
+	server, err := r.Clusters.Of(environments[0])
 	if err != nil {
 		return nil, err
 	}
-	record, err := cluster.Records().Get(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
-	p.now = r.Dates.In(cluster) // by the clock that its dates are of
+	source, err := server.Records().Get(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
+	p.now = r.Dates.In(server) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)
 	}
-	if record == nil || record.Spec.Owner != r.Config.Name || record.Status.RemovedAt != nil {
+	if source == nil || source.Spec.Owner != r.Config.Name || source.Status.RemovedAt != nil {
 		return p, nil
 	}
-	p.history, p.pins = record.Status.History, record.Spec.Images
-	if cluster, err = cluster.As(record.Spec.ServiceAccount); err != nil {
+	p.history, p.pins = source.Status.History, source.Spec.Images
+	acting, err := server.As(source.Spec.ServiceAccount)
+	if err != nil {
 		return nil, err
 	}
-	if err := p.judge(ctx, cluster, record, fields); err != nil {
+	if err := p.judge(ctx, acting, source, fields); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -57,13 +58,13 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 
 // judge sets whether the objects of the other environment are healthy. The record may be old: the objects are judged as
 // they are now, and the record says since when. A commit that failed there leaves what runs.
-func (p *promotion) judge(ctx context.Context, cluster *cluster.Cluster, source *v1alpha1.PipelineSync, fields []image.Field) error {
-	live, err := apply.FindMembers(ctx, cluster, v1alpha1.Target{Pipeline: source.Spec.Pipeline, Environment: p.from}, source)
+func (p *promotion) judge(ctx context.Context, acting *cluster.Cluster, source *v1alpha1.PipelineSync, fields []image.Field) error {
+	live, err := apply.FindMembers(ctx, acting, v1alpha1.Target{Pipeline: source.Spec.Pipeline, Environment: p.from}, source)
 	if err != nil {
 		return fmt.Errorf("reading what %s has deployed: %w", p.from, err)
 	}
-	p.swapped = target.Swapped(ctx, cluster, source.Status.Inventory, live, fields, record.RunningImages(source.Status.History))
-	if len(p.swapped) > 0 || target.HealthOf(ctx, cluster, source.Status.Inventory, live).Status != health.Healthy {
+	p.swapped = target.Swapped(ctx, acting, source.Status.Inventory, live, fields, record.RunningImages(source.Status.History))
+	if len(p.swapped) > 0 || target.HealthOf(ctx, acting, source.Status.Inventory, live).Status != health.Healthy {
 		return nil
 	}
 	p.ready = &time.Time{}
