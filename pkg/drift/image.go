@@ -6,8 +6,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// DeployedImage is one place that runs an image by digest, and its registry's answer of today.
-type DeployedImage struct {
+// CheckedImage is one place that runs an image by digest, and its registry's answer of today.
+type CheckedImage struct {
 	Object    manifest.ID
 	Path      string
 	Reference string // as git writes it, with the tag that was deployed
@@ -18,7 +18,7 @@ type DeployedImage struct {
 
 // Images turns the answers of registries about deployed images into findings. A target with the policy Pin does not
 // deploy a moved tag; the finding reports that a build pushed other bytes under a name that was in use.
-func Images(pipeline, environment string, images []DeployedImage) []Finding {
+func Images(pipeline, environment string, images []CheckedImage) []Finding {
 	var findings []Finding
 	for _, image := range images {
 		base := Finding{Pipeline: pipeline, Environment: environment, Object: image.Object, Path: image.Path, Desired: image.Deployed}

@@ -91,7 +91,7 @@ func (r *Resolver) Check(ctx context.Context, lookups *Lookups, d *target.Desire
 		byKey[target.KeyOf(pin)] = pin
 	}
 	lookup := r.lookupFor(ctx, lookups, d)
-	images := make([]*drift.DeployedImage, len(d.Rendered.Refs)) // each worker owns one slot
+	images := make([]*drift.CheckedImage, len(d.Rendered.Refs)) // each worker owns one slot
 	var g panics.Group
 	for i, ref := range d.Rendered.Refs {
 		pin, ok := byKey[d.PinKey(ref.Value)]
@@ -109,7 +109,7 @@ func (r *Resolver) Check(ctx context.Context, lookups *Lookups, d *target.Desire
 		})
 	}
 	_ = g.Wait() // the workers report by slot
-	var found []drift.DeployedImage
+	var found []drift.CheckedImage
 	for _, deployed := range images {
 		if deployed != nil {
 			found = append(found, *deployed)
@@ -119,8 +119,8 @@ func (r *Resolver) Check(ctx context.Context, lookups *Lookups, d *target.Desire
 }
 
 // checkImage compares a pin with its registry.
-func checkImage(ctx context.Context, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) (drift.DeployedImage, error) {
-	deployed := drift.DeployedImage{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Deployed: pin.Digest, Now: pin.Digest}
+func checkImage(ctx context.Context, lookup *image.Lookup, ref image.Reference, pin v1alpha1.PinnedImage) (drift.CheckedImage, error) {
+	deployed := drift.CheckedImage{Object: ref.Object, Path: ref.Path, Reference: ref.Value, Deployed: pin.Digest, Now: pin.Digest}
 	if ref.Form == image.Tag {
 		deployed.Reference = image.WithTag(ref.Value, pin.Tag)
 		now, err := lookup.Digest(ctx, deployed.Reference)
