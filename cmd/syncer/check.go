@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/setup"
 )
 
@@ -51,7 +51,7 @@ func check(cmd *cobra.Command, shared *sharedFlags, environments []string, outpu
 			printCheck(out, c)
 		}
 	}
-	r, err := shared.open(pipeline.Options{Log: warnings(cmd.ErrOrStderr()), As: as})
+	s, err := shared.open(commands.Options{Log: warnings(cmd.ErrOrStderr()), As: as})
 	if err != nil {
 		checks := brokenConfiguration(err)
 		for _, c := range checks.Checks {
@@ -59,9 +59,9 @@ func check(cmd *cobra.Command, shared *sharedFlags, environments []string, outpu
 		}
 		return finishChecks(cmd, checks, output, out.err)
 	}
-	checker := setup.Checker{Planner: r.Planner(), Source: r.Source(), Registry: r.Registry(), As: as, Now: time.Now}
+	checker := setup.Checker{Planner: s.Planner, Source: s.Source, Registry: s.Registry, As: as, Now: time.Now}
 	checks, err := checker.Check(cmd.Context(), environments, notify)
-	err = errors.Join(err, r.Close(), out.err)
+	err = errors.Join(err, s.Close(), out.err)
 	return finishChecks(cmd, checks, output, err)
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 )
 
 func newDiffCommand(shared *sharedFlags, differs *bool) *cobra.Command {
@@ -23,8 +23,8 @@ not change; see syncer drift.
 Exit status: 0 nothing would change, 1 something would, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selection.Pipelines = args
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				pass, err := r.Diff(cmd.Context(), revision, selection)
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				pass, err := s.Diff(cmd.Context(), revision, selection)
 				if pass != nil {
 					*differs = pass.Differs()
 				}
@@ -39,7 +39,7 @@ Exit status: 0 nothing would change, 1 something would, 2 the comparison failed.
 }
 
 // printDiff prints the targets that would change, each object with its fields before and after.
-func printDiff(w io.Writer, pass *pipeline.Pass) error {
+func printDiff(w io.Writer, pass *commands.Pass) error {
 	out := &text{w: w}
 	changed := 0
 	for _, target := range pass.Targets {

@@ -10,15 +10,15 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 // markdownLimit is what a comment on GitHub takes, less some room for whoever puts a line above the report.
 const markdownLimit = 65_000
 
 func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
-	var options pipeline.DriftOptions
+	var options commands.DriftOptions
 	var output, failOn string
 	var since time.Duration
 	var limit int
@@ -48,7 +48,7 @@ on purpose there.
 
 Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			options.Pipelines = args
+			options.Selection.Pipelines = args
 			options.CompareAll = output == "markdown" || output == "html"
 			at := drift.Severity(failOn)
 			if at != drift.Info && at != drift.Warning && at != drift.Critical {
@@ -82,13 +82,13 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				}
 				return show(report, lost)
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				return show(r.Drift(cmd.Context(), options))
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				return show(s.Drift(cmd.Context(), options))
 			})
 		},
 	}
 	remoteFlags(cmd, &from)
-	environmentFlag(cmd, &options.Environments)
+	environmentFlag(cmd, &options.Selection.Environments)
 	outputFlag(cmd, &output, "yaml", "markdown", "html", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
 	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other,\nas in staging,prod")

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
@@ -37,8 +37,8 @@ Exit status: 0 done, 2 failed.`,
 			if from.asked() {
 				return show(from.history(cmd.Context(), target))
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				return show(r.History(cmd.Context(), target))
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				return show(s.History(cmd.Context(), target))
 			})
 		},
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
@@ -46,10 +46,10 @@ Exit status: 0 done, 2 failed.`,
 				}
 				return show(images, order, lost)
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				images, err := r.Images(cmd.Context(), selection)
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				images, err := s.Images(cmd.Context(), selection)
 				var order []string
-				for _, environment := range r.Config.Environments {
+				for _, environment := range s.Config.Environments {
 					order = append(order, environment.Name)
 				}
 				return show(images, order, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/setup"
 )
 
@@ -53,8 +53,8 @@ Exit status: 0 done, 2 failed.`,
 			case flags.onlyPrint:
 				return printInstall(cmd, shared)
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				changes, err := setup.Install(cmd.Context(), r.Config, r.Planner().Clusters, flags.environments)
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				changes, err := setup.Install(cmd.Context(), s.Config, s.Planner.Clusters, flags.environments)
 				return errors.Join(err, printInstalled(cmd.OutOrStdout(), changes))
 			})
 		},

@@ -1,5 +1,5 @@
 // Command syncer carries data pipelines from a git repository to Kubernetes and reports drift. Each command has a file
-// of its own; the work is in pkg/pipeline.
+// of its own; the work is in pkg/commands and pkg/daemon.
 package main
 
 import (

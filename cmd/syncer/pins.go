@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 )
 
 func newPinsCommand(shared *sharedFlags) *cobra.Command {
@@ -40,8 +40,8 @@ Exit status: 0 done, 2 failed.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				refresh, err := r.Refresh(cmd.Context(), v1alpha1.Target{Pipeline: args[0], Environment: environment}, args[1])
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				refresh, err := s.Refresh(cmd.Context(), v1alpha1.Target{Pipeline: args[0], Environment: environment}, args[1])
 				if err != nil {
 					return err
 				}

@@ -9,8 +9,9 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/reconcile"
 )
 
 // progress shows how far a pass is: one line that is rewritten on a terminal, a plain line for each finished target
@@ -33,7 +34,7 @@ func newProgress(w io.Writer) *progress {
 // redraw bounds how often the line on a terminal changes; faster is only flicker.
 const redraw = 50 * time.Millisecond
 
-func (p *progress) step(s pipeline.Progress) {
+func (p *progress) step(s commands.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.total = s.Total
@@ -42,7 +43,7 @@ func (p *progress) step(s pipeline.Progress) {
 	} else {
 		p.running--
 		p.done++
-		if s.Result.Result == pipeline.Failed {
+		if s.Result.Result == reconcile.Failed {
 			p.bad++
 		}
 	}

@@ -22,9 +22,10 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/setup"
 	"github.com/syncerdev/syncer/pkg/view"
 )
@@ -151,16 +152,16 @@ var (
 )
 
 // fullPass has a value in every field. Only diff gives the fields of a change.
-func fullPass(fields []manifest.FieldChange) pipeline.Pass {
-	return pipeline.Pass{
+func fullPass(fields []manifest.FieldChange) commands.Pass {
+	return commands.Pass{
 		Commit: aCommit, Rewound: aCommit, Subject: "subject", Author: "author",
-		Targets: []pipeline.TargetResult{{
-			Pipeline: "ingest", Environment: "prod", Result: pipeline.Failed, Error: "an error", Message: "1 updated", Owner: "team",
-			Changes: []pipeline.ChangeResult{{
+		Targets: []reconcile.Result{{
+			Pipeline: "ingest", Environment: "prod", Result: reconcile.Failed, Error: "an error", Message: "1 updated", Owner: "team",
+			Changes: []reconcile.Change{{
 				Object: anID, Action: manifest.Hold, Fields: fields, Taken: []manifest.Taken{{Path: "spec.replicas", Manager: "kubectl-scale"}},
-				Held: &pipeline.HeldResult{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
+				Held: &reconcile.HeldChange{Action: manifest.Update, Reason: manifest.HeldRunning, Message: "the application is RUNNING"},
 			}},
-			Images: []pipeline.ImageResult{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
+			Images: []reconcile.Image{{Object: anID, Path: "spec.image", Reference: "registry.example.com/a:v1", Digest: aDigest}},
 			Drift:  []drift.Finding{fullFinding()}, Warnings: []string{"a warning"},
 		}},
 	}
@@ -237,10 +238,10 @@ func fullDeployment() drift.Deployment {
 }
 
 // oneTarget is a pass over one target with a result of its own.
-func oneTarget(result pipeline.Result, changes ...pipeline.ChangeResult) pipeline.Pass {
-	return pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{{
-		Pipeline: "a", Environment: "b", Result: result, Changes: append([]pipeline.ChangeResult{}, changes...),
-		Images: []pipeline.ImageResult{}, Warnings: []string{},
+func oneTarget(result reconcile.Verdict, changes ...reconcile.Change) commands.Pass {
+	return commands.Pass{Commit: aCommit, Targets: []reconcile.Result{{
+		Pipeline: "a", Environment: "b", Result: result, Changes: append([]reconcile.Change{}, changes...),
+		Images: []reconcile.Image{}, Warnings: []string{},
 	}}}
 }
 
@@ -261,14 +262,14 @@ func TestSchemas(t *testing.T) {
 		value        any
 		full         bool
 	}{
-		{schema: "sync", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
-		{schema: "sync", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
-		{schema: "sync", name: "a held target", value: oneTarget(pipeline.Held)},
+		{schema: "sync", name: "nothing to do", value: commands.Pass{Commit: aCommit, Targets: []reconcile.Result{}}},
+		{schema: "sync", name: "an empty target", value: oneTarget(reconcile.Unchanged)},
+		{schema: "sync", name: "a held target", value: oneTarget(reconcile.Held)},
 		{schema: "sync", name: "every field", value: fullPass(nil)},
-		{schema: "diff", name: "nothing to do", value: pipeline.Pass{Commit: aCommit, Targets: []pipeline.TargetResult{}}},
-		{schema: "diff", name: "an empty target", value: oneTarget(pipeline.Unchanged)},
-		{schema: "diff", name: "a held target", value: oneTarget(pipeline.Held)},
-		{schema: "diff", name: "a change without fields", value: oneTarget(pipeline.Applied, pipeline.ChangeResult{
+		{schema: "diff", name: "nothing to do", value: commands.Pass{Commit: aCommit, Targets: []reconcile.Result{}}},
+		{schema: "diff", name: "an empty target", value: oneTarget(reconcile.Unchanged)},
+		{schema: "diff", name: "a held target", value: oneTarget(reconcile.Held)},
+		{schema: "diff", name: "a change without fields", value: oneTarget(reconcile.Applied, reconcile.Change{
 			Object: anID, Action: manifest.Create, Fields: []manifest.FieldChange{}, Taken: []manifest.Taken{},
 		})},
 		{schema: "diff", name: "a side that is not there", value: fullPass([]manifest.FieldChange{{Path: "spec"}})},
@@ -324,7 +325,7 @@ func TestSchemasRefuse(t *testing.T) {
 		schema, name string
 		value        any
 	}{
-		{"sync", "null for a list", pipeline.Pass{Commit: aCommit}},
+		{"sync", "null for a list", commands.Pass{Commit: aCommit}},
 		{"sync", "the fields of a diff", fullPass([]manifest.FieldChange{{Path: "spec"}})},
 		{"diff", "a change without its fields", fullPass(nil)},
 		{"images", "null for a list", view.Images{}},

@@ -5,12 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 func newRenderCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.RenderOptions
+	var options commands.RenderOptions
 	cmd := &cobra.Command{
 		Use:   "render PIPELINE --env ENVIRONMENT",
 		Short: "Print what sync applies, byte for byte",
@@ -23,8 +23,8 @@ Exit status: 0 done, 2 failed.`,
 		Args: onePipeline("render"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Pipeline = args[0]
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				rendered, err := r.Render(cmd.Context(), options)
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				rendered, err := s.Render(cmd.Context(), options)
 				if err != nil {
 					return err
 				}

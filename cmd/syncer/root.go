@@ -11,8 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 )
 
 // newRootCommand builds the tree of commands. differs is set when a command that compares finds differences.
@@ -54,25 +53,32 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 // sharedFlags are those of every command.
 type sharedFlags struct{ config, cacheDir string }
 
-func (f *sharedFlags) open(options pipeline.Options) (*pipeline.Runner, error) {
-	options.CacheDir = f.cacheDir
-	if options.CacheDir == "" {
-		// Without a cache folder, as in a container with a read-only root, the repository is kept in memory.
-		if dir, err := os.UserCacheDir(); err == nil {
-			options.CacheDir = filepath.Join(dir, "syncer", "git")
-		}
-	}
-	options.UserAgent = "syncer/" + buildVersion()
-	return pipeline.Open(f.config, options)
+// open opens the configuration.
+func (f *sharedFlags) open(options commands.Options) (*commands.Session, error) {
+	options.CacheDir, options.UserAgent = f.cache(), "syncer/"+buildVersion()
+	return commands.Open(f.config, options)
 }
 
-// with opens a runner, hands it to a command's work, and closes it.
-func (f *sharedFlags) with(options pipeline.Options, work func(*pipeline.Runner) error) error {
-	runner, err := f.open(options)
+// cache is the folder for the copy of the repository. Without one, as in a container with a read-only root, it is empty, and
+// the repository is kept in memory.
+func (f *sharedFlags) cache() string {
+	if f.cacheDir != "" {
+		return f.cacheDir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "syncer", "git")
+}
+
+// with opens a session, hands it to the work of a command, and closes it.
+func (f *sharedFlags) with(options commands.Options, work func(*commands.Session) error) error {
+	session, err := f.open(options)
 	if err != nil {
 		return err
 	}
-	return errors.Join(work(runner), runner.Close())
+	return errors.Join(work(session), session.Close())
 }
 
 // outputFlag adds -o and checks it before the command's work.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -39,9 +40,11 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 				return err
 			}
 			options.Identity = identity()
-			return shared.with(pipeline.Options{Log: log}, func(r *pipeline.Runner) error {
-				return follow(cmd.Context(), r, options, serving, log)
-			})
+			r, err := pipeline.Open(shared.config, pipeline.Options{CacheDir: shared.cache(), UserAgent: "syncer/" + buildVersion(), Log: log})
+			if err != nil {
+				return err
+			}
+			return errors.Join(follow(cmd.Context(), r, options, serving, log), r.Close())
 		},
 	}
 	environmentFlag(cmd, &options.Environments)

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
@@ -48,8 +48,8 @@ Exit status: 0 done, 2 failed.`,
 				}
 				return show(status, lost)
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
-				return show(r.Status(cmd.Context(), selection))
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
+				return show(s.Status(cmd.Context(), selection))
 			})
 		},
 	}

@@ -7,12 +7,11 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 )
 
 func newSyncCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.SyncOptions
+	var options commands.SyncOptions
 	var output string
 	cmd := &cobra.Command{
 		Use:   "sync [PIPELINE...]",
@@ -24,20 +23,20 @@ environment corrects drift or --correct is given.
 
 Exit status: 0 all is done, 2 a target failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			options.Pipelines = args
+			options.Selection.Pipelines = args
 			if options.Wait < 0 {
 				return fmt.Errorf("--wait %s: it cannot be negative", options.Wait)
 			}
 			progress := newProgress(cmd.ErrOrStderr())
 			defer progress.end()
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr()), Progress: progress.step}, func(r *pipeline.Runner) error {
-				pass, err := r.Once(cmd.Context(), options)
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr()), Progress: progress.step}, func(s *commands.Session) error {
+				pass, err := s.Sync(cmd.Context(), options)
 				progress.end()
 				return showPass(cmd, pass, err, output, printSync)
 			})
 		},
 	}
-	environmentFlag(cmd, &options.Environments)
+	environmentFlag(cmd, &options.Selection.Environments)
 	cmd.Flags().BoolVar(&options.Correct, "correct", false, "also undo changes that were made in the cluster")
 	cmd.Flags().DurationVar(&options.Wait, "wait", 0, "wait this long for every object to be healthy, and\nfail when one is not")
 	outputFlag(cmd, &output)
@@ -45,7 +44,7 @@ Exit status: 0 all is done, 2 a target failed.`,
 }
 
 // showPass prints a pass and turns its failures into the command's error.
-func showPass(cmd *cobra.Command, pass *pipeline.Pass, err error, output string, print func(io.Writer, *pipeline.Pass) error) error {
+func showPass(cmd *cobra.Command, pass *commands.Pass, err error, output string, print func(io.Writer, *commands.Pass) error) error {
 	if pass == nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func showPass(cmd *cobra.Command, pass *pipeline.Pass, err error, output string,
 }
 
 // printSync prints one line for each target, and below it what changed or what went wrong.
-func printSync(w io.Writer, pass *pipeline.Pass) error {
+func printSync(w io.Writer, pass *commands.Pass) error {
 	out := &text{w: w}
 	out.line("commit %.8s  %s", pass.Commit, pass.Subject)
 	for _, target := range pass.Targets {

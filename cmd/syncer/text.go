@@ -9,7 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/reconcile"
 )
 
 // text writes lines, in which nothing reaches a terminal that it would act on, and keeps the first error, so that a report reads as a list of lines.
@@ -32,28 +32,28 @@ func (t *text) value(prefix string, value any) {
 }
 
 // held prints what a change waits for.
-func (t *text) held(change pipeline.ChangeResult) {
+func (t *text) held(change reconcile.Change) {
 	if change.Held != nil {
 		t.line("                   %s waits: %s", strings.ToLower(string(change.Held.Action)), change.Held.Message)
 	}
 }
 
 // taken prints from whom a change takes fields.
-func (t *text) taken(change pipeline.ChangeResult) {
+func (t *text) taken(change reconcile.Change) {
 	for _, taken := range change.Taken {
 		t.line("                   takes %s from %s", taken.Path, taken.Manager)
 	}
 }
 
 // warnings prints what arrives otherwise than git has it.
-func (t *text) warnings(target pipeline.TargetResult) {
+func (t *text) warnings(target reconcile.Result) {
 	for _, warning := range target.Warnings {
 		t.line("           warning: %s", warning)
 	}
 }
 
 // problem prints why a target failed, and whom its pipeline.yaml names.
-func (t *text) problem(target pipeline.TargetResult) {
+func (t *text) problem(target reconcile.Result) {
 	for _, line := range strings.Split(target.Error, "\n") {
 		if line != "" {
 			t.line("           ! %s", line)

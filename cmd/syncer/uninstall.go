@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
 	"github.com/syncerdev/syncer/pkg/setup"
 )
 
@@ -33,11 +33,11 @@ Exit status: 0 done, 2 failed, or something could not be deleted yet.`,
 			if options.DeleteDeployed && !yes && !options.DryRun {
 				return errors.New("--delete-deployed deletes what runs; add --yes if that is meant, or --dry-run to see what it would delete")
 			}
-			return shared.with(pipeline.Options{Log: warnings(cmd.ErrOrStderr())}, func(r *pipeline.Runner) error {
+			return shared.with(commands.Options{Log: warnings(cmd.ErrOrStderr())}, func(s *commands.Session) error {
 				out := &text{w: cmd.OutOrStdout()}
-				options.Delete = r.Delete
+				options.Delete = s.Delete
 				options.Notify = func(removal setup.Removal) { printRemoval(out, removal) }
-				return errors.Join(setup.Uninstall(cmd.Context(), r.Planner(), options), out.err)
+				return errors.Join(setup.Uninstall(cmd.Context(), s.Planner, options), out.err)
 			})
 		},
 	}

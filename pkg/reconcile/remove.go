@@ -10,7 +10,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
-	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -130,13 +129,10 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 	return ids
 }
 
-// Remove deletes the objects of a target and its record, whatever git says and without the limits for commits.
+// Remove deletes the objects of a target and its record, as if it had left git.
 func (r *Reconciler) Remove(ctx context.Context, d *target.Desired) (Result, error) {
-	environment, enabled := *d.Environment, true
-	environment.Prune.Enabled, environment.Prune.MaxObjects = &enabled, 0
-	removed := *d
-	removed.Environment, removed.Snapshot = &environment, source.Snapshot{Commit: d.Record.Status.LastAttemptedCommit}
-	t := &task{r: r, pass: &Pass{Commit: target.NewCommit([]*target.Desired{&removed})}, d: &removed, mark: (*noMark)(nil), result: NewResult(&removed)}
+	pass := &Pass{Commit: target.NewCommit([]*target.Desired{d})}
+	t := r.newTask(ctx, Request{Desired: d, Pass: pass})
 	err := t.remove(ctx)
 	return t.result, err
 }

@@ -1,0 +1,92 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// RenderOptions say what to print.
+type RenderOptions struct {
+	Pipeline, Environment string
+	Revision              string // "": the newest commit
+	// Tags gives what git says: tags as written, and nothing that syncer adds.
+	Tags bool
+}
+
+// Rendered is a set and the notes on it.
+type Rendered struct {
+	Set manifest.Set
+	// Warnings name the values that the cluster gets otherwise than git writes them, a line for each object.
+	Warnings []string
+	Note     string // why the digests may differ from those of a sync; "" when they do not
+}
+
+// Render returns the set that a sync would apply to one target, byte for byte. Digests come from the record of the target
+// where there is one; only references that were never deployed need their registry.
+func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, error) {
+	environments, err := s.Config.Select([]string{options.Environment})
+	if err != nil {
+		return Rendered{}, err
+	}
+	environment := environments[0]
+	snap, err := s.snapshot(ctx, options.Revision)
+	if err != nil {
+		return Rendered{}, err
+	}
+	pipelines, err := s.Planner.Discover(snap)
+	if err != nil {
+		return Rendered{}, err
+	}
+	pipeline := find(pipelines, options.Pipeline)
+	if pipeline == nil {
+		return Rendered{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
+	}
+	if pipeline.Overlays[environment.Name] == "" {
+		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipeline.Expected[environment.Name])
+	}
+	d := s.Planner.Desired(pipeline, environment, snap)
+	var out Rendered
+	err = s.Reconciler.Guard.Call(d.Target, func() (err error) {
+		out, err = s.renderTarget(ctx, d, options)
+		return err
+	})
+	return out, err
+}
+
+func (s *Session) renderTarget(ctx context.Context, d *target.Desired, options RenderOptions) (Rendered, error) {
+	d.Render()
+	if options.Tags || d.Err != nil {
+		return Rendered{Set: d.Rendered.Set, Warnings: d.Warnings()}, d.Err
+	}
+	var note string
+	if err := s.readRecord(ctx, d); err != nil {
+		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
+	}
+	decided, err := s.Reconciler.Pins.Decide(ctx, d, pin.Request{Lookups: s.Reconciler.Pins.NewLookups(), Frozen: true})
+	if err != nil {
+		return Rendered{}, err
+	}
+	set, err := d.Applicable(decided.Resolved, s.Config.Namespace)
+	return Rendered{Set: set, Warnings: d.Warnings(), Note: note}, err
+}
+
+// readRecord reads a target's record, if its cluster has one.
+func (s *Session) readRecord(ctx context.Context, d *target.Desired) error {
+	cluster, err := s.Clusters.Of(d.Environment)
+	if err != nil {
+		return err
+	}
+	if d.Cluster, err = cluster.As(d.Settings.ServiceAccount); err != nil {
+		return err
+	}
+	if d.Record, err = cluster.Records().Get(ctx, d.Target); errors.Is(err, apply.ErrNotInstalled) {
+		return nil // nothing has been deployed there
+	}
+	return err
+}

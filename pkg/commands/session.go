@@ -1,0 +1,199 @@
+// Package commands does what a command of syncer does once: it opens a configuration, syncs, compares, renders, and reads
+// records. Nothing of it runs on its own.
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/audit"
+	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/reconcile"
+	"github.com/syncerdev/syncer/pkg/source"
+	"github.com/syncerdev/syncer/pkg/target"
+)
+
+// Options are what a command adds to the configuration.
+type Options struct {
+	// CacheDir holds the copy of the repository between runs; empty: memory.
+	CacheDir string
+	// UserAgent names this build to the API servers.
+	UserAgent string
+	// As is the user to act as in every cluster; empty: the one of the kubeconfig.
+	As  string
+	Log *slog.Logger
+	// Progress receives the start and the end of each target. It may be called by many goroutines. Optional.
+	Progress func(Progress)
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Observe receives what a process counts. Optional.
+	Observe Observer
+}
+
+// Observer receives what a process counts. Each function may be called by many goroutines; nil ones are not called.
+type Observer struct {
+	// Requested receives the verb and the status of each request to an API server; status 0: no answer came.
+	Requested func(verb string, code int)
+	// AskedRegistry receives the outcome of each request to an image registry.
+	AskedRegistry func(host, outcome string)
+	// Rendered receives the result of each overlay that a commit needs.
+	Rendered func(target.RenderResult)
+	// FetchFailed receives the error of a try to reach the repository that is made again.
+	FetchFailed func(error)
+	// Panicked receives the target of each panic; the zero target stands for work that is of none.
+	Panicked func(v1alpha1.Target)
+}
+
+// Progress is one step of a command.
+type Progress struct {
+	Target v1alpha1.Target
+	Total  int // targets of the command
+	Commit string
+	Result *reconcile.Result // nil: the target starts
+	Took   time.Duration
+}
+
+// Session is an opened configuration. Its methods run one at a time.
+type Session struct {
+	Config     *v1alpha1.Config
+	Source     *source.Repository
+	Clusters   *target.Clusters
+	Planner    *target.Planner
+	Registry   *image.Registry
+	Reconciler *reconcile.Reconciler
+
+	expected []drift.ExpectedRule // differences between environments
+	progress func(Progress)
+}
+
+// Open reads a configuration file and prepares its connections. It sends nothing over the network. Relative paths in the
+// configuration are relative to the file.
+func Open(file string, options Options) (*Session, error) {
+	config, err := readConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	repository, err := openSource(config.Source, options.CacheDir, options.Observe.FetchFailed)
+	if err != nil {
+		return nil, err
+	}
+	judge, err := health.New(declaredKinds(config.Kinds))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
+	}
+	rules, err := readRules(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Progress == nil {
+		options.Progress = func(Progress) {}
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	s := &Session{Config: config, Source: repository, expected: rules.expected, progress: options.Progress}
+	if s.Registry, err = image.NewRegistry(registryHosts(config.Registries), options.Observe.AskedRegistry); err != nil {
+		return nil, err
+	}
+	s.Clusters = target.NewClusters(apply.Options{
+		Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: options.Observe.Requested,
+	})
+	s.connect(options, rules)
+	return s, nil
+}
+
+// connect makes the parts that reconcile targets.
+func (s *Session) connect(options Options, rules rules) {
+	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
+	dates := target.Dates{Now: options.Now, Wall: clock.Wall(options.Now)}
+	s.Planner = &target.Planner{
+		Config: s.Config, Source: s.Source, Clusters: s.Clusters, Renderings: &target.Renderings{Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
+	}
+	pins := &pin.Resolver{
+		Config: s.Config, Clusters: s.Clusters, Checks: pin.NewChecks(s.Config, options.Now), Dates: dates, Log: options.Log,
+		Source: func(credentials image.Credentials) image.Source { return s.Registry.With(credentials) },
+	}
+	audits := &auditFiles{}
+	s.Reconciler = &reconcile.Reconciler{
+		Config: s.Config, Planner: s.Planner, Pins: pins, Dates: dates, Guard: guard, Log: options.Log,
+		Rating: reconcile.Rating{Severities: rules.severities, Exempt: rules.exempt, AuditLog: audits.of, Log: options.Log},
+	}
+}
+
+// auditFiles are the audit logs that the configuration names, by file. It is safe for concurrent use.
+type auditFiles struct {
+	mu   sync.Mutex
+	logs map[string]*audit.Log
+}
+
+// of returns the log of an environment; nil where the configuration names none.
+func (a *auditFiles) of(environment *v1alpha1.Environment) *audit.Log {
+	file := environment.Cluster.AuditLog
+	if file == "" {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.logs == nil {
+		a.logs = map[string]*audit.Log{}
+	}
+	if a.logs[file] == nil {
+		a.logs[file] = audit.NewLog(file)
+	}
+	return a.logs[file]
+}
+
+// Delete deletes the objects and the record of one target, as if it had left git, and returns the objects that it deleted. The
+// error says what still exists.
+func (s *Session) Delete(ctx context.Context, d *target.Desired) (deleted []manifest.ID, err error) {
+	result, err := s.Reconciler.Remove(ctx, d)
+	for _, change := range result.Changes {
+		if change.Action == manifest.Prune {
+			deleted = append(deleted, change.Object)
+		}
+	}
+	if err == nil && result.Result == reconcile.Held {
+		err = errors.New(result.Message)
+	}
+	return deleted, err
+}
+
+// Close gives the cache of the repository back to other processes.
+func (s *Session) Close() error { return s.Source.Close() }
+
+func readConfig(file string) (*v1alpha1.Config, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration %s; name one with --config, or write it (see docs/reference/configuration.md)", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	config, err := v1alpha1.DecodeConfig(file, data)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	resolvePaths(config, folder)
+	return config, nil
+}
