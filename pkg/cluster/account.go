@@ -39,4 +39,9 @@ func (c *Cluster) As(account string) (*Cluster, error) {
 func (c *Cluster) Account() string { return c.account }
 
 // Server is the connection that acts as syncer itself; two targets are in one cluster when theirs are the same.
-func (c *Cluster) Server() *Cluster { return c.server.self }
+func (c *Cluster) Server() *Cluster {
+	if c.server == nil { // a connection to nothing, as in tests of rules
+		return c
+	}
+	return c.server.self
+}

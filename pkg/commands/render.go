@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -78,14 +78,14 @@ func (s *Session) renderTarget(ctx context.Context, d *target.Desired, options R
 
 // readRecord reads a target's record, if its cluster has one.
 func (s *Session) readRecord(ctx context.Context, d *target.Desired) error {
-	cluster, err := s.Clusters.Of(d.Environment)
+	server, err := s.Clusters.Of(d.Environment)
 	if err != nil {
 		return err
 	}
-	if d.Cluster, err = cluster.As(d.Settings.ServiceAccount); err != nil {
+	if d.Cluster, err = server.As(d.Settings.ServiceAccount); err != nil {
 		return err
 	}
-	if d.Record, err = cluster.Records().Get(ctx, d.Target); errors.Is(err, apply.ErrNotInstalled) {
+	if d.Record, err = server.Records().Get(ctx, d.Target); errors.Is(err, cluster.ErrNotInstalled) {
 		return nil // nothing has been deployed there
 	}
 	return err

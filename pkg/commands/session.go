@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
@@ -112,7 +112,7 @@ func Open(file string, options Options) (*Session, error) {
 	if s.Registry, err = image.NewRegistry(registryHosts(config.Registries), options.Observe.AskedRegistry); err != nil {
 		return nil, err
 	}
-	s.Clusters = target.NewClusters(apply.Options{
+	s.Clusters = target.NewClusters(cluster.Options{
 		Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: options.Observe.Requested,
 	})
 	s.connect(options, rules)
