@@ -50,7 +50,7 @@ func (s *Session) Images(ctx context.Context, selection v1alpha1.Selection) (vie
 	if err != nil {
 		return view.Images{Pipelines: []view.PipelineImages{}}, err
 	}
-	views := make([]view.TargetView, len(targets))
+	views := make([]view.Target, len(targets))
 	for i, d := range targets {
 		views[i] = view.OfRecord(d.Record, -1)
 	}
