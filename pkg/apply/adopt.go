@@ -15,7 +15,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -30,7 +30,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 		return err
 	}
 	_, recorded := p.recorded[s.change.ID.Key()]
-	if live == nil || recorded || isMember(p.cluster, target, live) || isDisabled(live) || live.GetDeletionTimestamp() != nil {
+	if live == nil || recorded || inventory.IsMember(p.cluster, target, live) || inventory.IsDisabled(live) || live.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	tool := managedBy(live)
@@ -55,12 +55,6 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 		return nil
 	}
 	return refuseForeign(ctx, p.cluster, p.plan.request.Target, live)
-}
-
-// isMember reports whether an object is in a target's ApplySet, as Members tells.
-func isMember(c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
-	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
-	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""
 }
 
 // predecessor stands for all former managers of an object while their fields are put together.

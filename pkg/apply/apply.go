@@ -22,6 +22,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -31,7 +32,7 @@ type Applied struct {
 	Changes   []manifest.Change // what was carried out, with the objects as the API server returned them
 	Held      []manifest.Change // what waits
 	Inventory []v1alpha1.InventoryEntry
-	Live      Members
+	Live      inventory.Members
 	Record    cluster.Written // zero: not written
 }
 
@@ -68,13 +69,13 @@ type application struct {
 	plan      *Plan
 	attempt   string // the ID of the apply, as the record has it; empty: there is no record
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
-	live      Members
+	live      inventory.Members
 	done      []manifest.Change
 	skipped   bool // a run began in the meantime, and its change is part of the next one
 }
 
 func newApplication(c *cluster.Cluster, plan *Plan) *application {
-	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: Members{}}
+	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: inventory.Members{}}
 	maps.Copy(a.live, plan.Members)
 	return a
 }
@@ -508,7 +509,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 		if err = a.stillOurs(ctx); err != nil {
 			return false, err
 		}
-		if live == nil || live.GetLabels()[v1alpha1.LabelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || keeps(live) {
+		if live == nil || live.GetLabels()[v1alpha1.LabelMember] != own || live.GetUID() != member.GetUID() || live.GetDeletionTimestamp() != nil || inventory.Keeps(live) {
 			return false, nil
 		}
 		change.Live = live
@@ -521,7 +522,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 
 func (a *application) result() Applied {
 	manifest.SortChanges(a.done)
-	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: sortedInventory(a.inventory), Live: a.live}
+	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: inventory.Sorted(a.inventory), Live: a.live}
 }
 
 // Remove deletes every object of a target that is no longer in git, and says so in its record before. The caller has judged

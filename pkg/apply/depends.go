@@ -12,7 +12,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -168,7 +168,7 @@ func (p *planner) lookOutside(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
 			}
-			message := unready(p.cluster, live)
+			message := inventory.Unready(p.cluster, live)
 			if live == nil {
 				if message, err = p.absent(ctx, id); err != nil {
 					return fmt.Errorf("%s: annotation %s: %w", s.change.ID, annotationDependsOn, err)
@@ -183,29 +183,10 @@ func (p *planner) lookOutside(ctx context.Context) error {
 	return nil
 }
 
-// unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
-// that is still being migrated is of no use yet.
-func unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
-	if live == nil {
-		return "is not in the cluster"
-	}
-	verdict, run := c.Judge().Health(live), c.Judge().Run(live)
-	if run.State == health.Ended && !run.Failed && live.GetDeletionTimestamp() != nil {
-		return "" // it ended well, and is on its way out, as by its TTL
-	}
-	if verdict.Status != health.Healthy {
-		return "is not healthy: " + verdict.Message
-	}
-	if run.State == health.Running && !health.KindOf(manifest.IDOf(live).GroupKind()).Is(health.Endless) {
-		return "runs (" + run.Message + ")"
-	}
-	return ""
-}
-
 // holdBack makes steps wait whose predecessors are not in the cluster and healthy. Those still to be applied are taken
 // for ready while planned is true: what becomes of them shows at the apply.
-func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live Members, planned bool) {
-	recorded := inventory(p.request.Record)
+func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live inventory.Members, planned bool) {
+	recorded := inventory.ByKey(p.request.Record)
 	for _, s := range steps {
 		if s.rendered == nil || s.change.Action == manifest.None || s.change.Action == manifest.Hold {
 			continue
@@ -229,7 +210,7 @@ func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live Members, planned 
 				case other.unread:
 					message = "cannot be read: " + other.uncompared.Error()
 				case !other.gone:
-					message = unready(c, live[id.Key()])
+					message = inventory.Unready(c, live[id.Key()])
 				case recorded[id.Key()].Failed:
 					message = "failed before it removed itself"
 				}

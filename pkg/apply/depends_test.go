@@ -10,9 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 func annotated(doc string, annotations ...string) string {
@@ -69,7 +70,7 @@ func TestWaveWaitsForTheHealthOfTheOneBefore(t *testing.T) {
 			if held := applied.Held[0].Held; held.Reason != manifest.HeldDependency || !strings.Contains(held.Message, "Job/"+b.namespace+"/migrate") {
 				t.Errorf("held: %+v", held)
 			}
-			if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+			if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 				t.Fatal(err)
 			}
 			if run := (*health.Judge)(nil).Run(b.get(jobs, b.namespace, "migrate")); run.State != health.Ended {
@@ -90,7 +91,7 @@ func TestDependencyOutsideTheSet(t *testing.T) {
 		t.Fatalf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
 	b.create(configMaps, settings("theirs", "1"))
-	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	if got := actions(b.sync(set).Changes); got != "Create ConfigMap/app" {
@@ -167,7 +168,7 @@ func (b *bench) noteFates() {
 	b.t.Helper()
 	b.eventually("the events tell how it ended", func() bool {
 		entries := b.record().Status.Inventory
-		apply.Fates(b.ctx, b.cluster, entries, apply.Members{})
+		inventory.Fates(b.ctx, b.cluster, entries, inventory.Members{})
 		b.save(entries)
 		return entries[0].Completed
 	})
@@ -216,7 +217,7 @@ func TestWaitForADependencyEndsWithIt(t *testing.T) {
 	b.awaitRun(jobs, "migrate", health.Running)
 	set := b.set(annotated(settings("user", "1"), dependsOn("batch/namespaces/"+b.namespace+"/Job/migrate")))
 	for applied := b.sync(set); len(applied.Held) > 0; applied = b.sync(set) {
-		if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+		if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,13 +3,11 @@ package apply
 import (
 	"context"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -24,16 +22,16 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 	if !entry.MayBeGone() {
 		return "is not in the cluster", nil
 	}
-	ended := fate{Completed: entry.Completed, Failed: entry.Failed}
+	ended := inventory.Fate{Completed: entry.Completed, Failed: entry.Failed}
 	if !entry.Completed {
-		ended = awaitFate(ctx, p.cluster, entry)
+		ended = inventory.AwaitFate(ctx, p.cluster, entry)
 	}
 	switch {
 	case ended.Err != nil && !apierrors.IsForbidden(ended.Err):
 		return "", fmt.Errorf("reading the events of %s: %w", id, ended.Err)
 	case ended.Failed:
 		return fmt.Sprintf("failed before it removed itself, by the record of %s", target), nil
-	case ended.cutOff():
+	case ended.CutOff():
 		return fmt.Sprintf("was deleted before it ended; it is an object of %s", target), nil
 	}
 	return "", nil
@@ -48,33 +46,14 @@ func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (v1alph
 	own := p.plan.request.Target
 	if target, named := p.plan.request.Neighbours.Named[id.Key()]; named && target != own {
 		record, err := p.cluster.Records().Get(ctx, target)
-		return target, inventory(record)[id.Key()], err
+		return target, inventory.ByKey(record)[id.Key()], err
 	}
 	records, err := p.cluster.Records().List(ctx)
 	for _, record := range records {
 		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
-		if entry, found := inventory(record)[id.Key()]; found && target != own {
+		if entry, found := inventory.ByKey(record)[id.Key()]; found && target != own {
 			return target, entry, nil
 		}
 	}
 	return v1alpha1.Target{}, v1alpha1.InventoryEntry{}, err
-}
-
-const (
-	// lateEvents is how long the event of a run's end may come after the object is gone.
-	lateEvents    = 2 * time.Second
-	lateEventPoll = 200 * time.Millisecond
-	// freshEvents is how old the last event may be where a further one is still expected.
-	freshEvents = time.Minute
-)
-
-// awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
-// ago, or nothing yet, the event of its end is waited for.
-func awaitFate(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) fate {
-	var ended fate
-	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
-		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
-		return ended.Completed || ended.Err != nil || entry.UID == "" || ended.Traces && time.Since(ended.Last) > freshEvents, nil
-	}) // at its end, the last answer stands
-	return ended
 }

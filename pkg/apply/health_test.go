@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 )
 
 // sparkApp is an application that the lab runs for some seconds.
@@ -50,7 +50,7 @@ spec:
 	}
 	completed := map[string]bool{}
 	b.eventually("everything is healthy and the runs are over", func() bool {
-		live, err := apply.Live(b.ctx, b.cluster, b.target, applied.Inventory)
+		live, err := inventory.Live(b.ctx, b.cluster, b.target, applied.Inventory)
 		if err != nil {
 			t.Fatal(err)
 		}

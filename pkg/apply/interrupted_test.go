@@ -17,6 +17,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -247,11 +248,11 @@ func TestAppliedIsNotInDoubt(t *testing.T) {
 	b := newBench(t)
 	good := b.set(settings("a", "good"))
 	b.sync(good)
-	if same, err := apply.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || !same {
+	if same, err := inventory.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || !same {
 		t.Errorf("applied: %t, %v", same, err)
 	}
 	b.begin(settings("a", "bad"))
-	if same, err := apply.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || same {
+	if same, err := inventory.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || same {
 		t.Errorf("applied while in doubt: %t, %v", same, err)
 	}
 }

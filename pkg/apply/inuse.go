@@ -14,6 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -107,7 +108,7 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 		for i := range runs {
 			run := &runs[i]
 			isOwner := func(ref metav1.OwnerReference) bool { return ref.UID == change.Live.GetUID() }
-			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && runOf(ctx, p.cluster, run).State == health.Running {
+			if slices.ContainsFunc(run.GetOwnerReferences(), isOwner) && inventory.RunOf(ctx, p.cluster, run).State == health.Running {
 				change.Hold(manifest.HeldRunning, fmt.Sprintf("its run %s goes on and would be deleted with it", manifest.IDOf(run)), manifest.IDOf(run))
 				break
 			}
@@ -191,7 +192,9 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 		if err != nil && !apierrors.IsForbidden(err) {
 			return nil, err
 		}
-		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool { return runOf(ctx, p.cluster, &run).State != health.Running })...)
+		users.batch = append(users.batch, slices.DeleteFunc(runs, func(run unstructured.Unstructured) bool {
+			return inventory.RunOf(ctx, p.cluster, &run).State != health.Running
+		})...)
 	}
 	return users, nil
 }

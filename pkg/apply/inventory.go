@@ -8,12 +8,13 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Inventory is the target's inventory if nothing were applied. It differs from the recorded one where the record is
 // behind: after a crash, after the record was lost, or when git says the same in other words.
-func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return sortedInventory(p.inventory()) }
+func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return inventory.Sorted(p.inventory()) }
 
 func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
@@ -54,7 +55,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	}
 	for key, entry := range entries {
 		live := p.Members[key]
-		if live == nil && !inSet[key] && p.unread.of(key) == nil {
+		if live == nil && !inSet[key] && p.unread.Of(key) == nil {
 			delete(entries, key) // gone from git and from the cluster
 			continue
 		}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -70,7 +70,7 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 				if got := actions(plan.Changes); got != "" {
 					t.Fatalf("the plan: %s", got)
 				}
-				if got := apply.Touched(b.ctx, b.cluster, plan.Inventory(), plan.Members); len(got) != 0 {
+				if got := inventory.Touched(b.ctx, b.cluster, plan.Inventory(), plan.Members); len(got) != 0 {
 					t.Errorf("touched: %v", got)
 				}
 				if got := actions(b.plan(set, full).Changes); got != "" {
@@ -117,7 +117,7 @@ func TestFateIsNotThatOfAnEarlierJob(t *testing.T) {
 		b.sync(set)
 		b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
 		applied := b.sync(set)
-		apply.Fates(b.ctx, b.cluster, applied.Inventory, applied.Live)
+		inventory.Fates(b.ctx, b.cluster, applied.Inventory, applied.Live)
 		if e := applied.Inventory[0]; !e.Completed || e.Failed != c.failed {
 			t.Errorf("it should have failed: %t; the inventory says %+v", c.failed, e)
 		}
@@ -131,9 +131,9 @@ func TestFateThatNobodyKnowsIsNotAskedForForever(t *testing.T) {
 		gone.UID = uid
 		return len(b.requests(func() {
 			for range 20 {
-				inventory := []v1alpha1.InventoryEntry{gone}
-				apply.Fates(b.ctx, b.cluster, inventory, nil)
-				if inventory[0].Completed {
+				entries := []v1alpha1.InventoryEntry{gone}
+				inventory.Fates(b.ctx, b.cluster, entries, nil)
+				if entries[0].Completed {
 					t.Error("it is said to be complete")
 				}
 			}
@@ -231,11 +231,11 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 // What the events of a run once told stays true when they are forgotten, as after an hour.
 func TestDeletedRunStaysMissing(t *testing.T) {
 	b := newBench(t)
-	inventory := []v1alpha1.InventoryEntry{{
+	entries := []v1alpha1.InventoryEntry{{
 		APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "once", Ephemeral: true, Deleted: true, UID: "forgotten",
 	}}
-	apply.Fates(b.ctx, b.cluster, inventory, nil)
-	if e := inventory[0]; !e.Deleted || e.MayBeGone() {
+	inventory.Fates(b.ctx, b.cluster, entries, nil)
+	if e := entries[0]; !e.Deleted || e.MayBeGone() {
 		t.Errorf("it is said to be %+v", e)
 	}
 }
@@ -253,9 +253,9 @@ type: Normal
 reason: SuccessfulCreate
 count: 25
 `)
-	inventory := []v1alpha1.InventoryEntry{gone}
-	apply.Fates(b.ctx, b.cluster, inventory, nil)
-	if e := inventory[0]; e.Deleted || e.Completed {
+	entries := []v1alpha1.InventoryEntry{gone}
+	inventory.Fates(b.ctx, b.cluster, entries, nil)
+	if e := entries[0]; e.Deleted || e.Completed {
 		t.Errorf("it is said to be %+v", e)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/election"
 )
 
 // elected has a candidate lead, and gives the context of what it does then.
@@ -23,7 +23,7 @@ func (b *bench) elected() context.Context {
 	leads := make(chan context.Context, 16)
 	var standing sync.WaitGroup
 	standing.Go(func() {
-		if err := apply.Elect(ctx, b.cluster, "writer", apply.Candidate{
+		if err := election.Elect(ctx, b.cluster, "writer", election.Candidate{
 			Identity: "a", Leads: func(ctx context.Context) { leads <- ctx }, Leader: func(string) {}, Lost: func() {}, Failed: func(error) {},
 		}); err != nil {
 			b.t.Error(err)

@@ -11,21 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// loss says how syncer lost an object that it applied and of which it owns no field any more; nil: it did not.
-func loss(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
-	if live == nil || entry.Fields == "" || manifest.OwnedFields(live, manifest.FieldManager) != "" {
-		return nil
-	}
-	lost := &manifest.Loss{Kind: manifest.Disowned}
-	if entry.UID != "" && entry.UID != live.GetUID() {
-		lost.Kind, lost.By = manifest.Recreated, writerOf(live)
-	}
-	return lost
-}
 
 // regain ends a loss that an apply has just made good: syncer owns the fields of git again, and beside it whoever made the
 // object anew, or the manager that stands for nobody (before-first-apply). As long as these own them too, a field would

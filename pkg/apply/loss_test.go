@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -107,7 +108,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				if len(plan.Members) != 2 {
 					t.Errorf("members: %v", plan.Members)
 				}
-				if got := apply.Touched(b.ctx, b.cluster, b.record().Status.Inventory, plan.Members); len(got) != 1 {
+				if got := inventory.Touched(b.ctx, b.cluster, b.record().Status.Inventory, plan.Members); len(got) != 1 {
 					t.Errorf("touched: %v", got)
 				}
 

@@ -1,10 +1,13 @@
 package apply
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // OwnedError says that an object belongs to another target, or to another tool's ApplySet.
@@ -23,4 +26,18 @@ func (e *OwnedError) Error() string {
 		text += fmt.Sprintf(" (the record of the owner is in namespace %s)", e.Namespace)
 	}
 	return text
+}
+
+// refuseForeign returns an error for a live object that belongs to another ApplySet.
+func refuseForeign(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
+	if live == nil {
+		return nil
+	}
+	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
+	other := live.GetLabels()[v1alpha1.LabelMember]
+	if other == "" || other == own {
+		return nil
+	}
+	owner, namespace := c.Records().Owner(ctx, other)
+	return &OwnedError{ID: manifest.IDOf(live), Target: target, Owner: owner, Namespace: namespace}
 }

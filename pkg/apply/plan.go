@@ -18,6 +18,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -50,11 +51,11 @@ type Request struct {
 type Plan struct {
 	Changes []manifest.Change
 	// Members are the live objects of the target's ApplySet, and those of its inventory that lost their label.
-	Members Members
+	Members inventory.Members
 
-	strays   Members
+	strays   inventory.Members
 	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with what became of those that are gone
-	unread   unread
+	unread   inventory.Unread
 	request  Request
 	planner  *planner
 	judge    *health.Judge
@@ -98,19 +99,19 @@ type step struct {
 // fields no other manager has taken, costs no request. All objects are judged; the error names each that the API
 // server refuses.
 func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
-	key, err := keyFor(ctx, c, req.Set, !req.ReadOnly)
+	key, err := inventory.KeyFor(ctx, c, req.Set, !req.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
-	found, err := look(ctx, c, req.Target, req.Record, req.Set)
+	found, err := inventory.Look(ctx, c, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
 	}
-	recorded := inventory(req.Record)
-	fates(ctx, c, recorded, found, req.Set)
-	plan := &Plan{recorded: recorded, Members: found.members, strays: found.strays, unread: found.unread, request: req, hashes: map[manifest.Key]string{}, judge: c.Judge(), key: key}
-	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.absent, brings: req.Brings.and(BroughtBy(req.Set)),
+	recorded := inventory.ByKey(req.Record)
+	inventory.FatesOf(ctx, c, recorded, found, req.Set)
+	plan := &Plan{recorded: recorded, Members: found.Members, strays: found.Strays, unread: found.Unread, request: req, hashes: map[manifest.Key]string{}, judge: c.Judge(), key: key}
+	p := &planner{cluster: c, plan: plan, recorded: recorded, nowhere: found.Absent, brings: req.Brings.and(BroughtBy(req.Set)),
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.Key(ctx, false)
 			if err != nil {
@@ -246,7 +247,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	if err != nil {
 		return step{}, answer.Explain(obj, id, "looking up", err)
 	}
-	if err := p.plan.unread.of(id.Key()); err != nil {
+	if err := p.plan.unread.Of(id.Key()); err != nil {
 		return step{}, answer.Explain(obj, id, "reading", err)
 	}
 	entry, isRecorded := p.recorded[id.Key()]
@@ -256,9 +257,9 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 		change.Action = manifest.None
 		return s, nil
 	}
-	change.Drifted, s.ownHand = applied, writtenSince(change.Live, entry)
+	change.Drifted, s.ownHand = applied, inventory.WrittenSince(change.Live, entry)
 	if applied && change.Live == nil && entry.Deleted {
-		change.Lost = cutOff(ctx, p.cluster, obj, entry)
+		change.Lost = inventory.CutOff(ctx, p.cluster, obj, entry)
 	}
 	if change.Live == nil && !p.nowhere[id.Key()] {
 		if change.Live, err = p.cluster.Get(ctx, id); err != nil {
@@ -275,7 +276,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) error {
 	change, obj, id := s.change, s.rendered, s.change.ID
 	if change.Live != nil {
-		if isDisabled(change.Live) {
+		if inventory.IsDisabled(change.Live) {
 			change.Action, change.Drifted, s.left = manifest.None, false, true
 			return nil
 		}
@@ -304,7 +305,7 @@ func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.Inventory
 	switch {
 	case err == nil:
 		p.judge(change)
-		change.Lost = cmp.Or(loss(change.Live, entry), change.Lost)
+		change.Lost = cmp.Or(inventory.LossOf(change.Live, entry), change.Lost)
 	case !s.settled && p.mayPass(id, err):
 		change.Want, s.deferred = obj, true
 		return nil
@@ -323,7 +324,7 @@ func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.Inventory
 // noteAdditions looks at what others set in a member. It asks nobody: the member's managed fields tell.
 func (p *planner) noteAdditions(s *step) {
 	live := s.change.Live
-	if live == nil || isDisabled(live) || isDisabled(s.rendered) {
+	if live == nil || inventory.IsDisabled(live) || inventory.IsDisabled(s.rendered) {
 		return
 	}
 	found, quiet := p.plan.request.Rules.additions(s.rendered, live, p.recorded[s.change.ID.Key()], p.salt)
@@ -344,7 +345,7 @@ func (p *planner) noteAdditions(s *step) {
 func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryEntry, hash string) bool {
 	live, applied := s.change.Live, entry.Hash == hash && hash != "" && !entry.Unconfirmed
 	switch {
-	case isDisabled(s.rendered) || isDisabled(live):
+	case inventory.IsDisabled(s.rendered) || inventory.IsDisabled(live):
 		s.left = true
 	case live == nil:
 		ran := entry.MayBeGone() && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered) && !p.remade(ctx, s, entry))
@@ -358,8 +359,8 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	case entry.Skipped == hash && !entry.Unconfirmed:
 		s.left, s.skipped = true, p.cluster.Judge().Run(live).State == health.Running
 	default:
-		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && notRerun(p.cluster.Judge().Run(live), entry)
-		return applied && !p.plan.request.Full && untouched(live, entry, p.plan.key) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
+		rerun := p.plan.request.Rules.Rerun == v1alpha1.OnChange && inventory.NotRerun(p.cluster.Judge().Run(live), entry)
+		return applied && !p.plan.request.Full && inventory.Untouched(live, entry, p.plan.key) && !p.plan.request.Rules.disputed(s.rendered, live) && live.GetDeletionTimestamp() == nil && !rerun
 	}
 	return true
 }
@@ -378,22 +379,6 @@ func (p *planner) judge(change *manifest.Change) {
 	if manifest.OwnedFields(change.Live, manifest.FieldManager) == manifest.OwnedFields(change.Want, manifest.FieldManager) {
 		change.Action, change.Drifted = manifest.None, false
 	}
-}
-
-// untouched reports whether a live object still has every field that syncer applied, with its value. key is that of the
-// hashes of Secrets.
-func untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, key []byte) bool {
-	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, manifest.FieldManager, key) == entry.Fields && !writtenSince(live, entry)
-}
-
-// writtenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
-// syncer, or a person in its name. An apply that changes nothing leaves the time as it is.
-func writtenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	if live == nil || entry.Written == nil {
-		return false
-	}
-	written, known := manifest.LastWrite(live, manifest.FieldManager)
-	return known && !written.Equal(entry.Written.Time)
 }
 
 // moved reports whether a field that syncer owns has another value, or another owner, than after the apply that was
@@ -445,7 +430,7 @@ func (p *planner) prunes(ctx context.Context) error {
 		heir, handed := p.plan.request.Neighbours.Named[key]
 		handed = handed && heir != p.plan.request.Target
 		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
-		if keeps(live) || live.GetDeletionTimestamp() != nil || unlabelled {
+		if inventory.Keeps(live) || live.GetDeletionTimestamp() != nil || unlabelled {
 			change.Action = manifest.None
 		} else if handed {
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), change.ID)
@@ -455,11 +440,6 @@ func (p *planner) prunes(ctx context.Context) error {
 		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed, unlabelled: unlabelled})
 	}
 	return answer.Join(errs)
-}
-
-// keeps reports whether an object says that it outlives its place in git.
-func keeps(obj *unstructured.Unstructured) bool {
-	return obj.GetAnnotations()[v1alpha1.AnnotationPrune] == v1alpha1.Disabled || isDisabled(obj)
 }
 
 // Terminating says which objects that left git are being deleted and do not go.

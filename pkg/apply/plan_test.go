@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -33,7 +34,7 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 	if got := plan.Pending()[0].Fields; len(got) != 1 || got[0] != want[0] {
 		t.Errorf("the fields: %v", got)
 	}
-	if got := apply.Touched(b.ctx, b.cluster, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
+	if got := inventory.Touched(b.ctx, b.cluster, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
 		t.Errorf("touched: %v", got)
 	}
 

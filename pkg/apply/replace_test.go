@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 var (
@@ -126,7 +126,7 @@ func TestReplacementWaitsForFinalizers(t *testing.T) {
 	if _, err := b.admin.Resource(jobs).Namespace(b.namespace).Patch(b.ctx, "once", types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	b.sync(changed)

@@ -196,15 +196,3 @@ func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
 	}
 	return manifest.ID{}, ""
 }
-
-// awaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
-// ReplicaSet with pods, or by a pod that is not gone.
-func awaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
-	switch kind := manifest.IDOf(obj).GroupKind(); {
-	case kind == health.Pod.GroupKind():
-		return !health.PodEnded(obj) && health.PodUses(obj, used)
-	case kind == health.ReplicaSet.GroupKind():
-		return health.HasReplicas(obj)
-	}
-	return !health.RolledOut(obj)
-}

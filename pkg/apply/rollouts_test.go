@@ -7,8 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 var (
@@ -59,7 +59,7 @@ func (b *bench) userPods(settings string) (out []string) {
 func (b *bench) settle(docs string) {
 	b.t.Helper()
 	for applied := b.sync(b.set(docs)); len(applied.Held) > 0; applied = b.sync(b.set(docs)) {
-		if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+		if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 			b.t.Fatalf("waiting for the end of %s: %v", held(applied), err)
 		}
 	}
@@ -182,7 +182,7 @@ func TestSettingsStayForAnOldPodThatEnds(t *testing.T) {
 		t.Fatalf("held are %q", got)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- apply.AwaitChange(b.ctx, b.cluster, applied.Held) }()
+	go func() { ended <- watch.AwaitChange(b.ctx, b.cluster, applied.Held) }()
 	let()
 	if err := <-ended; err != nil {
 		t.Fatal(err)

@@ -16,11 +16,6 @@ type Rules struct {
 	Ignore      []Ignore
 }
 
-// isDisabled reports whether an object says, in git or in the cluster, that syncer leaves it alone.
-func isDisabled(obj *unstructured.Unstructured) bool {
-	return obj != nil && obj.GetAnnotations()[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled
-}
-
 // onRunning is the policy for one object: its own, else that of its target.
 func (r Rules) onRunning(obj *unstructured.Unstructured) (v1alpha1.OnRunning, error) {
 	switch own := v1alpha1.OnRunning(obj.GetAnnotations()[v1alpha1.AnnotationOnRunning]); own {

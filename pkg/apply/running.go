@@ -6,11 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -29,7 +27,7 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 		return nil
 	}
 	disturbs := change.Action == manifest.Replace || change.Action == manifest.Update && disturbs(*change)
-	if run.State == health.Ended && p.plan.request.Rules.Rerun == v1alpha1.OnChange && (disturbs || notRerun(run, entry)) {
+	if run.State == health.Ended && p.plan.request.Rules.Rerun == v1alpha1.OnChange && (disturbs || inventory.NotRerun(run, entry)) {
 		change.Action = manifest.Replace
 	}
 	if change.Action == manifest.None {
@@ -42,7 +40,7 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
 	}
 	if !pod {
-		run = runOf(ctx, p.cluster, change.Live) // also between a start and the first pod
+		run = inventory.RunOf(ctx, p.cluster, change.Live) // also between a start and the first pod
 	}
 	if run.State != health.Running {
 		return nil
@@ -67,7 +65,7 @@ func disturbs(change manifest.Change) bool {
 
 // respectPrune decides whether an object that left git may be deleted while it runs.
 func (p *planner) respectPrune(ctx context.Context, change *manifest.Change) error {
-	run := runOf(ctx, p.cluster, change.Live)
+	run := inventory.RunOf(ctx, p.cluster, change.Live)
 	if run.State != health.Running {
 		return nil
 	}
@@ -81,25 +79,13 @@ func (p *planner) respectPrune(ctx context.Context, change *manifest.Change) err
 	return nil
 }
 
-// notRerun reports whether an object still shows the run that had ended when its spec was changed.
-func notRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
-	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
-}
-
-// AwaitsRerun reports whether an object still shows the run from before its spec was changed, so that its state says
-// nothing of the change.
-func AwaitsRerun(c *cluster.Cluster, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
-	run := c.Judge().Run(live)
-	return entry.EndedRun != "" && entry.EndedRun == run.ID
-}
-
 // operatorsTime is how long an operator may take to act on a change before syncer says that it did not.
 const operatorsTime = 10 * time.Second
 
 // NotRerun lists the objects whose spec was changed after they had run to their end, and that their operators have not
 // run again.
 func (p *Plan) NotRerun() []manifest.ID {
-	recorded := inventory(p.request.Record)
+	recorded := inventory.ByKey(p.request.Record)
 	var out []manifest.ID
 	for _, s := range p.steps {
 		live := s.change.Live
@@ -107,7 +93,7 @@ func (p *Plan) NotRerun() []manifest.ID {
 			continue
 		}
 		written, _ := manifest.LastWrite(live, manifest.FieldManager)
-		if notRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.Since(written) > operatorsTime {
+		if inventory.NotRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.Since(written) > operatorsTime {
 			out = append(out, s.change.ID)
 		}
 	}

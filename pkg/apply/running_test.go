@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 func rules(r apply.Rules) func(*apply.Request) { return func(req *apply.Request) { req.Rules = r } }
@@ -70,7 +71,7 @@ func TestRunningWorkSurvivesADeploy(t *testing.T) {
 				t.Errorf("the run did not survive: generation %d, %+v", after.GetGeneration(), (*health.Judge)(nil).Run(after))
 			}
 
-			if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+			if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 				t.Fatal(err)
 			}
 			if live := b.get(w.resource, b.namespace, "daily"); (*health.Judge)(nil).Run(live).State != health.Ended {
@@ -203,7 +204,7 @@ func TestAwaitChangeNoticesEachReason(t *testing.T) {
 	waits := func(reason manifest.HoldReason) manifest.Change {
 		return manifest.Change{Held: &manifest.Held{Reason: reason, For: []manifest.ID{id}}}
 	}
-	if err := apply.AwaitChange(b.ctx, b.cluster, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
 		t.Errorf("a healthy object is waited for: %v", err)
 	}
 }
@@ -217,7 +218,7 @@ func TestRunThatLeavesGitEndsFirst(t *testing.T) {
 	if len(applied.Changes) > 0 || len(applied.Held) != 1 || applied.Held[0].Held.Action != manifest.Prune {
 		t.Errorf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
-	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	if got := actions(b.sync(without).Changes); got != "Prune SparkApplication/daily" {

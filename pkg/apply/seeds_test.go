@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // A webhook that is there before the service behind it answers would refuse the service's own pods.
@@ -131,7 +132,7 @@ func TestSettingsThatABatchPodUsesStay(t *testing.T) {
 		t.Fatalf("applied: %s, held: %v", got, applied.Held)
 	}
 	b.delete(pods, b.namespace, "run")
-	if err := apply.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, applied.Held); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the pod is gone", func() bool { return b.get(pods, b.namespace, "run") == nil })

@@ -3,42 +3,11 @@ package apply
 import (
 	"context"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
-
-// runOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
-// controller makes pods before it counts them, and may be interrupted in between. Such a run is under way when it has a
-// pod, or has a start and no event says that its pods cannot be made.
-func runOf(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) health.Run {
-	run := c.Judge().Run(live)
-	selector := health.PodSelector(live)
-	if run.State != health.Idle || !run.Starting || selector == "" {
-		return run
-	}
-	begun, id := run.ID != "", manifest.IDOf(live)
-	pods, err := c.List(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
-	switch {
-	case len(pods) > 0:
-		run.State, run.Message = health.Running, "the job has started, and does not count its pods yet"
-	case begun && (err != nil || !refusedPods(ctx, c, live)):
-		run.State, run.Message = health.Running, "the job has started, and its first pod is awaited"
-	}
-	return run
-}
-
-// refusedPods reports whether an event says that the pods of an object cannot be made, as for want of quota.
-func refusedPods(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) bool {
-	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, live.GetNamespace(),
-		metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.GetUID())})
-	return err == nil && len(events) > 0
-}
 
 // beganMeanwhile holds the replacement of an object whose run has begun since the plan was made, and whose status does not
 // say so yet: a delete that asks for the state that was judged would pass.
@@ -51,7 +20,7 @@ func (a *application) beganMeanwhile(ctx context.Context, s *step) error {
 	if err != nil || policy == v1alpha1.Replace {
 		return err
 	}
-	if run := runOf(ctx, a.cluster, live); run.State == health.Running {
+	if run := inventory.RunOf(ctx, a.cluster, live); run.State == health.Running {
 		return &heldError{manifest.Held{Action: manifest.Replace, Reason: manifest.HeldRunning, Message: run.Message, For: []manifest.ID{s.change.ID}}}
 	}
 	return nil

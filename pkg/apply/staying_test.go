@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // What has to stay when something else goes, and what has to run once more or never again.
@@ -211,7 +212,7 @@ func TestInterruptedReplacementIsMade(t *testing.T) {
 	b.sync(b.set(doc))
 	b.awaitRun(jobs, "once", health.Running)
 	changed := b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2"))
-	if err := apply.AwaitChange(b.ctx, b.cluster, b.sync(changed).Held); err != nil {
+	if err := watch.AwaitChange(b.ctx, b.cluster, b.sync(changed).Held); err != nil {
 		t.Fatal(err)
 	}
 	breaks := b.connectBy(func(config *rest.Config) {

@@ -2,8 +2,6 @@ package apply
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -11,7 +9,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -37,7 +34,7 @@ func (p *Plan) Uncompared() []Uncompared {
 		}
 	}
 	for key, entry := range p.recorded {
-		if err := p.unread.of(key); err != nil && !inSet[key] {
+		if err := p.unread.Of(key); err != nil && !inSet[key] {
 			id := entry.ID()
 			change := manifest.Change{ID: id, Action: manifest.None, Drifted: true}
 			out = append(out, Uncompared{Change: change, Err: answer.Explain(&unstructured.Unstructured{}, id, "reading", err), Unread: true})
@@ -45,37 +42,6 @@ func (p *Plan) Uncompared() []Uncompared {
 	}
 	slices.SortFunc(out, func(a, b Uncompared) int { return a.Change.ID.Compare(b.Change.ID) })
 	return out
-}
-
-// unread is what cannot be read of a target, and why: objects of one kind in one namespace, and single objects. A zero
-// namespace stands for all.
-type unread struct {
-	places map[manifest.Key]error // without names
-	single map[manifest.Key]error
-}
-
-// of says why an object cannot be read; nil: it can.
-func (u unread) of(key manifest.Key) error {
-	at := key
-	at.Name = ""
-	everywhere := at
-	everywhere.Namespace = ""
-	return cmp.Or(u.single[key], u.places[at], u.places[everywhere])
-}
-
-// addPlace notes a place that cannot be listed.
-func (u *unread) addPlace(at place, err error) {
-	if u.places == nil {
-		u.places = map[manifest.Key]error{}
-	}
-	u.places[manifest.Key{Group: at.kind.Group, Kind: at.kind.Kind, Namespace: at.namespace}] = err
-}
-
-func (u *unread) addObject(key manifest.Key, err error) {
-	if u.single == nil {
-		u.single = map[manifest.Key]error{}
-	}
-	u.single[key] = err
 }
 
 // setAside has a plan go on without an object that cannot be compared for a reason of its own. Where git changed the object
@@ -89,7 +55,7 @@ func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason e
 	s := step{change: change, rendered: obj, sent: obj, uncompared: reason}
 	// Where the kind is not served at all, its objects are gone with it; where it is served in another version, they are
 	// among the members.
-	s.unread = p.plan.unread.of(id.Key()) != nil || change.Live == nil && !p.nowhere[id.Key()] && !meta.IsNoMatchError(reason)
+	s.unread = p.plan.unread.Of(id.Key()) != nil || change.Live == nil && !p.nowhere[id.Key()] && !meta.IsNoMatchError(reason)
 	if change.Live == nil && !s.unread && p.recorded[id.Key()].MayBeGone() {
 		s.gone, s.uncompared, change.Drifted = true, nil, false // it ran, and there is nothing to compare
 	}
@@ -125,27 +91,6 @@ func (p *planner) taken(s step) []manifest.FieldChange {
 		_, taken := manifest.ManagerOf(live, path, manifest.FieldManager)
 		return f.From != nil && !taken
 	})
-}
-
-// reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
-// is answered at once where the API server as a whole is well. Any other error is given back.
-func reasonFor(ctx context.Context, c *cluster.Cluster, at place, record *v1alpha1.PipelineSync, err error) error {
-	if !answer.IsUnlisted(err) || record == nil {
-		return err
-	}
-	for _, entry := range record.Status.Inventory {
-		id := entry.ID()
-		if id.GroupKind() != at.kind.GroupKind() || at.namespace != "" && at.namespace != id.Namespace {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, answer.ListTimeout)
-		defer cancel()
-		if _, reason := findAny(ctx, c, id); reason != nil {
-			return fmt.Errorf("reading %s: %w", id, reason)
-		}
-		return answer.SilentKind(err)
-	}
-	return err
 }
 
 // Readable are the entries of an inventory whose objects a plan could read, or could see to be gone.

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -216,7 +217,7 @@ func TestWhatCannotBeReadIsNotForgotten(t *testing.T) {
 	if entryOf(b, "it").Name == "" {
 		t.Error("its entry is gone")
 	}
-	if _, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record()); err == nil {
+	if _, err := inventory.Find(b.ctx, b.cluster, b.target, b.record()); err == nil {
 		t.Error("whoever asks for all objects gets some")
 	}
 	b.patchJSON(crds, b.valveDefinition(), `[{"op":"replace","path":"/spec/conversion","value":{"strategy":"None"}}]`)

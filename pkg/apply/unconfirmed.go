@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -14,7 +15,7 @@ import (
 // in doubt since an earlier apply: the record's status may not say so yet, and would never where this one is interrupted
 // as well.
 func (p *Plan) writes() []string {
-	recorded := inventory(p.request.Record)
+	recorded := inventory.ByKey(p.request.Record)
 	marks := map[manifest.Key]string{}
 	for key, entry := range recorded {
 		if entry.Unconfirmed {

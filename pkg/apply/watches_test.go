@@ -18,27 +18,28 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // watching follows what a bench deployed, and keeps the notices.
 type watching struct {
 	*bench
-	watches *apply.Watches
+	watches *watch.Watches
 	end     context.CancelFunc
 
 	mu      sync.Mutex
-	notices []apply.Notice
+	notices []watch.Notice
 	failed  []string
 }
 
 func (b *bench) watch() *watching {
 	ctx, cancel := context.WithCancel(b.ctx)
 	w := &watching{bench: b, end: cancel}
-	w.watches = apply.NewWatches(ctx, b.cluster, func(n apply.Notice) {
+	w.watches = watch.NewWatches(ctx, b.cluster, func(n watch.Notice) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.notices = append(w.notices, n)
@@ -58,7 +59,7 @@ func (b *bench) watch() *watching {
 func (w *watching) judged() {
 	w.t.Helper()
 	record := w.record()
-	live, err := apply.FindMembers(w.ctx, w.cluster, w.target, record)
+	live, err := inventory.Find(w.ctx, w.cluster, w.target, record)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestWatchIsQuietAboutSyncerItself(t *testing.T) {
 	w := b.watch()
 	w.judged()
 	b.sync(b.set(join(settings("a", "2"), settings("b", "1"))))
-	live, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record())
+	live, err := inventory.Find(b.ctx, b.cluster, b.target, b.record())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +295,7 @@ func TestWatchNeedsNoMoreThanTheNamespaces(t *testing.T) {
 		_, err := b.cluster.Records().Get(b.ctx, b.target)
 		return err == nil
 	})
-	live, err := apply.FindMembers(b.ctx, b.cluster, b.target, b.record())
+	live, err := inventory.Find(b.ctx, b.cluster, b.target, b.record())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +350,7 @@ func TestWatchForgets(t *testing.T) {
 // BenchmarkWatchedObject measures what following an object costs in memory.
 func BenchmarkWatchedObject(b *testing.B) {
 	const count = 10_000
-	live := apply.Members{}
+	live := inventory.Members{}
 	target := v1alpha1.Target{Pipeline: "many", Environment: "prod"}
 	for i := range count {
 		obj := &unstructured.Unstructured{Object: map[string]any{
@@ -365,7 +366,7 @@ func BenchmarkWatchedObject(b *testing.B) {
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
 		before := heap()
-		watches := apply.NewWatches(ctx, cluster, func(apply.Notice) {}, func(string, error) {})
+		watches := watch.NewWatches(ctx, cluster, func(watch.Notice) {}, func(string, error) {})
 		watches.Judged(cluster, target, nil, live)
 		b.ReportMetric(float64(heap()-before)/count, "heap-B/object")
 		cancel()

@@ -7,18 +7,17 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/util/duration"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/view"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/duration"
 )
 
 // History reads the deployments of a target from its record, the newest first.
@@ -94,15 +93,15 @@ func (s *Session) statusOf(ctx context.Context, d *target.Desired) view.TargetSt
 		out.DeployedAt, out.Age = &at, duration.HumanDuration(max(0, s.Reconciler.Dates.In(d.Cluster).Sub(at)))
 		out.Images = append(out.Images, record.RunningImages(recorded.History)...)
 	}
-	live, err := apply.FindMembers(ctx, d.Cluster, d.Target, d.Record)
+	live, err := inventory.Find(ctx, d.Cluster, d.Target, d.Record)
 	if err != nil {
 		out.Message = err.Error()
 		return out
 	}
 	recorded.Inventory = slices.Clone(recorded.Inventory)
-	apply.Fates(ctx, d.Cluster, recorded.Inventory, live)
+	inventory.Fates(ctx, d.Cluster, recorded.Inventory, live)
 	h := target.HealthOf(ctx, d.Cluster, recorded.Inventory, live)
-	touched := apply.Touched(ctx, d.Cluster, recorded.Inventory, live)
+	touched := inventory.Touched(ctx, d.Cluster, recorded.Inventory, live)
 	out.Drifted = len(touched) > 0 || h.Missing
 	messages, failed := recordMessages(recorded)
 	out.Held = meta.IsStatusConditionTrue(recorded.Conditions, v1alpha1.ConditionHeld)

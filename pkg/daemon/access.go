@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/syncerdev/syncer/pkg/access"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -31,32 +31,32 @@ func NewAccess(config *v1alpha1.Config, clusters *target.Clusters) *Access {
 
 // Right is the right that access needs, in the words of the API server: "list pipelinesyncs.syncer.dev in the namespace
 // syncer-system".
-func (a *Access) Right(access view.Access) string {
-	needed := a.attributes(access)
+func (a *Access) Right(wanted view.Access) string {
+	needed := a.attributes(wanted)
 	if needed.Path != "" {
 		return fmt.Sprintf("%s the path %s", needed.Verb, needed.Path)
 	}
 	return fmt.Sprintf("%s %s.%s in the namespace %s", needed.Verb, needed.Resource, needed.Group, needed.Namespace)
 }
 
-func (a *Access) attributes(access view.Access) apply.Attributes {
-	switch access {
+func (a *Access) attributes(wanted view.Access) access.Attributes {
+	switch wanted {
 	case view.AccessMetrics:
-		return apply.Attributes{Verb: "get", Path: "/metrics"}
+		return access.Attributes{Verb: "get", Path: "/metrics"}
 	case view.AccessProfiles:
-		return apply.Attributes{Verb: "get", Path: "/debug/pprof"}
+		return access.Attributes{Verb: "get", Path: "/debug/pprof"}
 	}
-	return apply.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: a.config.Namespace}
+	return access.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: a.config.Namespace}
 }
 
 // Allowed asks the API server whose a token is, and whether that user may read something. An empty user: no user has the
 // token.
-func (a *Access) Allowed(ctx context.Context, token string, access view.Access) (user string, allowed bool, err error) {
+func (a *Access) Allowed(ctx context.Context, token string, wanted view.Access) (user string, allowed bool, err error) {
 	server, err := a.userCluster()
 	if err != nil {
 		return "", false, err
 	}
-	return apply.Allowed(ctx, server, token, a.attributes(access))
+	return access.Allowed(ctx, server, token, a.attributes(wanted))
 }
 
 // userCluster is the cluster whose users may read what a daemon serves: that of its pod, else that of the first environment.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/election"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -157,7 +157,7 @@ func (l *leases) of(s shard) *lease {
 func (l *leases) elect(of *lease) {
 	log := l.parts.log.With("lease", of.shard.lease, "identity", l.parts.identity)
 	failed := func(err error) { log.Error("taking part in the election", "error", err) }
-	candidate := apply.Candidate{
+	candidate := election.Candidate{
 		Identity: l.parts.identity,
 		Leads: func(ctx context.Context) {
 			log.Info("leading")
@@ -186,7 +186,7 @@ func (l *leases) elect(of *lease) {
 			giveUp()
 			return
 		}
-		err := apply.Elect(ctx, of.shard.server, of.shard.lease, candidate)
+		err := election.Elect(ctx, of.shard.server, of.shard.lease, candidate)
 		giveUp()
 		if err != nil { // it did not even begin, and another try fails as well
 			failed(err)
@@ -240,7 +240,7 @@ func (l *leases) lose(of *lease) {
 // attend lets this process and the other replicas of a cluster know of each other.
 func (l *leases) attend(server *cluster.Cluster) {
 	failed := func(err error) { l.parts.log.Error("sharing the work with other replicas", "error", err) }
-	err := apply.Attend(l.ctx, server, l.parts.config.Name, l.parts.identity, func(present []string) {
+	err := election.Attend(l.ctx, server, l.parts.config.Name, l.parts.identity, func(present []string) {
 		l.parts.log.Info("replicas", "present", present)
 		l.mu.Lock()
 		l.replicas[server] = &replicas{present: present}
@@ -315,7 +315,7 @@ func (l *leases) nudge(ctx context.Context) {
 	}
 	l.mu.Unlock()
 	for _, s := range others {
-		if err := apply.Nudge(ctx, s.server, s.lease); err != nil && ctx.Err() == nil {
+		if err := election.Nudge(ctx, s.server, s.lease); err != nil && ctx.Err() == nil {
 			l.parts.log.Warn("another replica sees the commit at its next poll", "error", err)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -58,7 +58,7 @@ func (d *Daemon) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 	if err != nil {
 		return nil, err
 	}
-	live, err := apply.FindMembers(ctx, cluster, of, record)
+	live, err := inventory.Find(ctx, cluster, of, record)
 	if err != nil {
 		return nil, err
 	}

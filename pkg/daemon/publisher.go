@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/view"
@@ -329,7 +329,7 @@ func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1a
 	if err != nil {
 		return -1
 	}
-	if same, err := apply.IsApplied(ctx, d.Cluster, record, set); err == nil && same {
+	if same, err := inventory.IsApplied(ctx, d.Cluster, record, set); err == nil && same {
 		return 0
 	}
 	commits, err := p.parts.Source.Since(ctx, applied, newest)

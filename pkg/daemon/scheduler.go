@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // scheduler decides when a target is reconciled, and whether this replica does it. It lives as long as Run.
@@ -48,8 +48,8 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 		states: d.states, failed: guard.Report,
 		wake: func(of v1alpha1.Target) { s.queue.add(of, time.Now(), waitEnded) },
 	}
-	s.watching = newWatching(func(server *cluster.Cluster) *apply.Watches {
-		return apply.NewWatches(ctx, server, s.notice, func(kind string, err error) {
+	s.watching = newWatching(func(server *cluster.Cluster) *watch.Watches {
+		return watch.NewWatches(ctx, server, s.notice, func(kind string, err error) {
 			guard.Report(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
@@ -112,7 +112,7 @@ func (s *scheduler) stop() {
 }
 
 // notice takes in that an object changed.
-func (s *scheduler) notice(n apply.Notice) {
+func (s *scheduler) notice(n watch.Notice) {
 	why := fieldsChanged
 	if n.Status {
 		why = statusChanged

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -35,7 +35,7 @@ func (d *decider) lost() []image.Reference {
 // recover takes lost pins from the live objects: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
-	live, err := apply.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set)
+	live, err := inventory.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set)
 	if errors.Is(err, cluster.ErrNotInstalled) {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (d *decider) recover(ctx context.Context) error {
 		return nil // an edit by hand; the references are resolved anew
 	}
 	for _, there := range found {
-		if tagged, digest, pinned := strings.Cut(there.Value, "@"); pinned && apply.Wrote(live, there.Object, there.Path) {
+		if tagged, digest, pinned := strings.Cut(there.Value, "@"); pinned && inventory.Wrote(live, there.Object, there.Path) {
 			d.restore(lost, tagged, digest)
 		}
 	}

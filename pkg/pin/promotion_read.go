@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // promotion reads what a target may take over from another environment; nil where its environment takes digests from the
@@ -59,7 +59,7 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 // judge sets whether the objects of the other environment are healthy. The record may be old: the objects are judged as
 // they are now, and the record says since when. A commit that failed there leaves what runs.
 func (p *promotion) judge(ctx context.Context, acting *cluster.Cluster, source *v1alpha1.PipelineSync, fields []image.Field) error {
-	live, err := apply.FindMembers(ctx, acting, v1alpha1.Target{Pipeline: source.Spec.Pipeline, Environment: p.from}, source)
+	live, err := inventory.Find(ctx, acting, v1alpha1.Target{Pipeline: source.Spec.Pipeline, Environment: p.from}, source)
 	if err != nil {
 		return fmt.Errorf("reading what %s has deployed: %w", p.from, err)
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/syncerdev/syncer/pkg/access"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -15,32 +15,32 @@ import (
 
 // Right is what somebody must be allowed to, in the words of the API server: "list pipelinesyncs.syncer.dev in the
 // namespace syncer-system".
-func (r *Runner) Right(access view.Access) string {
-	a := r.attributes(access)
+func (r *Runner) Right(wanted view.Access) string {
+	a := r.attributes(wanted)
 	if a.Path != "" {
 		return fmt.Sprintf("%s the path %s", a.Verb, a.Path)
 	}
 	return fmt.Sprintf("%s %s.%s in the namespace %s", a.Verb, a.Resource, a.Group, a.Namespace)
 }
 
-func (r *Runner) attributes(access view.Access) apply.Attributes {
-	switch access {
+func (r *Runner) attributes(wanted view.Access) access.Attributes {
+	switch wanted {
 	case view.AccessMetrics:
-		return apply.Attributes{Verb: "get", Path: "/metrics"}
+		return access.Attributes{Verb: "get", Path: "/metrics"}
 	case view.AccessProfiles:
-		return apply.Attributes{Verb: "get", Path: "/debug/pprof"}
+		return access.Attributes{Verb: "get", Path: "/debug/pprof"}
 	}
-	return apply.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: r.Config.Namespace}
+	return access.Attributes{Verb: "list", Group: v1alpha1.Group, Resource: "pipelinesyncs", Namespace: r.Config.Namespace}
 }
 
 // Allowed asks the API server whose a token is, and whether that user may see something. An empty user: the token is
 // nobody's. It may be called by many goroutines.
-func (r *Runner) Allowed(ctx context.Context, token string, access view.Access) (user string, allowed bool, err error) {
+func (r *Runner) Allowed(ctx context.Context, token string, wanted view.Access) (user string, allowed bool, err error) {
 	cluster, err := r.keeper()
 	if err != nil {
 		return "", false, err
 	}
-	return apply.Allowed(ctx, cluster, token, r.attributes(access))
+	return access.Allowed(ctx, cluster, token, r.attributes(wanted))
 }
 
 // gate is what a server needs of a runner to let somebody in. Its zero value is ready to use.

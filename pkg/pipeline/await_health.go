@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -28,7 +29,7 @@ func (c *carrier) judgeHealth(ctx context.Context, w *target.Desired, applied ap
 			return h, fmt.Errorf("not healthy after %s: %s", c.options.Wait, h.Message)
 		case <-tick.C:
 		}
-		live, err := apply.Live(ctx, w.Cluster, w.Target, applied.Inventory)
+		live, err := inventory.Live(ctx, w.Cluster, w.Target, applied.Inventory)
 		if err != nil {
 			return h, err
 		}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/view"
@@ -299,7 +299,7 @@ func (r *Runner) behindOf(ctx context.Context, w *target.Desired, record *v1alph
 	if err != nil {
 		return -1
 	}
-	if same, err := apply.IsApplied(ctx, w.Cluster, record, set); err == nil && same {
+	if same, err := inventory.IsApplied(ctx, w.Cluster, record, set); err == nil && same {
 		return 0
 	}
 	commits, err := r.source.Since(ctx, applied, newest)

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // daemon decides when a target is reconciled, and whether this replica does it.
@@ -44,8 +44,8 @@ func newDaemon(ctx context.Context, r *Runner, options LoopOptions) *daemon {
 		states: r.states, failed: d.tellPanic,
 		wake: func(of v1alpha1.Target) { d.queue.add(of, time.Now(), waitEnded) },
 	}
-	d.watching = newWatching(func(cluster *cluster.Cluster) *apply.Watches {
-		return apply.NewWatches(ctx, cluster, d.notice, func(kind string, err error) {
+	d.watching = newWatching(func(cluster *cluster.Cluster) *watch.Watches {
+		return watch.NewWatches(ctx, cluster, d.notice, func(kind string, err error) {
 			r.tellPanic(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			r.log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
@@ -105,7 +105,7 @@ func (d *daemon) stop() {
 }
 
 // notice takes in that an object changed.
-func (d *daemon) notice(n apply.Notice) {
+func (d *daemon) notice(n watch.Notice) {
 	why := fieldsChanged
 	if n.Status {
 		why = statusChanged

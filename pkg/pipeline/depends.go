@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -71,7 +71,7 @@ func (c *carrier) dependency(ctx context.Context, other *target.Desired) (target
 			return h, why, err
 		}
 	case h.Status != health.Healthy: // it may have become so since
-		live, err := apply.Live(ctx, other.Cluster, other.Target, r.inventory)
+		live, err := inventory.Live(ctx, other.Cluster, other.Target, r.inventory)
 		if err != nil {
 			return h, "", err
 		}
@@ -102,14 +102,14 @@ func (c *carrier) atCommit(ctx context.Context, other *target.Desired) (target.H
 	if err != nil {
 		return target.Health{}, "", err
 	}
-	same, err := apply.IsApplied(ctx, other.Cluster, other.Record, set)
+	same, err := inventory.IsApplied(ctx, other.Cluster, other.Record, set)
 	if err != nil {
 		return target.Health{}, "", err
 	}
 	if !same {
 		return target.Health{}, fmt.Sprintf("which is not at commit %.8s yet", other.Snapshot.Commit), nil
 	}
-	live, err := apply.FindMembers(ctx, other.Cluster, other.Target, other.Record)
+	live, err := inventory.Find(ctx, other.Cluster, other.Target, other.Record)
 	if err != nil {
 		return target.Health{}, "", err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -44,7 +44,7 @@ func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *Tar
 		o.written = written
 	} else {
 		o.inventory, o.held, o.contested = w.Record.Status.Inventory, w.Record.Status.Held, w.Record.Status.Contested
-		live, err := apply.FindMembers(ctx, w.Cluster, w.Target, w.Record)
+		live, err := inventory.Find(ctx, w.Cluster, w.Target, w.Record)
 		if err != nil {
 			return err
 		}

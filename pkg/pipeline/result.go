@@ -7,6 +7,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -50,7 +51,7 @@ type TargetResult struct {
 	settled    bool // nothing is left to do before git, the cluster or a registry changes
 	// unwatched says that the target's record says so of some of its kinds.
 	unwatched bool
-	live      apply.Members // the objects as they were judged; nil: they were not
+	live      inventory.Members // the objects as they were judged; nil: they were not
 	pins      []v1alpha1.PinnedImage
 	// corrects are the changes by which this pass puts drift right.
 	corrects    []manifest.Change

@@ -11,9 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -57,15 +57,15 @@ func (c *carrier) look(ctx context.Context, w *target.Desired) view.TargetStatus
 		s.DeployedAt, s.Age = &at, duration.HumanDuration(max(0, c.dates().In(w.Cluster).Sub(at)))
 		s.Images = append(s.Images, record.Running(recorded.History).Images...)
 	}
-	live, err := apply.FindMembers(ctx, w.Cluster, w.Target, w.Record)
+	live, err := inventory.Find(ctx, w.Cluster, w.Target, w.Record)
 	if err != nil {
 		s.Message = err.Error()
 		return s
 	}
 	recorded.Inventory = slices.Clone(recorded.Inventory)
-	apply.Fates(ctx, w.Cluster, recorded.Inventory, live)
+	inventory.Fates(ctx, w.Cluster, recorded.Inventory, live)
 	h := target.HealthOf(ctx, w.Cluster, recorded.Inventory, live)
-	touched := apply.Touched(ctx, w.Cluster, recorded.Inventory, live)
+	touched := inventory.Touched(ctx, w.Cluster, recorded.Inventory, live)
 	s.Drifted = len(touched) > 0 || h.Missing
 	var parts []string
 	// A failure of syncer itself is in the record alone; how the objects are can be seen here and now.

@@ -5,14 +5,15 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.
@@ -28,7 +29,7 @@ func deployedAgo(outcome, digest string, deployed, healthy int) v1alpha1.Deploym
 
 // handEdited is a Deployment with the fields of one container that each manager owns, and its inventory entry from before somebody
 // edited it.
-func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Members) {
+func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, inventory.Members) {
 	managed := func(fields string) map[string]any {
 		var out map[string]any
 		if err := json.Unmarshal([]byte(`{"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":`+fields+`}}}}}`), &out); err != nil {
@@ -49,7 +50,7 @@ func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Member
 	}}
 	id := manifest.IDOf(obj)
 	entry := v1alpha1.InventoryEntry{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", Fields: "before"}
-	return []v1alpha1.InventoryEntry{entry}, apply.Members{id.Key(): obj}
+	return []v1alpha1.InventoryEntry{entry}, inventory.Members{id.Key(): obj}
 }
 
 // What runs well in the place of a deployment says nothing of the deployment.

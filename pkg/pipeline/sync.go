@@ -22,6 +22,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // SyncOptions are what a user may ask of one pass.
@@ -206,7 +207,7 @@ func (c *carrier) goesOn(ctx context.Context, w *target.Desired, result *TargetR
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
-	if apply.AwaitChange(ctx, result.until.Cluster, result.until.Held) != nil {
+	if watch.AwaitChange(ctx, result.until.Cluster, result.until.Held) != nil {
 		return false
 	}
 	record, err := w.Cluster.Records().Get(ctx, w.Target)

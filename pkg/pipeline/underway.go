@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -399,7 +399,7 @@ func (r *Runner) changes(ctx context.Context, w *target.Desired) bool {
 	if err != nil {
 		return true
 	}
-	same, err := apply.IsApplied(ctx, w.Cluster, w.Record, set)
+	same, err := inventory.IsApplied(ctx, w.Cluster, w.Record, set)
 	return err != nil || !same
 }
 

@@ -4,32 +4,32 @@ import (
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // watching holds the watches of the objects, by cluster. It is safe for concurrent use.
 type watching struct {
-	open func(*cluster.Cluster) *apply.Watches
+	open func(*cluster.Cluster) *watch.Watches
 
 	mu       sync.Mutex
-	byServer map[*cluster.Cluster]*apply.Watches
+	byServer map[*cluster.Cluster]*watch.Watches
 }
 
-func newWatching(open func(*cluster.Cluster) *apply.Watches) *watching {
-	return &watching{open: open, byServer: map[*cluster.Cluster]*apply.Watches{}}
+func newWatching(open func(*cluster.Cluster) *watch.Watches) *watching {
+	return &watching{open: open, byServer: map[*cluster.Cluster]*watch.Watches{}}
 }
 
 // of returns the watches of a target's cluster; nil: there are none yet.
-func (w *watching) of(d *target.Desired) *apply.Watches {
+func (w *watching) of(d *target.Desired) *watch.Watches {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.byServer[d.Cluster.Server()]
 }
 
 // opened returns the watches of a target's cluster, and opens them where there are none.
-func (w *watching) opened(d *target.Desired) *apply.Watches {
+func (w *watching) opened(d *target.Desired) *watch.Watches {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	server := d.Cluster.Server()
@@ -39,10 +39,10 @@ func (w *watching) opened(d *target.Desired) *apply.Watches {
 	return w.byServer[server]
 }
 
-func (w *watching) all() []*apply.Watches {
+func (w *watching) all() []*watch.Watches {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := make([]*apply.Watches, 0, len(w.byServer))
+	out := make([]*watch.Watches, 0, len(w.byServer))
 	for _, watches := range w.byServer {
 		out = append(out, watches)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
@@ -121,9 +122,9 @@ func (t *task) judge(ctx context.Context, plan *apply.Plan, applied apply.Applie
 const healthPoll = time.Second
 
 // awaitHealth judges the objects of an inventory until they are healthy, failed, or the wait has ended.
-func (t *task) awaitHealth(ctx context.Context, inventory []v1alpha1.InventoryEntry, live apply.Members, applyErr error) (target.Health, error) {
+func (t *task) awaitHealth(ctx context.Context, entries []v1alpha1.InventoryEntry, live inventory.Members, applyErr error) (target.Health, error) {
 	d := t.d
-	h := target.HealthOf(ctx, d.Cluster, inventory, live)
+	h := target.HealthOf(ctx, d.Cluster, entries, live)
 	if t.pass.Options.Wait == 0 || applyErr != nil {
 		return h, nil
 	}
@@ -137,11 +138,11 @@ func (t *task) awaitHealth(ctx context.Context, inventory []v1alpha1.InventoryEn
 			return h, fmt.Errorf("not healthy after %s: %s", t.pass.Options.Wait, h.Message)
 		case <-tick.C:
 		}
-		live, err := apply.Live(ctx, d.Cluster, d.Target, inventory)
+		live, err := inventory.Live(ctx, d.Cluster, d.Target, entries)
 		if err != nil {
 			return h, err
 		}
-		h = target.HealthOf(ctx, d.Cluster, inventory, live)
+		h = target.HealthOf(ctx, d.Cluster, entries, live)
 	}
 	if h.Status == health.Failed {
 		return h, fmt.Errorf("not healthy: %s", h.Message)

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -47,7 +47,7 @@ func (t *task) hold(ctx context.Context, wait *target.WaitError) error {
 	}
 	o := t.keptOutcome()
 	o.Wait = waitOf(wait)
-	live, err := apply.FindMembers(ctx, d.Cluster, d.Target, d.Record)
+	live, err := inventory.Find(ctx, d.Cluster, d.Target, d.Record)
 	if err != nil {
 		return err
 	}

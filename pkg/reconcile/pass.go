@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -147,7 +148,7 @@ func (t *task) dependency(ctx context.Context, other *target.Desired) (target.He
 			return h, why, err
 		}
 	case h.Status != health.Healthy: // it may have become so since
-		live, err := apply.Live(ctx, other.Cluster, other.Target, r.inventory)
+		live, err := inventory.Live(ctx, other.Cluster, other.Target, r.inventory)
 		if err != nil {
 			return h, "", err
 		}
@@ -177,14 +178,14 @@ func (t *task) atCommit(ctx context.Context, other *target.Desired) (target.Heal
 	if err != nil {
 		return target.Health{}, "", err
 	}
-	same, err := apply.IsApplied(ctx, other.Cluster, other.Record, set)
+	same, err := inventory.IsApplied(ctx, other.Cluster, other.Record, set)
 	if err != nil {
 		return target.Health{}, "", err
 	}
 	if !same {
 		return target.Health{}, fmt.Sprintf("which is not at commit %.8s yet", other.Snapshot.Commit), nil
 	}
-	live, err := apply.FindMembers(ctx, other.Cluster, other.Target, other.Record)
+	live, err := inventory.Find(ctx, other.Cluster, other.Target, other.Record)
 	if err != nil {
 		return target.Health{}, "", err
 	}

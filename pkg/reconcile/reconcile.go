@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/target"
+	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // Reconciler holds what all reconciles of a process share. It is safe for concurrent use.
@@ -188,7 +189,7 @@ func (t *task) waitsOn(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithDeadline(ctx, t.pass.Deadline)
 	defer cancel()
-	if apply.AwaitChange(ctx, wait.Cluster, wait.Held) != nil {
+	if watch.AwaitChange(ctx, wait.Cluster, wait.Held) != nil {
 		return false
 	}
 	record, err := t.d.Cluster.Records().Get(ctx, t.d.Target)

@@ -4,9 +4,9 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -51,7 +51,7 @@ type Detail struct {
 	// Wait is what the target waits for; nil: nothing that a cluster tells.
 	Wait *target.Wait
 	// Live are the objects as they were judged; nil: they were not.
-	Live apply.Members
+	Live inventory.Members
 	Pins []v1alpha1.PinnedImage
 	// Credentials are those of the pull secrets; nil: they were not read.
 	Credentials *image.Credentials

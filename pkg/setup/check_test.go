@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/access"
 	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
@@ -38,11 +38,11 @@ func TestCheckWarnsOfClocksThatAreApart(t *testing.T) {
 }
 
 func TestMissingRightsOfOneResourceAreOneLine(t *testing.T) {
-	right := func(verb, resource, namespace string) apply.Right {
-		return apply.Right{Verb: verb, Resource: resource, Namespace: namespace}
+	right := func(verb, resource, namespace string) access.Right {
+		return access.Right{Verb: verb, Resource: resource, Namespace: namespace}
 	}
 	var got []string
-	for _, line := range byResource([]apply.Right{
+	for _, line := range byResource([]access.Right{
 		right("patch", "configmaps", "a"), right("get", "configmaps", "b"), right("list", "configmaps", "b"), right("watch", "configmaps", "b"),
 		right("get", "secrets", ""),
 		{Verb: "get", Resource: "secrets", Namespace: "a", Name: "key"},

@@ -9,9 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/config"
+	"github.com/syncerdev/syncer/pkg/access"
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -88,7 +88,7 @@ func clockCheck(answer cluster.Answer) Check {
 
 // accepted checks that the API server accepts the credentials.
 func (g *group) accepted(ctx context.Context) Check {
-	_, err := apply.RightsOfAccount(g.cluster).Missing(ctx, []apply.Right{{Verb: "get", Resource: "namespaces", Global: true}})
+	_, err := access.RightsOfAccount(g.cluster).Missing(ctx, []access.Right{{Verb: "get", Resource: "namespaces", Global: true}})
 	if err != nil {
 		return failed(checkRights, "use credentials that the API server knows", "%v", err)
 	}

@@ -11,20 +11,20 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/config"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/access"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// reviewer answers which rights its account does not have. An apply.Account is one.
+// reviewer answers which rights its account does not have. An access.Account is one.
 type reviewer interface {
-	Missing(ctx context.Context, rights []apply.Right) ([]apply.Right, error)
+	Missing(ctx context.Context, rights []access.Right) ([]access.Right, error)
 }
 
-// deployer also answers which rights a set needs. An apply.Account is one.
+// deployer also answers which rights a set needs. An access.Account is one.
 type deployer interface {
 	reviewer
-	Needs(set manifest.Set, others ...manifest.Set) (needs []apply.Need, unknown []manifest.ID, err error)
+	Needs(set manifest.Set, others ...manifest.Set) (needs []access.Need, unknown []manifest.ID, err error)
 }
 
 // shippedRoles are the roles of config/cluster: those for the records, and those for the objects of the repository.
@@ -50,13 +50,13 @@ func (g *group) records(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{failed(checkRecords, "", "%v", err)}
 	}
-	return recordRights(ctx, apply.RightsOfAccount(g.cluster), g.config.Namespace, roles)
+	return recordRights(ctx, access.RightsOfAccount(g.cluster), g.config.Namespace, roles)
 }
 
 func recordRights(ctx context.Context, account reviewer, namespace string, roles []*unstructured.Unstructured) (checks []Check) {
-	var wanted []apply.Right
+	var wanted []access.Right
 	for _, role := range roles {
-		wanted = append(wanted, apply.RightsOf(role, namespace)...)
+		wanted = append(wanted, access.RightsOf(role, namespace)...)
 	}
 	missing, err := account.Missing(ctx, wanted)
 	if err != nil {
@@ -82,15 +82,15 @@ func (g *group) serving(ctx context.Context) []Check {
 	if err != nil {
 		return []Check{failed(checkServer, "", "%v", err)}
 	}
-	return reviewRights(ctx, apply.RightsOfAccount(g.cluster), g.config.Server.Listen, set)
+	return reviewRights(ctx, access.RightsOfAccount(g.cluster), g.config.Server.Listen, set)
 }
 
 func reviewRights(ctx context.Context, account reviewer, listen string, daemon manifest.Set) (checks []Check) {
 	const role = "syncer-access-review"
-	var wanted []apply.Right
+	var wanted []access.Right
 	for _, obj := range daemon {
 		if obj.GetKind() == "ClusterRole" && obj.GetName() == role {
-			wanted = append(wanted, apply.RightsOf(obj, "")...)
+			wanted = append(wanted, access.RightsOf(obj, "")...)
 		}
 	}
 	missing, err := account.Missing(ctx, wanted)
@@ -115,7 +115,7 @@ func isLoopback(listen string) bool {
 
 // deploying checks the rights to the objects of the repository, and then the other rights of the shipped roles.
 func (g *group) deploying(ctx context.Context) (checks []Check) {
-	asked := map[apply.Right]bool{} // of syncer's own account, without their namespaces
+	asked := map[access.Right]bool{} // of syncer's own account, without their namespaces
 	for _, environment := range g.environments {
 		accounts, sets := byAccount(g.targets, environment)
 		for _, account := range slices.Sorted(maps.Keys(accounts)) {
@@ -125,7 +125,7 @@ func (g *group) deploying(ctx context.Context) (checks []Check) {
 				found = []Check{failed(checkRights, "", "%v", err)}
 			} else {
 				a := accountCheck{account: account, targets: accounts[account], sets: sets, asked: asked}
-				found = a.check(ctx, apply.RightsOfAccount(g.cluster), apply.RightsOfAccount(acting))
+				found = a.check(ctx, access.RightsOfAccount(g.cluster), access.RightsOfAccount(acting))
 			}
 			checks = append(checks, in([]string{environment}, found...)...)
 		}
@@ -134,7 +134,7 @@ func (g *group) deploying(ctx context.Context) (checks []Check) {
 	if err != nil {
 		return append(checks, failed(checkRights, "", "%v", err))
 	}
-	return append(checks, otherRights(ctx, apply.RightsOfAccount(g.cluster), roles, asked)...)
+	return append(checks, otherRights(ctx, access.RightsOfAccount(g.cluster), roles, asked)...)
 }
 
 // byAccount groups the targets of an environment by the account that applies them. The sets are those of all of them.
@@ -153,13 +153,13 @@ func byAccount(targets []*target.Desired, environment string) (accounts map[stri
 type accountCheck struct {
 	account string // NAMESPACE/NAME; empty: syncer's own
 	targets []*target.Desired
-	sets    []manifest.Set       // of all targets of the environment
-	asked   map[apply.Right]bool // gets the rights that syncer's own account needs, without their namespaces
+	sets    []manifest.Set        // of all targets of the environment
+	asked   map[access.Right]bool // gets the rights that syncer's own account needs, without their namespaces
 }
 
 func (a *accountCheck) check(ctx context.Context, own reviewer, acting deployer) []Check {
 	if a.account != "" {
-		if missing, err := own.Missing(ctx, []apply.Right{apply.Impersonation(a.account)}); err != nil || len(missing) > 0 {
+		if missing, err := own.Missing(ctx, []access.Right{access.Impersonation(a.account)}); err != nil || len(missing) > 0 {
 			return []Check{failed(checkRights, "see docs/how-to/accounts.md for the rule", "may not act as the service account %s, which pipeline.yaml of %s names", a.account, a.targets[0].Target.Pipeline)}
 		}
 	}
@@ -190,8 +190,8 @@ func (a *accountCheck) check(ctx context.Context, own reviewer, acting deployer)
 
 // needs returns the rights that the targets need. The reason is why a right is useful where syncer works without it;
 // empty: it does not. The checks name the kinds that the cluster does not serve.
-func (a *accountCheck) needs(acting deployer) (why map[apply.Right]string, checks []Check, err error) {
-	why = map[apply.Right]string{}
+func (a *accountCheck) needs(acting deployer) (why map[access.Right]string, checks []Check, err error) {
+	why = map[access.Right]string{}
 	for _, d := range a.targets {
 		needs, unknown, err := acting.Needs(d.Rendered.Set, a.sets...)
 		if err != nil {
@@ -210,8 +210,8 @@ func (a *accountCheck) needs(acting deployer) (why map[apply.Right]string, check
 }
 
 // missingRights has a check for each resource of the missing rights: first the rights that syncer cannot work without.
-func missingRights(account string, missing []apply.Right, why map[apply.Right]string) (checks []Check) {
-	var needed, useful []apply.Right
+func missingRights(account string, missing []access.Right, why map[access.Right]string) (checks []Check) {
+	var needed, useful []access.Right
 	for _, right := range missing {
 		if why[right] == "" {
 			needed = append(needed, right)
@@ -247,10 +247,10 @@ func roleFor(line resourceRights, account string) string {
 }
 
 // otherRights names the rights of the shipped roles that are missing, and that nothing in the repository needs yet.
-func otherRights(ctx context.Context, account reviewer, roles []*unstructured.Unstructured, asked map[apply.Right]bool) (checks []Check) {
-	var wanted []apply.Right
+func otherRights(ctx context.Context, account reviewer, roles []*unstructured.Unstructured, asked map[access.Right]bool) (checks []Check) {
+	var wanted []access.Right
 	for _, role := range roles {
-		for _, right := range apply.RightsOf(role, "") {
+		for _, right := range access.RightsOf(role, "") {
 			if !asked[right] {
 				wanted = append(wanted, right)
 			}
@@ -268,7 +268,7 @@ func otherRights(ctx context.Context, account reviewer, roles []*unstructured.Un
 
 // resourceRights are the rights to one resource: the first of them, and the verbs of all.
 type resourceRights struct {
-	first apply.Right
+	first access.Right
 	verbs []string
 }
 
@@ -281,7 +281,7 @@ func (l resourceRights) String() string {
 }
 
 // byResource joins sorted rights that differ only in the verb.
-func byResource(rights []apply.Right) []resourceRights {
+func byResource(rights []access.Right) []resourceRights {
 	var out []resourceRights
 	for _, right := range rights {
 		if n := len(out); n > 0 {

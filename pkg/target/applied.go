@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -14,7 +14,7 @@ import (
 // same, which saves reading history; else the set is read from the commit that the record names.
 func (p *Planner) LastApplied(ctx context.Context, d *Desired) (*Desired, manifest.Set, error) {
 	if at, set, err := p.At(d, d.Snapshot); err == nil {
-		if same, err := apply.IsApplied(ctx, d.Cluster, d.Record, set); err != nil || same {
+		if same, err := inventory.IsApplied(ctx, d.Cluster, d.Record, set); err != nil || same {
 			return at, set, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -24,10 +25,10 @@ type Health struct {
 }
 
 // HealthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
-func HealthOf(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) Health {
+func HealthOf(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.InventoryEntry, live inventory.Members) Health {
 	h := Health{Status: health.Healthy}
 	var waiting, failed, missing []string
-	for _, entry := range inventory {
+	for _, entry := range entries {
 		id := entry.ID()
 		obj, ok := live[id.Key()]
 		if !ok {
@@ -44,7 +45,7 @@ func HealthOf(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Inve
 			continue
 		}
 		verdict, until := c.Judge().Health(obj), manifest.Held{Reason: manifest.HeldHealth, For: []manifest.ID{id}}
-		if apply.AwaitsRerun(c, obj, entry) {
+		if inventory.AwaitsRerun(c, obj, entry) {
 			until.Reason, until.Hash = manifest.HeldRerun, entry.EndedRun
 			verdict = health.Health{Status: health.InProgress, Message: "it was changed, and has not run again yet"}
 		}
@@ -77,9 +78,9 @@ func HealthOf(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Inve
 // Swapped names the objects whose image was changed since syncer applied it: their health is that of bytes that git never
 // deployed. A container that admission added does not count, since syncer owns no field of it. An object that was created
 // again, so that syncer owns none of its fields, has to run deployed images.
-func Swapped(ctx context.Context, cluster *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
+func Swapped(ctx context.Context, cluster *cluster.Cluster, entries []v1alpha1.InventoryEntry, live inventory.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
-	touched := apply.Touched(ctx, cluster, inventory, live)
+	touched := inventory.Touched(ctx, cluster, entries, live)
 	isDeployed := func(value string) bool {
 		_, digest, _ := strings.Cut(value, "@")
 		return slices.ContainsFunc(deployed, func(d v1alpha1.DeployedImage) bool { return d.Digest == digest })
@@ -100,7 +101,7 @@ func Swapped(ctx context.Context, cluster *cluster.Cluster, inventory []v1alpha1
 			case lost:
 				return !isDeployed(ref.Value)
 			}
-			return !apply.Wrote(set, id, ref.Path) && apply.Wrote(set, id, path[:len(path)-1].String())
+			return !inventory.Wrote(set, id, ref.Path) && inventory.Wrote(set, id, path[:len(path)-1].String())
 		}) {
 			out = append(out, id.String())
 		}
@@ -128,10 +129,10 @@ func (h Health) WithUnread(plan *apply.Plan) Health {
 }
 
 // ObjectsOf returns the state of each object of an inventory, sorted.
-func ObjectsOf(ctx context.Context, cluster *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live apply.Members) []health.Object {
-	touched := apply.Touched(ctx, cluster, inventory, live)
-	out := make([]health.Object, 0, len(inventory))
-	for _, entry := range inventory {
+func ObjectsOf(ctx context.Context, cluster *cluster.Cluster, entries []v1alpha1.InventoryEntry, live inventory.Members) []health.Object {
+	touched := inventory.Touched(ctx, cluster, entries, live)
+	out := make([]health.Object, 0, len(entries))
+	for _, entry := range entries {
 		id := entry.ID()
 		view := health.Object{Object: id, Touched: slices.Contains(touched, id.String())}
 		obj, ok := live[id.Key()]

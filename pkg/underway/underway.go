@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -192,7 +192,7 @@ func changes(ctx context.Context, d *target.Desired) bool {
 	if err != nil {
 		return true
 	}
-	same, err := apply.IsApplied(ctx, d.Cluster, d.Record, set)
+	same, err := inventory.IsApplied(ctx, d.Cluster, d.Record, set)
 	return err != nil || !same
 }
 

@@ -1,4 +1,4 @@
-package apply
+package inventory
 
 import (
 	"context"
@@ -30,23 +30,23 @@ func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Invento
 		g.Go(func() error {
 			ended := endOf(ctx, c, *entry)
 			// What the events once told stays true when they are forgotten.
-			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.cutOff() || entry.Deleted && !ended.Completed
+			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.CutOff() || entry.Deleted && !ended.Completed
 			return nil
 		})
 	}
 	_ = g.Wait() // what is not known stays so
 }
 
-// fates is Fates for the inventory of a plan, which knows what git says of the objects.
-func fates(ctx context.Context, c *cluster.Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found found, set manifest.Set) {
+// FatesOf is Fates for the inventory of a plan, which knows what git says of the objects.
+func FatesOf(ctx context.Context, c *cluster.Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found Found, set manifest.Set) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
 	for key, entry := range recorded {
-		if entry.Ephemeral && !entry.Completed && found.members[key] == nil && found.unread.of(key) == nil {
+		if entry.Ephemeral && !entry.Completed && found.Members[key] == nil && found.Unread.Of(key) == nil {
 			keys, gone = append(keys, key), append(gone, entry)
 		}
 	}
-	Fates(ctx, c, gone, found.members)
+	Fates(ctx, c, gone, found.Members)
 	for i, key := range keys {
 		if entry := &gone[i]; !entry.Completed && tooSoon(c, set.Find(entry.ID()), *entry) {
 			entry.Deleted = true
@@ -66,7 +66,7 @@ func tooSoon(c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1al
 }
 
 // endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
-func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) (ended fate) {
+func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) (ended Fate) {
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
 		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
 		return ended.Completed || !ended.Traces || entry.Deleted, nil
@@ -80,10 +80,10 @@ const mostEvents = 20
 
 // cutOff reports whether somebody deleted an object before its run had ended: it left events, all that it made are there,
 // and none of them is that of an end.
-func (f fate) cutOff() bool { return f.Traces && !f.Completed && f.Count <= mostEvents }
+func (f Fate) CutOff() bool { return f.Traces && !f.Completed && f.Count <= mostEvents }
 
 // fate is how an object ended that is gone, as far as its events tell.
-type fate struct {
+type Fate struct {
 	Completed bool
 	Failed    bool      // with Completed
 	Traces    bool      // there are events of it
@@ -93,16 +93,16 @@ type fate struct {
 }
 
 // fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
-func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) fate {
+func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) Fate {
 	if entry.UID == "" {
-		return fate{}
+		return Fate{}
 	}
 	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, entry.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(entry.UID)})
 	if err != nil {
-		return fate{Err: err} // it stays unknown
+		return Fate{Err: err} // it stays unknown
 	}
-	ended, kind := fate{Traces: len(events) > 0}, health.KindOf(entry.ID().GroupKind())
+	ended, kind := Fate{Traces: len(events) > 0}, health.KindOf(entry.ID().GroupKind())
 	for _, event := range events {
 		reason, _, _ := unstructured.NestedString(event.Object, "reason")
 		completed, failed := kind.EndedBy(reason)
@@ -119,10 +119,10 @@ func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEnt
 // cutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
 // have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
 // controller.
-func cutOff(ctx context.Context, c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
+func CutOff(ctx context.Context, c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
 	ended, lifetime := fateOf(ctx, c, entry), health.Lifetime(rendered)
 	now := c.Now()
-	proven := ended.cutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last) ||
+	proven := ended.CutOff() && now.Before(ended.Last.Add(lifetime)) && now.Add(time.Minute).After(ended.Last) ||
 		!ended.Completed && tooSoon(c, rendered, entry)
 	return &manifest.Loss{Kind: manifest.CutOff, Unproven: !proven}
 }

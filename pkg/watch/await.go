@@ -1,4 +1,4 @@
-package apply
+package watch
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -91,9 +92,9 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 		switch held.Reason {
 		case manifest.HeldRunning, manifest.HeldInUse:
 			if held.Rollout {
-				return gone || !awaitsRollout(obj, change.ID), nil
+				return gone || !inventory.AwaitsRollout(obj, change.ID), nil
 			}
-			return gone || !needed(c, obj), nil
+			return gone || !inventory.Needed(c, obj), nil
 		case manifest.HeldTerminating:
 			return gone || obj.GetDeletionTimestamp() == nil, nil
 		case manifest.HeldHealth:
@@ -102,16 +103,7 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 			return gone || c.Judge().Run(obj).ID != held.Hash, nil
 		}
 		// What is gone now may have ended well.
-		return gone || unready(c, obj) == "", nil
+		return gone || inventory.Unready(c, obj) == "", nil
 	})
 	return err
-}
-
-// needed reports whether an object still is a reason to hold what it uses.
-func needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
-	if obj.GetKind() == health.Pod.Kind {
-		return health.PodRunsToEnd(obj)
-	}
-	run := c.Judge().Run(obj)
-	return run.State == health.Running || run.Starting || run.State == health.NotARun
 }

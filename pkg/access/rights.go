@@ -1,4 +1,4 @@
-package apply
+package access
 
 import (
 	"cmp"
@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -47,7 +48,7 @@ func (a Account) Needs(set manifest.Set, others ...manifest.Set) (needs []Need, 
 	c := a.cluster
 	definitions := definedBy(append(others, set)...)
 	all := map[Need]bool{}
-	namespaces := memberNamespaces(c.Namespace(), nil, set)
+	namespaces := inventory.Namespaces(c.Namespace(), nil, set)
 	for _, obj := range set {
 		id := manifest.IDOf(obj)
 		resource, global, err := resourceOf(c, id.GroupVersionKind(), definitions)

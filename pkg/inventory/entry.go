@@ -1,4 +1,4 @@
-package apply
+package inventory
 
 import (
 	"maps"
@@ -9,7 +9,7 @@ import (
 )
 
 // inventory indexes a record's inventory.
-func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
+func ByKey(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
 	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
 	if record == nil {
 		return entries
@@ -20,7 +20,7 @@ func inventory(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.Inventor
 	return entries
 }
 
-func sortedInventory(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
+func Sorted(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 	return slices.SortedFunc(maps.Values(entries), func(a, b v1alpha1.InventoryEntry) int {
 		return a.ID().Compare(b.ID())
 	})

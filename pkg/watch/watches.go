@@ -1,4 +1,6 @@
-package apply
+// Package watch follows the members of targets, and the objects that held changes wait for, by watches of the API server.
+// It tells what changed and decides nothing.
+package watch
 
 import (
 	"context"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
@@ -117,7 +120,7 @@ func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), fa
 
 // Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
 // is told. It follows the target's kinds from now on.
-func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) {
+func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) {
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
@@ -144,17 +147,17 @@ func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	w.follow()
 }
 
-func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live Members) *watched {
+func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) *watched {
 	objects := make(manifest.Set, 0, len(live))
 	for _, obj := range live {
 		objects = append(objects, obj)
 	}
 	t := &watched{
 		set: v1alpha1.ApplySetID(w.server.Namespace(), target), target: target, cluster: cluster,
-		namespaces: memberNamespaces(w.server.Namespace(), record, objects),
+		namespaces: inventory.Namespaces(w.server.Namespace(), record, objects),
 	}
-	for _, kind := range memberKinds(record, objects) {
-		namespaced, err := isNamespaced(w.server, kind)
+	for _, kind := range inventory.Kinds(record, objects) {
+		namespaced, err := inventory.IsNamespaced(w.server, kind)
 		if err != nil {
 			t.unserved = append(t.unserved, kind.GroupKind()) // its objects are looked at when the target is polled
 			continue
@@ -517,7 +520,7 @@ func (w *Watches) saw(s stream, obj any) {
 		obj := &unstructured.Unstructured{Object: fields}
 		set, now = meta.Labels[v1alpha1.LabelMember], state(obj)
 		taken = func(t *watched) bool {
-			return manifest.OwnedFields(obj, manifest.FieldManager) != "" || isStray(obj, t.namespaces)
+			return manifest.OwnedFields(obj, manifest.FieldManager) != "" || inventory.IsStray(obj, t.namespaces)
 		}
 	}
 	t, differs, same := w.take(s.key(meta), set, now, meta.ResourceVersion, taken)

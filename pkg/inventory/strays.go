@@ -1,4 +1,4 @@
-package apply
+package inventory
 
 import (
 	"context"
@@ -6,10 +6,9 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -18,49 +17,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
-type Stray struct {
-	ID manifest.ID
-	// Unlabelled says that syncer applied it and that it lost the target's label since; else it has the label, and syncer
-	// never applied it.
-	Unlabelled bool
-	By         manifest.Manager // who made it, or wrote it last; zero: not known
-}
-
-// Strays lists the objects that git does not have and that are not pruned for want of proof that they are the target's,
-// sorted.
-func (p *Plan) Strays() []Stray {
-	var out []Stray
-	for _, live := range p.strays {
-		out = append(out, Stray{ID: manifest.IDOf(live), By: writerOf(live)})
-	}
-	for _, s := range p.steps {
-		if s.rendered == nil && s.unlabelled {
-			out = append(out, Stray{ID: s.change.ID, Unlabelled: true, By: writerOf(s.change.Live)})
-		}
-	}
-	slices.SortFunc(out, func(a, b Stray) int { return a.ID.Compare(b.ID) })
-	return out
-}
-
-// Seen are the live objects that a pass judged: the given ones, and the plan's strays.
-func (p *Plan) Seen(live Members) Members {
-	if len(p.strays) == 0 {
-		return live
-	}
-	out := make(Members, len(live)+len(p.strays))
-	for key, obj := range p.strays {
-		out[key] = obj
-	}
-	for key, obj := range live {
-		out[key] = obj
-	}
-	return out
-}
-
 // isStray reports whether an object with a target's label is somebody's who copied or made it, in a place where the
 // target's objects are. What a controller made carries the labels of what it was made for.
-func isStray(obj *unstructured.Unstructured, namespaces []string) bool {
+func IsStray(obj *unstructured.Unstructured, namespaces []string) bool {
 	return !madeByController(obj) && (obj.GetNamespace() == "" || slices.Contains(namespaces, obj.GetNamespace()))
 }
 
@@ -75,7 +34,7 @@ func madeByController(obj *unstructured.Unstructured) bool {
 
 // lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
 // One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
-func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *found) error {
+func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *Found) error {
 	if record == nil {
 		return nil
 	}
@@ -90,7 +49,7 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 	}
 	var wanted []manifest.ID
 	for _, entry := range record.Status.Inventory {
-		if id := entry.ID(); out.members[id.Key()] == nil && !entry.MayBeGone() && out.unread.of(id.Key()) == nil {
+		if id := entry.ID(); out.Members[id.Key()] == nil && !entry.MayBeGone() && out.Unread.Of(id.Key()) == nil {
 			wanted = append(wanted, id)
 		}
 	}
@@ -100,7 +59,7 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 	g.SetLimit(cluster.FanOut)
 	for i, id := range wanted {
 		g.Go(func() (err error) {
-			if lives[i], err = findAny(gctx, c, id); err != nil {
+			if lives[i], err = get(gctx, c, id); err != nil {
 				err = fmt.Errorf("looking for %s of %s: %w", id, target, answer.AdviseRight(err))
 			}
 			if answer.IsOfObject(err) {
@@ -116,11 +75,11 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 		key := wanted[i].Key()
 		switch {
 		case refused[i] != nil:
-			out.unread.addObject(key, refused[i])
+			out.Unread.addObject(key, refused[i])
 		case live == nil:
-			out.absent[key] = true
-		case live.GetLabels()[v1alpha1.LabelMember] == "" && (inSet[key] || !keeps(live)):
-			out.members[key] = live
+			out.Absent[key] = true
+		case live.GetLabels()[v1alpha1.LabelMember] == "" && (inSet[key] || !Keeps(live)):
+			out.Members[key] = live
 		}
 	}
 	return nil
@@ -128,7 +87,7 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 
 // find reads an object in the given version where that is served, and else in the version that the API server prefers; nil
 // where it, or its kind, is not there.
-func findAny(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
+func get(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	full, err := c.Scope(id)
 	if kind := id.GroupVersionKind(); meta.IsNoMatchError(err) && kind.Version != "" {
 		id.APIVersion = schema.GroupVersion{Group: kind.Group}.String()
@@ -147,7 +106,7 @@ func findAny(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstruct
 var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: v1alpha1.LabelMember}}
 
 // writerOf is who put a target's label on an object, or else wrote the object last; zero: not known.
-func writerOf(live *unstructured.Unstructured) manifest.Manager {
+func WriterOf(live *unstructured.Unstructured) manifest.Manager {
 	if by, ok := manifest.ManagerOf(live, labelPath, manifest.FieldManager); ok {
 		return by
 	}

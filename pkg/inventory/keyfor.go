@@ -1,4 +1,4 @@
-package apply
+package inventory
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 // keyFor returns the key for the hashes of a set, or nil where the set has no Secret. create makes the key where there
 // is none; without it a missing key is nil, and no Secret compares equal to its inventory.
-func keyFor(ctx context.Context, c *cluster.Cluster, set manifest.Set, create bool) ([]byte, error) {
+func KeyFor(ctx context.Context, c *cluster.Cluster, set manifest.Set, create bool) ([]byte, error) {
 	for _, obj := range set {
 		if manifest.IsSecret(obj) {
 			return c.Key(ctx, create)

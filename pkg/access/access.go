@@ -1,4 +1,5 @@
-package apply
+// Package access asks an API server for rights: those of the user of a token, and those of the account that deploys.
+package access
 
 import (
 	"context"

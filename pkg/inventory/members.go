@@ -1,4 +1,6 @@
-package apply
+// Package inventory says what of a target is in the cluster and what its record says of it: the live members, strays, what
+// cannot be read, the hash state of each object, and how objects that are gone ended. It only reads.
+package inventory
 
 import (
 	"cmp"
@@ -27,8 +29,8 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
 // them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
 // people copy objects with their labels, and the endpoints controller copies those of a Service.
-func FindMembers(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
-	found, err := look(ctx, c, target, record, nil)
+func Find(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
+	found, err := Look(ctx, c, target, record, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +39,7 @@ func FindMembers(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
 func MembersOf(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
-	found, err := look(ctx, c, target, nil, set)
+	found, err := Look(ctx, c, target, nil, set)
 	if err != nil {
 		return nil, err
 	}
@@ -59,17 +61,17 @@ func Wrote(set manifest.Set, id manifest.ID, at string) bool {
 }
 
 // found is what a look for a target's objects gives.
-type found struct {
-	members Members
-	strays  Members // objects with the target's label that are not members
-	absent  map[manifest.Key]bool
-	unread  unread
+type Found struct {
+	Members Members
+	Strays  Members // objects with the target's label that are not members
+	Absent  map[manifest.Key]bool
+	Unread  Unread
 }
 
 // whole is what was found, or an error where not everything could be read.
-func (f found) whole(target v1alpha1.Target) (Members, error) {
+func (f Found) whole(target v1alpha1.Target) (Members, error) {
 	var errs []error
-	for _, of := range []map[manifest.Key]error{f.unread.places, f.unread.single} {
+	for _, of := range []map[manifest.Key]error{f.Unread.places, f.Unread.single} {
 		for _, err := range of {
 			errs = append(errs, fmt.Errorf("looking for the objects of %s: %w", target, err))
 		}
@@ -77,16 +79,16 @@ func (f found) whole(target v1alpha1.Target) (Members, error) {
 	if err := answer.Join(errs); err != nil {
 		return nil, err
 	}
-	return f.members, nil
+	return f.Members, nil
 }
 
 // look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
-func look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (found, error) {
-	out := found{members: Members{}, strays: Members{}, absent: map[manifest.Key]bool{}}
-	namespaces := memberNamespaces(c.Namespace(), record, set)
-	places, err := places(c, memberKinds(record, set), namespaces, &out.unread)
+func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
+	out := Found{Members: Members{}, Strays: Members{}, Absent: map[manifest.Key]bool{}}
+	namespaces := Namespaces(c.Namespace(), record, set)
+	places, err := places(c, Kinds(record, set), namespaces, &out.Unread)
 	if err != nil {
-		return found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
+		return Found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
 	_, id := v1alpha1.MemberLabel(c.Namespace(), target)
 	lists := make([][]unstructured.Unstructured, len(places)) // each worker owns one slot
@@ -105,23 +107,23 @@ func look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, recor
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return found{}, err
+		return Found{}, err
 	}
 	for i, err := range refused {
 		if err != nil {
-			out.unread.addPlace(places[i], err)
+			out.Unread.addPlace(places[i], err)
 		}
 	}
-	recorded := inventory(record)
+	recorded := ByKey(record)
 	for _, list := range lists {
 		for i := range list {
 			obj := &list[i]
 			key := manifest.IDOf(obj).Key()
 			switch _, known := recorded[key]; {
 			case known || manifest.OwnedFields(obj, manifest.FieldManager) != "":
-				out.members[key] = obj
-			case isStray(obj, namespaces):
-				out.strays[key] = obj
+				out.Members[key] = obj
+			case IsStray(obj, namespaces):
+				out.Strays[key] = obj
 			}
 		}
 	}
@@ -138,10 +140,10 @@ type place struct {
 // are several, one question for all is cheaper.
 //
 // A kind of which the API server does not say where it is goes to hidden.
-func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *unread) ([]place, error) {
+func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *Unread) ([]place, error) {
 	var out []place
 	for _, kind := range kinds {
-		namespaced, err := isNamespaced(c, kind)
+		namespaced, err := IsNamespaced(c, kind)
 		switch {
 		case meta.IsNoMatchError(err):
 			continue // a kind that is gone took its objects with it
@@ -160,7 +162,7 @@ func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []st
 	return out, nil
 }
 
-func isNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error) {
+func IsNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error) {
 	mapping, err := c.AnyMapping(kind)
 	if err != nil {
 		return false, err
@@ -170,7 +172,7 @@ func isNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error
 
 // memberNamespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those
 // that its record promised before it applied them.
-func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
+func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
 	names := map[string]bool{}
 	if record != nil {
 		for name := range strings.SplitSeq(record.Annotations[v1alpha1.AnnotationNamespaces], ",") {
@@ -192,7 +194,7 @@ func memberNamespaces(own string, record *v1alpha1.PipelineSync, set manifest.Se
 
 // memberKinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its
 // record promised before it applied them. Each is best read in the version that git writes.
-func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
+func Kinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
 	versions := map[schema.GroupKind]string{}
 	if record != nil {
 		for _, kind := range v1alpha1.ParseKinds(record.Annotations[v1alpha1.AnnotationKinds]) {
@@ -219,20 +221,20 @@ func memberKinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.Group
 
 // Live lists the live objects of an inventory whose record may not be read again yet.
 func Live(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
-	return FindMembers(ctx, c, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
+	return Find(ctx, c, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
 // Touched names the live objects of an inventory that somebody changed since syncer applied them, or whose last apply is not
 // confirmed, from a look at their live state alone. Without the key of their hashes, Secrets count as changed.
 func Touched(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.InventoryEntry, live Members) []string {
-	key, err := keyFor(ctx, c, slices.Collect(maps.Values(live)), false)
+	key, err := KeyFor(ctx, c, slices.Collect(maps.Values(live)), false)
 	if err != nil {
 		key = nil
 	}
 	var out []string
 	for _, entry := range entries {
 		id := entry.ID()
-		if obj := live[id.Key()]; obj != nil && !untouched(obj, entry, key) {
+		if obj := live[id.Key()]; obj != nil && !Untouched(obj, entry, key) {
 			out = append(out, id.String())
 		}
 	}
@@ -242,7 +244,7 @@ func Touched(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.Invento
 // IsApplied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
 // none of them in doubt.
 func IsApplied(ctx context.Context, c *cluster.Cluster, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
-	key, err := keyFor(ctx, c, set, false)
+	key, err := KeyFor(ctx, c, set, false)
 	if err != nil || len(set) != len(record.Status.Inventory) {
 		return false, err
 	}
@@ -260,18 +262,4 @@ func IsApplied(ctx context.Context, c *cluster.Cluster, record *v1alpha1.Pipelin
 		}
 	}
 	return true, nil
-}
-
-// refuseForeign returns an error for a live object that belongs to another ApplySet.
-func refuseForeign(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
-	if live == nil {
-		return nil
-	}
-	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
-	other := live.GetLabels()[v1alpha1.LabelMember]
-	if other == "" || other == own {
-		return nil
-	}
-	owner, namespace := c.Records().Owner(ctx, other)
-	return &OwnedError{ID: manifest.IDOf(live), Target: target, Owner: owner, Namespace: namespace}
 }

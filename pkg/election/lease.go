@@ -1,4 +1,6 @@
-package apply
+// Package election shares work between the replicas of a configuration by Leases: which replica leads, and which replicas
+// are there.
+package election
 
 import (
 	"context"
