@@ -51,7 +51,7 @@ var home = map[string]string{
 // floors lists the rooms from the lowest floor to the highest. Imports go down only: a room imports rooms of lower floors,
 // and rooms of one floor do not import each other.
 var floors = [][]string{
-	{"pkg/clock", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
+	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
 	{"pkg/cluster", "pkg/origin", "pkg/record"},

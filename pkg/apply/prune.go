@@ -1,9 +1,8 @@
 package apply
 
 import (
-	"fmt"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/limit"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -53,13 +52,13 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 
 // LimitPrunes holds a plan to its limit. It returns a PruneRefusedError when the plan would delete more; then nothing
 // of the plan may be applied, because a set that lost many objects at once is more likely a mistake than a wish.
-func (p *Plan) LimitPrunes(limit PruneLimit) error {
+func (p *Plan) LimitPrunes(most PruneLimit) error {
 	var doomed, waiting []manifest.ID
 	kept, held := p.generated(), p.heldPrunes()
 	for _, s := range p.steps {
 		switch {
 		case s.rendered != nil || s.change.Action == manifest.None:
-		case limit.Disabled:
+		case most.Disabled:
 			s.change.Action, s.change.Held = manifest.None, nil
 		case s.handed: // it stays, with another target
 		case held[s.change.ID.Key()]: // it was let through before
@@ -70,7 +69,7 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 			}
 		}
 	}
-	if len(doomed) == 0 || limit.Allowed {
+	if len(doomed) == 0 || most.Allowed {
 		return nil
 	}
 	doomed = append(doomed, waiting...) // several commits that each lose a little lose a lot
@@ -78,18 +77,10 @@ func (p *Plan) LimitPrunes(limit PruneLimit) error {
 	if p.request.Record != nil {
 		total = max(total, len(p.request.Record.Status.Inventory))
 	}
-	refused := &PruneRefusedError{Target: p.request.Target, Objects: doomed, Of: total}
-	switch {
-	case len(doomed) == total:
-		refused.Limit = "what a commit may delete without leave"
-	case len(doomed)*100 > limit.MaxPercent*total:
-		refused.Limit = fmt.Sprintf("the limit of %d %%", limit.MaxPercent)
-	case limit.MaxObjects > 0 && len(doomed) > limit.MaxObjects:
-		refused.Limit = fmt.Sprintf("the limit of %d objects", limit.MaxObjects)
-	default:
-		return nil
+	if exceeded := limit.Objects(len(doomed), total, most.MaxPercent, most.MaxObjects); exceeded != "" {
+		return &PruneRefusedError{Target: p.request.Target, Objects: doomed, Of: total, Limit: exceeded}
 	}
-	return refused
+	return nil
 }
 
 // heldPrunes are the prunes that an earlier pass allowed and that wait since.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/limit"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -43,8 +44,8 @@ func (t *task) remove(ctx context.Context) error {
 		t.result.Result, t.result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+d.Environment.Name
 		return nil
 	}
-	if limit := d.Environment.Prune.MaxObjects; limit > 0 && len(plan.Members) > limit && !t.pass.allowed().Prunes[d.Target] {
-		return t.fail(ctx, &apply.PruneRefusedError{Target: d.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: fmt.Sprintf("the limit of %d objects", limit)})
+	if exceeded := limit.Target(len(plan.Members), d.Environment.Prune.MaxObjects); exceeded != "" && !t.pass.allowed().Prunes[d.Target] {
+		return t.fail(ctx, &apply.PruneRefusedError{Target: d.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: exceeded})
 	}
 	return t.carryOutRemoval(ctx, plan)
 }

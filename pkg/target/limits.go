@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/limit"
 )
 
 // limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
@@ -17,8 +18,8 @@ func (c *Commit) limitRemovals() {
 		}
 	}
 	for environment, targets := range gone {
-		limit, total := targets[0].Environment.Prune, c.recorded[environment]
-		if len(targets) < total && len(targets)*100 <= *limit.MaxPercent*total {
+		most, total := *targets[0].Environment.Prune.MaxPercent, c.recorded[environment]
+		if !limit.Pipelines(len(targets), total, most) {
 			continue
 		}
 		names := make([]string, len(targets))
@@ -27,7 +28,7 @@ func (c *Commit) limitRemovals() {
 		}
 		for _, d := range targets {
 			d.Err = refusal("this commit would remove %d of the %d pipelines of %s (%s), which is above the limit of %d %%; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				len(targets), total, environment, strings.Join(names, ", "), *limit.MaxPercent, d.Target.Pipeline)
+				len(targets), total, environment, strings.Join(names, ", "), most, d.Target.Pipeline)
 		}
 	}
 }
@@ -44,8 +45,8 @@ func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprint
 func (c *Commit) limitPrunes() {
 	deleted, losing := map[string]int{}, map[string][]*Desired{}
 	for i, d := range c.All() {
-		limit, selected := d.Environment.Prune.MaxPerPass, i < len(c.Targets)
-		if limit == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
+		selected := i < len(c.Targets)
+		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
 			continue
 		}
 		if n := apply.Doomed(d.Record, d.Rendered.Set); n > 0 {
@@ -54,13 +55,13 @@ func (c *Commit) limitPrunes() {
 		}
 	}
 	for environment, targets := range losing {
-		limit := targets[0].Environment.Prune.MaxPerPass
-		if deleted[environment] <= limit {
+		most := targets[0].Environment.Prune.MaxPerPass
+		if !limit.Pass(deleted[environment], most) {
 			continue
 		}
 		for _, d := range targets {
 			d.Err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				deleted[environment], len(targets), environment, limit, d.Target.Pipeline)
+				deleted[environment], len(targets), environment, most, d.Target.Pipeline)
 		}
 	}
 }
