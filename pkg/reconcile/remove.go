@@ -132,7 +132,7 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 
 // Remove deletes the objects of a target and its record, as if it had left git.
 func (r *Reconciler) Remove(ctx context.Context, d *target.Desired) (Result, error) {
-	pass := &Pass{Commit: target.NewCommit([]*target.Desired{d})}
+	pass := NewPass(target.NewCommit([]*target.Desired{d}), nil)
 	t := r.newTask(ctx, Request{Desired: d, Pass: pass})
 	err := t.remove(ctx)
 	return t.result, err

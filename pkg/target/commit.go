@@ -287,6 +287,9 @@ func (c *Commit) Neighbours() map[*cluster.Cluster]apply.Neighbours {
 func (c *Commit) Provides() map[*cluster.Cluster]apply.Brings {
 	sets := map[*cluster.Cluster][]manifest.Set{}
 	for _, d := range c.Targets {
+		if d.Cluster == nil {
+			continue
+		}
 		sets[d.Cluster.Server()] = append(sets[d.Cluster.Server()], d.Rendered.Set)
 	}
 	out := map[*cluster.Cluster]apply.Brings{}
