@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // handEdited is a Deployment with the fields of one container that each manager owns, and its inventory entry from before it was
 // edited.
-func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Members) {
+func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, inventory.Members) {
 	managed := func(fields string) map[string]any {
 		var out map[string]any
 		if err := json.Unmarshal([]byte(`{"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":`+fields+`}}}}}`), &out); err != nil {
@@ -33,7 +33,7 @@ func handEdited(syncers, others string) ([]v1alpha1.InventoryEntry, apply.Member
 	}}
 	id := manifest.IDOf(obj)
 	entry := v1alpha1.InventoryEntry{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", Fields: "before"}
-	return []v1alpha1.InventoryEntry{entry}, apply.Members{id.Key(): obj}
+	return []v1alpha1.InventoryEntry{entry}, inventory.Members{id.Key(): obj}
 }
 
 // An object whose image was changed by hand runs another image than the deployed one.
