@@ -164,6 +164,7 @@ func TestPageInABrowser(t *testing.T) {
 			"desktop-dark": {Width: 1280, Height: 900, Dark: true},
 		} {
 			t.Run(name+"/"+look, func(t *testing.T) {
+				t.Parallel()
 				seen, err := chromium.Look(address, view)
 				if err != nil {
 					t.Fatal(err)

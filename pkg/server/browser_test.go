@@ -92,6 +92,7 @@ func TestPagesInABrowser(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+look, func(t *testing.T) {
+				t.Parallel()
 				seen, err := chromium.Look(address+c.path, v)
 				if err != nil {
 					t.Fatal(err)
