@@ -1,4 +1,4 @@
-// Package access asks an API server for rights: those of the user of a token, and those of the account that deploys.
+// package access asks an API server for rights: those of the user of a token, and those of the account that deploys.
 package access
 
 import (

@@ -420,7 +420,7 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 		gvk.Group, _, _ = unstructured.NestedString(crd.Object, "spec", "group")
 		gvk.Kind, _, _ = unstructured.NestedString(crd.Object, "spec", "names", "kind")
 		gvk.Version, _ = fields["name"].(string)
-		if !a.cluster.Serves(gvk) {
+		if !cluster.Serves(a.cluster, gvk) {
 			return false
 		}
 	}

@@ -74,7 +74,7 @@ func awaitGone(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstr
 		timeout = finalizerTimeout
 	}
 	if deleted := live.GetDeletionTimestamp(); deleted != nil {
-		timeout -= c.Since(deleted.Time)
+		timeout -= cluster.Since(c, deleted.Time)
 	}
 	err := wait.PollUntilContextTimeout(ctx, gonePoll, max(timeout, gonePoll), true, func(ctx context.Context) (bool, error) {
 		now, err := c.Get(ctx, id)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -93,7 +94,7 @@ func (p *Plan) NotRerun() []manifest.ID {
 			continue
 		}
 		written, _ := manifest.LastWrite(live, manifest.FieldManager)
-		if inventory.NotRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && p.planner.cluster.Since(written) > operatorsTime {
+		if inventory.NotRerun(p.judge.Run(live), recorded[s.change.ID.Key()]) && cluster.Since(p.planner.cluster, written) > operatorsTime {
 			out = append(out, s.change.ID)
 		}
 	}

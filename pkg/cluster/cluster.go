@@ -163,7 +163,7 @@ func (c *Cluster) AnyMapping(kind schema.GroupVersionKind) (*meta.RESTMapping, e
 
 // Serves reports whether the API server serves a kind in its version. Where it does not, the next question reads anew what
 // is served.
-func (c *Cluster) Serves(kind schema.GroupVersionKind) bool {
+func Serves(c *Cluster, kind schema.GroupVersionKind) bool {
 	if _, err := c.server.kinds.resource(kind); err != nil {
 		c.server.kinds.forget()
 		return false

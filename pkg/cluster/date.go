@@ -15,4 +15,4 @@ func (c *Cluster) Now() time.Time {
 }
 
 // Since is how long ago something was that the API server dated.
-func (c *Cluster) Since(date time.Time) time.Duration { return c.Now().Sub(date) }
+func Since(c *Cluster, date time.Time) time.Duration { return c.Now().Sub(date) }

@@ -31,9 +31,9 @@ func (c *Cluster) Key(ctx context.Context, create bool) ([]byte, error) {
 	if cached.key != nil {
 		return cached.key, nil
 	}
-	key, err := c.Server().readKey(ctx)
+	key, err := readKey(ctx, c.Server())
 	if apierrors.IsNotFound(err) && create {
-		key, err = c.Server().createKey(ctx)
+		key, err = createKey(ctx, c.Server())
 	}
 	if apierrors.IsNotFound(err) && !create {
 		return nil, nil
@@ -48,7 +48,7 @@ func (c *Cluster) Key(ctx context.Context, create bool) ([]byte, error) {
 	return key, nil
 }
 
-func (c *Cluster) readKey(ctx context.Context) ([]byte, error) {
+func readKey(ctx context.Context, c *Cluster) ([]byte, error) {
 	resource, _, err := c.scoped(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: c.Namespace()})
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (c *Cluster) readKey(ctx context.Context) ([]byte, error) {
 	return key, err
 }
 
-func (c *Cluster) createKey(ctx context.Context) ([]byte, error) {
+func createKey(ctx context.Context, c *Cluster) ([]byte, error) {
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (c *Cluster) createKey(ctx context.Context) ([]byte, error) {
 		return resource.Create(ctx, secret, metav1.CreateOptions{FieldManager: manifest.FieldManager})
 	})
 	if apierrors.IsAlreadyExists(err) { // another process was first
-		return c.Server().readKey(ctx)
+		return readKey(ctx, c.Server())
 	}
 	return key, err
 }

@@ -59,7 +59,7 @@ func (c *Cluster) Get(ctx context.Context, id manifest.ID) (*unstructured.Unstru
 	return live, err
 }
 
-// read is Get with an error that names the object.
+// Read is Get with an error that names the object.
 func Read(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	id, err := c.Scope(id)
 	if err != nil {
@@ -73,7 +73,7 @@ func Read(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstru
 }
 
 // apply sends an object by server-side apply, or tries to with metav1.DryRunAll.
-func (c *Cluster) apply(ctx context.Context, obj *unstructured.Unstructured, dryRun ...string) (*unstructured.Unstructured, error) {
+func apply(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, dryRun ...string) (*unstructured.Unstructured, error) {
 	resource, id, err := c.scoped(manifest.IDOf(obj))
 	if err != nil {
 		return nil, err
@@ -100,12 +100,12 @@ func (c *Cluster) Write(ctx context.Context, obj, judged *unstructured.Unstructu
 	if judged != nil {
 		sent.SetResourceVersion(judged.GetResourceVersion())
 	}
-	return c.apply(ctx, sent)
+	return apply(ctx, c, sent)
 }
 
 // DryRun returns an object as an apply would leave it.
 func (c *Cluster) DryRun(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	return c.apply(ctx, obj, metav1.DryRunAll)
+	return apply(ctx, c, obj, metav1.DryRunAll)
 }
 
 // TryNew asks whether the API server accepts an object as a new one, by a dry run under a name that is free.
@@ -125,15 +125,15 @@ func (c *Cluster) TryNew(ctx context.Context, obj *unstructured.Unstructured) er
 
 // TryPatch returns an object as a merge patch would leave it.
 func (c *Cluster) TryPatch(ctx context.Context, id manifest.ID, patch []byte) (*unstructured.Unstructured, error) {
-	return c.patch(ctx, id, types.MergePatchType, patch, metav1.DryRunAll)
+	return sendPatch(ctx, c, id, types.MergePatchType, patch, metav1.DryRunAll)
 }
 
 // Patch changes an object by a JSON patch.
 func (c *Cluster) Patch(ctx context.Context, id manifest.ID, patch []byte) (*unstructured.Unstructured, error) {
-	return c.patch(ctx, id, types.JSONPatchType, patch)
+	return sendPatch(ctx, c, id, types.JSONPatchType, patch)
 }
 
-func (c *Cluster) patch(ctx context.Context, id manifest.ID, kind types.PatchType, patch []byte, dryRun ...string) (*unstructured.Unstructured, error) {
+func sendPatch(ctx context.Context, c *Cluster, id manifest.ID, kind types.PatchType, patch []byte, dryRun ...string) (*unstructured.Unstructured, error) {
 	resource, id, err := c.scoped(id)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
-// promises are what a record says of objects before they are applied.
+// Promises are what a record says of objects before they are applied.
 type Promises struct {
 	Kinds      []schema.GroupKind
 	Namespaces []string

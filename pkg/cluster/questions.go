@@ -48,6 +48,6 @@ func (q *questions) more(uid types.UID, now time.Time) bool {
 
 // AskAgain counts the questions for the events of an object, and reports whether there is to be one more. Without a UID,
 // events may be those of an earlier object of the name.
-func (c *Cluster) AskAgain(uid types.UID) bool {
+func AskAgain(c *Cluster, uid types.UID) bool {
 	return uid != "" && c.server.asked.more(uid, time.Now())
 }

@@ -1,4 +1,4 @@
-// Package election shares work between the replicas of a configuration by Leases: which replica leads, and which replicas
+// package election shares work between the replicas of a configuration by Leases: which replica leads, and which replicas
 // are there.
 package election
 

@@ -24,7 +24,7 @@ func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Invento
 	g.SetLimit(cluster.FanOut)
 	for i := range inventory {
 		entry := &inventory[i] // each worker owns one
-		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !c.AskAgain(entry.UID) {
+		if entry.Completed || !entry.Ephemeral || live[entry.ID().Key()] != nil || !cluster.AskAgain(c, entry.UID) {
 			continue
 		}
 		g.Go(func() error {
@@ -78,11 +78,11 @@ func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntr
 // (tools/record, defaultSpamBurst), the last one of a run with many pods among them.
 const mostEvents = 20
 
-// cutOff reports whether somebody deleted an object before its run had ended: it left events, all that it made are there,
+// CutOff reports whether somebody deleted an object before its run had ended: it left events, all that it made are there,
 // and none of them is that of an end.
 func (f Fate) CutOff() bool { return f.Traces && !f.Completed && f.Count <= mostEvents }
 
-// fate is how an object ended that is gone, as far as its events tell.
+// Fate is how an object ended that is gone, as far as its events tell.
 type Fate struct {
 	Completed bool
 	Failed    bool      // with Completed
@@ -116,7 +116,7 @@ func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEnt
 	return ended
 }
 
-// cutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
+// CutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
 // have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
 // controller.
 func CutOff(ctx context.Context, c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {

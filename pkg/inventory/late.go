@@ -18,7 +18,7 @@ const (
 	freshEvents = time.Minute
 )
 
-// awaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
+// AwaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
 // ago, or nothing yet, the event of its end is waited for.
 func AwaitFate(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) Fate {
 	var ended Fate

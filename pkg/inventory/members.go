@@ -1,4 +1,4 @@
-// Package inventory says what of a target is in the cluster and what its record says of it: the live members, strays, what
+// package inventory says what of a target is in the cluster and what its record says of it: the live members, strays, what
 // cannot be read, the hash state of each object, and how objects that are gone ended. It only reads.
 package inventory
 
@@ -60,7 +60,7 @@ func Wrote(set manifest.Set, id manifest.ID, at string) bool {
 	})
 }
 
-// found is what a look for a target's objects gives.
+// Found is what a look for a target's objects gives.
 type Found struct {
 	Members Members
 	Strays  Members // objects with the target's label that are not members
@@ -82,7 +82,7 @@ func (f Found) whole(target v1alpha1.Target) (Members, error) {
 	return f.Members, nil
 }
 
-// look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
+// Look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
 func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
 	out := Found{Members: Members{}, Strays: Members{}, Absent: map[manifest.Key]bool{}}
 	namespaces := Namespaces(c.Namespace(), record, set)

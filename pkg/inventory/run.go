@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// runOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
+// RunOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
 // controller makes pods before it counts them, and may be interrupted in between. Such a run is under way when it has a
 // pod, or has a start and no event says that its pods cannot be made.
 func RunOf(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) health.Run {

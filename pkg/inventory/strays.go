@@ -17,7 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// isStray reports whether an object with a target's label is somebody's who copied or made it, in a place where the
+// IsStray reports whether an object with a target's label is somebody's who copied or made it, in a place where the
 // target's objects are. What a controller made carries the labels of what it was made for.
 func IsStray(obj *unstructured.Unstructured, namespaces []string) bool {
 	return !madeByController(obj) && (obj.GetNamespace() == "" || slices.Contains(namespaces, obj.GetNamespace()))
@@ -105,7 +105,7 @@ func get(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured
 // labelPath is where an object has its member label.
 var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: v1alpha1.LabelMember}}
 
-// writerOf is who put a target's label on an object, or else wrote the object last; zero: not known.
+// WriterOf is who put a target's label on an object, or else wrote the object last; zero: not known.
 func WriterOf(live *unstructured.Unstructured) manifest.Manager {
 	if by, ok := manifest.ManagerOf(live, labelPath, manifest.FieldManager); ok {
 		return by

@@ -8,13 +8,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// untouched reports whether a live object still has every field that syncer applied, with its value. key is that of the
+// Untouched reports whether a live object still has every field that syncer applied, with its value. key is that of the
 // hashes of Secrets.
 func Untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, key []byte) bool {
 	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, manifest.FieldManager, key) == entry.Fields && !WrittenSince(live, entry)
 }
 
-// writtenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
+// WrittenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
 // syncer, or a person in its name. An apply that changes nothing leaves the time as it is.
 func WrittenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	if live == nil || entry.Written == nil {
@@ -24,7 +24,7 @@ func WrittenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry
 	return known && !written.Equal(entry.Written.Time)
 }
 
-// keeps reports whether an object says that it outlives its place in git.
+// Keeps reports whether an object says that it outlives its place in git.
 func Keeps(obj *unstructured.Unstructured) bool {
 	return obj.GetAnnotations()[v1alpha1.AnnotationPrune] == v1alpha1.Disabled || IsDisabled(obj)
 }
@@ -41,13 +41,13 @@ func LossOf(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *man
 	return lost
 }
 
-// isMember reports whether an object is in a target's ApplySet, as Members tells.
+// IsMember reports whether an object is in a target's ApplySet, as Members tells.
 func IsMember(c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
 	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""
 }
 
-// isDisabled reports whether an object says, in git or in the cluster, that syncer leaves it alone.
+// IsDisabled reports whether an object says, in git or in the cluster, that syncer leaves it alone.
 func IsDisabled(obj *unstructured.Unstructured) bool {
 	return obj != nil && obj.GetAnnotations()[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled
 }

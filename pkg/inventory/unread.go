@@ -11,14 +11,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// unread is what cannot be read of a target, and why: objects of one kind in one namespace, and single objects. A zero
+// Unread is what cannot be read of a target, and why: objects of one kind in one namespace, and single objects. A zero
 // namespace stands for all.
 type Unread struct {
 	places map[manifest.Key]error // without names
 	single map[manifest.Key]error
 }
 
-// of says why an object cannot be read; nil: it can.
+// Of says why an object cannot be read; nil: it can.
 func (u Unread) Of(key manifest.Key) error {
 	at := key
 	at.Name = ""

@@ -9,7 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// notRerun reports whether an object still shows the run that had ended when its spec was changed.
+// NotRerun reports whether an object still shows the run that had ended when its spec was changed.
 func NotRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
 }
@@ -21,7 +21,7 @@ func AwaitsRerun(c *cluster.Cluster, live *unstructured.Unstructured, entry v1al
 	return entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
-// unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
+// Unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
 // that is still being migrated is of no use yet.
 func Unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
 	if live == nil {
@@ -40,7 +40,7 @@ func Unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
 	return ""
 }
 
-// needed reports whether an object still is a reason to hold what it uses.
+// Needed reports whether an object still is a reason to hold what it uses.
 func Needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
 	if obj.GetKind() == health.Pod.Kind {
 		return health.PodRunsToEnd(obj)
@@ -49,7 +49,7 @@ func Needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
 	return run.State == health.Running || run.Starting || run.State == health.NotARun
 }
 
-// awaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
+// AwaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
 // ReplicaSet with pods, or by a pod that is not gone.
 func AwaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
 	switch kind := manifest.IDOf(obj).GroupKind(); {

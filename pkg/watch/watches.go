@@ -1,4 +1,4 @@
-// Package watch follows the members of targets, and the objects that held changes wait for, by watches of the API server.
+// package watch follows the members of targets, and the objects that held changes wait for, by watches of the API server.
 // It tells what changed and decides nothing.
 package watch
 
