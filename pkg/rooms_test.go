@@ -75,7 +75,7 @@ var narrow = map[string][]string{
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/pipeline", "pkg/server"},
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/daemon", "pkg/pipeline", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

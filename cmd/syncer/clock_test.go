@@ -20,7 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/daemon"
 )
 
 // longJump is more than a pin is kept without being used.
@@ -86,7 +87,7 @@ type jump struct {
 	dir, host string
 	*deployment
 	ahead  atomic.Int64 // of the wall clock, a time.Duration
-	runner *pipeline.Runner
+	runner *service
 	once   bool // no daemon runs
 }
 
@@ -130,9 +131,9 @@ environments:
 // now is the wall clock, which has a monotonic reading as the process's own.
 func (j *jump) now() time.Time { return time.Now().Add(time.Duration(j.ahead.Load())) }
 
-func (j *jump) open(t *testing.T) *pipeline.Runner {
+func (j *jump) open(t *testing.T) *service {
 	t.Helper()
-	runner, err := pipeline.Open(filepath.Join(j.dir, "syncer.yaml"), pipeline.Options{UserAgent: "syncer/test", Now: j.now})
+	runner, err := newService(filepath.Join(j.dir, "syncer.yaml"), commands.Options{UserAgent: "syncer/test", Now: j.now}, daemon.Options{Identity: "jump"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +145,13 @@ func (j *jump) follow(t *testing.T) {
 	j.once, j.runner = false, j.open(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- j.runner.Loop(ctx, pipeline.LoopOptions{Identity: "jump"}) }()
+	go func() { ended <- j.runner.daemon.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if err := j.runner.Close(); err != nil {
+		if err := j.runner.close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -160,7 +161,7 @@ func (j *jump) alive() error {
 	if j.once {
 		return nil
 	}
-	return j.runner.Alive()
+	return j.runner.daemon.Alive()
 }
 
 func (j *jump) push(t *testing.T, reference, seed string) {
@@ -219,9 +220,12 @@ func (j *jump) commit(t *testing.T, subject string) {
 	if !j.once {
 		return // the daemon sees it
 	}
-	runner := j.open(t)
-	defer runner.Close()
-	pass, err := runner.Once(t.Context(), pipeline.SyncOptions{})
+	session, err := commands.Open(filepath.Join(j.dir, "syncer.yaml"), commands.Options{UserAgent: "syncer/test", Now: j.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	pass, err := session.Sync(t.Context(), commands.SyncOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/syncerdev/syncer/internal/lab"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/daemon"
 )
 
 // A daemon asks the API server nothing while nothing changes. BenchmarkAtRest says so of 10,000 objects.
@@ -140,19 +141,19 @@ func connect(tb testing.TB, plane *lab.ControlPlane) dynamic.Interface {
 // follow runs the daemon until the test has ended.
 func (d *deployment) follow(tb testing.TB, file, cache string) {
 	tb.Helper()
-	runner, err := pipeline.Open(file, pipeline.Options{CacheDir: cache, UserAgent: "syncer/test"})
+	runner, err := newService(file, commands.Options{CacheDir: cache, UserAgent: "syncer/test"}, daemon.Options{Identity: "rest"})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- runner.Loop(ctx, pipeline.LoopOptions{Identity: "rest"}) }()
+	go func() { ended <- runner.daemon.Run(ctx) }()
 	tb.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			tb.Error(err)
 		}
-		if err := runner.Close(); err != nil {
+		if err := runner.close(); err != nil {
 			tb.Error(err)
 		}
 	})

@@ -11,12 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/daemon"
 	"github.com/syncerdev/syncer/pkg/server"
 )
 
 func newRunCommand(shared *sharedFlags) *cobra.Command {
-	var options pipeline.LoopOptions
+	var options daemon.Options
 	var serving server.Options
 	var format, level string
 	cmd := &cobra.Command{
@@ -40,11 +41,11 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 				return err
 			}
 			options.Identity = identity()
-			r, err := pipeline.Open(shared.config, pipeline.Options{CacheDir: shared.cache(), UserAgent: "syncer/" + buildVersion(), Log: log})
+			s, err := newService(shared.config, commands.Options{CacheDir: shared.cache(), UserAgent: "syncer/" + buildVersion(), Log: log}, options)
 			if err != nil {
 				return err
 			}
-			return errors.Join(follow(cmd.Context(), r, options, serving, log), r.Close())
+			return errors.Join(s.run(cmd.Context(), serving, log), s.close())
 		},
 	}
 	environmentFlag(cmd, &options.Environments)

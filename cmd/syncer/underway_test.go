@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/daemon"
 	"github.com/syncerdev/syncer/pkg/drift"
-	"github.com/syncerdev/syncer/pkg/pipeline"
 )
 
 // underwayTime is how long a commit may be on its way before everybody says so, and some time for a busy machine. The
@@ -26,9 +26,9 @@ import (
 const underwayTime = 5*time.Second + 20*time.Second
 
 // states are those of the targets in a daemon's view.
-func states(r *pipeline.Runner) string {
+func states(d *daemon.Daemon) string {
 	out := map[string]drift.State{}
-	for _, target := range r.View().Targets {
+	for _, target := range d.View().Targets {
 		out[target.Pipeline] = target.State
 	}
 	return fmt.Sprint(out) // sorted by key
@@ -79,9 +79,9 @@ func TestACommitThatIsOnItsWay(t *testing.T) {
 			for _, name := range names {
 				want[name] = drift.Progressing
 			}
-			for states(j.runner) != fmt.Sprint(want) { // the view follows the records a moment later
+			for states(j.runner.daemon) != fmt.Sprint(want) { // the view follows the records a moment later
 				if time.Since(began) > underwayTime {
-					t.Errorf("the view says %s, want %v", states(j.runner), want)
+					t.Errorf("the view says %s, want %v", states(j.runner.daemon), want)
 					break
 				}
 				time.Sleep(20 * time.Millisecond)
@@ -250,7 +250,7 @@ func message(record *unstructured.Unstructured, kind string) string {
 // ready lists the pipelines that are ready by `syncer status`.
 func (j *jump) ready(t *testing.T) []string {
 	t.Helper()
-	status, err := j.runner.Status(t.Context(), v1alpha1.Selection{})
+	status, err := j.runner.session.Status(t.Context(), v1alpha1.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func (j *jump) awaitProgressing(t *testing.T, want float64) {
 // progressing is how many targets the metrics count as such.
 func (j *jump) progressing(t *testing.T) float64 {
 	t.Helper()
-	families, err := j.runner.Metrics().Gather()
+	families, err := j.runner.daemon.Metrics().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (j *jump) resource(t *testing.T, name, text string) {
 // turns is how many turns targets had, by the metrics.
 func (j *jump) turns(t *testing.T) uint64 {
 	t.Helper()
-	families, err := j.runner.Metrics().Gather()
+	families, err := j.runner.daemon.Metrics().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,12 +20,13 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/pipeline"
+	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/daemon"
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // startCluster starts an API server and gives a runner of a configuration whose records are in gitops.
-func startCluster(t *testing.T) (*pipeline.Runner, kubernetes.Interface) {
+func startCluster(t *testing.T) (*daemon.Access, kubernetes.Interface) {
 	t.Helper()
 	bin := os.Getenv("SYNCER_BIN")
 	if bin == "" {
@@ -47,12 +48,12 @@ func startCluster(t *testing.T) (*pipeline.Runner, kubernetes.Interface) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runner, err := pipeline.Open(config, pipeline.Options{})
+	session, err := commands.Open(config, commands.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := runner.Close(); err != nil {
+		if err := session.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -60,7 +61,7 @@ func startCluster(t *testing.T) (*pipeline.Runner, kubernetes.Interface) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runner, admin
+	return daemon.NewAccess(session.Config, session.Clusters), admin
 }
 
 // serviceAccount makes one with the rules of a role in a namespace, and of a cluster role, and gives a token of it.
@@ -104,7 +105,7 @@ func token(t *testing.T, admin kubernetes.Interface, name string, audiences ...s
 }
 
 // awaitVerdict waits until the API server says of a token what it is to say.
-func awaitVerdict(t *testing.T, runner *pipeline.Runner, token string, access view.Access, want bool) {
+func awaitVerdict(t *testing.T, runner *daemon.Access, token string, access view.Access, want bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
