@@ -6,11 +6,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -207,7 +207,7 @@ func (d *decider) seen(found image.Resolved) string {
 func (d *decider) follow(pin v1alpha1.PinnedImage, key target.PinKey, found image.Resolved) v1alpha1.PinnedImage {
 	if pin.Seen != "" && found.Digest != pin.Seen {
 		moves := 1
-		if movedLately(d.resolver.Dates.In(d.desired.Cluster), pin, d.desired.Environment.Images.Interval.Duration) {
+		if record.MovedLately(d.resolver.Dates.In(d.desired.Cluster), pin, d.desired.Environment.Images.Interval.Duration) {
 			moves = pin.Moves + 1
 		}
 		pin = d.pin(key, found)
@@ -215,12 +215,6 @@ func (d *decider) follow(pin v1alpha1.PinnedImage, key target.PinKey, found imag
 	}
 	pin.Seen = found.Digest
 	return pin
-}
-
-// movedLately reports whether a pin got its digest so short a time ago that no look-up since can have found the tag
-// unchanged.
-func movedLately(now time.Time, pin v1alpha1.PinnedImage, interval time.Duration) bool {
-	return now.Sub(pin.ResolvedAt.Time) < 2*interval
 }
 
 func resolve(ctx context.Context, lookup *image.Lookup, key target.PinKey) (image.Resolved, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -38,7 +39,7 @@ func TestTagThatMovesAtEachLook(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.desired.Record.Spec.Images = decided.Pins
-		if pin := decided.Pins[0]; pin.Moves >= 3 && movedLately(date, pin, interval) {
+		if pin := decided.Pins[0]; pin.Moves >= 3 && record.MovedLately(date, pin, interval) {
 			reported = append(reported, second)
 		}
 	}

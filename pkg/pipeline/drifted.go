@@ -13,16 +13,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// measure tells the metrics how a target is now, and what the watches had missed.
-func (c *carrier) measure(w *target.Desired, o outcome, before, after v1alpha1.PipelineSyncStatus) {
-	is := measured{held: max(len(after.Held), after.HeldTotal), objects: o.objects}
+// measure reports to the metrics how a target is now, and what the watches had missed. compared is nil where nothing was
+// compared.
+func (c *carrier) measure(w *target.Desired, compared *record.Drift, objects map[string]int, before, after v1alpha1.PipelineSyncStatus) {
+	is := measured{held: max(len(after.Held), after.HeldTotal), objects: objects}
 	is.state, _ = view.StateOf(after)
-	found, looked := o.drift, o.err == nil && o.wait == nil
-	if o.standing.compared {
-		found, looked = o.standing.drift, true
-	}
-	if looked {
-		is.findings = slices.Clone(found)
+	if compared != nil && compared.Unknown == "" {
+		is.findings = slices.Clone(compared.Found)
 		c.countMissed(w, is.findings, before.Drift)
 		drift.Recall(is.findings, after.Drift)
 		is.findings = append([]drift.Finding{}, is.findings...) // not nil: there are none
@@ -45,15 +42,9 @@ func (c *carrier) countMissed(w *target.Desired, findings []drift.Finding, befor
 	}
 }
 
-// noteDrift writes findings into a record before they are put right.
+// noteDrift writes findings into a record before they are corrected.
 func (c *carrier) noteDrift(ctx context.Context, w *target.Desired, findings []drift.Finding) error {
-	status := w.Record.Status
-	status.Conditions = slices.Clone(status.Conditions)
-	status.Drift = drift.Summary(findings, nil, record.WithoutImages(w.Record.Status.Drift, true), c.dates().In(w.Cluster))
-	status.Drift = record.KeepImageFindings(status.Drift, w.Record.Status.Drift)
-	record.SetDrifted(&status)
-	status = fitted(w, nil, status)
-	record.StampConditions(&status, w.Record.Status.Conditions, c.dates().Stamp(w.Cluster))
+	status := record.WithDrift(*w.Record, findings, c.dates().In(w.Cluster))
 	if equality.Semantic.DeepEqual(w.Record.Status, status) {
 		return nil
 	}

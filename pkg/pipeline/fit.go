@@ -20,11 +20,3 @@ func fitPins(w *target.Desired, decided pin.Decision, set manifest.Set) ([]v1alp
 	}
 	return demand.Fit()
 }
-
-// fitted is a status as the target's record can hold it beside some pins; nil: those that it has.
-func fitted(w *target.Desired, pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
-	if pins == nil && w.Record != nil {
-		pins = w.Record.Spec.Images
-	}
-	return record.Trim(pins, status)
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
@@ -35,23 +36,26 @@ func (c *carrier) suspended(w *target.Desired) error {
 // holdTarget leaves a target as it is, and says what for.
 func (c *carrier) holdTarget(ctx context.Context, w *target.Desired, result *TargetResult, wait *target.WaitError) error {
 	result.Result, result.Message, result.until = Held, wait.Message, wait.Until
-	o := outcome{wait: wait}
+	var written cluster.Written
 	if w.Record == nil {
-		written, err := w.Cluster.Records().Create(ctx, w.Target, c.spec(w, pin.Decision{}))
-		if err != nil {
+		var err error
+		if written, err = w.Cluster.Records().Create(ctx, w.Target, c.spec(w, pin.Decision{})); err != nil {
 			return err
 		}
-		o.written = written
-	} else {
-		o.inventory, o.held, o.contested = w.Record.Status.Inventory, w.Record.Status.Held, w.Record.Status.Contested
+	}
+	o := outcomeOf(w, written)
+	o.Wait = &record.Wait{Reason: wait.Reason, Message: wait.Message}
+	if w.Record != nil {
+		objects := w.Record.Status.Inventory
 		live, err := inventory.Find(ctx, w.Cluster, w.Target, w.Record)
 		if err != nil {
 			return err
 		}
-		o.standing = c.standingOf(ctx, w)
+		o.Drift = c.compareLastApplied(ctx, w)
 		result.live, result.settled = live, wait.Reason == reasonSuspended
-		o.health = target.HealthOf(ctx, w.Cluster, o.inventory, live) // what runs goes on running, and others promote from it
-		o.swapped = target.Swapped(ctx, w.Cluster, o.inventory, live, w.Rendered.Fields, record.RunningImages(w.Record.Status.History))
+		// What runs goes on running, and others promote from it.
+		swapped := target.Swapped(ctx, w.Cluster, objects, live, w.Rendered.Fields, record.RunningImages(w.Record.Status.History))
+		o.Health = healthFor(target.HealthOf(ctx, w.Cluster, objects, live), swapped, nil)
 	}
-	return c.save(ctx, w, o)
+	return c.save(ctx, w, o, written.Version, nil)
 }

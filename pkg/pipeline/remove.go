@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -51,8 +50,9 @@ func (c *carrier) remove(ctx context.Context, w *target.Desired, result *TargetR
 	}
 	if err != nil {
 		// What is deleted is not in the inventory any more: a revert makes it again.
-		o := outcome{err: err, written: applied.Record, inventory: applied.Inventory, held: w.Record.Status.Held, contested: w.Record.Status.Contested}
-		return errors.Join(err, c.save(ctx, w, o))
+		o := outcomeOf(w, applied.Record)
+		o.Failure, o.Apply = failureOf(err), &record.Apply{Removal: true, Inventory: applied.Inventory}
+		return errors.Join(err, c.save(ctx, w, o, applied.Record.Version, nil))
 	}
 	if len(applied.Held) > 0 {
 		return c.holdRemoval(ctx, w, result, applied)
@@ -76,11 +76,12 @@ func takeIn(w *target.Desired, written cluster.Written) {
 
 // holdRemoval keeps the record of a removed target while something of it still runs.
 func (c *carrier) holdRemoval(ctx context.Context, w *target.Desired, result *TargetResult, applied apply.Applied) error {
-	o := outcome{written: applied.Record, inventory: applied.Inventory, held: record.HeldChanges(w.Record.Status.Held, applied.Held, c.dates().Stamp(w.Cluster))}
-	o.health = target.HealthOf(ctx, w.Cluster, applied.Inventory, applied.Live)
+	o := outcomeOf(w, applied.Record)
+	o.Apply = &record.Apply{Removal: true, Held: applied.Held, Inventory: applied.Inventory}
+	o.Health, o.Drift = healthFor(target.HealthOf(ctx, w.Cluster, applied.Inventory, applied.Live), nil, nil), &record.Drift{}
 	result.Result, result.until = Held, target.WaitFor(w, applied.Held)
-	result.Message = "it is no longer in git: " + record.HeldMessage(o.held)
-	return c.save(ctx, w, o)
+	result.Message = "it is no longer in git: " + record.HeldMessage(record.HeldChanges(w.Record.Status.Held, applied.Held, c.dates().Stamp(w.Cluster)))
+	return c.save(ctx, w, o, applied.Record.Version, nil)
 }
 
 func idsOf(changes []manifest.Change) []manifest.ID {
@@ -96,13 +97,7 @@ func (c *carrier) retire(ctx context.Context, w *target.Desired) error {
 	if len(w.Record.Spec.Images) == 0 {
 		return w.Cluster.Records().Delete(ctx, w.Target, w.Record.UID, w.Record.ResourceVersion)
 	}
-	now := c.dates().Stamp(w.Cluster)
-	status := v1alpha1.PipelineSyncStatus{
-		ObservedGeneration: w.Record.Generation, ConfirmedApply: w.Record.Status.ConfirmedApply, LastAttemptedCommit: w.Snapshot.Commit, RemovedAt: &now,
-		History: w.Record.Status.History,
-	}
-	record.SetCondition(&status, v1alpha1.ConditionReady, false, "Removed", "the pipeline left git and its objects were deleted; the record keeps its pins")
-	record.StampConditions(&status, w.Record.Status.Conditions, now)
+	status := record.Removed(*w.Record, w.Snapshot.Commit, c.dates().In(w.Cluster))
 	_, err := w.Cluster.Records().SaveStatus(ctx, w.Target, status, w.Record.ResourceVersion)
 	return err
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
@@ -277,7 +275,7 @@ func (c *carrier) leaveDrift(w *target.Desired, result *TargetResult, plan *appl
 		contests = w.Record.Status.Contested
 	}
 	spared := func(change manifest.Change, field manifest.FieldChange) bool {
-		return c.exempt(w, change.ID, field.Path) || contested(contests, change.ID, field.Path, c.dates().In(w.Cluster))
+		return c.exempt(w, change.ID, field.Path) || record.IsContested(contests, change.ID, field.Path, c.dates().In(w.Cluster))
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {
@@ -291,16 +289,6 @@ func (c *carrier) leaveDrift(w *target.Desired, result *TargetResult, plan *appl
 	})
 	result.Drift = append(c.findings(w, left, plan.Changes), c.rated(drift.HeldEdits(w.Target.Pipeline, w.Target.Environment, plan.Held(), manifest.FieldManager))...)
 	result.corrects = drifted(plan.Pending())
-}
-
-// newlyCutOff reports whether a run is gone that the pass before knew nothing of: the event of its end may come late, and is
-// looked for once more.
-func newlyCutOff(before, after []v1alpha1.InventoryEntry) bool {
-	known := map[types.UID]bool{}
-	for _, entry := range before {
-		known[entry.UID] = entry.Deleted
-	}
-	return slices.ContainsFunc(after, func(entry v1alpha1.InventoryEntry) bool { return entry.Deleted && !known[entry.UID] })
 }
 
 // isUnproven reports whether a change may run once too often what ran before: somebody has to ask for it.
@@ -386,40 +374,46 @@ func (c *carrier) carryOut(ctx context.Context, w *target.Desired, result *Targe
 	if w.Record != nil {
 		before = w.Record.Status
 	}
-	held := record.HeldChanges(before.Held, applied.Held, c.dates().Stamp(w.Cluster))
-	listed := record.KeptHeld(held)
-	o := outcome{
-		attempted: len(pending) > 0 || record.NewlyHeld(before.Held, listed) || len(before.Held) > 0 && len(held) == 0 || before.LastAppliedCommit == "" || unsaid(before, applied.Inventory, held), allowed: c.permits().Prunes[w.Target] || c.permits().Promotions[w.Target] != "",
-		held: held, contested: contests(before.Contested, applied.Changes, c.dates().In(w.Cluster)), released: record.Releases(before.Held, applied.Changes, applied.Inventory),
-		err: err, written: applied.Record, changes: applied.Changes, checked: c.loops, allowedBy: c.permits().Promotions[w.Target],
-		inventory: applied.Inventory, pins: decided.Pins, drift: result.Drift, corrected: among(correcting, applied.Changes), images: decided.Deployed(w, plan.LeftAlone()), terminating: plan.Terminating(),
-		flapping: flapping(decided.Pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration),
+	permits := c.permits()
+	o := outcomeOf(w, applied.Record)
+	o.Failure, o.Spec.Pins = failureOf(err), decided.Pins
+	o.Apply = &record.Apply{
+		Pending: len(pending) > 0, Changes: applied.Changes, Held: applied.Held, Inventory: applied.Inventory, Images: decided.Deployed(w, plan.LeftAlone()),
+		Allowed: permits.Prunes[w.Target] || permits.Promotions[w.Target] != "", AllowedBy: permits.Promotions[w.Target],
 	}
-	var unhealthy error
 	// Of what cannot be read it is not known how it is.
 	seen := applied
 	seen.Inventory = plan.Readable(applied.Inventory)
-	o.health, unhealthy = c.judgeHealth(ctx, w, seen, err)
-	o.health = o.health.WithUnread(plan)
-	o.swapped = target.Swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Rendered.Fields, o.images)
-	o.objects = countObjects(target.ObjectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
+	judged, unhealthy := c.judgeHealth(ctx, w, seen, err)
+	judged = judged.WithUnread(plan)
+	swapped := target.Swapped(ctx, w.Cluster, seen.Inventory, applied.Live, w.Rendered.Fields, o.Apply.Images)
+	flapping := record.Flapping(decided.Pins, c.dates().In(w.Cluster), w.Environment.Images.Interval.Duration)
+	o.Health = healthFor(judged, swapped, slices.Concat(flapping, plan.Terminating()))
+	objects := countObjects(target.ObjectsOf(ctx, w.Cluster, seen.Inventory, applied.Live))
 	result.uncompared = uncomparedError(plan)
+	unwatched := c.notWatched(w)
+	var uncorrected error
 	if c.corrects(w) {
-		o.uncorrected = result.uncompared
+		uncorrected = result.uncompared
 	}
-	o.unwatched = c.notWatched(w)
-	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.Pins, len(o.unwatched) > 0
-	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && o.health.Status != health.InProgress && !newlyCutOff(before.Inventory, applied.Inventory)
-	c.noteHealth(w, o.health, applied.Inventory)
+	if err == nil {
+		o.Drift = &record.Drift{Found: result.Drift, Corrected: among(correcting, applied.Changes), Images: c.loops, Unwatched: unwatched}
+		if uncorrected != nil {
+			o.Drift.Uncorrected = uncorrected.Error()
+		}
+	}
+	result.live, result.pins, result.unwatched = plan.Seen(applied.Live), decided.Pins, len(unwatched) > 0
+	result.settled = err == nil && result.uncompared == nil && len(applied.Held) == 0 && judged.Status != health.InProgress && !record.NewlyCutOff(before.Inventory, applied.Inventory)
+	c.noteHealth(w, judged, applied.Inventory)
 	if written {
 		c.tellFlapping(ctx, w, decided.Pins)
 	}
-	result.until = target.WaitFor(w, slices.Concat(applied.Held, o.health.Waiting))
-	result.Message = summary(result, fields, decided.Kept, o)
+	result.until = target.WaitFor(w, slices.Concat(applied.Held, judged.Waiting))
+	result.Message = summary(result, fields, decided.Kept, len(applied.Held), o.Health)
 	if w.Record == nil && applied.Record.Generation == 0 {
 		return written, err // there is no record to say it in
 	}
-	return written, errors.Join(err, c.save(ctx, w, o), unhealthy, o.uncorrected)
+	return written, errors.Join(err, c.save(ctx, w, o, applied.Record.Version, objects), unhealthy, uncorrected)
 }
 
 // among are the findings about objects that were changed.
@@ -427,15 +421,6 @@ func among(findings []drift.Finding, changes []manifest.Change) []drift.Finding 
 	return slices.DeleteFunc(findings, func(f drift.Finding) bool {
 		return !slices.ContainsFunc(changes, func(change manifest.Change) bool { return change.ID.Key() == f.Object.Key() })
 	})
-}
-
-// unsaid reports whether the history does not speak of what is applied: syncer was killed before it could write it.
-func unsaid(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) bool {
-	if len(before.History) == 0 || len(held) > 0 {
-		return false
-	}
-	last := before.History[0]
-	return last.Outcome == record.Failed || last.Outcome == record.Applied && last.Set != record.SetHash(inventory)
 }
 
 // notRerun is what a plan says of objects that were changed after their run, and not run again.
@@ -487,7 +472,7 @@ func changeResults(changes []manifest.Change, fields bool) []ChangeResult {
 }
 
 // summary is one line for a person.
-func summary(result *TargetResult, left int, kept []string, o outcome) string {
+func summary(result *TargetResult, left int, kept []string, held int, health record.Health) string {
 	var parts []string
 	counts := map[manifest.Action]int{}
 	for _, change := range result.Changes {
@@ -501,7 +486,9 @@ func summary(result *TargetResult, left int, kept []string, o outcome) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, each.word))
 		}
 	}
-	parts = append(parts, record.HeldSummary(o.held)...)
+	if held > 0 {
+		parts = append(parts, manifest.Plural(held, "change")+" held")
+	}
 	if result.uncompared != nil {
 		parts = append(parts, manifest.Shorten(strings.Split(result.uncompared.Error(), "\n")))
 	}
@@ -511,10 +498,9 @@ func summary(result *TargetResult, left int, kept []string, o outcome) string {
 	if len(kept) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(kept, ", ")+", which cannot be looked up now")
 	}
-	parts = append(parts, o.flapping...)
-	parts = append(parts, o.terminating...)
-	if result.Result != Unchanged && o.health.Message != "" {
-		parts = append(parts, o.health.Message)
+	parts = append(parts, health.Notes...)
+	if result.Result != Unchanged && health.Message != "" {
+		parts = append(parts, health.Message)
 	}
 	return strings.Join(parts, "; ")
 }

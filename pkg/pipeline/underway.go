@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -30,9 +28,6 @@ const (
 	// markTimeout bounds the write of a mark, for which a turn that wants to write the record waits.
 	markTimeout = 3 * time.Second
 	markRetry   = time.Second
-
-	// reasonUnderway is of Ready and Reconciling while a newer commit than the one applied is not carried out yet.
-	reasonUnderway = "CommitUnderway"
 )
 
 // underway knows the targets that a newer commit is on its way into, and since when. The zero value is ready. It is safe
@@ -160,13 +155,12 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 		if current, err = m.cluster.Records().Get(ctx, m.target); err != nil || current == nil {
 			return err
 		}
-		if m.record != nil && !sameButConditions(m.record, current) {
+		if m.record != nil && !record.SameButConditions(m.record, current) {
 			return nil // somebody else wrote it, and the turn is to find out
 		}
 		m.version = ""
 	}
-	status := markUnderway(current.Status, m.commit)
-	record.StampConditions(&status, current.Status.Conditions, target.ToSecond(now()))
+	status := record.Underway(current.Status, m.commit, now())
 	m.doubt = true // until the answer is there
 	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, current.ResourceVersion))
 	if err != nil {
@@ -174,36 +168,6 @@ func (m *commitMark) write(ctx context.Context, now func() time.Time) error {
 	}
 	m.doubt, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
 	return nil
-}
-
-// markUnderway is a status that says that a commit is on its way.
-func markUnderway(before v1alpha1.PipelineSyncStatus, commit string) v1alpha1.PipelineSyncStatus {
-	status, message := before, underwayMessage(before, commit)
-	status.Conditions = slices.Clone(before.Conditions)
-	record.SetCondition(&status, v1alpha1.ConditionReady, false, reasonUnderway, message)
-	record.SetCondition(&status, v1alpha1.ConditionReconciling, true, reasonUnderway, message)
-	record.SetCondition(&status, v1alpha1.ConditionStalled, false, reasonUnderway, "")
-	return status
-}
-
-func underwayMessage(status v1alpha1.PipelineSyncStatus, commit string) string {
-	return fmt.Sprintf("commit %.8s is on its way; %.8s was applied last", commit, status.LastAppliedCommit)
-}
-
-// sameButConditions reports whether a record was written since by nobody but a mark.
-func sameButConditions(a, b *v1alpha1.PipelineSync) bool {
-	x, y := withoutDoubt(a.Status), withoutDoubt(b.Status)
-	x.Conditions, y.Conditions = nil, nil
-	return a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(x, y)
-}
-
-// withoutDoubt is a status without what a reader adds to it while an apply is under way.
-func withoutDoubt(status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
-	status.ConfirmedApply, status.Inventory = "", slices.Clone(status.Inventory)
-	for i := range status.Inventory {
-		status.Inventory[i].Unconfirmed, status.Inventory[i].Spec = false, ""
-	}
-	return status
 }
 
 // touched reports whether the record may have been marked since it was read for the agenda. Nothing is marked until begin.
@@ -242,18 +206,18 @@ func (m *commitMark) close(ctx context.Context) {
 }
 
 // takeOver has a record be as the marks left it. Where it cannot be found out, the next write of the turn says so.
-func (m *commitMark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync) {
+func (m *commitMark) takeOver(ctx context.Context, turn *v1alpha1.PipelineSync) {
 	if m.doubt {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 		defer cancel()
 		now, err := m.cluster.Records().Get(ctx, m.target)
-		if err != nil || now == nil || !sameButConditions(record, now) {
+		if err != nil || now == nil || !record.SameButConditions(turn, now) {
 			return
 		}
 		m.doubt, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
 	}
 	if m.version != "" {
-		record.ResourceVersion, record.Status.Conditions = m.version, m.conditions
+		turn.ResourceVersion, turn.Status.Conditions = m.version, m.conditions
 		m.version = ""
 	}
 }
@@ -405,7 +369,7 @@ func (r *Runner) changes(ctx context.Context, w *target.Desired) bool {
 
 // say says on the board and in the metrics that a commit is on its way into a target.
 func (r *Runner) say(w *target.Desired) {
-	message := underwayMessage(w.Record.Status, w.Snapshot.Commit)
+	message := record.UnderwayMessage(w.Record.Status, w.Snapshot.Commit)
 	if r.underway.said(w.Target) != message {
 		r.underway.say(w.Target, message)
 		r.metrics.progresses(w.Target)

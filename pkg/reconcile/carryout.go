@@ -46,10 +46,10 @@ func (t *task) carryOut(ctx context.Context, decided pin.Decision, plan *apply.P
 	drifted := len(t.result.Drift)
 	t.addFindings(ctx, decided, plan)
 	o := t.appliedOutcome(decided, plan, applied, err)
-	o.Drift.Corrected = among(correcting, applied.Changes)
-	seen, unhealthy := t.judge(ctx, plan, applied, o.Images.Deployed, err)
-	o.Health = healthOf(seen.health, seen.swapped)
-	t.detail(&o, decided, plan, applied, seen.health)
+	seen, unhealthy := t.judge(ctx, plan, applied, o.Apply.Images, err)
+	o.Health = healthFor(seen.health, seen.swapped, o.Health.Notes)
+	t.detail(decided, plan, applied, seen.health, err)
+	o.Drift = t.appliedDrift(among(correcting, applied.Changes), err)
 	if written {
 		t.reportFlapping(ctx, decided.Pins)
 	}
@@ -151,15 +151,11 @@ func (t *task) awaitHealth(ctx context.Context, entries []v1alpha1.InventoryEntr
 }
 
 // detail sets what a caller has to know to reconcile the target again.
-func (t *task) detail(o *record.Outcome, decided pin.Decision, plan *apply.Plan, applied apply.Applied, h target.Health) {
+func (t *task) detail(decided pin.Decision, plan *apply.Plan, applied apply.Applied, h target.Health, err error) {
 	detail := &t.result.Detail
 	detail.Uncompared = UncomparedError(plan)
-	if err := t.uncorrected(); err != nil {
-		o.Objects.Uncorrected = err.Error()
-	}
-	o.Objects.Unwatched = t.pass.unwatched(t.d)
-	detail.Live, detail.Pins, detail.Unwatched = plan.Seen(applied.Live), decided.Pins, len(o.Objects.Unwatched) > 0
-	detail.Converged = o.Failure == nil && detail.Uncompared == nil && len(applied.Held) == 0 && h.Status != health.InProgress &&
+	detail.Live, detail.Pins, detail.Unwatched = plan.Seen(applied.Live), decided.Pins, len(t.pass.unwatched(t.d)) > 0
+	detail.Converged = err == nil && detail.Uncompared == nil && len(applied.Held) == 0 && h.Status != health.InProgress &&
 		!record.NewlyCutOff(t.before().Inventory, applied.Inventory)
 	detail.Wait = target.WaitFor(t.d, slices.Concat(applied.Held, h.Waiting))
 }
@@ -172,13 +168,16 @@ func (t *task) uncorrected() error {
 	return t.result.Detail.Uncompared
 }
 
-// before is the status of the record as the reconcile found it.
-func (t *task) before() v1alpha1.PipelineSyncStatus {
+// last is the record as the reconcile found it; an empty one where there is none.
+func (t *task) last() v1alpha1.PipelineSync {
 	if t.d.Record == nil {
-		return v1alpha1.PipelineSyncStatus{}
+		return v1alpha1.PipelineSync{}
 	}
-	return t.d.Record.Status
+	return *t.d.Record
 }
+
+// before is the status of the record as the reconcile found it.
+func (t *task) before() v1alpha1.PipelineSyncStatus { return t.last().Status }
 
 // summary is one line for a person; drifted counts the fields of drift that are left alone.
 func (t *task) summary(drifted int, kept []string, o record.Outcome) string {
@@ -195,7 +194,9 @@ func (t *task) summary(drifted int, kept []string, o record.Outcome) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, each.word))
 		}
 	}
-	parts = append(parts, record.HeldSummary(o.Objects.Held)...)
+	if held := len(o.Apply.Held); held > 0 {
+		parts = append(parts, manifest.Plural(held, "change")+" held")
+	}
 	if uncompared := t.result.Detail.Uncompared; uncompared != nil {
 		parts = append(parts, manifest.Shorten(strings.Split(uncompared.Error(), "\n")))
 	}
@@ -205,8 +206,7 @@ func (t *task) summary(drifted int, kept []string, o record.Outcome) string {
 	if len(kept) > 0 {
 		parts = append(parts, "kept the digest of "+strings.Join(kept, ", ")+", which cannot be looked up now")
 	}
-	parts = append(parts, o.Images.Flapping...)
-	parts = append(parts, o.Objects.Terminating...)
+	parts = append(parts, o.Health.Notes...)
 	if t.result.Result != Unchanged && o.Health.Message != "" {
 		parts = append(parts, o.Health.Message)
 	}

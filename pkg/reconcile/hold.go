@@ -36,29 +36,27 @@ func suspended(d *target.Desired) error {
 func (t *task) hold(ctx context.Context, wait *target.WaitError) error {
 	d := t.d
 	t.result.Result, t.result.Message, t.result.Detail.Wait = Held, wait.Message, wait.Until
+	var written cluster.Written
 	if d.Record == nil {
-		written, err := d.Cluster.Records().Create(ctx, d.Target, t.spec(nil))
-		if err != nil {
+		var err error
+		if written, err = d.Cluster.Records().Create(ctx, d.Target, t.spec(nil)); err != nil {
 			return err
 		}
-		o := t.newOutcome()
-		o.Wait, o.Write = waitOf(wait), writeOf(written)
+	}
+	o := t.newOutcome(written)
+	o.Wait = &record.Wait{Reason: wait.Reason, Message: wait.Message}
+	if d.Record == nil {
 		return t.save(ctx, o, written, nil)
 	}
-	o := t.keptOutcome()
-	o.Wait = waitOf(wait)
 	live, err := inventory.Find(ctx, d.Cluster, d.Target, d.Record)
 	if err != nil {
 		return err
 	}
-	o.Drift.Standing = t.standing(ctx)
+	o.Drift = t.compareLastApplied(ctx)
 	t.result.Detail.Live, t.result.Detail.Converged = live, wait.Reason == reasonSuspended
 	// The objects go on running, and others promote from them.
-	h := target.HealthOf(ctx, d.Cluster, o.Objects.Inventory, live)
-	o.Health = healthOf(h, target.Swapped(ctx, d.Cluster, o.Objects.Inventory, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History)))
-	return t.save(ctx, o, cluster.Written{}, nil)
-}
-
-func waitOf(wait *target.WaitError) *record.Wait {
-	return &record.Wait{Reason: wait.Reason, Message: wait.Message}
+	objects := d.Record.Status.Inventory
+	h := target.HealthOf(ctx, d.Cluster, objects, live)
+	o.Health = healthFor(h, target.Swapped(ctx, d.Cluster, objects, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History)), nil)
+	return t.save(ctx, o, written, nil)
 }

@@ -26,12 +26,8 @@ func (t *task) observe(o record.Outcome, objects []health.Object, before, after 
 		return
 	}
 	seen := Observation{Held: max(len(after.Held), after.HeldTotal), Objects: countObjects(objects), Before: before, After: after}
-	found, compared := o.Drift.Findings, o.Failure == nil && o.Wait == nil
-	if standing := o.Drift.Standing; standing.Compared {
-		found, compared = standing.Findings, true
-	}
-	if compared {
-		found = slices.Clone(found)
+	if o.Drift != nil && o.Drift.Unknown == "" {
+		found := slices.Clone(o.Drift.Found)
 		seen.Missed = t.missed(found, before.Drift)
 		drift.Recall(found, after.Drift)
 		seen.Findings = append([]drift.Finding{}, found...) // not nil: there are none

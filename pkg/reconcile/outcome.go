@@ -1,76 +1,69 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// defaultHealthTimeout is how long a deployment may take to become healthy where pipeline.yaml does not say.
-const defaultHealthTimeout = 10 * time.Minute
-
-// newOutcome returns the outcome of a reconcile in which nothing was done yet.
-func (t *task) newOutcome() record.Outcome {
+// newOutcome returns the outcome of a reconcile that leaves the objects as they are. written is the record as the reconcile
+// wrote its spec; zero: it did not.
+func (t *task) newOutcome(written cluster.Written) record.Outcome {
 	d := t.d
 	o := record.Outcome{
 		Commit: record.Commit{Hash: d.Snapshot.Commit, Author: d.Snapshot.Author, Subject: d.Snapshot.Subject},
-		Policy: record.Policy{
-			PromoteFrom: d.Environment.Images.PromoteFrom, HealthTimeout: cmp.Or(d.Settings.HealthTimeout.Duration, defaultHealthTimeout),
-		},
+		Rules:  record.Rules{Promotes: d.Environment.Images.PromoteFrom != "", HealthTimeout: d.Settings.HealthTimeout.Duration},
+		Spec:   record.Spec{Generation: written.Generation, Apply: written.Apply},
 	}
 	if keep := d.Environment.Images.KeepPins.Deployments; keep != nil {
-		o.Policy.Deployments = *keep
+		o.Rules.KeepDeployments = *keep
 	}
 	if d.Rendered.From == nil || d.Rendered.From.Err == nil { // else nothing new is known
-		o.Content = &record.Content{Warnings: d.Warnings(), Unpinned: unpinned(d.Rendered.Suspects)}
+		o.Rendered = &record.Rendered{Warnings: d.Warnings(), Unpinned: unpinned(d.Rendered.Suspects)}
 	}
-	return o
-}
-
-// keptOutcome returns the outcome of a reconcile that leaves the objects as they are.
-func (t *task) keptOutcome() record.Outcome {
-	o, status := t.newOutcome(), t.d.Record.Status
-	o.Objects.Inventory, o.Objects.Held, o.Objects.Conflicts = status.Inventory, status.Held, status.Contested
 	return o
 }
 
 // appliedOutcome returns the outcome of an apply, without health and drift.
 func (t *task) appliedOutcome(decided pin.Decision, plan *apply.Plan, applied apply.Applied, err error) record.Outcome {
-	d, before, allowed := t.d, t.before(), t.pass.allowed()
-	now := t.r.Dates.In(d.Cluster)
-	held := record.HeldChanges(before.Held, applied.Held, target.ToSecond(now))
-	o := t.newOutcome()
-	o.Attempted = len(plan.Pending()) > 0 || record.NewlyHeld(before.Held, record.KeptHeld(held)) || len(before.Held) > 0 && len(held) == 0 ||
-		before.LastAppliedCommit == "" || record.Unsaid(before, applied.Inventory, held)
-	o.Failure, o.Write = failureOf(err), writeOf(applied.Record)
-	o.Objects = record.Objects{
-		Inventory: applied.Inventory, Held: held, Released: record.Releases(before.Held, applied.Changes, applied.Inventory), Changed: len(applied.Changes) > 0,
-		Conflicts: record.Conflicts(before.Contested, applied.Changes, now), Terminating: plan.Terminating(),
+	d, allowed := t.d, t.pass.allowed()
+	o := t.newOutcome(applied.Record)
+	o.Failure, o.Spec.Pins = failureOf(err), decided.Pins
+	o.Apply = &record.Apply{
+		Pending: len(plan.Pending()) > 0, Changes: applied.Changes, Held: applied.Held, Inventory: applied.Inventory,
+		Images: decided.Deployed(d, plan.LeftAlone()), Allowed: allowed.Any(d.Target), AllowedBy: allowed.Promotions[d.Target],
 	}
-	o.Images = record.Images{
-		Deployed: decided.Deployed(d, plan.LeftAlone()), Pins: decided.Pins, Allowed: allowed.Any(d.Target), AllowedBy: allowed.Promotions[d.Target],
-		Flapping: record.Flapping(decided.Pins, now, d.Environment.Images.Interval.Duration),
-	}
-	o.Drift = record.Drift{Findings: t.result.Drift, Checked: t.r.ChecksImages}
+	flapping := record.Flapping(decided.Pins, t.r.Dates.In(d.Cluster), d.Environment.Images.Interval.Duration)
+	o.Health.Notes = slices.Concat(flapping, plan.Terminating())
 	return o
 }
 
-func writeOf(written cluster.Written) record.Write {
-	return record.Write{Generation: written.Generation, Apply: written.Apply}
+// appliedDrift returns the result of the comparison before an apply; nil where the apply failed, because the comparison is not
+// true any more.
+func (t *task) appliedDrift(corrected []drift.Finding, err error) *record.Drift {
+	if err != nil {
+		return nil
+	}
+	found := &record.Drift{Found: t.result.Drift, Corrected: corrected, Images: t.r.ChecksImages, Unwatched: t.pass.unwatched(t.d)}
+	if uncorrected := t.uncorrected(); uncorrected != nil {
+		found.Uncorrected = uncorrected.Error()
+	}
+	return found
 }
 
-func healthOf(h target.Health, swapped []string) record.Health {
-	return record.Health{Status: h.Status, Message: h.Message, Unseen: h.Unseen, Swapped: len(swapped) > 0}
+// healthFor returns the health of a target as its record has it.
+func healthFor(h target.Health, swapped, notes []string) record.Health {
+	return record.Health{Status: h.Status, Message: h.Message, Unseen: h.Unseen, Swapped: swapped, Notes: notes}
 }
 
 func unpinned(suspects []image.Suspect) []v1alpha1.UnpinnedValue {
@@ -86,7 +79,7 @@ func failureOf(err error) *record.Failure {
 	if err == nil {
 		return nil
 	}
-	return &record.Failure{Reason: reasonOf(err), Message: err.Error(), Passing: isPassing(err), Stopped: errors.Is(err, context.Canceled)}
+	return &record.Failure{Reason: reasonOf(err), Message: err.Error(), Passing: isPassing(err), Canceled: errors.Is(err, context.Canceled)}
 }
 
 // isPassing reports whether a failure may end by itself.

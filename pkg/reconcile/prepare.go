@@ -93,7 +93,7 @@ func (t *task) leaveDrift(plan *apply.Plan) {
 		conflicts = d.Record.Status.Contested
 	}
 	spared := func(change manifest.Change, field manifest.FieldChange) bool {
-		return t.r.Rating.exempts(d, change.ID, field.Path) || record.InConflict(conflicts, change.ID, field.Path, t.r.Dates.In(d.Cluster))
+		return t.r.Rating.exempts(d, change.ID, field.Path) || record.IsContested(conflicts, change.ID, field.Path, t.r.Dates.In(d.Cluster))
 	}
 	left := plan.Leave(func(change manifest.Change, field *manifest.FieldChange) bool {
 		switch {

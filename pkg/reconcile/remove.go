@@ -60,8 +60,8 @@ func (t *task) carryOutRemoval(ctx context.Context, plan *apply.Plan) error {
 	}
 	if err != nil {
 		// Deleted objects are not in the inventory any more: a revert creates them again.
-		o := t.keptOutcome()
-		o.Failure, o.Write, o.Objects.Inventory = failureOf(err), writeOf(applied.Record), applied.Inventory
+		o := t.newOutcome(applied.Record)
+		o.Failure, o.Apply = failureOf(err), &record.Apply{Removal: true, Inventory: applied.Inventory}
 		return errors.Join(err, t.save(ctx, o, applied.Record, nil))
 	}
 	if len(applied.Held) > 0 {
@@ -88,12 +88,11 @@ func (t *task) noteWrite(written cluster.Written) {
 // holdRemoval keeps the record of a removed target while an object of it still runs.
 func (t *task) holdRemoval(ctx context.Context, applied apply.Applied) error {
 	d := t.d
-	o := t.newOutcome()
-	o.Write, o.Objects.Inventory = writeOf(applied.Record), applied.Inventory
-	o.Objects.Held = record.HeldChanges(d.Record.Status.Held, applied.Held, t.r.Dates.Stamp(d.Cluster))
-	o.Health = healthOf(target.HealthOf(ctx, d.Cluster, applied.Inventory, applied.Live), nil)
+	o := t.newOutcome(applied.Record)
+	o.Apply = &record.Apply{Removal: true, Held: applied.Held, Inventory: applied.Inventory}
+	o.Health, o.Drift = healthFor(target.HealthOf(ctx, d.Cluster, applied.Inventory, applied.Live), nil, nil), &record.Drift{}
 	t.result.Result, t.result.Detail.Wait = Held, target.WaitFor(d, applied.Held)
-	t.result.Message = "it is no longer in git: " + record.HeldMessage(o.Objects.Held)
+	t.result.Message = "it is no longer in git: " + record.HeldMessage(record.HeldChanges(d.Record.Status.Held, applied.Held, t.r.Dates.Stamp(d.Cluster)))
 	return t.save(ctx, o, applied.Record, nil)
 }
 
@@ -103,7 +102,7 @@ func (t *task) retire(ctx context.Context) error {
 	if len(d.Record.Spec.Images) == 0 {
 		return d.Cluster.Records().Delete(ctx, d.Target, d.Record.UID, d.Record.ResourceVersion)
 	}
-	status := record.Removed(d.Record, d.Snapshot.Commit, t.r.Dates.In(d.Cluster))
+	status := record.Removed(*d.Record, d.Snapshot.Commit, t.r.Dates.In(d.Cluster))
 	_, err := d.Cluster.Records().SaveStatus(ctx, d.Target, status, d.Record.ResourceVersion)
 	return err
 }

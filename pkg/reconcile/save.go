@@ -22,7 +22,7 @@ const saveTimeout = 10 * time.Second
 // the reconcile wrote its spec; zero: it did not.
 func (t *task) save(ctx context.Context, o record.Outcome, written cluster.Written, objects []health.Object) error {
 	before := t.before()
-	status := record.Next(t.d.Record, o, t.r.Dates.In(t.d.Cluster))
+	status := record.Next(t.last(), o, t.r.Dates.In(t.d.Cluster))
 	t.observe(o, objects, before, status)
 	if added := record.NewWarnings(before.Warnings, status.Warnings); len(added) > 0 {
 		t.r.Log.Info("git has what arrives otherwise than it reads", "pipeline", t.d.Target.Pipeline, "environment", t.d.Target.Environment, "commit", t.d.Snapshot.Commit, "warnings", added)
@@ -47,7 +47,7 @@ func (t *task) save(ctx context.Context, o record.Outcome, written cluster.Writt
 // noteDrift writes findings into the record before they are corrected.
 func (t *task) noteDrift(ctx context.Context, findings []drift.Finding) error {
 	d := t.d
-	status := record.WithDrift(d.Record, findings, t.r.Dates.In(d.Cluster))
+	status := record.WithDrift(*d.Record, findings, t.r.Dates.In(d.Cluster))
 	if equality.Semantic.DeepEqual(d.Record.Status, status) {
 		return nil
 	}
@@ -67,23 +67,21 @@ func (t *task) fail(ctx context.Context, failure error) error {
 	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(d.Target.Pipeline) {
 		return failure
 	}
-	var o record.Outcome
 	var written cluster.Written
+	var compared *record.Drift
 	switch {
 	case d.Record == nil:
 		var err error
 		if written, err = d.Cluster.Records().Create(ctx, d.Target, t.spec(nil)); err != nil {
 			return errors.Join(failure, err)
 		}
-		o = t.newOutcome()
-		o.Write = writeOf(written)
 	case d.Record.Spec.Owner != t.r.Config.Name:
 		return failure // the record belongs to another configuration
 	default:
-		o = t.keptOutcome()
-		o.Drift.Standing = t.standing(ctx)
+		compared = t.compareLastApplied(ctx)
 	}
-	o.Failure = failureOf(failure)
+	o := t.newOutcome(written)
+	o.Failure, o.Drift = failureOf(failure), compared
 	if err := t.save(ctx, o, written, nil); err != nil {
 		return errors.Join(failure, err)
 	}
@@ -131,8 +129,8 @@ func (t *task) reportFlapping(ctx context.Context, pins []v1alpha1.PinnedImage) 
 	if d.Record == nil {
 		return
 	}
-	for _, note := range record.NewlyFlapping(d.Record.Spec.Images, pins, d.Environment.Images.Interval.Duration) {
-		t.r.Log.Warn("a tag flaps", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "message", note)
-		t.r.Event(ctx, d, d.Record, cluster.Event{Warning: true, Reason: "TagFlaps", Action: "Follow", Note: note})
+	for _, event := range record.FlappingEvents(d.Record.Spec.Images, pins, d.Environment.Images.Interval.Duration) {
+		t.r.Log.Warn("a tag flaps", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "message", event.Note)
+		t.r.Event(ctx, d, d.Record, cluster.Event(event))
 	}
 }

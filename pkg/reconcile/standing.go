@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/apply"
@@ -12,26 +13,36 @@ import (
 // standingTimeout bounds the comparison with the commit applied last: that commit may have to be fetched.
 const standingTimeout = 10 * time.Second
 
-// standing compares a target with the commit applied last. A newer commit that is refused, or that waits for days to be
-// promoted, does not hide drift of the objects of the earlier one. Nothing is corrected: that would carry out an old commit.
-func (t *task) standing(ctx context.Context) record.Standing {
+// compareLastApplied compares a target with the commit applied last; nil: it was never applied, or the reconcile was stopped. A
+// newer commit that is refused, or that waits for days to be promoted, does not hide drift of the objects of the earlier one.
+// Nothing is corrected: that would apply an old commit.
+func (t *task) compareLastApplied(ctx context.Context) *record.Drift {
 	d := t.d
 	if d.Record == nil || d.Record.Status.LastAppliedCommit == "" {
-		return record.Standing{}
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
 	at, set, err := t.r.Planner.LastApplied(ctx, d)
 	if err != nil {
-		return record.Standing{Err: err}
+		return unknownDrift(err)
 	}
 	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: t.pass.Options.Full, ReadOnly: true, Rules: at.Rules})
 	if err != nil {
-		return record.Standing{Err: err}
+		return unknownDrift(err)
 	}
 	found := t.r.Rating.Differences(d, Released(d.Record.Status, plan.Changes), plan.Changes)
 	found = append(found, t.r.Rating.Planned(d, plan)...)
 	t.r.Rating.Complete(at, found)
 	drift.Sort(found)
-	return record.Standing{Compared: true, Findings: found}
+	return &record.Drift{Found: found}
+}
+
+// unknownDrift is the result of a comparison that failed; nil where the reconcile was stopped, which says nothing about the
+// target.
+func unknownDrift(err error) *record.Drift {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return &record.Drift{Unknown: err.Error()}
 }

@@ -11,28 +11,38 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// A field that another manager takes again this often within the window is in conflict: syncer leaves it alone for a while.
-// The back-off doubles each time that the other manager takes the field again at once.
+// A field that is corrected this often within the window has an ownership conflict: syncer leaves it to the other manager for a
+// back-off, which doubles each time that the other manager is back at once.
 const (
-	conflictTimes   = 3
-	conflictWindow  = time.Minute
-	conflictBackoff = 5 * time.Minute
-	longestBackoff  = 2 * time.Hour
+	conflictTimes  = 3
+	conflictWindow = time.Minute
+	firstBackOff   = 5 * time.Minute
+	longestBackOff = 2 * time.Hour
 )
 
-// InConflict reports whether a field is left to another manager for now.
-func InConflict(contests []v1alpha1.Contest, id manifest.ID, path string, now time.Time) bool {
-	return slices.ContainsFunc(contests, func(c v1alpha1.Contest) bool {
+// IsContested reports whether a field is left to another manager for now.
+func IsContested(conflicts []v1alpha1.Contest, id manifest.ID, path string, now time.Time) bool {
+	return slices.ContainsFunc(conflicts, func(c v1alpha1.Contest) bool {
 		return c.Until != nil && now.Before(c.Until.Time) && c.Object == v1alpha1.ReferenceTo(id) && c.Path == path
 	})
 }
 
-// Conflicts counts the fields that a reconcile took back, and drops the ones that were not taken again since.
-func Conflicts(before []v1alpha1.Contest, changes []manifest.Change, at time.Time) []v1alpha1.Contest {
-	now := metav1.NewTime(at.UTC().Truncate(time.Second))
+// contests returns the ownership conflicts after the pass.
+func (p *pass) contests() []v1alpha1.Contest {
+	switch {
+	case p.Apply == nil, p.Apply.Removal && p.Failure != nil:
+		return p.before.Contested
+	case p.Apply.Removal:
+		return nil
+	}
+	return conflicts(p.before.Contested, p.Apply.Changes, stamp(p.now))
+}
+
+// conflicts counts the fields that a pass corrected, and drops conflicts that have ended.
+func conflicts(before []v1alpha1.Contest, changes []manifest.Change, now metav1.Time) []v1alpha1.Contest {
 	var out []v1alpha1.Contest
 	for _, c := range before {
-		if quiet := now.Sub(c.Last.Time); quiet < conflictWindow || c.Until != nil && now.Sub(c.Until.Time) < conflictBackoff {
+		if quiet := now.Sub(c.Last.Time); quiet < conflictWindow || c.Until != nil && now.Sub(c.Until.Time) < firstBackOff {
 			out = append(out, c)
 		}
 	}
@@ -41,20 +51,20 @@ func Conflicts(before []v1alpha1.Contest, changes []manifest.Change, at time.Tim
 			continue // git changed the object: that is a rollout
 		}
 		object := v1alpha1.ReferenceTo(change.ID)
-		for _, taken := range slices.Concat(change.Taken, withdrawn(change)) {
+		for _, taken := range slices.Concat(change.Taken, removedFields(change)) {
 			i := slices.IndexFunc(out, func(c v1alpha1.Contest) bool { return c.Object == object && c.Path == taken.Path })
 			if i < 0 {
 				out = append(out, v1alpha1.Contest{Object: object, Path: taken.Path, First: now})
 				i = len(out) - 1
 			}
-			out[i] = again(out[i], taken.Manager, now)
+			out[i] = corrected(out[i], taken.Manager, now)
 		}
 	}
 	return out
 }
 
-// withdrawn returns the fields of a correction that another manager removed as a whole: managed fields do not say which one.
-func withdrawn(change manifest.Change) []manifest.Taken {
+// removedFields returns the corrected fields that another manager removed. Managed fields do not name that manager.
+func removedFields(change manifest.Change) []manifest.Taken {
 	var out []manifest.Taken
 	for _, field := range change.Fields {
 		if change.Live != nil && field.From == nil && field.To != nil {
@@ -64,11 +74,11 @@ func withdrawn(change manifest.Change) []manifest.Taken {
 	return out
 }
 
-// again counts that a field was taken back once more.
-func again(c v1alpha1.Contest, manager string, now metav1.Time) v1alpha1.Contest {
+// corrected counts one more correction of a field.
+func corrected(c v1alpha1.Contest, manager string, now metav1.Time) v1alpha1.Contest {
 	switch {
-	case c.Until != nil: // the field was taken again as soon as the back-off was over
-		pause := min(2*c.Until.Sub(c.Last.Time), longestBackoff)
+	case c.Until != nil: // the other manager was back right after the back-off
+		pause := min(2*c.Until.Sub(c.Last.Time), longestBackOff)
 		until := metav1.NewTime(now.Add(pause))
 		c.Until = &until
 	case now.Sub(c.First.Time) > conflictWindow:
@@ -76,16 +86,16 @@ func again(c v1alpha1.Contest, manager string, now metav1.Time) v1alpha1.Contest
 	}
 	c.Times, c.Manager, c.Last = c.Times+1, manager, now
 	if c.Until == nil && c.Times >= conflictTimes {
-		until := metav1.NewTime(now.Add(conflictBackoff))
+		until := metav1.NewTime(now.Add(firstBackOff))
 		c.Until = &until
 	}
 	return c
 }
 
-// conflictMessage names the managers of the fields that are left to them for now.
-func conflictMessage(contests []v1alpha1.Contest, now time.Time) string {
+// conflictMessage names the fields that are left to other managers for now.
+func conflictMessage(conflicts []v1alpha1.Contest, now time.Time) string {
 	var parts []string
-	for _, c := range contests {
+	for _, c := range conflicts {
 		if c.Until != nil && now.Before(c.Until.Time) {
 			parts = append(parts, fmt.Sprintf("%s keeps taking %s of %s/%s: syncer took it back %d times and leaves it alone until %s; end the fight with an ignore rule, or stop %s",
 				c.Manager, c.Path, c.Object.Kind, c.Object.Name, c.Times, c.Until.UTC().Format(time.RFC3339), c.Manager))

@@ -4,25 +4,28 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"k8s.io/apimachinery/pkg/api/meta"
 )
 
-// Event is an event of a record.
+// Event is a Kubernetes event about a record.
 type Event struct {
-	Warning      bool
-	Reason       string
-	Action, Note string
+	Warning bool
+	Reason  string // one word
+	Action  string // what syncer did
+	Note    string
 }
 
-// Events returns the events that a step of a record is worth: deployments, new waits and failures, drift and corrections.
+// Events returns the events of a step from one status to the next: a deployment, a change that begins to wait, a failure, new
+// drift and corrected drift. Equal statuses have none.
 func Events(before, after v1alpha1.PipelineSyncStatus) []Event {
 	return slices.Concat(deploymentEvents(before, after), conditionEvents(before, after), driftEvents(before.Drift, after.Drift))
 }
 
-// deploymentEvents are about deployments.
 func deploymentEvents(before, after v1alpha1.PipelineSyncStatus) []Event {
 	if len(after.History) == 0 || after.History[0].Outcome != Applied {
 		return nil
@@ -38,21 +41,27 @@ func deploymentEvents(before, after v1alpha1.PipelineSyncStatus) []Event {
 	return []Event{{Reason: "Deployed", Action: "Apply", Note: note}}
 }
 
-// conditionEvents are about waits and failures that are new, or have a new reason.
+// conditionEvents returns an event for a wait and for a failure that did not exist before for the same reason.
 func conditionEvents(before, after v1alpha1.PipelineSyncStatus) []Event {
 	var events []Event
-	held, was := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionHeld), meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionHeld)
-	if held != nil && held.Status == "True" && (was == nil || was.Status != "True" || was.Reason != held.Reason) {
+	if held := begun(before, after, v1alpha1.ConditionHeld); held != nil {
 		events = append(events, Event{Reason: "Held", Action: "Apply", Note: held.Message})
 	}
-	stalled, was := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionStalled), meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionStalled)
-	if stalled != nil && stalled.Status == "True" && (was == nil || was.Status != "True" || was.Reason != stalled.Reason) {
+	if stalled := begun(before, after, v1alpha1.ConditionStalled); stalled != nil {
 		events = append(events, Event{Warning: true, Reason: stalled.Reason, Action: "Apply", Note: stalled.Message})
 	}
 	return events
 }
 
-// driftEvents are about new drift, and about corrected drift.
+// begun returns a condition that is true, and was not true before for the same reason.
+func begun(before, after v1alpha1.PipelineSyncStatus, kind string) *metav1.Condition {
+	is, was := meta.FindStatusCondition(after.Conditions, kind), meta.FindStatusCondition(before.Conditions, kind)
+	if is == nil || is.Status != metav1.ConditionTrue || was != nil && was.Status == metav1.ConditionTrue && was.Reason == is.Reason {
+		return nil
+	}
+	return is
+}
+
 func driftEvents(before, after *v1alpha1.DriftSummary) []Event {
 	var events []Event
 	found, corrected := drift.News(before, after)

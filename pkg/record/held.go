@@ -1,22 +1,20 @@
 package record
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// heldReason is the reason of the condition Held: that of the first change, since a condition has one.
-func HeldReason(held []v1alpha1.HeldChange) string {
-	return cmp.Or(held[0].Reason, string(manifest.HeldRunning))
-}
+// mostHeld bounds the held changes that a record lists.
+const mostHeld = 50
 
-// heldChanges is what a record says of the changes that wait. A change that was held before keeps the time since when.
+// HeldChanges returns the entries of held changes. A change that was held before keeps its time.
 func HeldChanges(before []v1alpha1.HeldChange, held []manifest.Change, now metav1.Time) []v1alpha1.HeldChange {
 	var out []v1alpha1.HeldChange
 	for _, change := range held {
@@ -24,7 +22,7 @@ func HeldChanges(before []v1alpha1.HeldChange, held []manifest.Change, now metav
 			ObjectReference: v1alpha1.ReferenceTo(change.ID), Action: string(change.Held.Action), Reason: string(change.Held.Reason),
 			Message: change.Held.Message, Since: now, Hash: change.Held.Hash,
 		}
-		if at := slices.IndexFunc(before, func(b v1alpha1.HeldChange) bool { return sameHold(b, h) }); at >= 0 {
+		if at := slices.IndexFunc(before, func(b v1alpha1.HeldChange) bool { return isSameChange(b, h) }); at >= 0 {
 			h.Since = before[at].Since
 		}
 		out = append(out, h)
@@ -32,21 +30,30 @@ func HeldChanges(before []v1alpha1.HeldChange, held []manifest.Change, now metav
 	return out
 }
 
-// sameHold reports whether two records are of one change; what it waits for may have changed.
-func sameHold(a, b v1alpha1.HeldChange) bool {
+// keptHeld returns the held changes that a record lists: the first ones, with their messages cut.
+func keptHeld(all []v1alpha1.HeldChange) []v1alpha1.HeldChange {
+	kept := slices.Clone(all[:min(len(all), mostHeld)])
+	for i := range kept {
+		kept[i].Message = manifest.Cut(kept[i].Message, mostReason)
+	}
+	return kept
+}
+
+// isSameChange reports whether two entries are of one change. The reason of its wait may be another one.
+func isSameChange(a, b v1alpha1.HeldChange) bool {
 	return a.ObjectReference == b.ObjectReference && a.Action == b.Action && a.Hash == b.Hash
 }
 
-// newlyHeld reports whether a pass held a change that the last one did not.
-func NewlyHeld(before, held []v1alpha1.HeldChange) bool {
+// newlyHeld reports whether a change is held that was not held before.
+func newlyHeld(before, held []v1alpha1.HeldChange) bool {
 	return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool {
-		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return sameHold(b, h) })
+		return !slices.ContainsFunc(before, func(b v1alpha1.HeldChange) bool { return isSameChange(b, h) })
 	})
 }
 
-// releases reports whether a pass carried out nothing but changes that were held, as they were held: what a later commit
-// made of them is that commit's deployment.
-func Releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory []v1alpha1.InventoryEntry) bool {
+// releases reports whether all applied changes were held before, in the same form. A change that a later commit alters
+// belongs to the deployment of that commit.
+func releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory []v1alpha1.InventoryEntry) bool {
 	applied := map[v1alpha1.ObjectReference]string{} // a pruned object has no hash, like its held change
 	for _, entry := range inventory {
 		applied[v1alpha1.ReferenceTo(entry.ID())] = entry.Hash
@@ -57,17 +64,16 @@ func Releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory
 	})
 }
 
-// heldMessage says in one line what waits for what.
+// HeldMessage says in one line which changes wait, and what for.
 func HeldMessage(held []v1alpha1.HeldChange) string {
 	var parts []string
 	for _, h := range held {
-		id := h.ID()
-		parts = append(parts, fmt.Sprintf("the %s of %s waits since %s: %s", verb(h.Action), id, h.Since.UTC().Format(time.RFC3339), h.Message))
+		parts = append(parts, fmt.Sprintf("the %s of %s waits since %s: %s", actionNoun(h.Action), h.ID(), h.Since.UTC().Format(time.RFC3339), h.Message))
 	}
 	return manifest.Shorten(parts)
 }
 
-func verb(action string) string {
+func actionNoun(action string) string {
 	switch manifest.Action(action) {
 	case manifest.Create:
 		return "creation"
@@ -79,16 +85,21 @@ func verb(action string) string {
 	return "change"
 }
 
-// heldSummary counts what waits, for the line of a target.
-func HeldSummary(held []v1alpha1.HeldChange) []string {
-	if len(held) == 0 {
-		return nil
-	}
-	return []string{manifest.Plural(len(held), "change") + " held"}
+// uncreated returns the held changes of objects that are not in the cluster: the others may be healthy, and the target is
+// not complete.
+func uncreated(held []v1alpha1.HeldChange) []v1alpha1.HeldChange {
+	return slices.DeleteFunc(slices.Clone(held), func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Create) })
 }
 
-// uncreated are the held changes of objects that are not in the cluster: what is there may be healthy, and is not what git
-// says.
-func Uncreated(held []v1alpha1.HeldChange) []v1alpha1.HeldChange {
-	return slices.DeleteFunc(slices.Clone(held), func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Create) })
+// onlyDeletions reports whether nothing waits but deletions: everything that git has is applied.
+func onlyDeletions(held []v1alpha1.HeldChange) bool {
+	return !slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Prune) })
+}
+
+// withoutHeld returns an inventory without the objects whose changes wait.
+func withoutHeld(inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) []v1alpha1.InventoryEntry {
+	return slices.DeleteFunc(slices.Clone(inventory), func(entry v1alpha1.InventoryEntry) bool {
+		object := v1alpha1.ReferenceTo(entry.ID())
+		return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == object })
+	})
 }

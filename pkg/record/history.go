@@ -7,14 +7,19 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Outcomes of a deployment in a record's history.
 const (
 	Applied    = "Applied"
 	Failed     = "Failed"
-	HeldInPart = "Held" // in part
+	HeldInPart = "Held" // what ran before goes on running
+)
+
+// Bounds of a record's history.
+const (
+	keptDeployments = 20
+	mostDeployments = 100 // whatever the environment keeps: a record has to fit into the API server's store
 )
 
 // Running returns the deployment whose images run. One that is held in part does not count.
@@ -35,8 +40,7 @@ func RunningImages(history []v1alpha1.Deployment) []v1alpha1.DeployedImage {
 	return Running(history).Images
 }
 
-// carrying is the deployment of the commit last applied: it may be one that is held in part, while what runs is of an
-// earlier one. Where no deployment is of that commit it changed nothing, and the one that runs is meant.
+// DeploymentOf returns the deployment of a commit. A commit that changed nothing has none: then it is the one that runs.
 func DeploymentOf(history []v1alpha1.Deployment, commit string) v1alpha1.Deployment {
 	for _, d := range history {
 		if d.Commit == commit {
@@ -46,28 +50,60 @@ func DeploymentOf(history []v1alpha1.Deployment, commit string) v1alpha1.Deploym
 	return Running(history)
 }
 
-// onlyDeletions reports whether nothing waits but the deletion of what git does not have any more: what it has is applied.
-func OnlyDeletions(held []v1alpha1.HeldChange) bool {
-	return !slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Prune) })
+// history adds a deployment, or replaces the entry of a commit that is tried again. To undo a change of the cluster deploys
+// nothing new.
+func (p *pass) history() []v1alpha1.Deployment {
+	entry, before := p.deployment(), p.before.History
+	if len(before) > 0 {
+		last := before[0]
+		entry.Number = last.Number + 1
+		switch {
+		case p.isSame(last, entry):
+			return before
+		case last.Commit == entry.Commit && last.Outcome != Applied:
+			entry.Number, before = last.Number, before[1:]
+			if last.Outcome == entry.Outcome {
+				entry.Time = last.Time // a second try with the same outcome is no change
+			}
+			if len(before) > 0 && p.isSame(before[0], entry) {
+				return before // a correction that took more than one try
+			}
+		case last.Outcome == HeldInPart && releases(p.before.Held, p.Apply.Changes, p.Apply.Inventory):
+			// Other commits came in the meantime, and the applied changes are those of the held deployment.
+			entry.Number, entry.Commit, entry.Author, entry.Subject = last.Number, last.Commit, last.Author, last.Subject
+			before = before[1:]
+		}
+	}
+	entry.RollbackOf = returnsTo(entry, before)
+	history := append([]v1alpha1.Deployment{entry}, before...)
+	return history[:min(len(history), max(keptDeployments, min(p.Rules.KeepDeployments, mostDeployments)))]
 }
 
-// withoutHeld is an inventory without the objects of changes that wait.
-func WithoutHeld(inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) []v1alpha1.InventoryEntry {
-	return slices.DeleteFunc(slices.Clone(inventory), func(entry v1alpha1.InventoryEntry) bool {
-		object := v1alpha1.ReferenceTo(entry.ID())
-		return slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.ObjectReference == object })
-	})
+// deployment is the entry of this pass, with the number of a first one.
+func (p *pass) deployment() v1alpha1.Deployment {
+	entry := v1alpha1.Deployment{
+		Number: 1, Commit: p.Commit.Hash, Author: p.Commit.Author, Subject: p.Commit.Subject,
+		Time: stamp(p.now), Outcome: Applied, Images: p.Apply.Images, AllowedBy: p.Apply.AllowedBy,
+	}
+	switch {
+	case p.Failure != nil:
+		entry.Outcome = Failed
+	case !onlyDeletions(p.held):
+		entry.Outcome = HeldInPart
+	default:
+		entry.Set = setHash(withoutHeld(p.Apply.Inventory, p.held))
+	}
+	return entry
 }
 
-// sameDeployment reports whether what is deployed is what was, so that undoing a change of the cluster deploys nothing
-// new. After a removal everything is new.
-func SameDeployment(last, entry v1alpha1.Deployment, removed bool) bool {
-	return last.Outcome == Applied && entry.Outcome == Applied && last.Set == entry.Set && !removed
+// isSame reports whether an entry deploys what the last one did. After a removal everything is new.
+func (p *pass) isSame(last, entry v1alpha1.Deployment) bool {
+	return last.Outcome == Applied && entry.Outcome == Applied && last.Set == entry.Set && p.before.RemovedAt == nil
 }
 
-// returnsTo finds the earlier deployment to which a new one goes back: the newest with the very same objects, or else,
-// where the images changed, the newest with the same images.
-func ReturnsTo(entry v1alpha1.Deployment, before []v1alpha1.Deployment) int64 {
+// returnsTo finds the earlier deployment to which a new one goes back: the newest with the same objects, or else, where
+// the images changed, the newest with the same images. It returns 0 where there is none.
+func returnsTo(entry v1alpha1.Deployment, before []v1alpha1.Deployment) int64 {
 	if entry.Outcome != Applied || len(before) == 0 {
 		return 0
 	}
@@ -88,10 +124,10 @@ func ReturnsTo(entry v1alpha1.Deployment, before []v1alpha1.Deployment) int64 {
 	return 0
 }
 
-// setHash is a hash of everything that was deployed.
-func SetHash(inventory []v1alpha1.InventoryEntry) string {
+// setHash is a hash of all deployed objects. The inventory is sorted by object.
+func setHash(inventory []v1alpha1.InventoryEntry) string {
 	hash := sha256.New()
-	for _, entry := range inventory { // sorted by object
+	for _, entry := range inventory {
 		fmt.Fprintln(hash, entry.APIVersion, entry.Kind, entry.Namespace, entry.Name, entry.Hash)
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:16])

@@ -6,103 +6,90 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Outcome is what a reconcile found and did.
+// Outcome is the result of one pass over a target. A pass fails, or the whole target waits, or the pass applies what git
+// says.
 type Outcome struct {
-	Commit Commit
-	Policy Policy
-	// Attempted says that objects were written, or should have been.
-	Attempted bool
-	Failure   *Failure // why not all objects were written; nil: they were
-	Wait      *Wait    // why the whole target is held; nil: it is not
-	Write     Write
-	Objects   Objects
-	Health    Health
-	Drift     Drift
-	Images    Images
-	// Content is what git has beside objects; nil: it is not known, because the target could not be rendered.
-	Content *Content
+	Commit   Commit
+	Rules    Rules
+	Failure  *Failure  // nil: the pass did not fail
+	Wait     *Wait     // why the whole target is held; nil: it is not
+	Rendered *Rendered // nil: git could not be rendered, and the record keeps what it says
+	Spec     Spec
+	Apply    *Apply // nil: the pass ended before it planned the objects, and they are as they were
+	Health   Health
+	Drift    *Drift // nil: nothing was compared, and the record keeps what it says
 }
 
-// Commit is the commit that a reconcile was about.
-type Commit struct{ Hash, Author, Subject string }
-
-// Policy has the rules of the configuration and of pipeline.yaml that the status depends on.
-type Policy struct {
-	PromoteFrom   string        // the environment that digests are promoted from; empty: none
-	HealthTimeout time.Duration // how long a deployment may take to become healthy
-	Deployments   int           // how many deployments the history keeps at least
+// Commit is the commit that a pass reads.
+type Commit struct {
+	Hash, Author, Subject string
 }
 
-// Failure says why a target could not be reconciled.
+// Rules are the settings of an environment and a pipeline that shape a record.
+type Rules struct {
+	Promotes        bool          // the digests come from another environment
+	KeepDeployments int           // how many deployments the history keeps; the bounds of the package apply
+	HealthTimeout   time.Duration // how long a deployment may take to become healthy; 0: the default
+}
+
+// Failure says why a pass failed.
 type Failure struct {
-	Reason  string // one word, for conditions
-	Message string
-	Passing bool // it may end without a change of git
-	Stopped bool // syncer was stopped, which says nothing of the target
+	Reason, Message string
+	Passing         bool // it may end without a change of git or of the cluster
+	Canceled        bool // syncer was stopped, which says nothing about the target
 }
 
 // Wait says why a whole target is held.
-type Wait struct{ Reason, Message string }
-
-// Write is the write of the record's spec; zero: it was not written.
-type Write struct {
-	Generation int64
-	Apply      string // the ID of the apply
+type Wait struct {
+	Reason, Message string
 }
 
-// Objects are those of the target.
-type Objects struct {
+// Rendered are the remarks about the objects that git says.
+type Rendered struct {
+	Warnings []string
+	Unpinned []v1alpha1.UnpinnedValue
+}
+
+// Spec is the record's spec as the pass leaves it.
+type Spec struct {
+	Generation int64                  // 0: the pass did not write it
+	Apply      string                 // the ID of the apply that the inventory confirms; empty: none
+	Pins       []v1alpha1.PinnedImage // nil: those of the record
+}
+
+// Apply is what a pass did with the objects.
+type Apply struct {
+	Removal   bool              // the target left git, and its objects are deleted
+	Pending   bool              // there was a change to apply
+	Changes   []manifest.Change // that were applied
+	Held      []manifest.Change // that wait
 	Inventory []v1alpha1.InventoryEntry
-	Held      []v1alpha1.HeldChange // the changes that wait
-	Released  bool                  // only changes that were held before were carried out
-	Changed   bool                  // a change was carried out
-	Conflicts []v1alpha1.Contest    // the fields that another manager keeps taking
-	Unwatched []string              // the kinds whose changes are not noticed now
-	// Terminating names the objects that left git and do not go.
-	Terminating []string
-	// Uncorrected names the objects that were to be corrected, and could not be compared; empty: there are none.
-	Uncorrected string
+	Images    []v1alpha1.DeployedImage
+	Allowed   bool   // a commit trailer names the target: what it allows ends with this pass
+	AllowedBy string // the author of the trailer that lets images through that were never promoted
 }
 
-// Health is the health of the target.
+// Health is the state of the objects after a pass.
 type Health struct {
 	Status  health.Status
-	Message string
-	Unseen  bool // an object ran and is gone, and its end is not known
-	Swapped bool // an object runs another image than the deployed one
+	Message string   // names the objects that are not healthy
+	Unseen  bool     // an object ran and is gone, and its end is not known
+	Swapped []string // objects that run another image than the deployed one
+	Notes   []string // remarks about a healthy target: tags that flap, objects that do not go
 }
 
-// Drift is the difference from the commit applied last.
+// Drift is the comparison of the cluster with the commit last applied.
 type Drift struct {
-	Findings  []drift.Finding
+	Found     []drift.Finding
 	Corrected []drift.Finding
-	Checked   bool // the findings have what registries say of the images
-	Standing  Standing
-}
-
-// Standing is the comparison with the commit applied last, where the newest one was not carried out. The zero value says that
-// there was none.
-type Standing struct {
-	Compared bool
-	Findings []drift.Finding
-	Err      error // why it could not be compared
-}
-
-// Images are those of the deployment.
-type Images struct {
-	Deployed []v1alpha1.DeployedImage
-	Pins     []v1alpha1.PinnedImage // that the record has beside this status; nil: the pins that it had
-	// Allowed says that a commit trailer allowed prunes or promotions.
-	Allowed bool
-	// AllowedBy is the author whose trailer allowed references that were never promoted.
-	AllowedBy string
-	Flapping  []string // the tags that moved at each of the last looks
-}
-
-// Content is what git has beside objects.
-type Content struct {
-	Warnings []string
-	Unpinned []v1alpha1.UnpinnedValue // values that look like images and are not pinned
+	// Images says that Found has the answers of registries, too.
+	Images    bool
+	Unwatched []string // kinds whose changes are noticed at the next poll only
+	// Uncorrected names objects that could not be compared, and so not corrected.
+	Uncorrected string
+	// Unknown says why nothing could be compared.
+	Unknown string
 }

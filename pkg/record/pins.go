@@ -11,7 +11,7 @@ import (
 // mostUnused bounds the pins that no deployment uses now.
 const mostUnused = 1000
 
-// managedPin is what the API server keeps of a pin's fields in metadata.managedFields, beside its keys.
+// managedPin is the size of a pin's fields in metadata.managedFields, without its keys.
 const managedPin = len(`"k:{\"reference\":\"\",\"refresh\":\"\",\"semver\":\"\"}":{".":{},"f:commit":{},"f:digest":{},"f:lastDeployment":{},` +
 	`"f:promotedFrom":{},"f:reference":{},"f:refresh":{},"f:resolvedAt":{},"f:seen":{},"f:semver":{},"f:tag":{},"f:unusedSince":{}},`)
 
@@ -27,7 +27,7 @@ func pinsSize(pins []v1alpha1.PinnedImage) int {
 	return sum
 }
 
-// split tells the pins in use from the others, of which the ones that were used last come first.
+// split returns the pins in use, and the others with the last used ones first.
 func split(pins []v1alpha1.PinnedImage) (inUse, unused []v1alpha1.PinnedImage) {
 	for _, pin := range pins {
 		if pin.UnusedSince == nil {
@@ -43,23 +43,30 @@ func split(pins []v1alpha1.PinnedImage) (inUse, unused []v1alpha1.PinnedImage) {
 	return inUse, unused
 }
 
-// keepPins drops the pins that are unused for longest, where they take more than room bytes.
+// keepPins drops the pins that are unused for the longest time, where they take more than room bytes.
 func keepPins(pins []v1alpha1.PinnedImage, room int) []v1alpha1.PinnedImage {
 	_, unused := split(pins)
 	kept := firstWithin(unused[:min(len(unused), mostUnused)], room, pinSize)
 	if kept == len(unused) {
 		return pins
 	}
-	dropped := map[[3]string]bool{}
+	dropped := map[pinKey]bool{}
 	for _, pin := range unused[kept:] {
-		dropped[[3]string{pin.Reference, pin.Refresh, pin.Semver}] = true
+		dropped[keyOf(pin)] = true
 	}
 	return slices.DeleteFunc(slices.Clone(pins), func(pin v1alpha1.PinnedImage) bool {
-		return dropped[[3]string{pin.Reference, pin.Refresh, pin.Semver}]
+		return dropped[keyOf(pin)]
 	})
 }
 
-// firstWithin is how many of the first elements take at most room bytes together.
+// pinKey is what one pin of a record differs in from all others.
+type pinKey struct{ reference, refresh, semver string }
+
+func keyOf(pin v1alpha1.PinnedImage) pinKey {
+	return pinKey{reference: pin.Reference, refresh: pin.Refresh, semver: pin.Semver}
+}
+
+// firstWithin returns how many of the first elements take at most room bytes together.
 func firstWithin[T any](list []T, room int, size func(T) int) int {
 	for i, element := range list {
 		if room -= size(element); room < 0 {

@@ -164,7 +164,7 @@ func largest(objects, images int) v1alpha1.PipelineSyncStatus {
 		waiting = append(waiting, v1alpha1.HeldChange{ObjectReference: v1alpha1.ObjectReference{Kind: "Job", Name: fmt.Sprint(i)}, Message: text(1000), Since: noon})
 		status.Contested = append(status.Contested, v1alpha1.Contest{Path: text(200), Manager: "kubectl"})
 	}
-	status.Held = KeptHeld(waiting)
+	status.Held = keptHeld(waiting)
 	for _, kind := range []string{"Ready", "Reconciling", "Stalled", "Held", "Drifted", "PromotionPending"} {
 		status.Conditions = append(status.Conditions, metav1.Condition{Type: kind, Message: message})
 	}
@@ -193,7 +193,7 @@ func TestStatusFits(t *testing.T) {
 		if len(newest.Subject) > MostSubject || !strings.HasSuffix(newest.Subject, "...") || len(newest.Images) != c.images {
 			t.Errorf("%+v: the newest deployment is %.200v", c, newest)
 		}
-		if len(got.Inventory) != c.objects || len(got.Held) != min(c.objects, MostHeld) || got.Drift.Total != 50 || len(got.Drift.Findings) == 0 {
+		if len(got.Inventory) != c.objects || len(got.Held) != min(c.objects, mostHeld) || got.Drift.Total != 50 || len(got.Drift.Findings) == 0 {
 			t.Errorf("%+v: %d objects, %d held, %d of %d findings", c, len(got.Inventory), len(got.Held), len(got.Drift.Findings), got.Drift.Total)
 		}
 	}

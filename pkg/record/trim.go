@@ -15,23 +15,11 @@ const (
 	mostReason  = 512  // of one held change, or of a warning
 )
 
-// MostHeld bounds the held changes that a record lists.
-const MostHeld = 50
-
-// Held is what a record keeps of the changes that wait: the first ones, with their messages cut.
-func KeptHeld(all []v1alpha1.HeldChange) []v1alpha1.HeldChange {
-	kept := slices.Clone(all[:min(len(all), MostHeld)])
-	for i := range kept {
-		kept[i].Message = manifest.Cut(kept[i].Message, mostReason)
-	}
-	return kept
-}
-
-// Status cuts a record's status to what fits beside its pins. It changes nothing that it is given, and cuts nothing more
-// when it is given its own result: a record at rest stays as it is.
+// Trim cuts a status to the size that fits beside the pins. It cuts its own result no further, so that a record at rest stays
+// as it is.
 //
-// Earlier deployments, findings and contests share the room that pins and inventory leave. The newest deployment and the
-// one that runs stay, and so does the inventory, of which Demand judged beforehand that it fits.
+// Earlier deployments, findings and ownership conflicts share the room that pins and inventory leave. The newest deployment
+// and the one that runs stay. The inventory stays too: Demand checks before the apply that it fits.
 func Trim(pins []v1alpha1.PinnedImage, status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
 	status.Warnings = cutAll(status.Warnings)
 	status.History = shortTexts(status.History)
@@ -65,7 +53,7 @@ func shortTexts(history []v1alpha1.Deployment) []v1alpha1.Deployment {
 	return short
 }
 
-// history keeps the newest deployment and the one that runs, and of the others the newest ones that fit into room bytes.
+// trimHistory keeps the newest deployment and the one that runs, and of the others the newest ones that fit into room bytes.
 func trimHistory(all []v1alpha1.Deployment, room int) []v1alpha1.Deployment {
 	running := slices.IndexFunc(all, func(d v1alpha1.Deployment) bool { return d.Outcome != HeldInPart })
 	var kept []v1alpha1.Deployment
@@ -85,7 +73,7 @@ func trimHistory(all []v1alpha1.Deployment, room int) []v1alpha1.Deployment {
 	return kept
 }
 
-// findings keeps the first findings, and the newest of those that are no more.
+// trimDrift keeps the first findings, and the newest of the past findings.
 func trimDrift(all *v1alpha1.DriftSummary, room int) *v1alpha1.DriftSummary {
 	if all == nil {
 		return nil
@@ -98,11 +86,11 @@ func trimDrift(all *v1alpha1.DriftSummary, room int) *v1alpha1.DriftSummary {
 	return &short
 }
 
-// mostOthers is what the inventory may list of the fields of other managers, in bytes.
+// mostOthers bounds the fields of other managers in the inventory, in bytes.
 const mostOthers = 64 << 10
 
-// shortOthers makes the part of an object stand for the fields in it, where the inventory lists too many fields of other
-// managers. What others set is then kept quiet in the whole part.
+// shortOthers replaces the fields of other managers by the part of the object that has them, where the inventory lists too
+// many. Then no field that others set in the whole part is reported.
 func shortOthers(inventory []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 	for _, depth := range []int{2, 1} {
 		sum := 0

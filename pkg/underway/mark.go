@@ -5,14 +5,11 @@ import (
 
 	"cmp"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/record"
-	"github.com/syncerdev/syncer/pkg/target"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -64,13 +61,12 @@ func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 		if r, err = m.cluster.Records().Get(ctx, m.target); err != nil || r == nil {
 			return err
 		}
-		if m.record != nil && !sameButConditions(m.record, r) {
+		if m.record != nil && !record.SameButConditions(m.record, r) {
 			return nil // another syncer wrote it, and the reconcile finds that out
 		}
 		m.version = ""
 	}
-	status := record.Underway(r.Status, m.commit)
-	record.StampConditions(&status, r.Status.Conditions, target.ToSecond(now()))
+	status := record.Underway(r.Status, m.commit, now())
 	m.doubt = true // until the answer is there
 	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, r.ResourceVersion))
 	if err != nil {
@@ -78,22 +74,6 @@ func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 	}
 	m.doubt, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
 	return nil
-}
-
-// sameButConditions reports whether only marks were written between two states of a record.
-func sameButConditions(a, b *v1alpha1.PipelineSync) bool {
-	x, y := withoutDoubt(a.Status), withoutDoubt(b.Status)
-	x.Conditions, y.Conditions = nil, nil
-	return a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(x, y)
-}
-
-// withoutDoubt returns a status without the fields that a reader adds while an apply is under way.
-func withoutDoubt(status v1alpha1.PipelineSyncStatus) v1alpha1.PipelineSyncStatus {
-	status.ConfirmedApply, status.Inventory = "", slices.Clone(status.Inventory)
-	for i := range status.Inventory {
-		status.Inventory[i].Unconfirmed, status.Inventory[i].Spec = false, ""
-	}
-	return status
 }
 
 // Touched ends the marking until Begin, and reports whether the record may have been marked since the commit was planned.
@@ -132,18 +112,18 @@ func (m *Mark) Close(ctx context.Context) {
 }
 
 // takeOver sets a record to what the marks left. Where that cannot be found out, the next write of the reconcile fails.
-func (m *Mark) takeOver(ctx context.Context, record *v1alpha1.PipelineSync) {
+func (m *Mark) takeOver(ctx context.Context, into *v1alpha1.PipelineSync) {
 	if m.doubt {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 		defer cancel()
 		now, err := m.cluster.Records().Get(ctx, m.target)
-		if err != nil || now == nil || !sameButConditions(record, now) {
+		if err != nil || now == nil || !record.SameButConditions(into, now) {
 			return
 		}
 		m.doubt, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
 	}
 	if m.version != "" {
-		record.ResourceVersion, record.Status.Conditions = m.version, m.conditions
+		into.ResourceVersion, into.Status.Conditions = m.version, m.conditions
 		m.version = ""
 	}
 }
