@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 
 bin/tools/controller-gen crd paths=./pkg/api/... output:crd:dir=config/cluster/crd
 go test ./cmd/syncer -run '^TestReference$' -count=1 -update
-go test ./pkg/pipeline -run "^TestMetricsReference$" -count=1 -update
+go test ./pkg/daemon -run "^TestMetricsReference$" -count=1 -update

@@ -15,7 +15,7 @@ import (
 
 // namesOfKinds says which rooms may write the name of a workload kind beside pkg/health, and why.
 var namesOfKinds = map[string]struct{ rooms, why string }{
-	"Deployment":            {"pkg/pipeline pkg/setup", "syncer install makes a Deployment of its own, and uninstall finds it"},
+	"Deployment":            {"pkg/setup", "syncer install makes a Deployment of its own, and uninstall finds it"},
 	"PersistentVolumeClaim": {"pkg/apply pkg/plan pkg/cluster pkg/manifest", "a claim is applied before the workloads and holds data, as a volume and a namespace do"},
 }
 

@@ -39,7 +39,7 @@ var home = map[string]string{
 	"k8s.io/apiserver/":                       "pkg/health",
 	"github.com/spf13/":                       "cmd/syncer",
 	"golang.org/x/term":                       "cmd/syncer",
-	"github.com/prometheus/":                  "pkg/daemon pkg/pipeline pkg/server",
+	"github.com/prometheus/":                  "pkg/daemon pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
 	"golang.org/x/time/":                      "pkg/server",
@@ -62,7 +62,6 @@ var floors = [][]string{
 	{"pkg/reconcile"},
 	{"pkg/server"},
 	{"pkg/daemon", "pkg/commands"},
-	{"pkg/pipeline"},
 	{"cmd/syncer"},
 }
 
@@ -75,7 +74,7 @@ var narrow = map[string][]string{
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/daemon", "pkg/pipeline", "pkg/server"},
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/daemon", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

@@ -124,19 +124,29 @@ func TestConditionReasons(t *testing.T) {
 	}
 }
 
-// reasonsInCode finds them with the place that each is written at: the reason of a call of setCondition, the constants that
-// begin with reason, and what reasonOf returns.
+// setters are the functions that set conditions.
+var setters = map[string]bool{"SetCondition": true, "setReady": true, "setProgressing": true, "setStalled": true, "setCondition": true}
+
+// isReason is the pattern of Kubernetes for the reason of a condition, without its digits.
+var isReason = regexp.MustCompile(`^[A-Z][A-Za-z]+$`)
+
+// reasonsInCode finds the reasons with the place that each is written at: the words in calls of functions that set conditions,
+// the constants that begin with reason, and the results of reasonOf.
 func reasonsInCode(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "..", "pkg", "pipeline", "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, room := range []string{"record", "reconcile", "pin"} {
+		found, err := filepath.Glob(filepath.Join("..", "..", "pkg", room, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
 	}
 	reasons := map[string]string{}
 	set := token.NewFileSet()
 	note := func(expr ast.Expr) {
 		if literal, ok := expr.(*ast.BasicLit); ok && literal.Kind == token.STRING {
-			if text, err := strconv.Unquote(literal.Value); err == nil && text != "" {
+			if text, err := strconv.Unquote(literal.Value); err == nil && isReason.MatchString(text) {
 				reasons[text] = set.Position(literal.Pos()).String()
 			}
 		}
@@ -152,8 +162,10 @@ func reasonsInCode(t *testing.T) map[string]string {
 		ast.Inspect(parsed, func(node ast.Node) bool {
 			switch node := node.(type) {
 			case *ast.CallExpr:
-				if name, ok := node.Fun.(*ast.Ident); ok && name.Name == "setCondition" && len(node.Args) == 5 {
-					note(node.Args[3])
+				if name, ok := node.Fun.(*ast.Ident); ok && setters[name.Name] {
+					for _, arg := range node.Args {
+						note(arg)
+					}
 				}
 			case *ast.ValueSpec:
 				for i, name := range node.Names {

@@ -160,7 +160,7 @@ var (
 	records         = schema.GroupVersionResource{Group: v1alpha1.Group, Version: v1alpha1.Version, Resource: "pipelinesyncs"}
 )
 
-// set reads YAML documents as pkg/pipeline hands them over: without what belongs to the API server, with the member
+// set reads YAML documents as pkg/reconcile hands them over: without what belongs to the API server, with the member
 // label. $NS is the bench's namespace.
 func (b *bench) set(text string) manifest.Set {
 	b.t.Helper()
@@ -231,7 +231,7 @@ func (b *bench) plan(set manifest.Set, change ...func(*apply.Request)) *apply.Pl
 	return plan
 }
 
-// trySync carries a set out as pkg/pipeline does, with the inventory saved at the end.
+// trySync carries a set out as pkg/reconcile does, with the inventory saved at the end.
 func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply.Applied, error) {
 	b.t.Helper()
 	plan, err := b.tryPlan(set, change...)
