@@ -1,6 +1,8 @@
 package pin
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"strings"
 	"testing"
 
@@ -51,7 +53,7 @@ func TestLostPinsAreTakenFromLiveObjects(t *testing.T) {
 				live := pod(of, c.live, "Running")
 				if c.byHand {
 					fields := live.GetManagedFields()
-					fields[0].FieldsV1.Raw = []byte(`{"f:metadata": {"f:labels": {}}}`)
+					fields[0].FieldsV1 = metav1.NewFieldsV1(`{"f:metadata": {"f:labels": {}}}`)
 					live.SetManagedFields(fields)
 				}
 				server.addPod(live)
