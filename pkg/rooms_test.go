@@ -58,7 +58,7 @@ var floors = [][]string{
 	{"pkg/inventory", "pkg/election"},
 	{"pkg/apply", "pkg/watch", "pkg/access"},
 	{"pkg/target"},
-	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway"},
+	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway", "pkg/leases"},
 	{"pkg/reconcile"},
 	{"pkg/server"},
 	{"pkg/daemon", "pkg/commands"},

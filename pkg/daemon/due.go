@@ -17,7 +17,7 @@ func (s *scheduler) queueDue(ctx context.Context) {
 		return
 	}
 	for _, w := range commit.Targets {
-		if !s.leases.has(w) {
+		if !s.leases.Has(w) {
 			continue // another replica's
 		}
 		known := s.daemon.states.of(w.Target)
@@ -63,7 +63,7 @@ func (s *scheduler) synced() map[string]bool {
 		return out
 	}
 	for _, w := range commit.Targets {
-		if !s.leases.has(w) {
+		if !s.leases.Has(w) {
 			continue
 		}
 		if _, known := out[w.Environment.Name]; !known {

@@ -32,7 +32,7 @@ func (l *loop) passOn(ctx context.Context) {
 			return
 		case <-l.scheduler.daemon.passOn:
 		}
-		l.scheduler.leases.nudge(ctx)
+		l.scheduler.leases.Nudge(ctx)
 		if clock.Sleep(ctx, minPollInterval) != nil {
 			return
 		}

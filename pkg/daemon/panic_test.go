@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -82,7 +83,7 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		s.commits.begin(roll)
 		s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: falling}})})
 		d.states.change(falling, func(of *state) { of.last = &reconciliation{converged: true} })
-		s.leases.begin(ctx)
+		s.leases.Begin(ctx)
 		s.queue.add(falling, time.Now(), commitChanged)
 		s.queue.add(well, time.Now(), retryDue)
 		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).work(ctx) })

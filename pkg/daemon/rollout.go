@@ -95,7 +95,7 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	commit.Retired = s.leases.own(commit.Retired)
+	commit.Retired = s.leases.Own(commit.Retired)
 	return errors.Join(append(commit.Incomplete, s.daemon.parts.Reconciler.Forget(r.ctx, commit.Retired))...)
 }
 
@@ -105,7 +105,7 @@ func (s *scheduler) due(r *rollout, commit *target.Commit) []*target.Desired {
 	helped := s.helped(commit.Targets)
 	for _, w := range commit.Targets {
 		switch {
-		case !s.leases.has(w):
+		case !s.leases.Has(w):
 		case s.isConverged(w):
 			s.daemon.tracker.Forget(w.Target)
 		case !helped[serverOf(w)] && !commit.Allowed.Prunes[w.Target] && commit.Allowed.Promotions[w.Target] == "" && s.isUnchanged(w):

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/leases"
 	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/watch"
 )
@@ -18,7 +19,7 @@ type scheduler struct {
 	daemon *Daemon
 
 	queue    *queue
-	leases   *leases
+	leases   *leases.Leases
 	commits  *commits
 	wakeUps  *wakeUps
 	watching *watching
@@ -54,10 +55,10 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 			log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	})
-	s.leases = newLeases(leaseParts{
-		config: config, clusters: d.parts.Clusters, environments: d.options.Environments, identity: d.options.Identity, log: log,
-		gained: s.renew, lost: s.forgetUnleased, nudged: d.pollSoon,
-		changed: func(lease string, held bool, all []string) {
+	s.leases = leases.New(leases.Parts{
+		Config: config, Clusters: d.parts.Clusters, Environments: d.options.Environments, Identity: d.options.Identity, Log: log,
+		Gained: s.renew, Lost: s.forgetUnleased, Nudged: d.pollSoon,
+		Changed: func(lease string, held bool, all []string) {
 			if lease != "" {
 				d.parts.Metrics.leads(lease, held)
 			}
@@ -71,7 +72,7 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 func (s *scheduler) start(ctx context.Context) {
 	d := s.daemon
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
-	s.leases.begin(ctx)
+	s.leases.Begin(ctx)
 	s.others.Go(func() { d.publisher.run(ctx, s.wakeDependents) })
 	clusters := map[string]bool{}
 	for i := range d.parts.Config.Environments {
@@ -97,15 +98,15 @@ func (s *scheduler) clusterOf(of v1alpha1.Target) string {
 // stop waits for what is being written, after the context has ended. What takes too long is broken off, and the next pass
 // finds what it left. Each Lease is given back when nothing is written under it any more.
 func (s *scheduler) stop() {
-	s.leases.retire()
+	s.leases.Retire()
 	drain := cmp.Or(s.daemon.options.Drain, defaultDrain)
 	cut := time.AfterFunc(drain, func() {
 		s.daemon.parts.Log.Warn("targets are still being written; they are broken off", "after", drain)
-		s.leases.cut()
+		s.leases.Cut()
 	})
 	s.workers.Wait()
 	cut.Stop()
-	s.leases.end()
+	s.leases.End()
 	s.wakeUps.stop()
 	s.others.Wait()
 	s.watching.wait()
@@ -177,7 +178,7 @@ func (s *scheduler) forgetUnleased() {
 	if commit == nil {
 		return
 	}
-	held := targetsOf(s.leases.own(commit.All()))
+	held := targetsOf(s.leases.Own(commit.All()))
 	for _, of := range s.daemon.states.targets() {
 		if !held[of] {
 			s.forget(of)
@@ -201,7 +202,7 @@ func (s *scheduler) forgetUnknown(of v1alpha1.Target) {
 		return // nothing is known to be gone
 	}
 	w := commit.Find(of)
-	if w == nil && !slices.Contains(commit.Unread, of.Environment) || w != nil && !s.leases.has(w) {
+	if w == nil && !slices.Contains(commit.Unread, of.Environment) || w != nil && !s.leases.Has(w) {
 		s.forget(of)
 	}
 }

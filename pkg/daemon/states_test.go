@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/leases"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -124,7 +125,7 @@ func TestATargetThatIsGoneLeavesNothing(t *testing.T) {
 		"its Lease is another replica's": func(s *scheduler) {
 			elects := true
 			s.daemon.parts.Config.LeaderElection = &elects
-			s.leases.byShard[shardOf(s.daemon.parts.Config, server, gone.Environment, "")] = &lease{}
+			s.leases.ByShard[leases.ShardOf(s.daemon.parts.Config, server, gone.Environment, "")] = &leases.Lease{}
 			s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{gone})})
 			s.forgetUnleased()
 		},

@@ -65,7 +65,7 @@ func (w *worker) take(ctx context.Context, of v1alpha1.Target, why reasons) {
 		w.requeue(of, why)
 		return
 	}
-	writing, ended := s.leases.begins(d)
+	writing, ended := s.leases.Begins(d)
 	if writing == nil {
 		return
 	}
@@ -98,7 +98,7 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	if d == nil {
 		return
 	}
-	ctx, ended := s.leases.begins(d)
+	ctx, ended := s.leases.Begins(d)
 	if ctx == nil {
 		return
 	}

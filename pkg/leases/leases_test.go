@@ -1,4 +1,4 @@
-package daemon
+package leases
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ func TestShards(t *testing.T) {
 	of := func(shards v1alpha1.Shards, pipeline string) string {
 		split := *config
 		split.Shards = shards
-		at := shardOf(&split, server, &config.Environments[1], pipeline)
+		at := ShardOf(&split, server, &config.Environments[1], pipeline)
 		found := slices.Contains(shardsOf(&split, server, &config.Environments[1]), at)
 		if !found {
 			t.Errorf("%s belongs to %s, which has no election", pipeline, at.lease)
@@ -43,7 +43,7 @@ func TestShardsGoRoundAmongReplicas(t *testing.T) {
 	server := &cluster.Cluster{}
 	count := func(identity string, present ...string) int {
 		config := &v1alpha1.Config{Shards: v1alpha1.Shards{By: v1alpha1.ByPipeline, Count: 4}}
-		l := newLeases(leaseParts{config: config, identity: identity})
+		l := New(Parts{Config: config, Identity: identity})
 		l.replicas[server] = &replicas{present: present}
 		n := 0
 		for i := range 4 {

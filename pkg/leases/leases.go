@@ -1,4 +1,6 @@
-package daemon
+// Package leases says which targets a process may write: it takes part in the elections for Leases, and shares shards with other
+// replicas. It reconciles nothing.
+package leases
 
 import (
 	"cmp"
@@ -14,38 +16,38 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// leases say which targets this process may write: the targets of the shards whose Lease it holds. A Lease is in the
+// Leases says which targets this process may write: the targets of the shards whose Lease it holds. A Lease is in the
 // cluster that it protects, so that no cluster depends on another one. Replicas that know of each other share the shards
 // evenly.
-type leases struct {
-	parts leaseParts
+type Leases struct {
+	parts Parts
 	ctx   context.Context // of every write; it outlives the loop's, so that a write that began may end
 	stop  context.CancelFunc
 
 	running sync.WaitGroup // elections, and the exchange with other replicas
 
 	mu       sync.Mutex
-	byShard  map[shard]*lease
+	ByShard  map[shard]*Lease
 	ended    bool // it takes part in no election any more
 	replicas map[*cluster.Cluster]*replicas
 }
 
-// leaseParts are what leases work with.
-type leaseParts struct {
-	config       *v1alpha1.Config
-	clusters     *target.Clusters
-	environments []string // that were selected; empty: all
-	identity     string
-	log          *slog.Logger
+// Parts are what Leases works with.
+type Parts struct {
+	Config       *v1alpha1.Config
+	Clusters     *target.Clusters
+	Environments []string // that were selected; empty: all
+	Identity     string
+	Log          *slog.Logger
 
-	changed func(lease string, held bool, all []string) // a Lease came or went; called under the lock
-	gained  func()                                      // a Lease came
-	lost    func()                                      // a Lease went
-	nudged  func()                                      // another replica wants the repository to be polled
+	Changed func(lease string, held bool, all []string) // a Lease came or went; called under the lock
+	Gained  func()                                      // a Lease came
+	Lost    func()                                      // a Lease went
+	Nudged  func()                                      // another replica wants the repository to be polled
 }
 
-// lease is this process's part in the election for one shard.
-type lease struct {
+// Lease is the part of this process in the election for one shard.
+type Lease struct {
 	shard   shard
 	holding context.Context // nil: another process holds it
 	known   chan struct{}   // closed when the holder is known
@@ -61,31 +63,32 @@ type replicas struct{ present []string }
 // and costs twice the work.
 const leaseNews = 2 * time.Second
 
-func newLeases(parts leaseParts) *leases {
-	return &leases{parts: parts, byShard: map[shard]*lease{}, replicas: map[*cluster.Cluster]*replicas{}}
+// New returns leases that take part in no election before Begin.
+func New(parts Parts) *Leases {
+	return &Leases{parts: parts, ByShard: map[shard]*Lease{}, replicas: map[*cluster.Cluster]*replicas{}}
 }
 
-func (l *leases) elects() bool { return *l.parts.config.LeaderElection }
+func (l *Leases) elects() bool { return *l.parts.Config.LeaderElection }
 
-// begin takes part in the elections of every environment whose cluster can be reached. The others follow when they are
+// Begin takes part in the elections of every environment whose cluster can be reached. The others follow when they are
 // first seen.
-func (l *leases) begin(ctx context.Context) {
+func (l *Leases) Begin(ctx context.Context) {
 	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if !l.elects() {
-		l.parts.changed("", false, l.held())
+		l.parts.Changed("", false, l.held())
 		return
 	}
-	environments, err := l.parts.config.Select(l.parts.environments)
+	environments, err := l.parts.Config.Select(l.parts.Environments)
 	if err != nil {
 		return // the loop has checked it
 	}
-	var all []*lease
+	var all []*Lease
 	for _, environment := range environments {
-		connection, err := l.parts.clusters.Of(environment)
+		connection, err := l.parts.Clusters.Of(environment)
 		if err != nil {
 			continue // the first plan says so
 		}
-		for _, s := range shardsOf(l.parts.config, connection.Server(), environment) {
+		for _, s := range shardsOf(l.parts.Config, connection.Server(), environment) {
 			all = append(all, l.of(s))
 		}
 	}
@@ -101,13 +104,13 @@ func (l *leases) begin(ctx context.Context) {
 	}
 }
 
-// begins returns the context of a reconcile that writes a target, and a function that ends it; nil where the target is
+// Begins returns the context of a reconcile that writes a target, and a function that ends it; nil where the target is
 // another process's.
-func (l *leases) begins(w *target.Desired) (context.Context, func()) {
+func (l *Leases) Begins(w *target.Desired) (context.Context, func()) {
 	if !l.elects() {
 		return l.ctx, func() {}
 	}
-	of := l.of(shardOf(l.parts.config, w.Cluster.Server(), w.Environment, w.Target.Pipeline))
+	of := l.of(ShardOf(l.parts.Config, w.Cluster.Server(), w.Environment, w.Target.Pipeline))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !of.isHeld() {
@@ -117,35 +120,35 @@ func (l *leases) begins(w *target.Desired) (context.Context, func()) {
 	return of.holding, of.writing.Done
 }
 
-// has reports whether a target is this process's to write.
-func (l *leases) has(w *target.Desired) bool {
+// Has reports whether a target is this process's to write.
+func (l *Leases) Has(w *target.Desired) bool {
 	if !l.elects() {
 		return true
 	}
-	of := l.of(shardOf(l.parts.config, w.Cluster.Server(), w.Environment, w.Target.Pipeline))
+	of := l.of(ShardOf(l.parts.Config, w.Cluster.Server(), w.Environment, w.Target.Pipeline))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return of.isHeld()
 }
 
 // isHeld reports whether a reconcile may begin. The caller holds the lock of the leases.
-func (l *lease) isHeld() bool { return l.holding != nil && l.holding.Err() == nil && !l.leaving }
+func (l *Lease) isHeld() bool { return l.holding != nil && l.holding.Err() == nil && !l.leaving }
 
-// own are the targets that this process may write.
-func (l *leases) own(all []*target.Desired) []*target.Desired {
-	return slices.DeleteFunc(slices.Clone(all), func(w *target.Desired) bool { return !l.has(w) })
+// Own returns the targets that this process may write.
+func (l *Leases) Own(all []*target.Desired) []*target.Desired {
+	return slices.DeleteFunc(slices.Clone(all), func(w *target.Desired) bool { return !l.Has(w) })
 }
 
 // of returns the lease of a shard. Its election begins with the first call.
-func (l *leases) of(s shard) *lease {
+func (l *Leases) of(s shard) *Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known := l.byShard[s]; known != nil || l.ended {
-		return cmp.Or(known, &lease{})
+	if known := l.ByShard[s]; known != nil || l.ended {
+		return cmp.Or(known, &Lease{})
 	}
-	of := &lease{shard: s, known: make(chan struct{})}
-	l.byShard[s] = of
-	if l.parts.config.Shards.By != "" && l.replicas[s.server] == nil {
+	of := &Lease{shard: s, known: make(chan struct{})}
+	l.ByShard[s] = of
+	if l.parts.Config.Shards.By != "" && l.replicas[s.server] == nil {
 		l.replicas[s.server] = &replicas{}
 		l.running.Go(func() { l.attend(s.server) })
 	}
@@ -154,24 +157,24 @@ func (l *leases) of(s shard) *lease {
 }
 
 // elect takes part in an election until the end, and again after another replica got the Lease from this one.
-func (l *leases) elect(of *lease) {
-	log := l.parts.log.With("lease", of.shard.lease, "identity", l.parts.identity)
+func (l *Leases) elect(of *Lease) {
+	log := l.parts.Log.With("lease", of.shard.lease, "identity", l.parts.Identity)
 	failed := func(err error) { log.Error("taking part in the election", "error", err) }
 	candidate := election.Candidate{
-		Identity: l.parts.identity,
+		Identity: l.parts.Identity,
 		Leads: func(ctx context.Context) {
 			log.Info("leading")
 			l.take(of, ctx)
 		},
 		Leader: func(identity string) {
-			if identity != l.parts.identity { // take says so of this one, when the context is there
+			if identity != l.parts.Identity { // take says so of this one, when the context is there
 				log.Info("another replica leads; standing by", "leader", identity)
 				l.know(of)
 			}
 		},
 		Lost:   func() { l.lose(of) },
 		Yields: func() bool { return !l.isMeant(of.shard) },
-		Nudged: l.parts.nudged,
+		Nudged: l.parts.Nudged,
 		Failed: failed,
 	}
 	for {
@@ -196,7 +199,7 @@ func (l *leases) elect(of *lease) {
 }
 
 // know notes that the holder is known.
-func (l *leases) know(of *lease) {
+func (l *Leases) know(of *Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -207,41 +210,41 @@ func (l *leases) know(of *lease) {
 }
 
 // take begins the work on a shard. All of its targets are reconciled: what happened before is not known.
-func (l *leases) take(of *lease, ctx context.Context) {
+func (l *Leases) take(of *Lease, ctx context.Context) {
 	l.mu.Lock()
 	if ctx.Err() != nil { // it is lost already, and lose may have been called before
 		l.mu.Unlock()
 		return
 	}
 	of.holding = ctx
-	l.parts.changed(of.shard.lease, true, l.held())
+	l.parts.Changed(of.shard.lease, true, l.held())
 	l.mu.Unlock()
 	l.know(of)
-	l.parts.gained()
+	l.parts.Gained()
 	l.share()
 }
 
 // lose ends the work on a shard.
-func (l *leases) lose(of *lease) {
+func (l *Leases) lose(of *Lease) {
 	l.mu.Lock()
 	held := of.holding != nil
 	of.holding = nil
 	if held {
-		l.parts.changed(of.shard.lease, false, l.held())
+		l.parts.Changed(of.shard.lease, false, l.held())
 	}
 	l.mu.Unlock()
 	if !held {
 		return
 	}
-	l.parts.log.Info("not leading any more", "lease", of.shard.lease, "identity", l.parts.identity)
-	l.parts.lost()
+	l.parts.Log.Info("not leading any more", "lease", of.shard.lease, "identity", l.parts.Identity)
+	l.parts.Lost()
 }
 
 // attend lets this process and the other replicas of a cluster know of each other.
-func (l *leases) attend(server *cluster.Cluster) {
-	failed := func(err error) { l.parts.log.Error("sharing the work with other replicas", "error", err) }
-	err := election.Attend(l.ctx, server, l.parts.config.Name, l.parts.identity, func(present []string) {
-		l.parts.log.Info("replicas", "present", present)
+func (l *Leases) attend(server *cluster.Cluster) {
+	failed := func(err error) { l.parts.Log.Error("sharing the work with other replicas", "error", err) }
+	err := election.Attend(l.ctx, server, l.parts.Config.Name, l.parts.Identity, func(present []string) {
+		l.parts.Log.Info("replicas", "present", present)
 		l.mu.Lock()
 		l.replicas[server] = &replicas{present: present}
 		l.mu.Unlock()
@@ -253,36 +256,36 @@ func (l *leases) attend(server *cluster.Cluster) {
 }
 
 // isMeant reports whether a shard is for this process, as far as it knows of other replicas.
-func (l *leases) isMeant(s shard) bool {
+func (l *Leases) isMeant(s shard) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.meant(s)
 }
 
 // meant is isMeant under the lock. Shards go round among the replicas in the order of their names.
-func (l *leases) meant(s shard) bool {
+func (l *Leases) meant(s shard) bool {
 	var present []string
 	if of := l.replicas[s.server]; of != nil {
 		present = of.present
 	}
-	return l.parts.config.Shards.By == "" || len(present) == 0 || present[s.index%len(present)] == l.parts.identity
+	return l.parts.Config.Shards.By == "" || len(present) == 0 || present[s.index%len(present)] == l.parts.Identity
 }
 
 // share gives away the Leases that are meant for other replicas, as soon as nothing is written under them.
-func (l *leases) share() {
+func (l *Leases) share() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for s, of := range l.byShard {
+	for s, of := range l.ByShard {
 		if l.ended || of.holding == nil || of.leaving || l.meant(s) {
 			continue
 		}
-		l.parts.log.Info("giving the Lease to another replica", "lease", s.lease)
+		l.parts.Log.Info("giving the Lease to another replica", "lease", s.lease)
 		l.leave(of)
 	}
 }
 
 // leave gives a Lease up when nothing is written under it any more. The caller holds the lock.
-func (l *leases) leave(of *lease) {
+func (l *Leases) leave(of *Lease) {
 	of.leaving = true
 	giveUp := of.giveUp
 	l.running.Go(func() {
@@ -291,24 +294,24 @@ func (l *leases) leave(of *lease) {
 	})
 }
 
-// retire takes no Lease any more, since this process does no work any more. It gives back each Lease that is held as soon
+// Retire takes no Lease any more, since this process does no work any more. It gives back each Lease that is held as soon
 // as nothing is written under it: one cluster does not wait for another.
-func (l *leases) retire() {
+func (l *Leases) Retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	for _, of := range l.byShard {
+	for _, of := range l.ByShard {
 		if !of.leaving && of.giveUp != nil { // without, its election has not begun, and does not any more
 			l.leave(of)
 		}
 	}
 }
 
-// nudge asks the replicas that hold the other Leases to poll the repository.
-func (l *leases) nudge(ctx context.Context) {
+// Nudge asks the replicas that hold the other Leases to poll the repository.
+func (l *Leases) Nudge(ctx context.Context) {
 	l.mu.Lock()
 	var others []shard
-	for s, of := range l.byShard {
+	for s, of := range l.ByShard {
 		if of.holding == nil {
 			others = append(others, s)
 		}
@@ -316,18 +319,18 @@ func (l *leases) nudge(ctx context.Context) {
 	l.mu.Unlock()
 	for _, s := range others {
 		if err := election.Nudge(ctx, s.server, s.lease); err != nil && ctx.Err() == nil {
-			l.parts.log.Warn("another replica sees the commit at its next poll", "error", err)
+			l.parts.Log.Warn("another replica sees the commit at its next poll", "error", err)
 		}
 	}
 }
 
 // held lists the Leases that this process holds, sorted. The caller holds the lock.
-func (l *leases) held() []string {
+func (l *Leases) held() []string {
 	if !l.elects() {
 		return []string{"all"}
 	}
 	out := []string{}
-	for s, of := range l.byShard {
+	for s, of := range l.ByShard {
 		if of.holding != nil {
 			out = append(out, s.lease)
 		}
@@ -336,11 +339,11 @@ func (l *leases) held() []string {
 	return slices.Compact(out)
 }
 
-// cut breaks off what is being written.
-func (l *leases) cut() { l.stop() }
+// Cut breaks off what is being written.
+func (l *Leases) Cut() { l.stop() }
 
-// end waits until the Leases are given back.
-func (l *leases) end() {
+// End waits until the Leases are given back.
+func (l *Leases) End() {
 	l.stop()
 	l.running.Wait()
 }

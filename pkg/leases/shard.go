@@ -1,4 +1,4 @@
-package daemon
+package leases
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ type shard struct {
 // shardsOf are the shards of an environment.
 func shardsOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1alpha1.Environment) []shard {
 	if config.Shards.By != v1alpha1.ByPipeline {
-		return []shard{shardOf(config, server, environment, "")}
+		return []shard{ShardOf(config, server, environment, "")}
 	}
 	all := make([]shard, config.Shards.Count)
 	for i := range all {
@@ -28,8 +28,8 @@ func shardsOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1a
 	return all
 }
 
-// shardOf is the shard that a target belongs to.
-func shardOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1alpha1.Environment, pipeline string) shard {
+// ShardOf returns the shard that a target belongs to.
+func ShardOf(config *v1alpha1.Config, server *cluster.Cluster, environment *v1alpha1.Environment, pipeline string) shard {
 	name := "syncer-" + config.Name
 	switch config.Shards.By {
 	case v1alpha1.ByEnvironment:
