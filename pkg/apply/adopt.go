@@ -19,8 +19,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// claim decides whether a target may have a live object that is not at rest: not one of another ApplySet, and one that
-// another tool manages only where git says so. What is adopted is planned as the takeover will leave it.
+// claim decides whether a target may take a live object that is not at rest. It refuses an object of another ApplySet. It
+// allows an object that another tool manages only where git says so. The plan shows an adopted object as the takeover will
+// leave it.
 func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstructured) error {
 	target := p.plan.request.Target
 	if p.handsOver(s.change.ID, live) {
@@ -37,7 +38,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 	if tool == nil {
 		return nil
 	}
-	// What `syncer install` brings is syncer's own, also where kubectl applied it before: it has no target.
+	// The objects of `syncer install` belong to syncer, also where kubectl applied them before. They have no target.
 	if s.rendered.GetAnnotations()[v1alpha1.AnnotationAdopt] != v1alpha1.Enabled && target != (v1alpha1.Target{}) {
 		return &AdoptionError{ID: s.change.ID, Target: target, Tool: tool.Tool, Owner: tool.Owner}
 	}
@@ -49,7 +50,7 @@ func (p *planner) claim(ctx context.Context, s *step, live *unstructured.Unstruc
 	return nil
 }
 
-// refuseForeign returns an error for a live object of another ApplySet that does not hand it over.
+// refuseForeign returns an error for a live object of another ApplySet, unless that ApplySet hands the object over.
 func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstructured.Unstructured) error {
 	if p.handsOver(id, live) {
 		return nil
@@ -57,13 +58,13 @@ func (p *planner) refuseForeign(ctx context.Context, id manifest.ID, live *unstr
 	return refuseForeign(ctx, p.cluster, p.plan.request.Target, live)
 }
 
-// predecessor stands for all former managers of an object while their fields are put together.
+// predecessor stands for all former managers of an object while their fields are merged.
 const predecessor = "syncer-predecessor"
 
-// gathered is an object whose former managers' fields, and those that syncer has already, are one entry of managed
-// fields: csaupgrade merges entries of one version only, and knows none that were made by server-side apply.
+// gathered returns an object with one entry of managed fields for all fields of its former managers and of syncer. This is
+// needed because csaupgrade merges entries of one version only, and ignores entries of server-side apply.
 func gathered(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	all := traces(live) // also those that no manager owns, as after somebody cleared the managed fields
+	all := traces(live) // includes fields without a manager, for example after the managed fields were cleared
 	entry := metav1.ManagedFieldsEntry{
 		Manager: predecessor, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: live.GetAPIVersion(),
 	}
@@ -96,7 +97,7 @@ func gathered(live *unstructured.Unstructured) (*unstructured.Unstructured, erro
 	return out, nil
 }
 
-// takenOver is an object as the takeover leaves it: the fields of its former managers are syncer's, and nothing else
+// takenOver returns an object as the takeover leaves it: syncer owns the fields of its former managers, and nothing else
 // differs.
 func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	out, err := gathered(live)
@@ -106,10 +107,10 @@ func takenOver(live *unstructured.Unstructured) (*unstructured.Unstructured, err
 	return out, csaupgrade.UpgradeManagedFields(out, sets.New(predecessor), manifest.FieldManager)
 }
 
-// adopt takes an object over: it makes the fields of its former managers syncer's own, in one patch of the very state
-// that is known, and applies the object. What git does not set goes with that apply, because its only owner no longer
-// sets it. An interruption in between leaves an object with fields of syncer's and without its label, which the next
-// pass applies as any other.
+// adopt takes an object over. One patch of exactly the known state gives syncer the fields of the former managers; then
+// adopt applies the object. This apply removes the fields that git does not set, because their only owner no longer sets
+// them. An interruption between the two writes leaves an object with fields of syncer and without its label. The next pass
+// applies it like any other object.
 func (a *application) adopt(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live := s.adopts
 	s.adopts = nil
@@ -138,7 +139,7 @@ func (a *application) adopt(ctx context.Context, id manifest.ID, s *step) (*unst
 	return nil, fmt.Errorf("%s: it changes faster than it can be taken over; syncer tries again at the next pass", id)
 }
 
-// upgrade makes the fields of an object's former managers syncer's own; a conflict says that it changed.
+// upgrade gives syncer the fields of an object's former managers. A conflict means that the object has changed.
 func (a *application) upgrade(ctx context.Context, live *unstructured.Unstructured) error {
 	obj, err := gathered(live)
 	if err != nil {
@@ -152,12 +153,12 @@ func (a *application) upgrade(ctx context.Context, live *unstructured.Unstructur
 	return err
 }
 
-// adopted is the result of a dry run as it will be after the takeover, with which the API server cannot try it: less
-// the fields that only the former managers own. What has a default gets it again; the API server is asked, because
-// managers that wrote with Update own the defaults as well.
+// adopted returns the result of a dry run as it will be after the takeover: without the fields that only the former managers
+// own. The API server cannot try this directly. A field with a default gets it again. adopted asks the API server for it,
+// because managers that wrote with Update own the defaults as well.
 func (p *planner) adopted(ctx context.Context, s *step, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live := s.change.Live
-	if managedBy(live) != nil { // it was read again, because somebody wrote it
+	if managedBy(live) != nil { // the object was read again, because another process wrote it
 		taken, err := takenOver(live)
 		if err != nil {
 			return nil, err
@@ -198,7 +199,7 @@ func (p *planner) adopted(ctx context.Context, s *step, want *unstructured.Unstr
 	return tried, nil
 }
 
-// ownFields are the fields that syncer applies.
+// ownFields returns the fields that syncer applies.
 func ownFields(obj *unstructured.Unstructured) *fieldpath.Set {
 	for _, entry := range obj.GetManagedFields() {
 		if isOwn(entry) {
@@ -208,7 +209,7 @@ func ownFields(obj *unstructured.Unstructured) *fieldpath.Set {
 	return &fieldpath.Set{}
 }
 
-// difference is the merge patch that makes one object of another.
+// difference returns the merge patch that turns one object into another.
 func difference(from, to *unstructured.Unstructured) ([]byte, error) {
 	before, err := json.Marshal(from.Object)
 	if err != nil {

@@ -27,21 +27,21 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Applied is what an apply left behind.
+// Applied is the result of an apply.
 type Applied struct {
-	Changes   []manifest.Change // what was carried out, with the objects as the API server returned them
-	Held      []manifest.Change // what waits
+	Changes   []manifest.Change // the executed changes, with the objects as the API server returned them
+	Held      []manifest.Change // the changes that wait
 	Inventory []v1alpha1.InventoryEntry
 	Live      inventory.Members
 	Record    cluster.Written // zero: not written
 }
 
-// Carry carries a plan out: first the record's spec, then the objects stage by stage, then the prunes. Objects of one
-// stage do not wait for each other, and a failed one does not stop the rest of its stage; later stages and prunes need
-// every earlier one. What was applied is in Applied also when the error is not nil.
+// Carry executes a plan: first the record's spec, then the objects stage by stage, then the prunes. Objects of one stage do
+// not wait for each other. A failed object does not stop the rest of its stage. Later stages and prunes need every earlier
+// stage to succeed. Applied lists the applied objects also when the error is not nil.
 //
-// Each write asks for the state of the object that was judged. Where that has changed, the record is read first: an
-// OvertakenError says that another syncer has begun to apply the target, and nothing more is written.
+// Each write requires the state of the object that was judged. If that state has changed, Carry reads the record first. An
+// OvertakenError means that another syncer has begun to apply the target; then Carry writes nothing more.
 func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
 	a := newApplication(c, plan)
 	written, err := c.Records().SaveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
@@ -53,7 +53,7 @@ func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.Pi
 		err = confirm(ctx)
 	}
 	if err == nil && plan.request.Record == nil {
-		// Also where git holds no Secret: what looks like a credential in a report is told apart by a keyed hash.
+		// The key is needed also where git holds no Secret: reports use a keyed hash for values that look like credentials.
 		_, err = c.Key(ctx, true)
 	}
 	if err == nil {
@@ -67,11 +67,11 @@ func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.Pi
 type application struct {
 	cluster   *cluster.Cluster
 	plan      *Plan
-	attempt   string // the ID of the apply, as the record has it; empty: there is no record
+	attempt   string // the ID of the apply in the record; empty: there is no record
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      inventory.Members
 	done      []manifest.Change
-	skipped   bool // a run began in the meantime, and its change is part of the next one
+	skipped   bool // a run began in the meantime; its change is part of the next run
 }
 
 func newApplication(c *cluster.Cluster, plan *Plan) *application {
@@ -80,8 +80,8 @@ func newApplication(c *cluster.Cluster, plan *Plan) *application {
 	return a
 }
 
-// promises are what the record says before anything is applied: a record that names the kinds and namespaces of both
-// the old and the new objects finds every member again, whenever the work is interrupted.
+// promises returns the content of the record before anything is applied. The record names the kinds and namespaces of the
+// old and of the new objects. So it finds every member again, whenever the work is interrupted.
 func (a *application) promises() cluster.Promises {
 	var p cluster.Promises
 	add := func(id manifest.ID) {
@@ -117,7 +117,7 @@ func (a *application) run(ctx context.Context) error {
 	return a.prune(ctx)
 }
 
-// groups yields the steps that may be carried out side by side, in their order.
+// groups yields, in order, groups of steps that may run in parallel.
 func (a *application) groups() iter.Seq[[]step] {
 	return func(yield func([]step) bool) {
 		var group []step
@@ -144,7 +144,7 @@ func (a *application) groups() iter.Seq[[]step] {
 	}
 }
 
-// stage applies objects side by side.
+// stage applies objects in parallel.
 func (a *application) stage(ctx context.Context, steps []step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
 	applied := make([]*unstructured.Unstructured, len(steps))
@@ -164,7 +164,7 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 		switch {
 		case isHeld:
 			if held.held.Reason == manifest.HeldTerminating {
-				a.doubt(s) // it is deleted, to be made anew
+				a.doubt(s) // the object is deleted and must be created anew
 			}
 			s.change.Action, s.change.Held, errs[i] = manifest.Hold, &held.held, nil
 		case errs[i] == nil && s.skipped:
@@ -185,7 +185,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 		return nil, answer.Explain(s.rendered, id, "looking up", err)
 	}
 	if s.deferred {
-		// What it needs was not there when the others were tried.
+		// The dependencies of this object were missing when the other objects were tried.
 		live, err := a.cluster.Get(ctx, id)
 		if err != nil {
 			return nil, answer.Explain(s.rendered, id, "reading", err)
@@ -198,7 +198,7 @@ func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstru
 			return nil, answer.Explain(s.rendered, id, "trying", err, live)
 		}
 		if judgedAgain {
-			return a.again(ctx, id, s) // it could not be judged before, and may run
+			return a.again(ctx, id, s) // the object could not be judged before, and may be running
 		}
 	}
 	if s.change.Action == manifest.Replace {
@@ -226,7 +226,7 @@ func changed(err error, judged *unstructured.Unstructured) bool {
 	return apierrors.IsConflict(err) || judged != nil && apierrors.IsNotFound(err)
 }
 
-// appeared judges an object that somebody made between the plan and the write.
+// appeared judges an object that another process created between the plan and the write.
 func (a *application) appeared(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live, err := a.cluster.Get(ctx, id)
 	if err != nil {
@@ -241,11 +241,11 @@ func (a *application) appeared(ctx context.Context, id manifest.ID, s *step) (*u
 	return a.again(ctx, id, s)
 }
 
-// changedTries bounds how often an object is judged anew that somebody writes all the time.
+// changedTries limits how often an object is judged again when other processes write it all the time.
 const changedTries = 8
 
-// again judges an object anew that changed between the plan and the write: a run may have begun in the meantime, another
-// syncer may have taken the target over, or the answer of the own write was lost.
+// again judges an object that changed between the plan and the write. A run may have begun in the meantime, another syncer
+// may have taken the target over, or the answer to the own write was lost.
 func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	planned := s.change.Action
 	for range changedTries {
@@ -269,7 +269,7 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unst
 			return nil, &heldError{*s.change.Held}
 		case manifest.None:
 			if !s.left {
-				s.change.Action = planned // it is done: by an earlier try, or by another syncer
+				s.change.Action = planned // an earlier try or another syncer has made the change
 			}
 			return live, nil
 		case manifest.Replace:
@@ -287,8 +287,8 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unst
 	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
 }
 
-// onlyReported reports whether nothing of an object changed but its status since it was judged, so that the judgement
-// stands. What runs to completion is judged by its status.
+// onlyReported reports whether only the status of an object has changed since it was judged. Then the judgement is still
+// valid. An object that runs to completion is judged by its status, so it never counts here.
 func (a *application) onlyReported(s *step, live *unstructured.Unstructured) bool {
 	judged := s.change.Live
 	if live == nil || judged == nil || s.deferred || s.change.Action != manifest.Update || a.plan.judge.Run(live).State != health.NotARun {
@@ -297,7 +297,7 @@ func (a *application) onlyReported(s *step, live *unstructured.Unstructured) boo
 	return equality.Semantic.DeepEqual(withoutStatus(judged), withoutStatus(live))
 }
 
-// withoutStatus is what an apply of an object depends on.
+// withoutStatus returns the fields of an object that its apply depends on.
 func withoutStatus(obj *unstructured.Unstructured) map[string]any {
 	out := maps.Clone(obj.Object)
 	delete(out, "status")
@@ -315,12 +315,12 @@ const (
 	settlePoll    = 100 * time.Millisecond
 )
 
-// settle tries an object until the API server and its controllers act on what earlier stages changed: they read a CRD's
+// settle tries an object until the API server and its controllers act on the changes of earlier stages. They read a CRD's
 // new schema, a quota's new limits or a namespace a moment after they accepted it.
 func (a *application) settle(ctx context.Context, obj *unstructured.Unstructured) error {
 	var refused error
 	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(context.Context) (bool, error) {
-		_, refused = a.cluster.DryRun(ctx, obj) // not by the poll's context, which would end the last try midway
+		_, refused = a.cluster.DryRun(ctx, obj) // does not use the poll's context, which would cancel the last try
 		return refused == nil, nil
 	})
 	return cmp.Or(refused, err)
@@ -332,12 +332,12 @@ func (a *application) record(s step, applied *unstructured.Unstructured) {
 	a.done = append(a.done, *s.change)
 }
 
-// doubt notes that the outcome of a write is not known.
+// doubt notes that the outcome of a write is unknown.
 func (a *application) doubt(s step) {
 	key := s.change.ID.Key()
 	entry, recorded := a.inventory[key]
 	if !recorded {
-		return // an object without an entry is compared in any case
+		return // an object without an entry is always compared
 	}
 	if s.outdates(entry) {
 		entry.Spec = ""
@@ -354,15 +354,15 @@ func (a *application) confirm(s step, applied *unstructured.Unstructured) {
 	entry := a.plan.newEntry(s, applied)
 	entry.Others = slices.Concat(others(a.inventory[id.Key()], applied), s.defaults)
 	if s.endedRun == "" && s.change.Action == manifest.Update {
-		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not make it run either
+		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not start a run either
 	}
 	if len(s.spared) > 0 {
-		entry.Fields = a.inventory[id.Key()].Fields // what is left as it is stays drift
+		entry.Fields = a.inventory[id.Key()].Fields // fields that are left as they are stay drift
 	}
 	a.inventory[id.Key()] = entry
 }
 
-// skip notes a change that the run under way was not disturbed for.
+// skip notes a change that is not applied, because the current run must not be disturbed.
 func (a *application) skip(s step) {
 	a.skipped = true
 	key := s.change.ID.Key()
@@ -377,8 +377,8 @@ const (
 	establishPoll    = 100 * time.Millisecond
 )
 
-// awaitKinds waits until the API server serves the kinds of new CRDs: it answers 404 for a moment after it accepted a
-// definition, and once more until discovery lists it.
+// awaitKinds waits until the API server serves the kinds of new CRDs. The server answers 404 for a moment after it accepted
+// a definition, and again until discovery lists the kind.
 func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		id := s.change.ID
@@ -407,8 +407,8 @@ func (a *application) awaitKinds(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// served reports whether discovery lists every version that a definition serves: one that is updated was established
-// before.
+// served reports whether discovery lists every version that a definition serves. An updated definition was established
+// before, so its condition does not prove this.
 func (a *application) served(crd *unstructured.Unstructured) bool {
 	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	for _, version := range versions {
@@ -427,8 +427,8 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 	return true
 }
 
-// prune deletes the objects that git no longer has, in the reverse order of an apply. What could not be deleted keeps
-// what it may need.
+// prune deletes the objects that git no longer has, in the reverse order of an apply. If a delete fails, the objects that
+// the remaining object may need stay.
 func (a *application) prune(ctx context.Context) error {
 	steps := a.plan.inOrder()
 	slices.Reverse(steps)
@@ -444,7 +444,7 @@ func (a *application) prune(ctx context.Context) error {
 				continue
 			}
 			if running {
-				// A run began since the plan was made: it needs what it was started with.
+				// A run has begun since the plan was made. It needs the objects that it was started with.
 				s.change.Hold(manifest.HeldInUse, "a run that began in the meantime may need it")
 				continue
 			}
@@ -474,13 +474,13 @@ func (a *application) prune(ctx context.Context) error {
 	return nil
 }
 
-// removeTries bounds how often a delete is asked for again because somebody, such as a controller that reports a
-// status, wrote the object at the same moment.
+// removeTries limits how often a delete is repeated because another process, such as a controller that reports a status,
+// wrote the object at the same moment.
 const removeTries = 5
 
-// remove deletes a member of the target's own ApplySet. The delete asks for the very state that was judged, in the plan or,
-// where that has changed, now: an object that somebody took over, made anew or marked to be kept stays, and one that runs
-// by now is held.
+// remove deletes a member of the target's own ApplySet. The delete requires exactly the judged state: that of the plan or,
+// if the object has changed, the present one. An object stays if another owner took it over, if it was created anew, or if
+// it is marked to be kept. An object that is running now is held.
 func (a *application) remove(ctx context.Context, change *manifest.Change) (held bool, err error) {
 	request, member := a.plan.request, change.Live
 	propagation := metav1.DeletePropagationBackground
@@ -489,7 +489,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	}
 	id, err := a.cluster.Scope(manifest.IDOf(member))
 	if meta.IsNoMatchError(err) {
-		return false, nil // the kind is gone, and the object with it
+		return false, nil // the kind is gone, and its objects too
 	}
 	if err != nil {
 		return false, answer.Explain(member, id, "pruning", err)
@@ -525,8 +525,8 @@ func (a *application) result() Applied {
 	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: inventory.Sorted(a.inventory), Live: a.live}
 }
 
-// Remove deletes every object of a target that is no longer in git, and says so in its record before. The caller has judged
-// that it may. Objects with prune disabled stay.
+// Remove deletes every object of a target that is no longer in git. It writes this intention to the target's record first.
+// The caller has decided that the delete is allowed. Objects with prune disabled stay.
 func Remove(ctx context.Context, c *cluster.Cluster, plan *Plan) (Applied, error) {
 	a := newApplication(c, plan)
 	request := plan.request

@@ -7,14 +7,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Brings are the namespaces and kinds that sets create.
+// Brings holds the namespaces and kinds that sets create.
 type Brings struct {
 	namespaces map[string]bool
 	kinds      map[schema.GroupKind]bool
 	clusterSet map[schema.GroupKind]bool // kinds without a namespace
 }
 
-// BroughtBy collects the namespaces and the kinds that come with sets.
+// BroughtBy collects the namespaces and kinds that sets create.
 func BroughtBy(sets ...manifest.Set) Brings {
 	b := Brings{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}, clusterSet: map[schema.GroupKind]bool{}}
 	for _, set := range sets {
@@ -35,7 +35,7 @@ func BroughtBy(sets ...manifest.Set) Brings {
 	return b
 }
 
-// Any reports whether anything is brought.
+// Any reports whether the sets create any namespace or kind.
 func (b Brings) Any() bool { return len(b.namespaces)+len(b.kinds) > 0 }
 
 func (b Brings) and(other Brings) Brings {
@@ -52,7 +52,7 @@ func (b Brings) and(other Brings) Brings {
 	return out
 }
 
-// scoped fills in the namespace of an object whose kind only a CRD of the pass knows.
+// scoped fills in the namespace of an object whose kind is defined only by a CRD of the same pass.
 func (b Brings) scoped(id manifest.ID) manifest.ID {
 	switch {
 	case b.clusterSet[id.GroupKind()]:

@@ -16,17 +16,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Annotations that order the objects of a set, in the words of cli-utils and of Argo CD.
+// Annotations that order the objects of a set. They are the annotations of cli-utils and of Argo CD.
 const (
 	annotationDependsOn = "config.kubernetes.io/depends-on"
 	annotationWave      = "argocd.argoproj.io/sync-wave"
 )
 
-// position is where in an apply an object comes: an object never comes before one that it depends on.
+// position is the place of an object in the order of an apply. An object never comes before an object that it depends on.
 type position struct {
 	wave  int
 	stage stage
-	depth int // of dependencies within the stage
+	depth int // number of dependencies within the stage
 }
 
 func (p position) before(other position) bool {
@@ -39,7 +39,7 @@ func (p position) before(other position) bool {
 	return p.depth < other.depth
 }
 
-// order gives each step of the set its position and what it waits for.
+// order gives each step of the set its position and its dependencies.
 func (p *planner) order() error {
 	o := orderer{steps: p.plan.steps, byKey: map[manifest.Key]int{}, state: make([]visit, len(p.plan.steps))}
 	for i, s := range p.plan.steps {
@@ -68,7 +68,7 @@ type orderer struct {
 	state []visit
 }
 
-// place finds the position of a step after those of what it depends on. trail is how it was reached.
+// place finds the position of a step after its dependencies. trail lists the steps that lead to this one.
 func (o *orderer) place(i int, trail []manifest.ID) error {
 	s := &o.steps[i]
 	if o.state[i] == placed {
@@ -83,10 +83,10 @@ func (o *orderer) place(i int, trail []manifest.ID) error {
 		return fmt.Errorf("%s: annotation %s goes in a circle: %s", s.change.ID, annotationDependsOn, strings.Join(names, " on "))
 	}
 	o.state[i] = underWay
-	defer func() { o.state[i] = placed }() // an error is said once
+	defer func() { o.state[i] = placed }() // each error is reported once
 	obj := s.rendered
 	if obj == nil {
-		obj = s.change.Live // a prune goes by what the object said when it was applied
+		obj = s.change.Live // a prune uses the annotations of the object as it was applied
 	}
 	wave, err := waveOf(obj)
 	if err != nil {
@@ -127,8 +127,8 @@ func waveOf(obj *unstructured.Unstructured) (int, error) {
 	return wave, nil
 }
 
-// dependenciesOf reads config.kubernetes.io/depends-on: GROUP/KIND/NAME or GROUP/namespaces/NAMESPACE/KIND/NAME, with
-// commas between several, and an empty group for the core one.
+// dependenciesOf reads config.kubernetes.io/depends-on: GROUP/KIND/NAME or GROUP/namespaces/NAMESPACE/KIND/NAME. Commas
+// separate several references. The group of the core API is empty.
 func dependenciesOf(obj *unstructured.Unstructured) ([]manifest.ID, error) {
 	text := obj.GetAnnotations()[annotationDependsOn]
 	if text == "" {
@@ -147,13 +147,13 @@ func dependenciesOf(obj *unstructured.Unstructured) ([]manifest.ID, error) {
 		if id.Kind == "" || id.Name == "" {
 			return nil, fmt.Errorf("annotation %s: %q names no object; write GROUP/KIND/NAME or GROUP/namespaces/NAMESPACE/KIND/NAME", annotationDependsOn, reference)
 		}
-		id.APIVersion = schema.GroupVersion{Group: parts[0]}.String() // in whichever version the server prefers
+		id.APIVersion = schema.GroupVersion{Group: parts[0]}.String() // the server's preferred version applies
 		ids = append(ids, id)
 	}
 	return ids, nil
 }
 
-// lookOutside holds the steps that depend on an object of somebody else which is not there or not healthy.
+// lookOutside holds the steps that depend on an object outside the set which is missing or unhealthy.
 func (p *planner) lookOutside(ctx context.Context) error {
 	for _, s := range p.plan.steps {
 		if s.rendered == nil || s.change.Action == manifest.None || s.change.Action == manifest.Hold {
@@ -183,8 +183,8 @@ func (p *planner) lookOutside(ctx context.Context) error {
 	return nil
 }
 
-// holdBack makes steps wait whose predecessors are not in the cluster and healthy. Those still to be applied are taken
-// for ready while planned is true: what becomes of them shows at the apply.
+// holdBack holds steps whose predecessors are missing or unhealthy. While planned is true, a predecessor that is still to be
+// applied counts as ready: its health shows at the apply.
 func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live inventory.Members, planned bool) {
 	recorded := inventory.ByKey(p.request.Record)
 	for _, s := range steps {
@@ -225,7 +225,7 @@ func (p *Plan) holdBack(c *cluster.Cluster, steps []step, live inventory.Members
 	}
 }
 
-// follows reports whether a step waits for the health of another: one that it names, or one of an earlier wave.
+// follows reports whether a step waits for the health of another step: one that it names, or one of an earlier wave.
 func (s step) follows(other step) bool {
 	return other.rendered != nil && (other.at.wave < s.at.wave || slices.Contains(s.after, other.change.ID.Key()))
 }

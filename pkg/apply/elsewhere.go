@@ -11,9 +11,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// absent says why what depends on an object that is not in the cluster has to wait; "" when it need not: the object is
-// another target's, and that target's record says that it has run and removed itself. How it ended is asked of its events
-// where the record does not know yet.
+// absent returns the reason why a step must wait that depends on an object which is not in the cluster. It returns "" if the
+// step need not wait: the object belongs to another target, and that target's record says that the object ran and removed
+// itself. If the record does not have the outcome yet, absent reads the events of the object.
 func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 	target, entry, err := p.recordedElsewhere(ctx, id)
 	if err != nil {
@@ -37,8 +37,8 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 	return "", nil
 }
 
-// recordedElsewhere finds an object in the inventory of another target: of the one that names it in the commit, else of
-// any whose record is beside this one's.
+// recordedElsewhere finds an object in the inventory of another target. It looks at the target that names the object in the
+// commit first, and then at every record in the same namespace as this target's record.
 func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (v1alpha1.Target, v1alpha1.InventoryEntry, error) {
 	if full, err := p.cluster.Scope(id); err == nil {
 		id = full

@@ -1,6 +1,6 @@
 package apply
 
-// HashOf is the hash that a plan gives an object of its set.
+// HashOf returns the hash that a plan gives an object of its set.
 func HashOf(plan *Plan, name string) string {
 	for key, hash := range plan.hashes {
 		if key.Name == name {

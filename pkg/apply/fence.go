@@ -13,17 +13,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// annotationFence is on an object between the two writes of a fence.
+// annotationFence is set on an object between the two writes of a fence.
 const annotationFence = v1alpha1.Group + "/fence"
 
-// needsFence reports whether an object that is as git says may still be written by an apply that was never confirmed:
-// its process may be paused, or the request on its way. Of what left git and stays, git says nothing.
+// needsFence reports whether an unconfirmed apply may still write an object that matches git. The process of that apply may
+// be paused, or its request may be on its way. An object that left git and stays needs no fence, because git sets nothing of
+// it.
 func (p *planner) needsFence(s *step) bool {
 	return s.rendered != nil && s.change.Action == manifest.None && !s.left && !s.gone && s.change.Live != nil && p.recorded[s.change.ID.Key()].Unconfirmed
 }
 
-// Unfinished reports whether an earlier apply was never confirmed, so that this one has to be carried out although the
-// objects are as git says.
+// Unfinished reports whether an earlier apply was never confirmed. Then this apply must run although the objects match git.
 func (p *Plan) Unfinished() bool {
 	for i := range p.steps {
 		if p.planner.needsFence(&p.steps[i]) {
@@ -33,8 +33,8 @@ func (p *Plan) Unfinished() bool {
 	return false
 }
 
-// fences gives the objects that an unconfirmed apply may still write another version, so that its late writes, which ask
-// for the version that it judged, are refused.
+// fences gives a new version to the objects that an unconfirmed apply may still write. Its late writes require the version
+// that it judged, so the API server refuses them.
 func (a *application) fences(ctx context.Context) error {
 	var steps []step
 	for _, s := range a.plan.steps {
@@ -61,8 +61,8 @@ func (a *application) fences(ctx context.Context) error {
 	return answer.Join(errs)
 }
 
-// fence writes an object twice: an apply that changes nothing would keep the version. Controllers may write it in between,
-// as that of Deployments does, which follows their annotations.
+// fence writes an object twice, because an apply that changes nothing keeps the version. Controllers may write the object in
+// between. The Deployment controller does so, for example, because it follows the annotations.
 func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	id, err := a.cluster.Scope(s.change.ID)
 	if err != nil {
@@ -89,7 +89,7 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		}
 		switch {
 		case live == nil:
-		case live.GetAnnotations()[annotationFence] == a.attempt: // another apply would have taken it away
+		case live.GetAnnotations()[annotationFence] == a.attempt: // another apply would have removed the annotation
 			next, marked = s.sent, true
 			continue
 		case manifest.OwnedState(live, manifest.FieldManager, a.plan.key) != judged:
@@ -103,7 +103,7 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
 }
 
-// marked is an object with the annotation of a fence.
+// marked returns a copy of an object with the annotation of a fence.
 func (a *application) marked(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	out := obj.DeepCopy()
 	annotations := out.GetAnnotations()

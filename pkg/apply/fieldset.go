@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
-// fieldsOf reads the fields of an entry of managed fields; none where the entry is not to be read.
+// fieldsOf reads the fields of an entry of managed fields. It returns none if it cannot read the entry.
 func fieldsOf(entry metav1.ManagedFieldsEntry) *fieldpath.Set {
 	set := &fieldpath.Set{}
 	if entry.FieldsV1 == nil || set.FromJSON(entry.FieldsV1.GetRawReader()) != nil {
@@ -18,7 +18,7 @@ func fieldsOf(entry metav1.ManagedFieldsEntry) *fieldpath.Set {
 	return set
 }
 
-// withFields is an entry with other fields.
+// withFields returns an entry with other fields.
 func withFields(entry metav1.ManagedFieldsEntry, set *fieldpath.Set) (metav1.ManagedFieldsEntry, error) {
 	raw, err := set.ToJSON()
 	if err != nil {
@@ -29,12 +29,12 @@ func withFields(entry metav1.ManagedFieldsEntry, set *fieldpath.Set) (metav1.Man
 	return entry, nil
 }
 
-// presentIn picks the fields of a set that an object has.
+// presentIn returns the fields of a set that an object has.
 func presentIn(obj map[string]any, set *fieldpath.Set) *fieldpath.Set {
 	out := &fieldpath.Set{}
 	set.Iterate(func(path fieldpath.Path) {
 		if has(obj, path) {
-			out.Insert(slices.Clone(path)) // Iterate writes the next path over this one
+			out.Insert(slices.Clone(path)) // Iterate overwrites this path with the next one
 		}
 	})
 	return out
@@ -51,7 +51,7 @@ func has(node any, path fieldpath.Path) bool {
 	return true
 }
 
-// descend follows one element of a path, and says at which index it is where the node is a list.
+// descend follows one element of a path. If the node is a list, it returns the index of the element too.
 func descend(node any, element fieldpath.PathElement) (below any, index int, ok bool) {
 	if fields, isMap := node.(map[string]any); isMap && element.FieldName != nil {
 		below, ok = fields[*element.FieldName]
@@ -69,7 +69,7 @@ func descend(node any, element fieldpath.PathElement) (below any, index int, ok 
 	return nil, 0, false
 }
 
-// hasKeys reports whether a list item is the one with these keys.
+// hasKeys reports whether a list item has these keys.
 func hasKeys(item any, keys value.FieldList) bool {
 	fields, isMap := item.(map[string]any)
 	return isMap && !slices.ContainsFunc(keys, func(key value.Field) bool {
@@ -78,7 +78,7 @@ func hasKeys(item any, keys value.FieldList) bool {
 	})
 }
 
-// without returns a node less the field at a path. Maps and lists on the way are copied.
+// without returns a node without the field at a path. It copies the maps and lists along the path.
 func without(node any, path fieldpath.Path) any {
 	below, index, ok := descend(node, path[0])
 	if !ok {
@@ -105,7 +105,7 @@ func without(node any, path fieldpath.Path) any {
 	return node
 }
 
-// touches reports whether a set has a field, or one below it.
+// touches reports whether a set contains a field, or one below it.
 func touches(set *fieldpath.Set, path fieldpath.Path) bool {
 	if set.Has(path) {
 		return true

@@ -42,13 +42,13 @@ var (
 		labelFluxRelease + "name", labelFluxRelease + "namespace",
 	}
 
-	// toolManagers are the field managers by which the tools write, in Update and in Apply.
+	// toolManagers are the field managers that the tools use, in Update and in Apply.
 	toolManagers = []string{
 		clientSideApply, "kubectl-last-applied", "helm", "helm3", "helm-controller", "kustomize-controller",
 		"argocd-controller", "argocd-application-controller",
 	}
-	// manifestManagers are those of kubectl's other commands that write a whole manifest. Where `kubectl apply` left its
-	// note, it went on with what they began, such as after `kubectl create --save-config`.
+	// manifestManagers are the field managers of kubectl's other commands that write a whole manifest. If `kubectl apply`
+	// left its annotation, it continued the work of such a command, for example after `kubectl create --save-config`.
 	manifestManagers = []string{"kubectl", "kubectl-create", "kubectl-replace"}
 )
 
@@ -58,12 +58,12 @@ const clientSideApply = "kubectl-client-side-apply"
 type former struct {
 	Tool     string
 	Owner    string   // the release, Kustomization, HelmRelease or Application; empty: the tool has none
-	Managers []string // the field managers whose fields are the tool's, sorted
+	Managers []string // the field managers that write for the tool, sorted
 }
 
-// managedBy tells from an object's traces which tool manages it; nil: none that is known. An object on which syncer has
-// applied fields and that no tool has written since is syncer's, whatever traces the tool left: so is one whose adoption
-// was interrupted.
+// managedBy returns the tool that manages an object, judged by the object's traces. It returns nil if it finds no known
+// tool. If syncer has applied fields of the object and no tool has written it since, the object is syncer's, even with
+// traces of the tool. The same is true after an interrupted adoption.
 func managedBy(live *unstructured.Unstructured) *former {
 	var managers []string
 	applied := false
@@ -83,8 +83,8 @@ func managedBy(live *unstructured.Unstructured) *former {
 	return &former{Tool: tool, Owner: owner, Managers: managers}
 }
 
-// tracesOf names the tool and what of it an object belongs to. A tool that applies with another one's ways comes first:
-// Argo CD leaves what kubectl leaves, and Flux what Helm leaves.
+// tracesOf returns the tool and the tool's own object that an object belongs to. Some tools apply with the mechanism of
+// another tool, so the order matters: Argo CD leaves the traces of kubectl too, and Flux the traces of Helm too.
 func tracesOf(live *unstructured.Unstructured, managers []string) (tool, owner string) {
 	labels, annotations := live.GetLabels(), live.GetAnnotations()
 	argo := slices.ContainsFunc(managers, func(name string) bool { return strings.HasPrefix(name, "argocd-") })
@@ -115,7 +115,8 @@ func isOwn(entry metav1.ManagedFieldsEntry) bool {
 	return entry.Manager == manifest.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
-// isTool reports whether an entry is that of a tool. What a tool wrote to a subresource is a status, or a scale.
+// isTool reports whether an entry belongs to a tool. A tool's entry for a subresource does not count: it is a status or a
+// scale.
 func isTool(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) bool {
 	switch {
 	case entry.Subresource != "":
@@ -126,9 +127,9 @@ func isTool(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) bo
 	return slices.Contains(toolManagers, entry.Manager) || strings.HasPrefix(entry.Manager, "terraform-provider-helm")
 }
 
-// share is what of an entry's fields a takeover takes: all of a tool's, and of other managers' only the tool's traces.
-// Fields in another version of the kind than the object was read in are taken where the object has them under the same
-// path.
+// share returns the fields of an entry that a takeover takes: all fields of a tool's entry, and only the tool's traces of
+// another manager's entry. The entry may use another version of the kind than the object was read in. Then share takes the
+// fields that the object has under the same path.
 func share(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) *fieldpath.Set {
 	if entry.Subresource != "" {
 		return &fieldpath.Set{}
@@ -143,7 +144,7 @@ func share(live *unstructured.Unstructured, entry metav1.ManagedFieldsEntry) *fi
 	return fields
 }
 
-// traces are the fields by which tools know an object again, those that the object has.
+// traces returns the fields of an object by which tools recognize it.
 func traces(live *unstructured.Unstructured) *fieldpath.Set {
 	out := &fieldpath.Set{}
 	for _, name := range traceAnnotations {
@@ -158,12 +159,12 @@ func traces(live *unstructured.Unstructured) *fieldpath.Set {
 	return presentIn(live.Object, out)
 }
 
-// AdoptionError says that a tool manages an object that git wants, and that git does not allow to take it.
+// AdoptionError says that a tool manages an object of git's set, and that git does not allow the adoption.
 type AdoptionError struct {
 	ID     manifest.ID
 	Target v1alpha1.Target
 	Tool   string
-	Owner  string // what of the tool: a release, a Kustomization, an Application; empty where it has none
+	Owner  string // the tool's release, Kustomization or Application; empty: the tool has none
 }
 
 func (e *AdoptionError) Error() string {
@@ -175,7 +176,7 @@ func (e *AdoptionError) Error() string {
 		e.ID, by, e.Target, e.release(), v1alpha1.AnnotationAdopt, v1alpha1.Enabled)
 }
 
-// release is how the tool lets go of its objects without deleting them.
+// release returns the way in which the tool releases its objects without deleting them.
 func (e *AdoptionError) release() string {
 	kind, name, _ := strings.Cut(e.Owner, " ")
 	namespace, base, _ := strings.Cut(name, "/")

@@ -9,9 +9,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Ignore names fields that somebody else decides once their object is there. Empty parts match everything.
+// Ignore names fields that other owners decide after the object was created. Empty parts match everything.
 type Ignore struct {
-	Place                        string // where the rule stands, for a person
+	Place                        string // the place of the rule in the configuration, for messages
 	Group, Kind, Namespace, Name string
 	Paths                        []manifest.Path
 	Managers                     []string
@@ -23,14 +23,15 @@ func (i Ignore) matches(id manifest.ID) bool {
 		(i.Namespace == "" || i.Namespace == id.Namespace) && (i.Name == "" || i.Name == id.Name)
 }
 
-// Covers reports whether a field is one that the rule names by path, or below it.
+// Covers reports whether the rule names a field, or a field above it, by path.
 func (i Ignore) Covers(id manifest.ID, path manifest.Path) bool {
 	return i.matches(id) && slices.ContainsFunc(i.Paths, path.Under)
 }
 
-// yield sets what an apply of an object sends when some of its fields belong to others: those fields are left out, so
-// that syncer does not own them. A field that syncer still owns, because nobody else has written it yet, is sent as it
-// is: leaving it out would take it from the object (server-side apply removes what its last owner no longer sets).
+// yield sets the object that an apply sends when some fields belong to other owners. It leaves those fields out, so that
+// syncer does not own them. If syncer still owns such a field, because no other manager has written it yet, yield sends the
+// live value. Leaving it out would remove the field from the object, because server-side apply removes a field that its last
+// owner no longer sets.
 func (r Rules) yield(s *step) {
 	id, obj, live := s.change.ID, s.rendered, s.change.Live
 	s.sent, s.quiet = obj, nil
@@ -81,8 +82,8 @@ func (r Rules) yield(s *step) {
 	}
 }
 
-// disputed reports whether a field that git sets and that was left to somebody by design has another owner now. Whoever
-// writes such a field takes nothing from syncer, so that syncer's own fields do not tell.
+// disputed reports whether a field that git sets, and that syncer left to another owner by design, has a new owner now. A
+// manager that writes such a field takes nothing from syncer, so syncer's own fields do not show it.
 func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
 	for _, rule := range designed {
 		for _, pattern := range rule.patterns {
@@ -103,12 +104,12 @@ func (r Rules) disputed(obj, live *unstructured.Unstructured) bool {
 				return true
 			}
 		}
-		return false // it has looked at every field by every rule
+		return false // the loop has checked every field by every rule
 	}
 	return false
 }
 
-// ignores reports whether a rule leaves a field to whoever has it.
+// ignores reports whether a rule leaves a field to its present owner.
 func (r Rules) ignores(id manifest.ID, path manifest.Path, live *unstructured.Unstructured) bool {
 	owner, owned := manifest.ManagerOf(live, path, manifest.FieldManager)
 	return slices.ContainsFunc(r.Ignore, func(rule Ignore) bool {

@@ -7,7 +7,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Install applies a set without a record or an ApplySet: it is what records need to exist. It deletes nothing.
+// Install applies a set without a record or an ApplySet. Records need this set to exist. Install deletes nothing.
 func Install(ctx context.Context, c *cluster.Cluster, set manifest.Set) ([]manifest.Change, error) {
 	plan := &Plan{request: Request{Set: set}, hashes: map[manifest.Key]string{}}
 	p := planner{cluster: c, plan: plan, brings: BroughtBy(set), salt: func() []byte { return nil }}

@@ -21,7 +21,7 @@ func intent(id manifest.ID, hash string) string {
 	return id.GroupKind().String() + "/" + id.Namespace + "/" + id.Name + "=" + hash
 }
 
-// intents lists what a plan creates and cannot look for afterwards.
+// intents lists the objects that a plan creates and that syncer cannot look up afterwards.
 func (p *Plan) intents() string {
 	var out []string
 	for _, s := range p.steps {
@@ -38,11 +38,11 @@ func (p *Plan) intents() string {
 	return joinIntents(out)
 }
 
-// mostIntents is how long the annotation may be with names written out, in bytes. The API server takes 256 KiB for all
+// mostIntents is the maximum length, in bytes, of the annotation with full names. The API server allows 256 KiB for all
 // annotations of an object.
 const mostIntents = 64 << 10
 
-// joinIntents is the annotation for some intents. Many of them are written as hashes.
+// joinIntents returns the annotation for some intents. If there are many, it writes them as hashes.
 func joinIntents(intents []string) string {
 	slices.Sort(intents)
 	text := strings.Join(intents, ",")
@@ -57,7 +57,7 @@ func joinIntents(intents []string) string {
 	return strings.Join(short, ",")
 }
 
-// shortIntent is an intent as a hash, with the UID of what it replaces behind it.
+// shortIntent returns an intent as a hash, followed by the UID of the replaced object.
 func shortIntent(text string) string {
 	text, uid, replaces := strings.Cut(text, "@")
 	sum := sha256.Sum256([]byte(text))
@@ -68,7 +68,7 @@ func shortIntent(text string) string {
 	return text
 }
 
-// intended finds an intent in the annotation, in either form, and the UID of what was to be replaced.
+// intended finds an intent in the annotation, in either form. It also returns the UID of the object to be replaced.
 func intended(annotation, intent string) (replaced string, ok bool) {
 	for text := range strings.SplitSeq(annotation, ",") {
 		what, uid, _ := strings.Cut(text, "@")
@@ -79,9 +79,10 @@ func intended(annotation, intent string) (replaced string, ok bool) {
 	return "", false
 }
 
-// ranAlready reports whether an object that is not in the cluster has been there, by what the last apply set out to do
-// and by the events that its controller left; and as which object, where they tell. Events of an object that the inventory
-// has, or that was replaced, are of an earlier one: their times are in whole seconds, and tell nothing within one.
+// ranAlready reports whether an object that is not in the cluster existed before. It uses the intents of the last apply and
+// the events of the object's controller. It returns the UID of that object if the events have it. Events of an object in the
+// inventory, or of a replaced object, belong to an earlier object. Their times are in whole seconds, so times cannot order
+// events within one second.
 func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (as types.UID, ran bool) {
 	record := p.plan.request.Record
 	if record == nil {
@@ -92,11 +93,11 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 		return "", false
 	}
 	as, made, err := p.madeSince(ctx, id, types.UID(replaced), p.recorded[id.Key()].UID)
-	return as, made && err == nil // without the right to read events, a run more is better than one that never was
+	return as, made && err == nil // without the right to read events, an extra run is better than a missing one
 }
 
-// remade reports whether an object that ran and is gone may have been made anew, in another form, by an apply that was
-// never confirmed.
+// remade reports whether an object that ran and is gone may have been created anew, in another form, by an unconfirmed
+// apply.
 func (p *planner) remade(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) bool {
 	if !entry.Unconfirmed {
 		return false
@@ -106,7 +107,8 @@ func (p *planner) remade(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	return made || err != nil
 }
 
-// madeSince reports whether events tell of an object of a name, other than earlier ones, since the last apply was begun.
+// madeSince reports whether events since the start of the last apply name an object of this name other than the earlier
+// ones.
 func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...types.UID) (as types.UID, made bool, err error) {
 	events, err := p.cluster.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})

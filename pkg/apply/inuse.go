@@ -18,9 +18,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// keepInUse holds the prunes of what is still needed: of a schedule whose run goes on, of anything while a run of the
-// target goes on as it was, of what batch work or the old pods of a rollout use or an object that stays as it is may use,
-// and of namespaces and kinds that hold what stays.
+// keepInUse holds the prunes of objects that are still needed. It holds a schedule whose run goes on, and every object while
+// a run of the target goes on unchanged. It holds objects that are used by batch work or by the old pods of a rollout, or
+// that an unchanged object may use. It holds namespaces and kinds that contain objects which stay.
 func (p *planner) keepInUse(ctx context.Context) error {
 	if err := p.keepSchedules(ctx); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (p *planner) keepInUse(ctx context.Context) error {
 			}
 		}
 	}
-	// Kinds before namespaces, and both after what is in them: what is held there holds them.
+	// Kinds come before namespaces, and both after their contents: a held object holds its namespace and its kind.
 	for _, kind := range []schema.GroupKind{manifest.CRDKind, manifest.NamespaceKind} {
 		for _, s := range p.plan.steps {
 			if s.change.Action != manifest.Prune || s.change.ID.GroupKind() != kind {
@@ -68,8 +68,8 @@ func (p *planner) keepInUse(ctx context.Context) error {
 	return nil
 }
 
-// holdUnseen holds a deletion where the API server does not show what may need the object. The rest of the target does not
-// wait for that.
+// holdUnseen holds a deletion where the API server does not show which objects may need the object. The rest of the target
+// does not wait for that.
 func holdUnseen(change *manifest.Change, err error) bool {
 	if !answer.IsOfObject(err) {
 		return false
@@ -78,7 +78,7 @@ func holdUnseen(change *manifest.Change, err error) bool {
 	return true
 }
 
-// holdsOthers reports whether other objects go with an object.
+// holdsOthers reports whether the deletion of an object deletes other objects too.
 func holdsOthers(id manifest.ID) bool {
 	return id.GroupKind() == manifest.NamespaceKind || id.GroupKind() == manifest.CRDKind
 }
@@ -117,7 +117,7 @@ func (p *planner) keepSchedules(ctx context.Context) error {
 	return nil
 }
 
-// undisturbed names a run that the plan leaves as it is although git changed it.
+// undisturbed returns a run that the plan leaves as it is although git changed it.
 func (p *planner) undisturbed() manifest.ID {
 	for _, s := range p.plan.steps {
 		if s.skipped || s.change.Held != nil && s.change.Held.Reason == manifest.HeldRunning {
@@ -127,7 +127,8 @@ func (p *planner) undisturbed() manifest.ID {
 	return manifest.ID{}
 }
 
-// stillNamed finds an object of the set that stays as it is for now, or for good, and names one that pods mount.
+// stillNamed finds an object of the set that stays as it is, for now or permanently, and that names an object which pods
+// mount.
 func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
 	if !health.NamedByPods(id.GroupKind()) {
 		return manifest.ID{}, false
@@ -141,15 +142,15 @@ func (p *Plan) stillNamed(id manifest.ID) (manifest.ID, bool) {
 	return manifest.ID{}, false
 }
 
-// podUsers has the possible users of objects that pods name, in one namespace: running batch objects and pods of workloads.
+// podUsers has the possible users, in one namespace, of objects that pods name: running batch objects and pods of workloads.
 type podUsers struct {
 	batch    []unstructured.Unstructured
 	rollouts *rollouts
 }
 
-// keepForPods holds the prune of an object that a running batch object uses, or a pod of a workload from before its
-// rollout. Old generations of settings have to stay until the run that was started with them has ended: its executors and
-// retries are new pods. A service's old pods start their containers anew when these end.
+// keepForPods holds the prune of an object that a running batch object uses, or a pod of a workload from before its rollout.
+// Old generations of settings must stay until the run that was started with them has ended: its executors and retries are
+// new pods. The old pods of a service restart their containers when these end.
 func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, known map[string]*podUsers) error {
 	id := change.ID
 	users, ok := known[id.Namespace]
@@ -178,7 +179,7 @@ func (p *planner) keepForPods(ctx context.Context, change *manifest.Change, know
 
 func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, error) {
 	pods, err := p.cluster.List(ctx, health.Pod, namespace, metav1.ListOptions{})
-	// An account without the right to list pods gives no such protection, which is no reason never to prune.
+	// An account without the right to list pods gives no such protection. This is no reason to block prunes permanently.
 	if err != nil && !apierrors.IsForbidden(err) {
 		return nil, err
 	}
@@ -199,13 +200,13 @@ func (p *planner) podUsers(ctx context.Context, namespace string) (*podUsers, er
 	return users, nil
 }
 
-// names reports whether a run says a name anywhere: each kind has its templates in another place.
+// names reports whether a run contains a name anywhere. The place of the templates differs by kind.
 func names(run map[string]any, name string) bool {
 	return slices.ContainsFunc(manifest.Leaves(run), func(f manifest.Field) bool { return f.Value == name })
 }
 
-// tenant finds an object that would go with a namespace or a kind and is to stay: one of this target that is not deleted
-// in the same pass, one of another record's inventory, a volume claim, or an object of the kind.
+// tenant finds an object that would be deleted with a namespace or a kind but has to stay: an object of this target that is
+// not deleted in the same pass, an object in another record's inventory, a volume claim, or an object of the kind.
 func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured) (manifest.ID, error) {
 	for _, s := range p.plan.steps {
 		if s.change.Action != manifest.Prune && isWithin(s.change.ID, doomed) && !(s.rendered == nil && s.change.Live.GetDeletionTimestamp() != nil) {
@@ -237,7 +238,7 @@ func (p *planner) tenant(ctx context.Context, doomed *unstructured.Unstructured)
 	return p.stranger(claims), nil
 }
 
-// isWithin reports whether an object goes with a namespace or a definition.
+// isWithin reports whether an object is deleted together with a namespace or a definition.
 func isWithin(id manifest.ID, doomed *unstructured.Unstructured) bool {
 	if manifest.IDOf(doomed).GroupKind() == manifest.NamespaceKind {
 		return id.Namespace == doomed.GetName()

@@ -12,8 +12,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Inventory is the target's inventory if nothing were applied. It differs from the recorded one where the record is
-// behind: after a crash, after the record was lost, or when git says the same in other words.
+// Inventory is the target's inventory if nothing were applied. It differs from the recorded one where the record is behind:
+// after a crash, after the record was lost, or when git writes the same objects differently.
 func (p *Plan) Inventory() []v1alpha1.InventoryEntry { return inventory.Sorted(p.inventory()) }
 
 func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
@@ -32,7 +32,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 		case s.gone:
 			entry := p.newEntry(s, s.rendered)
 			if entry.UID = s.ranAs; before.Spec == entry.Spec && s.ranAs == "" {
-				entry.UID = before.UID // else it is of an earlier object of the name
+				entry.UID = before.UID // otherwise the UID belongs to an earlier object of the same name
 			}
 			entry.Others, entry.Completed, entry.Failed, entry.Fields = before.Others, before.Completed, before.Failed, before.Fields
 			entries[id.Key()] = entry
@@ -56,14 +56,14 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	for key, entry := range entries {
 		live := p.Members[key]
 		if live == nil && !inSet[key] && p.unread.Of(key) == nil {
-			delete(entries, key) // gone from git and from the cluster
+			delete(entries, key) // the object is gone from git and from the cluster
 			continue
 		}
 		if live == nil || entry.Completed {
 			continue
 		}
 		if run := p.judge.Run(live); entry.EndedRun != "" && entry.EndedRun == run.ID {
-			continue // what the object shows is the run from before its change
+			continue // the object shows the run from before its change
 		}
 		if verdict := p.judge.Health(live); verdict.Completed {
 			entry.Completed, entry.Failed = true, verdict.Status == health.Failed
@@ -73,7 +73,7 @@ func (p *Plan) inventory() map[manifest.Key]v1alpha1.InventoryEntry {
 	return entries
 }
 
-// newEntry is what the record keeps of an object as an apply left it.
+// newEntry returns the record's entry for an object as an apply left it.
 func (p *Plan) newEntry(s step, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
 	id := s.change.ID
 	entry := v1alpha1.InventoryEntry{

@@ -8,12 +8,12 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// PruneRefusedError says that a commit would delete more than it may.
+// PruneRefusedError says that a commit would delete more objects than the limit allows.
 type PruneRefusedError struct {
 	Target  v1alpha1.Target
 	Objects []manifest.ID
 	Of      int    // the size of the inventory
-	Limit   string // the limit that is exceeded
+	Limit   string // the exceeded limit
 }
 
 func (e *PruneRefusedError) Error() string {

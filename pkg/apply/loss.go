@@ -14,12 +14,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// regain ends a loss that an apply has just made good: syncer owns the fields of git again, and beside it whoever made the
-// object anew, or the manager that stands for nobody (before-first-apply). As long as these own them too, a field would
-// stay when it leaves git. So they are left with the rest. A conflict, or an interruption, leaves two owners: what leaves git is then reported as added.
+// regain completes the repair of a loss after an apply. Syncer now owns the fields of git again. A second owner remains: the
+// manager that created the object anew, or the placeholder manager before-first-apply. While this manager owns the fields
+// too, a field would stay when it leaves git. So regain leaves it only the other fields. A conflict or an interruption
+// leaves two owners: then a field that leaves git is reported as added.
 //
-// What they own beside git's fields is either a default, which is nobody's addition, or was git's before, or is
-// somebody's. The API server tells the defaults by what it puts back.
+// A field beside git's fields has one of three origins: it is a default, which does not count as an addition, or git set it
+// before, or another owner set it. The API server restores the defaults, and regain recognizes them by that.
 func (a *application) regain(ctx context.Context, s *step, applied *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	if s.change.Lost == nil || s.change.Action != manifest.Update || s.left {
 		return applied, nil
@@ -30,7 +31,7 @@ func (a *application) regain(ctx context.Context, s *step, applied *unstructured
 	}
 	alone, err := a.soleOwner(ctx, applied)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
-		alone, err = applied, nil // somebody wrote it at this moment
+		alone, err = applied, nil // another process wrote the object at this moment
 	}
 	if err != nil {
 		return nil, answer.Explain(s.rendered, id, "taking its fields back", err, applied)
@@ -39,7 +40,8 @@ func (a *application) regain(ctx context.Context, s *step, applied *unstructured
 	return alone, nil
 }
 
-// soleOwner takes the fields that syncer applies from the managers who made an object anew, or who stand for nobody.
+// soleOwner takes the fields that syncer applies from the managers that created an object anew, and from placeholder
+// managers.
 func (a *application) soleOwner(ctx context.Context, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	own := ownFields(live)
 	var entries []metav1.ManagedFieldsEntry
@@ -72,8 +74,8 @@ func (a *application) soleOwner(ctx context.Context, live *unstructured.Unstruct
 	return a.cluster.Patch(ctx, manifest.IDOf(live), patch)
 }
 
-// defaults lists the fields of others, beside known ones, that the API server sets again when they are taken away. Where
-// it refuses to try, as for what may not change, they all count as such.
+// defaults lists the fields of others, except the known ones, that the API server sets again after their removal. If the API
+// server refuses the dry run, as for immutable fields, all of them count as defaults.
 func (a *application) defaults(ctx context.Context, live *unstructured.Unstructured, known []string) []string {
 	var others []manifest.Path
 	less := live.DeepCopy()

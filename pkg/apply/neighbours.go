@@ -7,14 +7,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Neighbours are targets of the same commit in one cluster, the plan's own included. An object that moves from one to
-// another is handed over, and not deleted and made anew.
+// Neighbours are the targets of one commit in one cluster, including the plan's own target. An object that moves from one
+// target to another is handed over. It is not deleted and created anew.
 type Neighbours struct {
-	Named map[manifest.Key]v1alpha1.Target // by which target's set an object is named
+	Named map[manifest.Key]v1alpha1.Target // the target whose set names the object
 	Known map[string]bool                  // the ApplySets of the targets whose new sets are known
 }
 
-// Add notes a target and its set; an empty one names nothing any more.
+// Add notes a target and its set. A target with an empty set names no objects any more.
 func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.Set) {
 	if n.Named == nil {
 		n.Named, n.Known = map[manifest.Key]v1alpha1.Target{}, map[string]bool{}
@@ -24,13 +24,13 @@ func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.
 		id := manifest.IDOf(obj)
 		n.Named[id.Key()] = target
 		if id.Namespace == "" {
-			id.Namespace = manifest.DefaultNamespace // of a namespaced kind, which is not known here
+			id.Namespace = manifest.DefaultNamespace // namespaced, but of a kind that is not known here
 			n.Named[id.Key()] = target
 		}
 	}
 }
 
-// handsOver reports whether a live object belongs to another target of the same commit, which does not name it any more.
+// handsOver reports whether a live object belongs to another target of the same commit which does not name it any more.
 func (p *planner) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
 	if live == nil {
 		return false

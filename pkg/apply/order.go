@@ -6,20 +6,20 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// stage is when an object is applied. A stage starts when the one before it is in the cluster; pruning goes the other
-// way round.
+// stage is the time at which an object is applied. A stage starts when the stage before it is in the cluster. Pruning uses
+// the reverse order.
 type stage int
 
 const (
-	definitions stage = iota // CRDs, waited for until they are established
+	definitions stage = iota // CRDs; the apply waits until they are established
 	namespaces
-	policies  // what admission asks of later objects
-	settings  // what pods read and run as
+	policies  // requirements of admission for later objects
+	settings  // settings and accounts of pods
 	workloads // everything else
-	gates     // webhooks and policies, which judge what comes after them
+	gates     // webhooks and policies that judge later objects
 )
 
-// staged are the kinds that go before or after workloads.
+// staged lists the kinds that come before or after workloads.
 var staged = map[schema.GroupKind]stage{
 	manifest.CRDKind:       definitions,
 	manifest.NamespaceKind: namespaces,

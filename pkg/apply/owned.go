@@ -15,14 +15,14 @@ type OwnedError struct {
 	ID     manifest.ID
 	Target v1alpha1.Target
 	Owner  string
-	// Namespace of the owner's record; empty where it has none.
+	// Namespace is the namespace of the owner's record. It is empty if the owner has no record.
 	Namespace string
 }
 
 func (e *OwnedError) Error() string {
 	text := fmt.Sprintf("%s: it belongs to %s, so %s may not take it; keep it in one of the two", e.ID, e.Owner, e.Target)
 	if e.Owner == e.Target.String() {
-		// Two syncers that deploy the same repository.
+		// Two syncers deploy the same repository.
 		text += fmt.Sprintf(" (the record of the owner is in namespace %s)", e.Namespace)
 	}
 	return text

@@ -23,87 +23,86 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Request is a target and the set that it is to become.
+// Request has a target and the set that the target must become.
 type Request struct {
 	Target v1alpha1.Target
-	// Record is the target's record; nil at the first deployment.
+	// Record is the target's record. It is nil at the first deployment.
 	Record *v1alpha1.PipelineSync
-	// Set is what git says, with digests and the member label. An empty set prunes everything.
+	// Set has the objects of git, with digests and the member label. An empty set prunes everything.
 	Set manifest.Set
-	// Brings are namespaces and kinds that other sets of the same pass bring; a dry run cannot see them yet.
+	// Brings has the namespaces and kinds that other sets of the same pass create. A dry run cannot see them yet.
 	Brings Brings
 	// Neighbours are the other targets of the same commit.
 	Neighbours Neighbours
-	// Full compares every object by a dry run, also those whose apply is recorded and unharmed.
+	// Full compares every object by a dry run, also objects whose apply is recorded and unchanged since.
 	Full bool
-	// ReadOnly leaves the cluster as it is, bookkeeping included.
+	// ReadOnly changes nothing in the cluster, not even bookkeeping.
 	ReadOnly bool
 	Rules    Rules
-	// Recorded is told of the record as Apply has written it, before the first object. Optional.
+	// Recorded receives the record as Apply has written it, before the first object. Optional.
 	Recorded func(cluster.Written)
-	// Confirm is asked when the record is written and before the first object is; an error ends the apply there. Until
-	// another syncer could see the record, it may have carried out a newer commit that leaves the target as it is.
+	// Confirm is called after the record is written and before the first object is written. An error ends the apply there.
+	// Before the record was visible, another syncer may have applied a newer commit that leaves the target as it is.
 	// Optional.
 	Confirm func(context.Context) error
 }
 
-// Plan is what an apply would do. Changes has one entry for each object of the set, and one for each object to prune.
+// Plan describes an apply. Changes has one entry for each object of the set, and one for each object to prune.
 type Plan struct {
 	Changes []manifest.Change
-	// Members are the live objects of the target's ApplySet, and those of its inventory that lost their label.
+	// Members are the live objects of the target's ApplySet, and the objects of its inventory that lost their label.
 	Members inventory.Members
 
 	strays   inventory.Members
-	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with what became of those that are gone
+	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with the fate of the objects that are gone
 	unread   inventory.Unread
 	request  Request
 	planner  *planner
 	judge    *health.Judge
-	steps    []step // Changes with what Apply needs beside them
-	key      []byte // of the hashes of Secrets; nil where the set has none
+	steps    []step // Changes with additional data for Apply
+	key      []byte // for the hashes of Secrets; nil if the set has none
 	hashes   map[manifest.Key]string
 }
 
 type step struct {
 	change   *manifest.Change
-	rendered *unstructured.Unstructured // as git says; nil for a prune
+	rendered *unstructured.Unstructured // the object in git; nil for a prune
 	sent     *unstructured.Unstructured // rendered without the fields that others decide
-	deferred bool                       // the dry run waits until what the object needs is there
-	settled  bool                       // what the object needs is there: a refusal is final
+	deferred bool                       // the dry run waits until the object's dependencies exist
+	settled  bool                       // the object's dependencies exist: a refusal is final
 	spared   []manifest.Path            // drifted fields that stay as they are
 	quiet    []Quiet
-	adopts   *unstructured.Unstructured // as the tool left it from which it is taken over; nil: from none
+	adopts   *unstructured.Unstructured // the object as the former tool left it; nil: no tool managed it
 
 	at      position
-	after   []manifest.Key // of the set, by annotation
-	outside []manifest.ID  // of others, by annotation
+	after   []manifest.Key // dependencies in the set, by annotation
+	outside []manifest.ID  // dependencies outside the set, by annotation
 
-	unlabelled bool     // it left git, and lost the target's label before
-	defaults   []string // fields that are nobody's addition, though others own them
+	unlabelled bool     // the object left git, and lost the target's label before
+	defaults   []string // fields that do not count as additions, though others own them
 
-	uncompared error // why the API server does not say whether the object is as git says; it stays as it is
-	unread     bool  // nor can it be read
+	uncompared error // why the API server cannot compare the object with git; the object stays as it is
+	unread     bool  // the object cannot be read either
 
 	ownHand  bool // another process wrote the object under syncer's name since its apply was recorded
-	left     bool // the object stays as it is although git says otherwise
+	left     bool // the object stays as it is although git differs
 	skipped  bool // the change is part of the next run
-	gone     bool // it ran, and is not to run again
+	gone     bool // the object ran, and must not run again
 	ranAs    types.UID
-	remadeAs types.UID // what ran under the name since, by an apply that was never confirmed, and is gone as well
-	handed   bool      // another target of the commit names it, and takes it over
+	remadeAs types.UID // a later object of this name, by an unconfirmed apply, that ran and is gone as well
+	handed   bool      // another target of the commit names the object, and takes it over
 	endedRun string    // the run that had ended when the change was judged
 }
 
-// Make compares a set with the cluster by server-side dry runs and changes nothing, but for the key that Secrets are
-// hashed with, which it makes unless ReadOnly. An object whose recorded apply is the one that git asks for, and whose
-// fields no other manager has taken, costs no request. All objects are judged; the error names each that the API
-// server refuses.
+// Make compares a set with the cluster by server-side dry runs. It changes nothing, with one exception: unless ReadOnly is
+// set, it creates the key for the hashes of Secrets. An object costs no request if its recorded apply matches git and no
+// other manager has taken its fields. Make judges all objects; its error names each object that the API server refuses.
 func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 	key, err := inventory.KeyFor(ctx, c, req.Set, !req.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	// The kinds of the set are looked through as well: when the record is lost, they find its objects again.
+	// Make lists the kinds of the set as well: when the record is lost, this finds the objects again.
 	found, err := inventory.Look(ctx, c, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
@@ -115,7 +114,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.Key(ctx, false)
 			if err != nil {
-				return nil // masks without a hash: the comparison itself needs no key
+				return nil // masks have no hash then; the comparison needs no key
 			}
 			return key
 		})}
@@ -124,7 +123,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 		return nil, err
 	}
 	for _, s := range plan.steps {
-		delete(plan.strays, s.change.ID.Key()) // git has it, and takes it over
+		delete(plan.strays, s.change.ID.Key()) // git has the object, and takes it over
 	}
 	if err := p.prunes(ctx); err != nil {
 		return nil, err
@@ -147,12 +146,12 @@ type planner struct {
 	cluster  *cluster.Cluster
 	plan     *Plan
 	recorded map[manifest.Key]v1alpha1.InventoryEntry
-	nowhere  map[manifest.Key]bool // looked for by name, and not there
+	nowhere  map[manifest.Key]bool // looked up by name, and missing
 	brings   Brings
-	salt     func() []byte // for masked values; asked for where something differs
+	salt     func() []byte // for masked values; called only for a difference
 
-	// What the plan changes that other objects of the set are judged by: kinds whose CRD, and namespaces whose quota
-	// or limit range.
+	// Changes of the plan that affect the judgement of other objects: kinds whose CRD changes, and namespaces whose quota or
+	// limit range changes.
 	kinds  map[schema.GroupKind]bool
 	quotas map[string]bool
 }
@@ -162,7 +161,7 @@ func (p *planner) objects(ctx context.Context, key []byte) error {
 	p.plan.steps = make([]step, len(set)) // each worker owns one slot
 	errs := make([]error, len(set))
 	hashes := make([]string, len(set))
-	// What the others are judged by goes first.
+	// Objects that affect the judgement of others go first.
 	for _, ground := range []bool{true, false} {
 		var g panics.Group
 		g.SetLimit(cluster.FanOut)
@@ -203,7 +202,7 @@ func isGround(obj *unstructured.Unstructured) bool {
 	return false
 }
 
-// noteGround collects what the plan changes that other objects are judged by.
+// noteGround collects the changes of the plan that affect the judgement of other objects.
 func (p *planner) noteGround() {
 	p.kinds, p.quotas = map[schema.GroupKind]bool{}, map[string]bool{}
 	for _, s := range p.plan.steps {
@@ -219,7 +218,7 @@ func (p *planner) noteGround() {
 	}
 }
 
-// mayPass reports whether a refused dry run may pass once earlier stages are in the cluster.
+// mayPass reports whether a refused dry run may pass after earlier stages are in the cluster.
 func (p *planner) mayPass(id manifest.ID, err error) bool {
 	if answer.IsMissingNamespace(err, id.Namespace) || answer.IsEndingNamespace(err) {
 		return p.brings.namespaces[id.Namespace]
@@ -272,7 +271,7 @@ func (p *planner) object(ctx context.Context, obj *unstructured.Unstructured, ha
 	return s, p.compare(ctx, &s, entry)
 }
 
-// compare decides what becomes of an object that is not known to be at rest, from its live state and a dry run.
+// compare decides the change of an object that is not known to be at rest, from its live state and a dry run.
 func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) error {
 	change, obj, id := s.change, s.rendered, s.change.ID
 	if change.Live != nil {
@@ -282,7 +281,7 @@ func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.Inventory
 		}
 		change.Action = manifest.Update
 		if change.Live.GetDeletionTimestamp() != nil {
-			change.Action = manifest.Replace // it has to be gone first
+			change.Action = manifest.Replace // the object must be gone first
 			return nil
 		}
 		p.plan.request.Rules.yield(s)
@@ -290,7 +289,7 @@ func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.Inventory
 	var err error
 	change.Want, err = p.cluster.DryRun(ctx, s.sent)
 	for tries := 0; err == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() && tries < changedTries; tries++ {
-		// Somebody wrote the object since it was read: what they wrote is no difference that an apply would make.
+		// Another process has written the object since it was read. Its change is not a difference that an apply would make.
 		if change.Live, err = p.cluster.Get(ctx, id); err != nil {
 			return answer.Explain(obj, id, "reading", err)
 		}
@@ -321,7 +320,7 @@ func (p *planner) compare(ctx context.Context, s *step, entry v1alpha1.Inventory
 	return p.respect(ctx, s, entry)
 }
 
-// noteAdditions looks at what others set in a member. It asks nobody: the member's managed fields tell.
+// noteAdditions finds the fields that others set in a member. It needs no request, because the managed fields show them.
 func (p *planner) noteAdditions(s *step) {
 	live := s.change.Live
 	if live == nil || inventory.IsDisabled(live) || inventory.IsDisabled(s.rendered) {
@@ -329,19 +328,20 @@ func (p *planner) noteAdditions(s *step) {
 	}
 	found, quiet := p.plan.request.Rules.additions(s.rendered, live, p.recorded[s.change.ID.Key()], p.salt)
 	if lost := s.change.Lost; lost != nil {
-		// Who made the object anew wrote each default of it, too: that is one finding, of the object as a whole.
+		// The manager that created the object anew wrote each default of it, too. That is one finding, for the object as a
+		// whole.
 		found = slices.DeleteFunc(found, func(a manifest.Addition) bool { return a.Manager.Name == lost.By.Name })
 	}
 	s.change.Added, s.quiet = found, append(s.quiet, quiet...)
-	// An apply may change such a field as well, as where the API server derives it from another one. It is one finding.
+	// An apply may change such a field as well, for example if the API server derives it from another field. Report it once.
 	s.change.Fields = slices.DeleteFunc(s.change.Fields, func(f manifest.FieldChange) bool {
 		return s.change.Drifted && (slices.ContainsFunc(found, func(a manifest.Addition) bool { return a.Path == f.Path }) ||
 			slices.ContainsFunc(quiet, func(q Quiet) bool { return q.Path == f.Path }))
 	})
 }
 
-// atRest reports whether nothing is to be done to an object, from what is recorded of it and from its live state, if it
-// is a member.
+// atRest reports whether an object needs no change. It uses the object's inventory entry and, if the object is a member, its
+// live state.
 func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryEntry, hash string) bool {
 	live, applied := s.change.Live, entry.Hash == hash && hash != "" && !entry.Unconfirmed
 	switch {
@@ -354,7 +354,7 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 		}
 		return s.gone
 	case live.GetDeletionTimestamp() != nil && p.cluster.Judge().Run(live).State == health.Ended && (applied || entry.Spec != "" && entry.Spec == manifest.SpecHash(s.rendered)):
-		s.gone = true // it ran, and is on its way out, as by its TTL: its finalizers are not waited for to run it again
+		s.gone = true // it ran and is being deleted, as by its TTL: no wait for its finalizers to run it again
 		return true
 	case entry.Skipped == hash && !entry.Unconfirmed:
 		s.left, s.skipped = true, p.cluster.Judge().Run(live).State == health.Running
@@ -365,7 +365,7 @@ func (p *planner) atRest(ctx context.Context, s *step, entry v1alpha1.InventoryE
 	return true
 }
 
-// judge decides what a dry run's result means.
+// judge evaluates the result of a dry run.
 func (p *planner) judge(change *manifest.Change) {
 	if change.Live == nil {
 		return
@@ -375,26 +375,26 @@ func (p *planner) judge(change *manifest.Change) {
 	if len(change.Fields) > 0 {
 		return
 	}
-	// Equal values may still have changed hands: git now sets a field that another manager had set to the same value.
+	// The owner of equal values may still change: git now sets a field that another manager had set to the same value.
 	if manifest.OwnedFields(change.Live, manifest.FieldManager) == manifest.OwnedFields(change.Want, manifest.FieldManager) {
 		change.Action, change.Drifted = manifest.None, false
 	}
 }
 
-// moved reports whether a field that syncer owns has another value, or another owner, than after the apply that was
-// recorded. Another order of a keyed list is neither.
+// moved reports whether a field that syncer owns has another value, or another owner, than after the recorded apply. A
+// different order of a keyed list does not count.
 func (p *Plan) moved(change *manifest.Change) bool {
 	return change.Live != nil && manifest.OwnedState(change.Live, manifest.FieldManager, p.key) != p.recorded[change.ID.Key()].Fields
 }
 
-// ownsDifference reports whether syncer's own name, and nobody else's, set a field to something else than git says.
+// ownsDifference reports whether only syncer's own field manager set a field to a value other than git's.
 func ownsDifference(change *manifest.Change) bool {
 	return change.Live != nil && slices.ContainsFunc(change.Fields, func(field manifest.FieldChange) bool {
 		path, err := manifest.ParsePath(field.Path)
 		if err != nil || field.From == nil || !manifest.Owns(change.Live, path, manifest.FieldManager) {
 			return false
 		}
-		_, shared := manifest.ManagerOf(change.Live, path, manifest.FieldManager) // as by who applied a Secret's stringData
+		_, shared := manifest.ManagerOf(change.Live, path, manifest.FieldManager) // such as a manager of stringData
 		return !shared
 	})
 }
@@ -429,7 +429,7 @@ func (p *planner) prunes(ctx context.Context) error {
 		unlabelled := live.GetLabels()[v1alpha1.LabelMember] == ""
 		heir, handed := p.plan.request.Neighbours.Named[key]
 		handed = handed && heir != p.plan.request.Target
-		// One that is on its way out already may wait for a finalizer for ever: there is nothing left to do about it.
+		// An object that is being deleted may wait for a finalizer without end. Nothing is left to do about it.
 		if inventory.Keeps(live) || live.GetDeletionTimestamp() != nil || unlabelled {
 			change.Action = manifest.None
 		} else if handed {
@@ -442,7 +442,7 @@ func (p *planner) prunes(ctx context.Context) error {
 	return answer.Join(errs)
 }
 
-// Terminating says which objects that left git are being deleted and do not go.
+// Terminating lists the objects that left git, are being deleted, and are not gone yet.
 func (p *Plan) Terminating() []string {
 	var out []string
 	for _, s := range p.steps {
@@ -462,7 +462,7 @@ func (p *Plan) sort() {
 	}
 }
 
-// inOrder returns the steps in the order in which they are carried out.
+// inOrder returns the steps in the order of their execution.
 func (p *Plan) inOrder() []step {
 	steps := slices.Clone(p.steps)
 	slices.SortStableFunc(steps, func(a, b step) int {
@@ -477,16 +477,16 @@ func (p *Plan) inOrder() []step {
 	return steps
 }
 
-// Leave takes drift out of what an apply does, as far as which picks it, and returns it: it stays as somebody made it, to
-// be reported. An object that was written under syncer's own name is put right in any case: two writers of one name are
-// two syncers, of which one was late. A nil field asks for the whole object.
+// Leave removes drift from the apply, as far as which selects it, and returns it. The drift stays in the cluster and is
+// reported. An object that was written under syncer's own field manager is always corrected: two writers of one name are two
+// syncers, and one of them was late. A nil field asks for the whole object.
 func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []manifest.Change {
 	var left []manifest.Change
 	for i := range p.steps {
 		s := &p.steps[i]
 		change := s.change
 		if !change.Drifted || change.Action == manifest.None || s.ownHand || p.moved(change) && ownsDifference(change) {
-			continue // what syncer's own name wrote is no wish of somebody else's
+			continue // a value from syncer's own field manager is not the choice of another owner
 		}
 		if which(*change, nil) {
 			left = append(left, *change)
@@ -525,7 +525,7 @@ func (p *Plan) Leave(which func(manifest.Change, *manifest.FieldChange) bool) []
 	return left
 }
 
-// Quiet lists the differences that are none, by the rules that say so.
+// Quiet lists the differences that do not count, with the rules that exclude them.
 func (p *Plan) Quiet() []Quiet {
 	var out []Quiet
 	for _, s := range p.steps {
@@ -534,21 +534,21 @@ func (p *Plan) Quiet() []Quiet {
 	return out
 }
 
-// LeftAlone are the objects that stay as they are although git says otherwise: by annotation, or for their run.
+// LeftAlone returns the objects that stay as they are although git differs: by annotation, or for their run.
 func (p *Plan) LeftAlone() map[manifest.Key]bool {
 	alone := map[manifest.Key]bool{}
 	for _, s := range p.steps {
 		if s.left {
 			id := s.change.ID
 			alone[id.Key()] = true
-			id.Namespace = s.rendered.GetNamespace() // as git writes it
+			id.Namespace = s.rendered.GetNamespace() // the namespace as written in git
 			alone[id.Key()] = true
 		}
 	}
 	return alone
 }
 
-// Pending lists the changes that an apply would carry out.
+// Pending lists the changes that an apply would make.
 func (p *Plan) Pending() []manifest.Change {
 	return p.changes(func(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold })
 }

@@ -7,17 +7,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Stray is an object that git does not have, that seems to be a target's, and that syncer does not delete by itself.
+// Stray is an object that git does not have, that seems to belong to a target, and that syncer does not delete by itself.
 type Stray struct {
 	ID manifest.ID
-	// Unlabelled says that syncer applied it and that it lost the target's label since; else it has the label, and syncer
-	// never applied it.
+	// Unlabelled means that syncer applied the object and that the object lost the target's label since. Otherwise the
+	// object has the label, and syncer never applied it.
 	Unlabelled bool
-	By         manifest.Manager // who made it, or wrote it last; zero: not known
+	By         manifest.Manager // the manager that created it or wrote it last; zero: not known
 }
 
-// Strays lists the objects that git does not have and that are not pruned for want of proof that they are the target's,
-// sorted.
+// Strays lists, sorted, the objects that git does not have and that syncer does not prune, because nothing proves that they
+// belong to the target.
 func (p *Plan) Strays() []Stray {
 	var out []Stray
 	for _, live := range p.strays {
@@ -32,7 +32,7 @@ func (p *Plan) Strays() []Stray {
 	return out
 }
 
-// Seen are the live objects that a pass judged: the given ones, and the plan's strays.
+// Seen returns the live objects that a pass judged: the given ones, and the plan's strays.
 func (p *Plan) Seen(live inventory.Members) inventory.Members {
 	if len(p.strays) == 0 {
 		return live

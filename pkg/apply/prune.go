@@ -6,17 +6,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// PruneLimit bounds what one commit may delete from a target.
+// PruneLimit limits the deletions of one commit in a target.
 type PruneLimit struct {
 	Disabled   bool // objects that left git stay, and are reported as orphaned
-	MaxPercent int  // of the inventory before the commit; strictly more is refused
+	MaxPercent int  // of the inventory before the commit; a plan with more is refused
 	MaxObjects int  // 0: no limit
-	Allowed    bool // a commit trailer allows this commit's prunes, whatever their number
+	Allowed    bool // a commit trailer allows any number of prunes in this commit
 }
 
-// Doomed counts the objects of an inventory that a set no longer has. It is a count by name, for a limit that is judged
-// before any cluster is asked; old versions of generated objects, and what was let through before and waits since, are
-// no loss.
+// Doomed counts the objects of an inventory that a set no longer has. It counts by name, for a limit that is checked before
+// any request to a cluster. Old versions of generated objects do not count as a loss. Objects whose prune was allowed before
+// and waits since do not count either.
 func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 	in, generated := map[manifest.Key]bool{}, map[manifest.ID]bool{}
 	for _, obj := range set {
@@ -47,11 +47,11 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 	if doomed == 0 {
 		return 0
 	}
-	return doomed + waiting // many small losses that wait are one big one
+	return doomed + waiting // many small losses that wait add up to a large one
 }
 
-// LimitPrunes holds a plan to its limit. It returns a PruneRefusedError when the plan would delete more; then nothing
-// of the plan may be applied, because a set that lost many objects at once is more likely a mistake than a wish.
+// LimitPrunes applies the limit to a plan. It returns a PruneRefusedError when the plan would delete more. Then no part of
+// the plan may be applied: a set that lost many objects at once is more likely a mistake than an intention.
 func (p *Plan) LimitPrunes(most PruneLimit) error {
 	var doomed, waiting []manifest.ID
 	kept, held := p.generated(), p.heldPrunes()
@@ -60,8 +60,8 @@ func (p *Plan) LimitPrunes(most PruneLimit) error {
 		case s.rendered != nil || s.change.Action == manifest.None:
 		case most.Disabled:
 			s.change.Action, s.change.Held = manifest.None, nil
-		case s.handed: // it stays, with another target
-		case held[s.change.ID.Key()]: // it was let through before
+		case s.handed: // the object stays, in another target
+		case held[s.change.ID.Key()]: // an earlier pass allowed it
 			waiting = append(waiting, s.change.ID)
 		default:
 			if name, _ := s.change.ID.WithoutSuffix(); !kept[name] {
@@ -72,7 +72,7 @@ func (p *Plan) LimitPrunes(most PruneLimit) error {
 	if len(doomed) == 0 || most.Allowed {
 		return nil
 	}
-	doomed = append(doomed, waiting...) // several commits that each lose a little lose a lot
+	doomed = append(doomed, waiting...) // several commits with small losses add up to a large loss
 	total := len(p.Members)
 	if p.request.Record != nil {
 		total = max(total, len(p.request.Record.Status.Inventory))
@@ -83,7 +83,7 @@ func (p *Plan) LimitPrunes(most PruneLimit) error {
 	return nil
 }
 
-// heldPrunes are the prunes that an earlier pass allowed and that wait since.
+// heldPrunes returns the prunes that an earlier pass allowed and that wait since.
 func (p *Plan) heldPrunes() map[manifest.Key]bool {
 	held := map[manifest.Key]bool{}
 	if p.request.Record != nil {
@@ -97,8 +97,8 @@ func (p *Plan) heldPrunes() map[manifest.Key]bool {
 	return held
 }
 
-// generated are the generated objects that the set still has. An old version of one is not a loss, or else a pipeline
-// of a job and its generated settings could never change them.
+// generated returns the generated objects that the set still has. An old version of such an object does not count as a loss.
+// Otherwise a pipeline of a job and its generated settings could never change the settings.
 func (p *Plan) generated() map[manifest.ID]bool {
 	names := map[manifest.ID]bool{}
 	for _, s := range p.steps {

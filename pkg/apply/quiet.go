@@ -11,16 +11,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Quiet is a difference that is none, because somebody decides the field by design.
+// Quiet is a difference that does not count, because another owner decides the field by design.
 type Quiet struct {
-	Rule   string // the name of a built-in rule, or where the configuration has it
+	Rule   string // the name of a built-in rule, or its place in the configuration
 	Reason string
 	ID     manifest.ID
 	Path   string
 }
 
-// designed are fields that git may set and that a controller decides all the same. They are left to it in every apply,
-// as by an ignore rule.
+// designed lists fields that git may set but that a controller decides. Every apply leaves them to the controller, as with
+// an ignore rule.
 var designed = []struct {
 	name, reason string
 	patterns     []manifest.Path
@@ -38,17 +38,17 @@ var designed = []struct {
 		name: "caBundle", reason: "a certificate was injected where git has a placeholder",
 		patterns: patterns("webhooks[*].clientConfig.caBundle", "spec.conversion.webhook.clientConfig.caBundle", "spec.caBundle"),
 		yields: func(field manifest.Field, _ *unstructured.Unstructured) bool {
-			const emptyLine = "Cg==" // what controller-gen writes
+			const emptyLine = "Cg==" // the value of controller-gen
 			return field.Value == "" || field.Value == emptyLine
 		},
 	},
 }
 
-// autoscalers are the controllers that scale by a rule. Theirs is the subresource, so that a person's `kubectl scale` is
-// told from them by its name alone.
+// autoscalers are the controllers that scale by a rule. They write the scale subresource, as a person's `kubectl scale`
+// does, so only their names distinguish them.
 var autoscalers = []string{"kube-controller-manager", "keda", "cluster-proportional-autoscaler"}
 
-// added are rules for fields that git does not set.
+// added lists rules for fields that git does not set.
 var added = []struct {
 	name, reason string
 	matches      func(id manifest.ID, path manifest.Path, value any, manager manifest.Manager) bool
@@ -62,7 +62,7 @@ var added = []struct {
 	{
 		"Kubernetes' notes", "a controller's note in a domain of Kubernetes itself",
 		func(_ manifest.ID, path manifest.Path, value any, _ manifest.Manager) bool {
-			// Distributions name their controllers as they like.
+			// Distributions use their own names for controllers.
 			return slices.Contains([]string{
 				"deployment.kubernetes.io", "batch.kubernetes.io", "autoscaling.alpha.kubernetes.io", "service.kubernetes.io", "endpoints.kubernetes.io",
 				"pv.kubernetes.io", "volume.kubernetes.io", "volume.beta.kubernetes.io", "storage.kubernetes.io",
@@ -109,7 +109,8 @@ var added = []struct {
 	},
 }
 
-// noteDomain is the domain of a label, an annotation or a finalizer of the object itself; "" for any other field.
+// noteDomain returns the domain of a label, an annotation or a finalizer of the object itself. It returns "" for any other
+// field.
 func noteDomain(path manifest.Path, value any) string {
 	if len(path) != 3 || path[0].Name != "metadata" {
 		return ""
@@ -142,8 +143,8 @@ func patterns(texts ...string) []manifest.Path {
 	return out
 }
 
-// additions lists what others set in a live object since syncer first applied it and git does not set, less what they set
-// by design.
+// additions lists the fields of a live object that others have set since syncer first applied it and that git does not set.
+// It leaves out fields that others set by design.
 func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
 	if entry.Fields == "" || len(manifest.Additions(live, manifest.FieldManager, nil)) == 0 {
 		return nil, nil
@@ -155,7 +156,7 @@ func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alph
 			continue
 		}
 		if len(manifest.Find(rendered.Object, path)) > 0 {
-			continue // git sets it, so that another value is a changed one
+			continue // git sets the field, so another value is a changed one
 		}
 		rule, reason, is := r.quietly(id, path, addition)
 		if is {
@@ -181,8 +182,9 @@ func (r Rules) quietly(id manifest.ID, path manifest.Path, addition manifest.Add
 	return "", "", false
 }
 
-// others are the fields of an object that belong to others and are not reported: those that they had when syncer first
-// applied it, as far as they are still there. A field that was reported as added stays so when syncer applies again.
+// others returns the fields of an object that belong to others and are not reported: the fields that they had when syncer
+// first applied the object, as far as these still exist. A field that was reported as added stays reported when syncer
+// applies again.
 func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []string {
 	var out []string
 	for _, addition := range manifest.Additions(live, manifest.FieldManager, nil) {
@@ -199,7 +201,7 @@ func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []s
 		}
 	}
 	if len(out) > mostOthers {
-		// The record has to stay small: the part of the object that they are in stands for them.
+		// The record must stay small: one entry for a part of the object replaces the entries of its fields.
 		for i, text := range out {
 			if path, err := manifest.ParsePath(text); err == nil {
 				out[i] = path[:min(2, len(path))].String()
@@ -210,5 +212,5 @@ func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []s
 	return out
 }
 
-// mostOthers bounds what the record keeps of one object.
+// mostOthers limits the number of fields that the record keeps for one object.
 const mostOthers = 50

@@ -13,13 +13,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// refused judges an update that the API server does not take. It returns nil where the object may be deleted and created
-// again, and else an error that says what to do.
+// refused judges an update that the API server refuses. It returns nil if the object may be deleted and created again.
+// Otherwise its error names the remedy.
 //
-// The proof has two parts. A dry run of the same object under another name says that it would be accepted as a new one: an
-// object that does not come back after its deletion is a loss. And only the update is refused: by the API server's own
-// words, or because it names fields that git changes and would accept the updated object, with what others set in it, as a
-// new one.
+// The proof has two parts. First, a dry run of the same object under another name shows that the API server would accept it
+// as a new object. Without this, the object would not come back after its deletion and would be lost. Second, only the
+// update is refused. Either the API server says so itself, or it names fields that git changes and would accept the updated
+// object, with the fields of others, as a new object.
 func (p *planner) refused(ctx context.Context, s *step, err error) error {
 	obj, live, id := s.rendered, s.change.Live, s.change.ID
 	if !answer.IsRefusal(err) || slices.Contains(manifest.Irreplaceable, id.GroupKind()) {
@@ -47,8 +47,8 @@ func (p *planner) refused(ctx context.Context, s *step, err error) error {
 	return answer.Explain(obj, id, "trying", err, live)
 }
 
-// isOnlyOf reports whether the API server names a field with each reason, and each is one that git changes. A refusal of
-// another field is one of what somebody else wrote.
+// isOnlyOf reports whether the API server names a field with each reason, and git changes each of these fields. A refusal of
+// another field concerns a value of another owner.
 func isOnlyOf(err error, changed []string) bool {
 	causes := answer.Causes(err)
 	if len(causes) == 0 {
@@ -59,8 +59,8 @@ func isOnlyOf(err error, changed []string) bool {
 	})
 }
 
-// update is a live object as git changes it, without what the API server fills in, and the fields that git changes or
-// takes away.
+// update returns a live object with the changes of git, without the values that the API server fills in. It also returns the
+// fields that git changes or removes.
 func update(live, obj *unstructured.Unstructured) (updated *unstructured.Unstructured, changed []string) {
 	updated = manifest.Overlay(live, obj).DeepCopy()
 	for _, field := range manifest.Diff(live, updated, nil) {
@@ -83,18 +83,18 @@ func update(live, obj *unstructured.Unstructured) (updated *unstructured.Unstruc
 	return updated, changed
 }
 
-// inBrackets are the items of lists and the keys of maps in a path, which the API server writes in its own way.
+// inBrackets matches the items of lists and the keys of maps in a path. The API server has its own format for them.
 var inBrackets = regexp.MustCompile(`\["(?:[^"\\]|\\.)*"\]|\[[^\]]*\]`)
 
-// plainPath is a path without its items and keys; "" is the object itself.
+// plainPath returns a path without its items and keys. "" means the object itself.
 func plainPath(path string) string {
-	if path == "<nil>" { // a rule of the whole object
+	if path == "<nil>" { // a rule for the whole object
 		return ""
 	}
 	return inBrackets.ReplaceAllString(path, "")
 }
 
-// related reports whether two fields are the same, or one is in the other.
+// related reports whether two fields are the same, or one contains the other.
 func related(a, b string) bool {
 	return a == "" || a == b || strings.HasPrefix(a, b+".") || strings.HasPrefix(b, a+".")
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// mayReplace reports whether an object may be deleted and created again where the API server refuses to change it. Jobs
-// may: their template cannot be changed in any other way.
+// mayReplace reports whether an object may be deleted and created again if the API server refuses to change it. A Job may:
+// its template cannot be changed in any other way.
 func mayReplace(obj *unstructured.Unstructured) bool {
 	kind := manifest.IDOf(obj).GroupKind()
 	if slices.Contains(manifest.Irreplaceable, kind) {
@@ -31,24 +31,25 @@ func mayReplace(obj *unstructured.Unstructured) bool {
 	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[v1alpha1.AnnotationForce] == v1alpha1.Enabled
 }
 
-// How long a deleted object is waited for. Pods have half a minute to stop; somebody's finalizer has all the time it wants.
+// The maximum wait for a deleted object. Pods have half a minute to stop. The finalizer of another controller may take any
+// time.
 const (
 	goneTimeout      = 45 * time.Second
 	finalizerTimeout = 5 * time.Second
 	gonePoll         = 100 * time.Millisecond
 )
 
-// ownFinalizers are those of Kubernetes' garbage collector, which does its work by itself.
+// ownFinalizers are the finalizers of Kubernetes' garbage collector, which removes them by itself.
 var ownFinalizers = []string{metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents}
 
-// replace deletes an object, waits until it is gone, and creates it again. An object that does not go, for a finalizer
-// that nobody takes away, is held: it returns a heldError.
+// replace deletes an object, waits until it is gone, and creates it again. If a finalizer that is not removed keeps the
+// object, replace returns a heldError.
 func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
 	live := s.change.Live
 	if live.GetDeletionTimestamp() == nil {
 		propagation := metav1.DeletePropagationForeground
 		if health.KindOf(id.GroupKind()).Is(health.KeepsPods) {
-			propagation = metav1.DeletePropagationOrphan // its pods keep their data and are adopted by the new one
+			propagation = metav1.DeletePropagationOrphan // its pods keep their data, and the new object adopts them
 		}
 		if err := a.beganMeanwhile(ctx, s); err != nil {
 			return nil, err
@@ -65,8 +66,8 @@ func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*un
 	return applied, answer.Explain(s.rendered, id, "creating it again", err)
 }
 
-// awaitGone waits until an object is gone, or replaced by another of its name. One that was being deleted for a while
-// already is not waited for again.
+// awaitGone waits until an object is gone, or replaced by another of its name. The wait is shorter for an object that was
+// being deleted already.
 func awaitGone(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) error {
 	id, last := manifest.IDOf(live), live
 	timeout := goneTimeout
@@ -94,7 +95,7 @@ func awaitGone(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstr
 	return err
 }
 
-// terminating says what an object on its way out waits for.
+// terminating describes the wait of an object that is being deleted.
 func terminating(obj *unstructured.Unstructured) string {
 	text := fmt.Sprintf("%s is being deleted", manifest.IDOf(obj))
 	if deleted := obj.GetDeletionTimestamp(); deleted != nil {
@@ -106,7 +107,7 @@ func terminating(obj *unstructured.Unstructured) string {
 	return text
 }
 
-// heldError says that a change cannot be carried out yet.
+// heldError says that a change must wait.
 type heldError struct{ held manifest.Held }
 
 func (e *heldError) Error() string { return e.held.Message }

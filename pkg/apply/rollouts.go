@@ -16,8 +16,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// rollouts are what the Deployments, StatefulSets and DaemonSets of one namespace run, or may start again, by templates
-// that may be older than their present ones.
+// rollouts has the pods that Deployments, StatefulSets and DaemonSets of one namespace run or may start again. The templates
+// of these pods may be older than the present templates of the workloads.
 type rollouts struct {
 	planner *planner
 	users   []rolloutUser
@@ -28,17 +28,17 @@ type rollouts struct {
 type rollout struct {
 	live *unstructured.Unstructured
 	next *unstructured.Unstructured
-	done bool // it runs its present template, and the plan leaves that as it is
+	done bool // the workload runs its present template, and the plan does not change it
 }
 
-// rolloutUser is a pod, or the template of pods, of a workload.
+// rolloutUser is a pod, or the pod template, of a workload.
 type rolloutUser struct {
 	id    manifest.ID
-	pod   *unstructured.Unstructured // of a template, only its spec is filled in
+	pod   *unstructured.Unstructured // for a template, only its spec is filled in
 	owner types.UID
 }
 
-// rolloutsOf collects the rollouts of a namespace from its pods. What the account may not list gives no protection.
+// rolloutsOf collects the rollouts of a namespace from its pods. Kinds that the account may not list give no protection.
 func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
 	r := &rollouts{planner: p, owners: map[types.UID]*rollout{}}
 	list := func(kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
@@ -80,7 +80,7 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 		}
 	}
 	for _, s := range p.plan.steps {
-		// The plan changes its template, also where no pod of the old one is there at this moment.
+		// The plan changes the template, also if no pod of the old template exists at this moment.
 		if live := s.change.Live; live != nil && s.change.ID.Namespace == namespace && health.KindOf(s.change.ID.GroupKind()).Is(health.RollsOut) {
 			owner := metav1.OwnerReference{APIVersion: live.GetAPIVersion(), Kind: live.GetKind(), Name: live.GetName(), UID: live.GetUID()}
 			if err := r.own(ctx, namespace, owner); err != nil {
@@ -94,8 +94,8 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 	return r, r.addRevisions(list)
 }
 
-// own looks at a workload: in the plan, or else in the cluster. One that the plan deletes, or that is on its way out, is
-// none: its pods go with it.
+// own looks up a workload, first in the plan and then in the cluster. It ignores a workload that the plan deletes or that is
+// being deleted: its pods are deleted with it.
 func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerReference) error {
 	id := manifest.ID{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: namespace, Name: ref.Name}
 	if _, known := r.owners[ref.UID]; known || !health.KindOf(id.GroupKind()).Is(health.RollsOut) {
@@ -141,18 +141,19 @@ func changesPods(s step) bool {
 	})
 }
 
-// add takes the template of an object for a pod that may be started.
+// add notes the template of an object for a pod that may be started.
 func (r *rollouts) add(id manifest.ID, obj map[string]any, owner metav1.OwnerReference) {
 	r.users = append(r.users, rolloutUser{id, podOf(obj), owner.UID})
 }
 
-// podOf is a pod as the template of a workload describes it.
+// podOf returns a pod as the template of a workload describes it.
 func podOf(obj map[string]any) *unstructured.Unstructured {
 	template, _, _ := unstructured.NestedMap(obj, "spec", "template", "spec")
 	return &unstructured.Unstructured{Object: map[string]any{"spec": template}}
 }
 
-// addRevisions adds the templates by which StatefulSets start those pods again that their rollouts have not come to.
+// addRevisions adds the old templates of StatefulSets. A StatefulSet restarts a pod with its old template until the rollout
+// reaches the pod.
 func (r *rollouts) addRevisions(list func(schema.GroupVersionKind) ([]unstructured.Unstructured, error)) error {
 	old := map[string]*unstructured.Unstructured{}
 	for _, owner := range r.owners {
@@ -178,8 +179,8 @@ func (r *rollouts) addRevisions(list func(schema.GroupVersionKind) ([]unstructur
 	return err
 }
 
-// user finds a pod that uses an object and whose workload has not been rolled out, or has been and does not use it any
-// more: the pod is an old one. It names what is waited for.
+// user finds an old pod that uses an object. The pod is old if its workload is not rolled out, or is rolled out and does not
+// use the object any more. user returns the object to wait for.
 func (r *rollouts) user(id manifest.ID) (on manifest.ID, why string) {
 	for _, user := range r.users {
 		owner := r.owners[user.owner]

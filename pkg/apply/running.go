@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// respect decides what becomes of a change whose object runs to completion.
+// respect decides a change whose object runs to completion.
 func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) error {
 	change := s.change
 	if change.Live == nil {
@@ -38,10 +38,10 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 		return nil
 	}
 	if change.Action == manifest.Update {
-		s.endedRun = run.ID // until another one is there, the object's state says nothing of the change
+		s.endedRun = run.ID // until the next run exists, the object's state does not reflect the change
 	}
 	if !pod {
-		run = inventory.RunOf(ctx, p.cluster, change.Live) // also between a start and the first pod
+		run = inventory.RunOf(ctx, p.cluster, change.Live) // includes the time between a start and the first pod
 	}
 	if run.State != health.Running {
 		return nil
@@ -58,7 +58,7 @@ func (p *planner) respect(ctx context.Context, s *step, entry v1alpha1.Inventory
 	return nil
 }
 
-// disturbs reports whether a change touches a field that the run under way does not survive.
+// disturbs reports whether a change touches a field that interrupts the current run.
 func disturbs(change manifest.Change) bool {
 	kind := health.KindOf(change.ID.GroupKind())
 	return slices.ContainsFunc(change.Fields, func(f manifest.FieldChange) bool { return kind.Restarts(f.Path) })
@@ -80,11 +80,11 @@ func (p *planner) respectPrune(ctx context.Context, change *manifest.Change) err
 	return nil
 }
 
-// operatorsTime is how long an operator may take to act on a change before syncer says that it did not.
+// operatorsTime is the time that an operator has to act on a change before syncer reports that it did not.
 const operatorsTime = 10 * time.Second
 
-// NotRerun lists the objects whose spec was changed after they had run to their end, and that their operators have not
-// run again.
+// NotRerun lists the objects whose spec was changed after they had run to their end, and that their operators have not run
+// again.
 func (p *Plan) NotRerun() []manifest.ID {
 	recorded := inventory.ByKey(p.request.Record)
 	var out []manifest.ID

@@ -9,8 +9,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// beganMeanwhile holds the replacement of an object whose run has begun since the plan was made, and whose status does not
-// say so yet: a delete that asks for the state that was judged would pass.
+// beganMeanwhile holds the replacement of an object whose run has begun since the plan was made. The status may not show the
+// run yet, so a delete that requires the judged state would pass.
 func (a *application) beganMeanwhile(ctx context.Context, s *step) error {
 	live := s.change.Live
 	if s.rendered == nil || !a.cluster.Judge().Run(live).Starting {

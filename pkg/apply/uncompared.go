@@ -12,14 +12,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Uncompared is an object of which the API server does not say whether it is as git says, because it refuses to read it or
-// to try it. Git did not change the object since it was applied, or does not have it any more, so that the rest of the
-// target does not wait for it. It stays as it is.
+// Uncompared is an object that cannot be compared with git, because the API server refuses to read it or to try it. Git did
+// not change the object since it was applied, or does not have it any more, so the rest of the target does not wait for it.
+// The object stays as it is.
 type Uncompared struct {
-	// Change has the live object where it can be read, and the fields that others took from syncer.
+	// Change has the live object if it can be read, and the fields that others took from syncer.
 	Change manifest.Change
 	Err    error
-	// Unread says that not even its live state is known.
+	// Unread means that even the live state is unknown.
 	Unread bool
 }
 
@@ -44,8 +44,8 @@ func (p *Plan) Uncompared() []Uncompared {
 	return out
 }
 
-// setAside has a plan go on without an object that cannot be compared for a reason of its own. Where git changed the object
-// since it was applied, the reason is the target's: all objects that git changes are tried before the first is written.
+// setAside lets a plan continue without an object that cannot be compared for a reason of its own. If git changed the object
+// since it was applied, the reason concerns the target: all objects that git changes are tried before the first write.
 func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason error) (step, error) {
 	id, known := p.appliedAs(obj, hash)
 	if !known || !answer.IsOfObject(reason) {
@@ -53,11 +53,11 @@ func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason e
 	}
 	change := &manifest.Change{ID: id, Action: manifest.None, Drifted: true, Live: p.plan.Members[id.Key()], Want: obj}
 	s := step{change: change, rendered: obj, sent: obj, uncompared: reason}
-	// Where the kind is not served at all, its objects are gone with it; where it is served in another version, they are
-	// among the members.
+	// If the kind is not served at all, its objects are gone with it. If it is served in another version, they are among the
+	// members.
 	s.unread = p.plan.unread.Of(id.Key()) != nil || change.Live == nil && !p.nowhere[id.Key()] && !meta.IsNoMatchError(reason)
 	if change.Live == nil && !s.unread && p.recorded[id.Key()].MayBeGone() {
-		s.gone, s.uncompared, change.Drifted = true, nil, false // it ran, and there is nothing to compare
+		s.gone, s.uncompared, change.Drifted = true, nil, false // the object ran, so nothing remains to compare
 	}
 	if change.Live != nil {
 		p.plan.request.Rules.yield(&s)
@@ -66,8 +66,8 @@ func (p *planner) setAside(obj *unstructured.Unstructured, hash string, reason e
 	return s, nil
 }
 
-// appliedAs finds the entry of the inventory that says that an object was applied just as git has it. A kind that is not
-// served does not tell whether its objects are in a namespace; the entry does.
+// appliedAs finds the inventory entry which says that an object was applied exactly as git has it. Discovery does not show
+// whether a kind that is not served is namespaced. The entry shows it.
 func (p *planner) appliedAs(obj *unstructured.Unstructured, hash string) (manifest.ID, bool) {
 	id := manifest.IDOf(obj)
 	for _, namespace := range []string{id.Namespace, cmp.Or(id.Namespace, manifest.DefaultNamespace), ""} {
@@ -79,8 +79,8 @@ func (p *planner) appliedAs(obj *unstructured.Unstructured, hash string) (manife
 	return manifest.ID{}, false
 }
 
-// taken are the fields of a live object that others took from syncer and that have another value now. Without a dry run,
-// values that syncer owns are not compared: the API server may write them in another way.
+// taken returns the fields of a live object that others took from syncer and that have another value now. Without a dry run
+// it cannot compare values that syncer owns: the API server may write them in another form.
 func (p *planner) taken(s step) []manifest.FieldChange {
 	live := s.change.Live
 	return slices.DeleteFunc(manifest.Diff(live, manifest.Overlay(live, s.sent), p.salt()), func(f manifest.FieldChange) bool {
@@ -93,7 +93,7 @@ func (p *planner) taken(s step) []manifest.FieldChange {
 	})
 }
 
-// Readable are the entries of an inventory whose objects a plan could read, or could see to be gone.
+// Readable returns the inventory entries whose objects a plan could read, or could find to be gone.
 func (p *Plan) Readable(entries []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 	hidden := map[manifest.Key]bool{}
 	for _, u := range p.Uncompared() {

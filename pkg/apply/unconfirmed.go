@@ -11,9 +11,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// writes lists the objects that a plan sets out to write or to delete, as annotationApplying has them, and those that are
-// in doubt since an earlier apply: the record's status may not say so yet, and would never where this one is interrupted
-// as well.
+// writes lists the objects that a plan will write or delete, in the format of annotationApplying. It includes objects with
+// an unknown outcome of an earlier apply: the record's status may not have them yet, and would never get them if this apply
+// is interrupted as well.
 func (p *Plan) writes() []string {
 	recorded := inventory.ByKey(p.request.Record)
 	marks := map[manifest.Key]string{}
@@ -40,18 +40,18 @@ func (p *Plan) writes() []string {
 	return out
 }
 
-// outdates reports whether what an object did before says nothing of it, once a step is carried out or where git's form
-// of it is there already.
+// outdates reports whether the history of an object no longer applies to it, after a step is executed or if git's form of it
+// already exists.
 func (s *step) outdates(entry v1alpha1.InventoryEntry) bool {
 	if entry.Spec == "" {
-		return true // as it was noted before, or never ran
+		return true // an older entry, or the object never ran
 	}
 	same := s.rendered != nil && entry.Spec == manifest.SpecHash(s.rendered)
 	switch s.change.Action {
 	case manifest.Replace, manifest.Prune:
 		return true
 	case manifest.Create:
-		return same // it is to run again, although it ran
+		return same // the object must run again, although it ran
 	case manifest.Update:
 		return !same
 	case manifest.None:
@@ -60,14 +60,14 @@ func (s *step) outdates(entry v1alpha1.InventoryEntry) bool {
 	return false
 }
 
-// stillOurs reports, as an error, that another syncer has begun to apply the target since this pass wrote its record.
+// stillOurs returns an error if another syncer has begun to apply the target since this pass wrote its record.
 //
-// Who judges an object anew asks this between reading the object and writing it: the other syncer wrote the record before
-// it read the objects, and gives each object another version that it does not change (fence). So a write that asks for
-// the version read before this question cannot land after the other syncer's own.
+// A caller that judges an object again calls this between the read and the write of the object. The other syncer wrote the
+// record before it read the objects. It gives each object that it does not change another version (fence). So a write that
+// requires the version read before this call cannot follow the other syncer's own write.
 func (a *application) stillOurs(ctx context.Context) error {
 	if a.attempt == "" {
-		return nil // what is installed without a record
+		return nil // an installation without a record
 	}
 	target := a.plan.request.Target
 	record, err := a.cluster.Records().Get(ctx, target)
