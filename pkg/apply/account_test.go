@@ -13,7 +13,7 @@ var (
 	roleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
 )
 
-// A pipeline that acts as its team's account can do what the account can, in its own namespace, and nothing else.
+// A pipeline that uses its team's account has the rights of the account in its own namespace, and no others.
 func TestAccountIsTheFence(t *testing.T) {
 	b := newBench(t)
 	b.create(serviceAccounts, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: deployer, namespace: $NS}\n")

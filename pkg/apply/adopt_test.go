@@ -27,7 +27,7 @@ var (
 	autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 )
 
-// service is a Deployment with lists of every kind that a change of hands could double.
+// service is a Deployment with every kind of list that a change of ownership could duplicate.
 func service(metadata string, env ...string) string {
 	return `
 apiVersion: apps/v1
@@ -47,7 +47,8 @@ spec:
 `
 }
 
-// theirWeb is what a tool deployed: `extra`, OLD and port 9090 are not in git. TRACES stands for what the tool adds.
+// theirWeb is the object that a tool deployed: `extra`, OLD and port 9090 are not in git. TRACES stands for the traces of
+// the tool.
 const theirWeb = `apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -68,7 +69,7 @@ spec:
         ports: [{containerPort: 8080, name: http}, {containerPort: 9090, name: old}]
 `
 
-// ourWeb is what git says. ADOPT is the annotation or nothing.
+// ourWeb is the object in git. ADOPT is the annotation or nothing.
 const ourWeb = `apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -91,7 +92,7 @@ spec:
 
 const adopt = "syncer.dev/adopt: enabled"
 
-// web is git's Deployment with or without the permission to adopt it, less the lines that contain one of the texts.
+// web is git's Deployment with or without the permission to adopt it. It leaves out the lines that contain one of the texts.
 func (b *bench) web(permission string, less ...string) manifest.Set {
 	var kept []string
 	for line := range strings.Lines(strings.ReplaceAll(ourWeb, "ADOPT", permission)) {
@@ -114,7 +115,7 @@ func mustPath(text string) manifest.Path {
 	return path
 }
 
-// kubectl runs the real one with a manifest on its standard input.
+// kubectl runs the real kubectl with a manifest on its standard input.
 func (b *bench) kubectl(text string, args ...string) {
 	b.t.Helper()
 	bin := os.Getenv("SYNCER_BIN")
@@ -128,7 +129,7 @@ func (b *bench) kubectl(text string, args ...string) {
 	}
 }
 
-// createAs makes an object as a client that creates and updates.
+// createAs creates an object as a client that creates and updates.
 func (b *bench) createAs(manager, text string) {
 	b.t.Helper()
 	obj := b.object(text)
@@ -146,7 +147,7 @@ func (b *bench) applyAs(manager, text string) {
 	}
 }
 
-// patchAs writes an object with a merge patch, as one manager or another.
+// patchAs writes an object with a merge patch, as the given manager.
 func (b *bench) patchAs(manager string, resource schema.GroupVersionResource, name, patch string, subresources ...string) {
 	b.t.Helper()
 	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(b.ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: manager}, subresources...)
@@ -162,11 +163,11 @@ const (
 	argoNotes  = `argocd.argoproj.io/tracking-id: "shop:apps/Deployment:$NS/web"`
 )
 
-// tools are the ways in which an object came to be managed by another tool.
+// tools are the ways in which an object became managed by another tool.
 var tools = []struct {
 	name   string
 	deploy func(*bench)
-	refuse string // what the refusal says
+	refuse string // a part of the refusal's text
 }{
 	{
 		"kubectl apply",
@@ -270,7 +271,7 @@ func TestObjectOfAnotherToolIsRefused(t *testing.T) {
 	}
 }
 
-// settled waits until the Deployment's controller has nothing more to say of it.
+// settled waits until the Deployment's controller reports nothing more.
 func (b *bench) settled() {
 	b.t.Helper()
 	b.eventually("the controller is done", func() bool {
@@ -316,7 +317,7 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 				t.Error("it was made anew")
 			}
 			b.wantOnlyGit(live)
-			// What the plan said is what happened.
+			// The result matches the plan.
 			if got, want := paths(planned), paths(manifest.Diff(made, live, nil)); got != want {
 				t.Errorf("the plan said %s\nand it was %s", got, want)
 			}
@@ -335,7 +336,7 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 	}
 }
 
-// wantRest holds that a set is in the cluster as it is, by a full look that writes nothing.
+// wantRest checks that a set is in the cluster as it is, by a full comparison that writes nothing.
 func (b *bench) wantRest(set manifest.Set) {
 	b.t.Helper()
 	var plan *apply.Plan
@@ -350,7 +351,7 @@ func (b *bench) wantRest(set manifest.Set) {
 	}
 }
 
-// wantOnlyGit holds that the Deployment is as git says, and that syncer alone owns what git says.
+// wantOnlyGit checks that the Deployment matches git, and that syncer alone owns the fields of git.
 func (b *bench) wantOnlyGit(live *unstructured.Unstructured) {
 	b.t.Helper()
 	labels := live.GetLabels()
@@ -388,7 +389,7 @@ func container(deployment *unstructured.Unstructured) *unstructured.Unstructured
 	return &unstructured.Unstructured{Object: fields}
 }
 
-// named writes a list of things with names and values.
+// named writes a list of items with names and values.
 func named(list any) string {
 	items, _ := list.([]any)
 	var out []string
@@ -404,7 +405,7 @@ func named(list any) string {
 func paths(fields []manifest.FieldChange) string {
 	var out []string
 	for _, field := range fields {
-		// Who writes it is not syncer.
+		// Another manager than syncer writes it.
 		if !strings.HasPrefix(field.Path, "status") && !strings.Contains(field.Path, "deployment.kubernetes.io/revision") {
 			out = append(out, field.Path)
 		}
@@ -413,7 +414,7 @@ func paths(fields []manifest.FieldChange) string {
 	return strings.Join(out, " ")
 }
 
-// What somebody else wrote on the tool's object stays, and stays theirs.
+// A field that another manager wrote on the tool's object stays, and keeps its owner.
 func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(traced("", ""), "apply", "-f", "-")
@@ -471,8 +472,8 @@ func TestAdoptionHonoursIgnoreRules(t *testing.T) {
 	}
 }
 
-// Whoever dies between the upgrade and the apply leaves an object that the next pass goes on with, also when git has
-// dropped the permission in between.
+// A process that is killed between the upgrade and the apply leaves an object that the next pass continues with, also when
+// git has dropped the permission in between.
 func TestInterruptedAdoptionHeals(t *testing.T) {
 	for name, permission := range map[string]string{"with permission": adopt, "without": "other: note"} {
 		t.Run(name, func(t *testing.T) {
@@ -509,7 +510,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 var errDied = errors.New("the power is gone")
 
-// powerless lets everything through but the apply of a Deployment.
+// powerless passes all requests except the apply of a Deployment.
 type powerless struct{ inner http.RoundTripper }
 
 func (d powerless) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -519,7 +520,7 @@ func (d powerless) RoundTrip(req *http.Request) (*http.Response, error) {
 	return d.inner.RoundTrip(req)
 }
 
-// An object that is written at the moment of its adoption is looked at again.
+// An object that is written at the moment of its adoption is judged again.
 func TestAdoptionOfAnObjectThatChanges(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(traced("", ""), "apply", "-f", "-")
@@ -538,7 +539,7 @@ func TestAdoptionOfAnObjectThatChanges(t *testing.T) {
 	}
 }
 
-// What is a member is syncer's, whoever applies it beside syncer.
+// A member belongs to syncer, also if another tool applies it too.
 func TestClientSideApplyOfAMemberIsDrift(t *testing.T) {
 	b := newBench(t)
 	set := b.web("note: ours")
@@ -553,14 +554,14 @@ func TestClientSideApplyOfAMemberIsDrift(t *testing.T) {
 		t.Errorf("the annotation is %q", got)
 	}
 
-	// Also when its label is gone, because the inventory has it.
+	// This holds also when its label is gone, because the inventory has it.
 	b.kubectl("", "label", "deployment", "web", "-n", b.namespace, partOf+"-")
 	if got := actions(b.plan(set).Changes); got != "Update Deployment/web (drifted)" {
 		t.Errorf("the plan: %s", got)
 	}
 }
 
-// Traces in git are no tool's: a chart that was rendered in CI sets the label that Helm sets.
+// Traces in git do not belong to a tool: a chart that was rendered in CI sets the label that Helm sets.
 func TestObjectWithoutATraceIsTakenOver(t *testing.T) {
 	for name, text := range map[string]string{
 		"a chart's label":         "metadata: {name: found, namespace: $NS, labels: {app.kubernetes.io/managed-by: Helm, app.kubernetes.io/instance: shop}}\n",
@@ -575,7 +576,7 @@ func TestObjectWithoutATraceIsTakenOver(t *testing.T) {
 	}
 }
 
-// An older version of a kind has fields under other paths; those that are the same are taken.
+// An older version of a kind has fields under other paths. The adoption takes the fields with the same paths.
 func TestAdoptionOfAnotherVersion(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(`apiVersion: autoscaling/v1
@@ -599,7 +600,7 @@ spec:
 	b.wantRest(set)
 }
 
-// Somebody cleared the managed fields, so that nobody owns what the tool left.
+// The managed fields were cleared, so no manager owns the fields of the tool.
 func TestAdoptionWithoutManagedFields(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(settings("found", "theirs"), "apply", "-f", "-")
@@ -618,7 +619,7 @@ func TestAdoptionWithoutManagedFields(t *testing.T) {
 	b.wantRest(set)
 }
 
-// A Secret's values are in what kubectl noted of it.
+// The annotation of kubectl contains the values of a Secret.
 func TestAdoptionShowsNoSecret(t *testing.T) {
 	b := newBench(t)
 	b.kubectl("apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: $NS}\nstringData: {a: canary-one, b: canary-two}\n", "apply", "-f", "-")
@@ -637,7 +638,7 @@ func TestAdoptionShowsNoSecret(t *testing.T) {
 	}
 }
 
-// A Job that runs goes on running when it is taken over; a change of what it runs waits for its end.
+// A running Job continues when it is adopted. A change of its pods waits for its end.
 func TestAdoptionRespectsRunningWork(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(backfill("once", 60), "apply", "-f", "-")
@@ -666,7 +667,7 @@ func TestAdoptionRespectsRunningWork(t *testing.T) {
 	b.wantRest(b.set(allowed))
 }
 
-// What syncer installs for itself is its own, also where kubectl applied it before.
+// The objects that syncer installs for itself are its own, also where kubectl applied them before.
 func TestInstallAdopts(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(settings("part", "theirs"), "apply", "-f", "-")

@@ -80,7 +80,7 @@ spec:
 	}
 }
 
-// An object that passed its dry run may fail all the same.
+// An object that passed its dry run may still fail.
 func TestFailedObjectHoldsLaterStagesBack(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("dropped", "1")))
@@ -90,7 +90,7 @@ func TestFailedObjectHoldsLaterStagesBack(t *testing.T) {
 		})
 	})
 	set := b.set(join(
-		settings("bad", "1"), settings("good", "1"), // the stage before a CronJob's
+		settings("bad", "1"), settings("good", "1"), // the stage before a CronJob's stage
 		"apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"@daily\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n",
 	))
 	applied, err := b.trySync(set)

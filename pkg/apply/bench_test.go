@@ -32,21 +32,20 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// bench is one deployment target on the shared control plane, with a namespace of its own for its objects and another
-// for its records.
+// bench is one deployment target on the shared control plane, with a namespace for its objects and another for its records.
 type bench struct {
 	t         *testing.T
 	ctx       context.Context
 	plane     *lab.ControlPlane
-	admin     dynamic.Interface // somebody else
+	admin     dynamic.Interface // another client
 	cluster   *cluster.Cluster
-	agent     string // by which the audit log knows the cluster's requests
+	agent     string // the user agent of the cluster's requests in the audit log
 	target    v1alpha1.Target
 	namespace string
 	records   string
 }
 
-// patience bounds everything that one test waits for, also on a busy machine.
+// patience is the maximum time of every wait in one test, also on a busy machine.
 const patience = 5 * time.Minute
 
 var benches atomic.Int32
@@ -57,7 +56,7 @@ func newBench(t *testing.T) *bench {
 	return newBenchAlone(t)
 }
 
-// newBenchAlone is for tests that nothing else may run beside.
+// newBenchAlone is for tests that must not run in parallel with others.
 func newBenchAlone(t *testing.T) *bench {
 	t.Helper()
 	p, err := plane()
@@ -83,7 +82,7 @@ func newBenchAlone(t *testing.T) *bench {
 	return b
 }
 
-// connect opens a connection of its own, as a syncer that starts anew does.
+// connect opens a new connection, as a newly started syncer does.
 func (b *bench) connect(kubeconfig string) (agent string, server *cluster.Cluster) {
 	b.t.Helper()
 	agent = fmt.Sprintf("syncer-test-%d", benches.Add(1))
@@ -107,7 +106,7 @@ func (b *bench) connectBy(through func(*rest.Config)) *cluster.Cluster {
 	return cluster
 }
 
-// meddle lets something happen right before each of the cluster's requests of a method.
+// meddle calls a function right before each of the cluster's requests of a method.
 func (b *bench) meddle(method string, happen func()) {
 	b.cluster = b.connectBy(func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return meddling{inner, method, happen} })
@@ -127,10 +126,10 @@ func (m meddling) RoundTrip(req *http.Request) (*http.Response, error) {
 	return m.inner.RoundTrip(req)
 }
 
-// restart replaces the cluster by one that knows nothing yet.
+// restart replaces the cluster by a new one without any state.
 func (b *bench) restart() { b.agent, b.cluster = b.connect(b.plane.Kubeconfig) }
 
-// other is a second target beside this one, with the same cluster and namespaces.
+// other is a second target in the same cluster and namespaces.
 func (b *bench) other(pipeline string) *bench {
 	o := *b
 	o.target.Pipeline = pipeline
@@ -145,7 +144,7 @@ func (b *bench) createNamespace(name string) {
 	}
 }
 
-// Resources that tests look at behind the back of apply.
+// Resources that tests read without pkg/apply.
 var (
 	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	configMaps      = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -160,7 +159,7 @@ var (
 	records         = schema.GroupVersionResource{Group: v1alpha1.Group, Version: v1alpha1.Version, Resource: "pipelinesyncs"}
 )
 
-// set reads YAML documents as pkg/reconcile hands them over: without what belongs to the API server, with the member
+// set reads YAML documents in the form that pkg/reconcile passes: without the fields of the API server, with the member
 // label. $NS is the bench's namespace.
 func (b *bench) set(text string) manifest.Set {
 	b.t.Helper()
@@ -172,7 +171,7 @@ func (b *bench) set(text string) manifest.Set {
 	return set.Applicable().Label(key, value)
 }
 
-// object reads one YAML document, numbers as pkg/render reads them.
+// object reads one YAML document. It reads numbers as pkg/render does.
 func (b *bench) object(text string) *unstructured.Unstructured {
 	b.t.Helper()
 	obj := &unstructured.Unstructured{}
@@ -231,7 +230,7 @@ func (b *bench) plan(set manifest.Set, change ...func(*apply.Request)) *apply.Pl
 	return plan
 }
 
-// trySync carries a set out as pkg/reconcile does, with the inventory saved at the end.
+// trySync applies a set as pkg/reconcile does, and saves the inventory at the end.
 func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply.Applied, error) {
 	b.t.Helper()
 	plan, err := b.tryPlan(set, change...)
@@ -266,7 +265,7 @@ func (b *bench) save(inventory []v1alpha1.InventoryEntry) {
 	}
 }
 
-// get reads an object behind the back of apply; nil where it is not there.
+// get reads an object without pkg/apply. It returns nil if the object does not exist.
 func (b *bench) get(resource schema.GroupVersionResource, namespace, name string) *unstructured.Unstructured {
 	b.t.Helper()
 	obj, err := b.admin.Resource(resource).Namespace(namespace).Get(b.ctx, name, metav1.GetOptions{})
@@ -305,7 +304,7 @@ func (b *bench) delete(resource schema.GroupVersionResource, namespace, name str
 	}
 }
 
-// create makes an object as somebody else, without the member label.
+// create creates an object as another client, without the member label.
 func (b *bench) create(resource schema.GroupVersionResource, text string) *unstructured.Unstructured {
 	b.t.Helper()
 	obj := b.object(text)
@@ -316,7 +315,7 @@ func (b *bench) create(resource schema.GroupVersionResource, text string) *unstr
 	return made
 }
 
-// eventually polls until done, and fails the test when the bench's patience ends.
+// eventually polls until done. It fails the test after the time of patience.
 func (b *bench) eventually(what string, done func() bool) {
 	b.t.Helper()
 	err := wait.PollUntilContextCancel(b.ctx, 50*time.Millisecond, true, func(context.Context) (bool, error) { return done(), nil })
@@ -325,7 +324,7 @@ func (b *bench) eventually(what string, done func() bool) {
 	}
 }
 
-// requests returns what the cluster asked the API server for while f ran.
+// requests returns the cluster's requests to the API server while f ran.
 func (b *bench) requests(f func()) []lab.AuditEvent {
 	b.t.Helper()
 	before := len(b.audited())
@@ -333,8 +332,8 @@ func (b *bench) requests(f func()) []lab.AuditEvent {
 	return b.audited()[before:]
 }
 
-// audited returns every request of the cluster so far. The API server logs a request after it has answered it, so a
-// last one marks where the log has come to.
+// audited returns every request of the cluster so far. The API server logs a request after it has answered it, so a last
+// request marks the end of the log.
 func (b *bench) audited() []lab.AuditEvent {
 	b.t.Helper()
 	config := b.plane.Config()
@@ -367,7 +366,7 @@ func (b *bench) audited() []lab.AuditEvent {
 	return own
 }
 
-// isWrite tells a request that changes something from a dry run and from reading.
+// isWrite reports whether a request changes something: it is neither a dry run nor a read.
 func isWrite(e lab.AuditEvent) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, e.Verb) && !isDryRun(e)
 }
@@ -383,7 +382,7 @@ func shortly(events []lab.AuditEvent) string {
 	return out.String()
 }
 
-// actions is the text of what changes do, without those that do nothing.
+// actions describes the actions of changes, without those that do nothing.
 func actions(changes []manifest.Change) string {
 	var out []string
 	for _, change := range changes {
@@ -415,7 +414,7 @@ func value(obj *unstructured.Unstructured, path ...string) any {
 	return v
 }
 
-// wantError holds that an error names each part.
+// wantError checks that an error contains each part.
 func wantError(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
@@ -433,7 +432,7 @@ func requestOf(b *bench, set manifest.Set, record *v1alpha1.PipelineSync) apply.
 	return apply.Request{Target: b.target, Record: record, Set: set}
 }
 
-// letGo takes an object's finalizers away when a test is over.
+// letGo removes an object's finalizers when a test is over.
 func (b *bench) letGo(resource schema.GroupVersionResource, name string) {
 	_, err := b.admin.Resource(resource).Namespace(b.namespace).Patch(context.Background(), name, types.MergePatchType,
 		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})

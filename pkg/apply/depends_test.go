@@ -26,7 +26,7 @@ func dependsOn(objects ...string) string {
 	return fmt.Sprintf("config.kubernetes.io/depends-on: %q", strings.Join(objects, ","))
 }
 
-// written lists what was written, in the order of the API server's log.
+// written lists the writes, in the order of the API server's log.
 func written(events []lab.AuditEvent) string {
 	var out []string
 	for _, e := range events {
@@ -54,7 +54,7 @@ func TestWavesAndDependenciesOrderObjects(t *testing.T) {
 	}
 }
 
-// A migration has to have run, and well, before what uses its tables is changed.
+// A migration must have run successfully before the users of its tables are changed.
 func TestWaveWaitsForTheHealthOfTheOneBefore(t *testing.T) {
 	for name, c := range map[string]struct{ first, second string }{
 		"wave":       {backfill("migrate", 2), annotated(settings("app", "1"), wave(1))},
@@ -99,7 +99,8 @@ func TestDependencyOutsideTheSet(t *testing.T) {
 	}
 }
 
-// A run that removes itself is asked of the record of the target that it belongs to: the cluster knows nothing of it.
+// The record of the target that owns a run shows the outcome after the run removed itself. The cluster does not have the run
+// any more.
 func TestDependencyOnARunThatRemovedItself(t *testing.T) {
 	failing := strings.Replace(backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), "annotations: {", "annotations: {lab.syncer.dev/outcome: failed, ", 1)
 	for name, c := range map[string]struct {
@@ -163,7 +164,7 @@ func TestDependencyOnARunThatRemovedItself(t *testing.T) {
 	}
 }
 
-// noteFates records how the runs of a target ended that are gone, as each of its passes does.
+// noteFates records the outcomes of a target's runs that are gone, as each of its passes does.
 func (b *bench) noteFates() {
 	b.t.Helper()
 	b.eventually("the events tell how it ended", func() bool {
@@ -195,7 +196,7 @@ func (b *bench) forgetEvents(of *unstructured.Unstructured) {
 	}
 }
 
-// What waits for a run of its own set goes on waiting when that has failed and removed itself.
+// An object that waits for a run of its own set still waits after the run has failed and removed itself.
 func TestDependencyOnAnOwnRunThatFailedAndRemovedItself(t *testing.T) {
 	b := newBench(t)
 	failing := strings.Replace(backfill("migrate", 1, "ttlSecondsAfterFinished: 0"), "annotations: {", "annotations: {lab.syncer.dev/outcome: failed, ", 1)
@@ -209,7 +210,7 @@ func TestDependencyOnAnOwnRunThatFailedAndRemovedItself(t *testing.T) {
 	}
 }
 
-// The wait for an object ends when it is gone: it may have ended well, and its record knows.
+// The wait for an object ends when the object is gone: it may have succeeded, and its record shows this.
 func TestWaitForADependencyEndsWithIt(t *testing.T) {
 	b := newBench(t)
 	schema := b.other("schema")

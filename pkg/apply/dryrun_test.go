@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// Every object is tried before the first is written.
+// Every object is tried before the first write.
 func TestOneBadObjectKeepsTheWholeTargetBack(t *testing.T) {
 	twice := `
 apiVersion: apps/v1
@@ -94,7 +94,7 @@ func few(n string) string {
 	return "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few, namespace: $NS}\nspec: {hard: {count/configmaps: \"" + n + "\"}}\n"
 }
 
-// limitConfigMaps makes a quota and waits until it has counted the one ConfigMap there is, and the one that the
+// limitConfigMaps creates a quota and waits until the quota has counted the one ConfigMap of the test, and the one that the
 // controller manager puts into every namespace.
 func (b *bench) limitConfigMaps(n string) {
 	b.t.Helper()
@@ -122,7 +122,7 @@ func TestExceededQuotaKeepsTheTargetBack(t *testing.T) {
 	}
 }
 
-// A commit that raises a quota and needs the raise is one wish.
+// A commit may raise a quota and need the raise.
 func TestRaisedQuotaHelpsTheObjectsOfItsOwnSet(t *testing.T) {
 	b := newBench(t)
 	quota := func(n string) string {
@@ -138,26 +138,26 @@ func TestRaisedQuotaHelpsTheObjectsOfItsOwnSet(t *testing.T) {
 	}
 }
 
-// What the API server answers while the quota controller has not caught up is waited for.
+// syncer retries while the quota controller is behind and the API server refuses objects for that.
 func TestQuotaControllerThatLagsBehind(t *testing.T) {
 	const counted = `{"hard":{"count/configmaps":"4"},"used":{"count/configmaps":"2"}}`
 	for name, c := range map[string]struct {
 		hard    string
 		docs    []string
-		lag     int    // the patch before which the quota's status falls behind, to be right again before the next
-		status  string // meanwhile
+		lag     int    // the quota's status is behind from this patch until the next one
+		status  string // the quota's status in the meantime
 		refusal string
 		patches int
 	}{
 		"behind a new quota": {
 			hard: "4", docs: []string{settings("one", "1"), settings("two", "1")},
 			status: `{"hard":{"count/configmaps":"4"},"used":null}`, refusal: "status unknown for quota",
-			lag: 1, patches: 4, // the object is tried, tried again; record; object
+			lag: 1, patches: 4, // the object is tried twice; record; object
 		},
 		"behind a raised quota": {
 			hard: "2", docs: []string{few("4"), settings("one", "1"), settings("two", "1")},
 			status: `{"hard":{"count/configmaps":"2"}}`, refusal: "exceeded quota",
-			lag: 5, patches: 7, // quota and object are tried; record; quota; the object is tried, tried again; object
+			lag: 5, patches: 7, // quota and object are tried; record; quota; the object is tried twice; object
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestQuotaControllerThatLagsBehind(t *testing.T) {
 	}
 }
 
-// quotaSays writes a quota's status and waits until admission goes by it.
+// quotaSays writes a quota's status and waits until admission uses it.
 func (b *bench) quotaSays(status, refusal string) {
 	b.t.Helper()
 	b.eventually("the controller has seen the quota", func() bool {

@@ -45,7 +45,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Run("field that a live object cannot change", func(t *testing.T) {
 		live := b.create(services, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {ports: [{port: 80}]}\n")
 		want := "10.0.0.77"
-		if address, _, _ := unstructured.NestedString(live.Object, "spec", "clusterIP"); address == want { // the API server picked the very one
+		if address, _, _ := unstructured.NestedString(live.Object, "spec", "clusterIP"); address == want { // the API server picked this one
 			want = "10.0.0.78"
 		}
 		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {clusterIP: " + want + ", ports: [{port: 80}]}\n"))
@@ -62,7 +62,7 @@ func TestForbiddenRequestNamesVerbAndResource(t *testing.T) {
 	}
 	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
 	bindings := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}
-	// A clerk may keep records, and of everything else read what it may not write.
+	// This account may write records. It may read everything else, and write none of it.
 	b.create(roles, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -138,7 +138,7 @@ spec: {policyName: `+b.namespace+`, validationActions: [Deny]}
 // nowhere is the kubeconfig of an API server that is down.
 func nowhere(t *testing.T) string {
 	t.Helper()
-	const address = "127.0.0.1:1" // where nothing listens, and where the kernel lets nothing listen that asks for any port
+	const address = "127.0.0.1:1" // no process listens here, and the kernel does not assign this port
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://" + address + "\"}}]\ncontexts: [{name: c, context: {cluster: c}}]\n"
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -156,7 +156,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		began := time.Now()
 		_, err = cluster.Records().List(t.Context())
 		wantError(t, err, "asking the API server for its kinds", "connection refused")
-		if took := time.Since(began); took > time.Minute { // a second, and much room for a busy machine
+		if took := time.Since(began); took > time.Minute { // a second, with ample time for a busy machine
 			t.Errorf("that took %s", took)
 		}
 	})
@@ -173,7 +173,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		began := time.Now()
 		_, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
-		if took := time.Since(began); took > time.Minute { // some seconds, and much room for a busy machine
+		if took := time.Since(began); took > time.Minute { // some seconds, with ample time for a busy machine
 			t.Errorf("that took %s", took)
 		}
 		outage.refuse = 2
@@ -183,7 +183,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 	})
 }
 
-// outage leads requests to a closed port for a while.
+// outage sends requests to a closed port for a while.
 type outage struct {
 	inner  http.RoundTripper
 	refuse int

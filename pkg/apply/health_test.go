@@ -66,7 +66,7 @@ spec:
 	if completed["web"] || completed["nightly"] {
 		t.Errorf("completed: %v", completed)
 	}
-	// What has been written to the objects' status is no drift.
+	// Writes to the status of the objects are no drift.
 	if got := actions(b.plan(set, full).Changes); got != "" {
 		t.Errorf("the full plan: %s", got)
 	}

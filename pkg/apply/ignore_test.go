@@ -11,14 +11,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// replicas reads how many replicas a deployment is to have.
+// replicas reads the wanted number of replicas of a deployment.
 func (b *bench) replicas(name string) int64 {
 	b.t.Helper()
 	n, _ := b.get(deployments, b.namespace, name).Object["spec"].(map[string]any)["replicas"].(int64)
 	return n
 }
 
-// scale does what a HorizontalPodAutoscaler does.
+// scale does the same as a HorizontalPodAutoscaler.
 func (b *bench) scale(name, replicas string) {
 	b.t.Helper()
 	patch := []byte(`{"spec": {"replicas": ` + replicas + `}}`)
@@ -42,7 +42,7 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 			if got := b.replicas("web"); got != 3 {
 				t.Fatalf("created with %d replicas", got)
 			}
-			// Git changes something else while nobody else has set the field yet.
+			// Git changes another field before another manager has set this one.
 			b.sync(b.set(strings.Replace(doc, "web:1", "web:2", 1)), with)
 			if got := b.replicas("web"); got != 3 {
 				t.Errorf("an apply made it %d replicas", got)
@@ -65,7 +65,7 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 			b.by("kubectl", `{"spec":{"replicas":6}}`, "scale")
 			want := ""
 			if len(rule.Managers) > 0 {
-				want = "Update Deployment/web (drifted)" // of another manager
+				want = "Update Deployment/web (drifted)" // by another manager
 			}
 			if got := actions(b.plan(set, with).Changes); got != want {
 				t.Errorf("scaled by hand: %q", got)

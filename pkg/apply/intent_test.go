@@ -8,7 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// The annotation fits beside others into the 256 KiB that the API server takes, however many runs a commit starts.
+// The annotation fits, with the others, into the 256 KiB that the API server allows, for any number of runs in a commit.
 func TestIntentsOfVeryManyRuns(t *testing.T) {
 	for _, runs := range []int{1, 10, 4000} {
 		var intents []string

@@ -21,17 +21,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// endless ends an apply after the record's write and before the first object's, as when the process is killed there.
+// endless ends an apply after the write of the record and before the write of the first object, as a kill at this point
+// does.
 func endless(req *apply.Request) {
 	req.Confirm = func(context.Context) error { return errors.New("killed") }
 }
 
-// leaveAll leaves all drift, as an environment does that reports it, and says what was left.
+// leaveAll leaves all drift, as an environment with drift reports does, and returns it.
 func leaveAll(plan *apply.Plan) string {
 	return actions(plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
 }
 
-// dieAfterWrites has no more than some writes of ConfigMaps arrive.
+// dieAfterWrites lets only some writes of ConfigMaps arrive.
 func (b *bench) dieAfterWrites(most int32) {
 	var writes atomic.Int32
 	b.cluster = b.connectBy(func(config *rest.Config) {
@@ -47,7 +48,7 @@ func (b *bench) dieAfterWrites(most int32) {
 	})
 }
 
-// What an apply left in doubt stays in doubt when the next apply is interrupted as well.
+// An object in doubt after an apply stays in doubt when the next apply is interrupted as well.
 func TestDoubtOutlivesASecondInterruption(t *testing.T) {
 	more := func(value string) string { return strings.Replace(settings("a", value), "{key", "{more: x, key", 1) }
 	for name, c := range map[string]struct{ good, bad string }{
@@ -85,7 +86,7 @@ func TestDoubtOutlivesASecondInterruption(t *testing.T) {
 	}
 }
 
-// An object that an interrupted apply changed, and that left git since, is not fenced: git says nothing of it.
+// An object that an interrupted apply changed, and that left git since, gets no fence: git sets nothing of it.
 func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 	for name, c := range map[string]struct {
 		metadata string
@@ -127,7 +128,7 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 	}
 }
 
-// A revert is carried out also where the change was held half-way: the object is deleted, and waits for a finalizer.
+// A revert is applied also where the change stopped half-way: the object is deleted, and waits for a finalizer.
 func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 	b := newBench(t)
 	job := func(image string) string {
@@ -155,7 +156,7 @@ func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 	}
 }
 
-// An object that another target takes over between the plan and the write stays with it.
+// An object that another target takes over between the plan and the write stays with that target.
 func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 	for name, delete := range map[string]bool{"relabelled": false, "made anew": true} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +183,7 @@ func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 	}
 }
 
-// Who puts the items of a keyed list into another order becomes no field manager. That is drift like any other.
+// A client that reorders a keyed list becomes no field manager. That is drift like any other.
 func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
 	b := newBench(t)
 	pod := func(names ...string) string {
@@ -205,7 +206,8 @@ func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
 	}
 }
 
-// The record of a version that noted neither the time of its write nor the values is no sign of drift, and costs one look.
+// The record of a version that noted neither the time of its write nor the values is no sign of drift, and costs one
+// comparison.
 func TestRecordOfAnEarlierVersion(t *testing.T) {
 	b := newBench(t)
 	set := b.set(join(settings("a", "1"), settings("b", "1"), backfill("once", 600, "suspend: true")))
@@ -243,7 +245,7 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 	}
 }
 
-// A commit that says what the record has is on its way all the same where the record is in doubt.
+// A commit with the content of the record is still applied where the record is in doubt.
 func TestAppliedIsNotInDoubt(t *testing.T) {
 	b := newBench(t)
 	good := b.set(settings("a", "good"))
@@ -257,12 +259,12 @@ func TestAppliedIsNotInDoubt(t *testing.T) {
 	}
 }
 
-// A Job that ran and removed itself is run again by a revert where another one of its name was made meanwhile, and not
-// where an apply was only begun, however often syncer is killed on the way.
+// A Job ran and removed itself. A revert runs it again where another Job of its name was created in the meantime, and not
+// where an apply was only begun, for any number of kills on the way.
 func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 	const ran, other = "backfill:1", "backfill:2"
 	for name, c := range map[string]struct {
-		steps []string // each killed before it makes the Job; a ! lets it be made, run and be gone
+		steps []string // each is killed before it creates the Job; with ! the Job is created, runs and is gone
 		again bool
 	}{
 		"killed before the other Job":                       {steps: []string{other}},
@@ -281,7 +283,7 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 			gone := func() bool { return b.get(jobs, b.namespace, "once") == nil }
 			b.eventually("the job is gone", gone)
 			b.sync(job(ran))
-			// Events are dated to the second: the other Job's begin in another one.
+			// Events have times in seconds: the events of the other Job begin in another second.
 			written := b.record().Status.Inventory[0].Written
 			b.eventually("it is another second", func() bool { return time.Since(written.Time) > 2*time.Second })
 			for _, step := range c.steps {
@@ -304,7 +306,7 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 	}
 }
 
-// A controller may write an object between the two writes of a fence, and the answer to each of them may be lost.
+// A controller may write an object between the two writes of a fence, and the answer to each write may be lost.
 func TestFenceBesideOthers(t *testing.T) {
 	for name, c := range map[string]struct{ written, lost int32 }{
 		"a controller writes before the first":  {written: 1},
@@ -330,7 +332,7 @@ func TestFenceBesideOthers(t *testing.T) {
 						}
 						resp, err := inner.RoundTrip(req)
 						if err == nil && n == c.lost {
-							_ = resp.Body.Close() // it is thrown away
+							_ = resp.Body.Close() // the answer is dropped
 							return nil, syscall.ECONNRESET
 						}
 						return resp, err

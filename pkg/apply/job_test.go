@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// backfill is a Job that the lab runs for some seconds; spec lines come first in its spec.
+// backfill is a Job that the lab runs for some seconds. Lines in spec come first in its spec.
 func backfill(name string, seconds int, spec ...string) string {
 	return fmt.Sprintf(`
 apiVersion: batch/v1
@@ -44,7 +44,7 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		doc      string
 		resource schema.GroupVersionResource
-		seen     bool // a pass sees it finished before it is gone
+		seen     bool // a pass sees the Job finished before it is gone
 		byHand   bool
 	}{
 		"job by its TTL, before any pass saw it finished": {doc: backfill("once", 1, "ttlSecondsAfterFinished: 0"), resource: jobs},
@@ -104,7 +104,7 @@ func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
 	}
 }
 
-// The events of a Job outlive it, and another one of its name may run in the meantime.
+// The events of a Job outlive it, and another Job of its name may run in the meantime.
 func TestFateIsNotThatOfAnEarlierJob(t *testing.T) {
 	b := newBench(t)
 	good := backfill("once", 1, "ttlSecondsAfterFinished: 0")
@@ -165,11 +165,11 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 	}
 }
 
-// A run that somebody deleted is not one that ended, also where its object would have removed itself.
+// A run that was deleted by hand does not count as ended, also where its object would have removed itself.
 func TestRunDeletedByHandIsMissing(t *testing.T) {
 	for name, c := range map[string]struct {
 		ttl       string
-		await     bool // a pass that sees it run
+		await     bool // a pass sees the Job run
 		ends      bool
 		want      string
 		unproven  bool
@@ -228,7 +228,7 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 	}
 }
 
-// What the events of a run once told stays true when they are forgotten, as after an hour.
+// The outcome that a run's events showed stays known after the events are deleted, for example after an hour.
 func TestDeletedRunStaysMissing(t *testing.T) {
 	b := newBench(t)
 	entries := []v1alpha1.InventoryEntry{{
@@ -240,7 +240,7 @@ func TestDeletedRunStaysMissing(t *testing.T) {
 	}
 }
 
-// Of a run with many pods the event of its end is dropped: that it is not there proves nothing.
+// For a run with many pods the event of its end is dropped, so its absence proves nothing.
 func TestEndOfARunWithManyPodsIsNotKnown(t *testing.T) {
 	b := newBench(t)
 	gone := v1alpha1.InventoryEntry{APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: "wide", Ephemeral: true, UID: "of-a-wide-one"}

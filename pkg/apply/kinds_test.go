@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// crd defines a kind in a group of the test's own, with a schema that has the given properties of spec.
+// crd defines a kind in a group of the test, with a schema that has the given properties of spec.
 func crd(group, kind, scope string, versions ...string) string {
 	plural := strings.ToLower(kind) + "s"
 	text := fmt.Sprintf(`
@@ -86,7 +86,7 @@ func TestDefinitionNamespaceAndObjectInOneSet(t *testing.T) {
 	}
 }
 
-// A refused object of a new kind is found when its stage comes, and named.
+// A refused object of a new kind is found in its stage, and the error names it.
 func TestBadObjectOfANewKindIsNamed(t *testing.T) {
 	b := newBench(t)
 	_, err := b.trySync(b.set(join(
@@ -106,7 +106,7 @@ func TestDefinitionInAnotherSetOfThePass(t *testing.T) {
 	))
 	set := b.set(join(
 		custom(b.group(), "v1", "Widget", b.namespace+"-fresh", "one", "size: 3"),
-		custom(b.group(), "v1", "Planet", b.namespace, "earth", "size: 3"), // as kustomize's namespace leaves it
+		custom(b.group(), "v1", "Planet", b.namespace, "earth", "size: 3"), // with the namespace that kustomize sets
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: "+b.namespace+"-fresh}\n",
 	))
 	if _, err := b.tryPlan(set); err == nil {
@@ -133,7 +133,7 @@ func TestClusterScopedKind(t *testing.T) {
 	b := newBench(t)
 	definition := crd(b.group(), "Planet", "Cluster", "v1 size: {type: integer}")
 	b.sync(b.set(definition))
-	// Kustomize's namespace reaches objects of kinds that it does not know.
+	// Kustomize's namespace applies also to objects of unknown kinds.
 	set := b.set(join(definition, custom(b.group(), "v1", "Planet", b.namespace, "earth", "size: 3")))
 	b.sync(set)
 	if got := actions(b.plan(set).Changes); got != "" {
@@ -204,7 +204,7 @@ func TestKindThatIsGone(t *testing.T) {
 	b.delete(crds, "", "widgets."+b.group())
 	b.eventually("the definition is gone", func() bool { return b.get(crds, "", "widgets."+b.group()) == nil })
 
-	// The same client, which has seen the kind, and one that never did.
+	// The same client, which has seen the kind, and a client that has not.
 	for _, who := range []string{"running", "started anew"} {
 		t.Run(who, func(t *testing.T) {
 			if who == "started anew" {
@@ -235,7 +235,7 @@ func TestKindThatIsGone(t *testing.T) {
 	}
 }
 
-// Discovery is partial while the server of an aggregated API does not answer: its kinds are not gone.
+// Discovery is partial while the server of an aggregated API does not answer. The kinds of this API are not gone.
 func TestKindWhoseServerDoesNotAnswerIsNotGone(t *testing.T) {
 	b := newBench(t)
 	b.create(apiServices, fmt.Sprintf(`
@@ -262,6 +262,6 @@ spec:
 	})
 	_, err := b.tryPlan(set)
 	wantError(t, err, "the API server cannot say what "+b.group()+"/v1 serves")
-	// Everything else goes on.
+	// All other objects are applied.
 	b.sync(b.set(settings("plain", "1")))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/election"
 )
 
-// elected has a candidate lead, and gives the context of what it does then.
+// elected lets a candidate lead, and returns the context of its work.
 func (b *bench) elected() context.Context {
 	b.t.Helper()
 	ctx, end := context.WithCancel(b.ctx)
@@ -42,11 +42,11 @@ func (b *bench) elected() context.Context {
 	}
 }
 
-// Whoever cannot renew a Lease stops before another one may begin, also where the API server does not even refuse.
+// A process that cannot renew a Lease stops before another may begin, also where the API server does not even refuse.
 func TestLeaseEndsInTimeWhenTheServerHangs(t *testing.T) {
 	b := newBench(t)
 	var mu sync.Mutex
-	var sent time.Time // the last write that was answered
+	var sent time.Time // the last write with an answer
 	hangs := false
 	b.cluster = b.connectBy(func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
@@ -76,12 +76,12 @@ func TestLeaseEndsInTimeWhenTheServerHangs(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if late := time.Since(sent); late > 10*time.Second { // it plans for less than 8 s; a busy machine needs some more
+	if late := time.Since(sent); late > 10*time.Second { // the plan is less than 8 s; a busy machine needs some more
 		t.Errorf("it ended %s after the Lease was last renewed, which another one may take after 10 s", late)
 	}
 }
 
-// A process that slept finds that another one has the Lease: it stops at once, and does not take it from that one.
+// A process that slept finds that another one has the Lease. It stops at once, and does not take the Lease from it.
 func TestLeaseThatAnotherOneHasIsLeftToIt(t *testing.T) {
 	b := newBench(t)
 	var asked atomic.Int32
@@ -104,7 +104,7 @@ func TestLeaseThatAnotherOneHasIsLeftToIt(t *testing.T) {
 	case <-b.ctx.Done():
 		t.Fatal("it leads without end")
 	}
-	// A renewal that is refused, a look at who has the Lease, and one more of each on their way.
+	// A refused renewal, a read of the Lease's holder, and one more of each on their way.
 	if n := asked.Load() - before; n > 4 {
 		t.Errorf("it ended after %d requests", n)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 )
 
-// account is a service account that may do everything; its tokens are good until the test ends.
+// account is a service account with all rights. Its tokens are valid until the test ends.
 type account struct {
 	b      *bench
 	client *kubernetes.Clientset
@@ -100,8 +100,8 @@ func mount(t *testing.T, file, content string) {
 	}
 }
 
-// A token is taken up when it is replaced, however the file is replaced, and whether the kubeconfig has it or names its
-// file. Writes go on as well: they are sent again with the new one.
+// syncer uses a new token when it is replaced, for every way to replace the file, and whether the kubeconfig has the token
+// or names its file. Writes continue as well: syncer sends them again with the new token.
 func TestTokenIsReplaced(t *testing.T) {
 	for name, replace := range map[string]func(*testing.T, string, string){"written over": put, "renamed": rename, "mounted": mount} {
 		for _, inline := range []bool{true, false} {
@@ -128,14 +128,14 @@ func TestTokenIsReplaced(t *testing.T) {
 					return err != nil && strings.Contains(err.Error(), "Unauthorized")
 				})
 				use(a.token())
-				b.sync(b.set(settings("a", "2"))) // at once, and it writes
+				b.sync(b.set(settings("a", "2"))) // at once, and the write succeeds
 			})
 		}
 	}
 }
 
-// What replaces the credentials and cannot be used leaves the last ones in use; when those are refused, the error says
-// why. A program is not run where that was not allowed.
+// If new credentials cannot be used, the last ones stay in use. When those are refused, the error says why. A program is not
+// run where that was not allowed.
 func TestCredentialsThatCannotBeRead(t *testing.T) {
 	b := newBench(t)
 	a := b.account()
@@ -150,7 +150,7 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 		"a program": a.kubeconfig(`exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, args: ["` + ran + `"], interactiveMode: Never}`),
 	} {
 		put(t, kubeconfig, content)
-		for began := time.Now(); time.Since(began) < 1200*time.Millisecond; { // files are looked at once a second
+		for began := time.Now(); time.Since(began) < 1200*time.Millisecond; { // syncer checks files once a second
 			if _, err := b.cluster.Records().List(b.ctx); err != nil {
 				t.Fatalf("%s: the last credentials are not in use: %v", name, err)
 			}
@@ -171,7 +171,7 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// Certificates are taken up when their files change, and the address when the kubeconfig does.
+// syncer uses new certificates when their files change, and a new address when the kubeconfig changes.
 func TestCertificatesAreReplaced(t *testing.T) {
 	b := newBench(t)
 	a := b.account()
@@ -193,7 +193,7 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	if err := rest.LoadTLSFiles(other); err != nil {
 		t.Fatal(err)
 	}
-	put(t, at("ca.crt"), string(other.CertData)) // some certificate, which has signed nothing
+	put(t, at("ca.crt"), string(other.CertData)) // another certificate, which has signed nothing
 	put(t, at("tls.crt"), string(other.CertData))
 	put(t, at("tls.key"), string(other.KeyData))
 	user := fmt.Sprintf("client-certificate: %s, client-key: %s", at("tls.crt"), at("tls.key"))

@@ -31,7 +31,7 @@ spec:
 `
 }
 
-// Ways in which syncer loses what it applied, without a change of a value.
+// Ways in which syncer loses applied fields without a change of a value.
 var losses = map[string]func(b *bench, resource schema.GroupVersionResource, name string){
 	"deleted and created again": func(b *bench, resource schema.GroupVersionResource, name string) {
 		b.recreate(resource, name, func(*unstructured.Unstructured) {})
@@ -44,7 +44,7 @@ var losses = map[string]func(b *bench, resource schema.GroupVersionResource, nam
 	},
 }
 
-// recreate does as `kubectl get -o yaml`, `kubectl replace --force -f` do.
+// recreate does the same as `kubectl get -o yaml` and `kubectl replace --force -f`.
 func (b *bench) recreate(resource schema.GroupVersionResource, name string, change func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	b.t.Helper()
 	obj := b.get(resource, b.namespace, name)
@@ -67,7 +67,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 		for kind, c := range map[string]struct {
 			resource   schema.GroupVersionResource
 			name       string
-			full, less string // what git says, and says later
+			full, less string // the first and the later object in git
 			formerPath string
 		}{
 			"ConfigMap": {
@@ -112,7 +112,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 					t.Errorf("touched: %v", got)
 				}
 
-				b.sync(set) // takes it back
+				b.sync(set) // syncer takes it back
 				plan = b.plan(set)
 				if got := actions(plan.Changes); got != "" {
 					t.Errorf("after it was taken back: %s", got)
@@ -131,7 +131,7 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 					t.Error("it stays when it leaves git")
 				}
 			})
-			// Without a pass in between, nobody knows what git said before: it is reported.
+			// Without a pass in between, git's former content is unknown: the object is reported.
 			t.Run(how+"/"+kind+", and a new commit", func(t *testing.T) {
 				b := newBench(t)
 				set, less := b.set(join(c.full, settings("beside", "1"))), b.set(join(c.less, settings("beside", "1")))
@@ -179,7 +179,7 @@ func indexOf(plan *apply.Plan, name string) int {
 	return -1
 }
 
-// A backup may bring an object back and give it its managed fields again: then nothing is lost.
+// A backup may restore an object with its managed fields. Then nothing is lost.
 func TestRestoredObjectIsAtRest(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
@@ -202,7 +202,8 @@ func TestRestoredObjectIsAtRest(t *testing.T) {
 	}
 }
 
-// What carries the label of a target, and was never applied, is said and left alone. What a controller made is not said.
+// An object that has the label of a target, and was never applied, is reported and not changed. An object that a controller
+// created is not reported.
 func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))

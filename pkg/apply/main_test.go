@@ -21,7 +21,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// One control plane serves every test of the package; it is started by the first that needs it.
+// One control plane serves every test of the package. The first test that needs it starts it.
 var (
 	dir   string
 	plane = sync.OnceValues(startPlane)
@@ -29,7 +29,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Tests wait for the control plane most of the time, so more of them run at once than there are processors.
+	// Tests wait for the control plane most of the time, so more of them run in parallel than there are processors.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}

@@ -36,7 +36,7 @@ func TestObjectOfAnotherToolsApplySetIsRefused(t *testing.T) {
 	wantError(t, err, "/theirs: it belongs to the ApplySet applyset-xyz-v1")
 }
 
-// Another syncer has its records elsewhere, and may have a target of the same name.
+// Another syncer has its records in another namespace, and may have a target of the same name.
 func TestObjectOfAnotherSyncerIsRefused(t *testing.T) {
 	b := newBench(t)
 	elsewhere := *b
@@ -47,7 +47,7 @@ func TestObjectOfAnotherSyncerIsRefused(t *testing.T) {
 	wantError(t, err, "/shared: it belongs to orders@prod, so orders@prod may not take it", "(the record of the owner is in namespace "+b.namespace+")")
 }
 
-// An object that is taken over after it was applied is not written again.
+// An object that another owner takes over after it was applied is not written again.
 func TestObjectThatIsTakenAwayIsNotFoughtFor(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
@@ -88,7 +88,7 @@ func TestObjectOfNobodyIsAdopted(t *testing.T) {
 	}
 }
 
-// An object that two targets want at the same moment goes to one of them.
+// If two targets want an object at the same moment, one of them gets it.
 func TestDeferredObjectOfAnotherTargetIsRefused(t *testing.T) {
 	b := newBench(t)
 	fresh := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + b.namespace + "-fresh}\n"

@@ -159,7 +159,7 @@ func TestStaleInventoryIsCompletedWithoutAWrite(t *testing.T) {
 	}
 }
 
-// The API server may name the same fields in another way, as when a kind gets a new version.
+// The API server may name the same fields in another way, for example when a kind gets a new version.
 func TestInventoryThatNamesOtherFieldsIsMended(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))

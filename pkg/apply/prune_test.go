@@ -24,7 +24,7 @@ func TestOnlyOwnMembersArePruned(t *testing.T) {
 	b.sync(b.set(join(settings("anchor", "1"), settings("unlabelled", "1"), settings("relabelled", "1"))))
 	b.edit(configMaps, "unlabelled", `{"metadata":{"labels":{"`+partOf+`":null}}}`)
 	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"`+v1alpha1.ApplySetID(b.records, v1alpha1.Target{Pipeline: "other", Environment: "prod"})+`"}}}`)
-	// A copy with the label, which syncer never applied.
+	// A copy with the label that syncer never applied.
 	_, id := v1alpha1.MemberLabel(b.records, b.target)
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, labels: {"+partOf+": "+id+"}}\n")
 	b.create(configMaps, settings("foreign", "1"))
@@ -38,13 +38,14 @@ func TestOnlyOwnMembersArePruned(t *testing.T) {
 			t.Errorf("%s is gone", name)
 		}
 	}
-	// It was syncer's, and whoever took the label off may not have meant to keep it: it is said until it is gone.
+	// The object belonged to syncer. The removal of the label may not mean that the object must stay, so it is reported
+	// until it is gone.
 	if got := inventoryNames(applied.Inventory); got != "ConfigMap/anchor, ConfigMap/unlabelled" {
 		t.Errorf("the inventory: %s", got)
 	}
 }
 
-// Between a plan and its prunes, objects change hands.
+// Objects change their owner between a plan and its prunes.
 func TestPruneJudgesTheObjectAsItIsNow(t *testing.T) {
 	b := newBench(t)
 	names := []string{"relabelled", "remade", "marked", "busy", "doomed"}
@@ -82,7 +83,7 @@ func TestPruneOfAnObjectThatIsWrittenMeanwhile(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("anchor", "1"), settings("busy", "1"))))
 	n := 0
-	// Between the read and the delete somebody writes, as a controller that reports a status does.
+	// Another client writes between the read and the delete, as a controller that reports a status does.
 	b.meddle(http.MethodDelete, func() {
 		if n++; n <= 2 {
 			b.edit(configMaps, "busy", fmt.Sprintf(`{"data":{"key":"write %d"}}`, n))
@@ -121,7 +122,7 @@ func TestPruneLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		left    int
 		limit   apply.PruneLimit
-		refused string // "" lets it pass
+		refused string // "" passes it
 	}{
 		"as many percent as allowed":    {left: 7, limit: apply.PruneLimit{MaxPercent: 30}},
 		"more percent than allowed":     {left: 6, limit: apply.PruneLimit{MaxPercent: 30}, refused: "would delete 4 of the 10 objects of orders@prod, which is above the limit of 30 %: ConfigMap/" + b.namespace + "/c6, "},
@@ -169,7 +170,7 @@ func TestPruneLimits(t *testing.T) {
 	})
 }
 
-// What was let through, and waits since, goes no more when pruning is switched off in the meantime.
+// A prune that was allowed, and waits since, is not executed after pruning is switched off in the meantime.
 func TestPruneThatWaitedIsSwitchedOff(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("old", "1"), settings("stays", "1"))))
@@ -261,7 +262,7 @@ func TestPruningGoesTheOtherWayRound(t *testing.T) {
 	}
 }
 
-// What a stage could not delete keeps what it may need.
+// If a stage could not delete an object, the objects that it may need stay.
 func TestFailedPruneKeepsTheEarlierStages(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("one", "1"), settings("two", "1"), "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n")))
@@ -331,7 +332,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	}
 }
 
-// In the foreground an object stays until what it owns is gone.
+// With foreground deletion an object stays until its dependents are gone.
 func TestPruneInTheForeground(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("owner", "1"), settings("stays", "1"))))

@@ -17,7 +17,7 @@ var leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: 
 
 var mutatingWebhooks = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
 
-// additions lists what a plan says that others added.
+// additions lists the additions of others in a plan.
 func additions(plan *apply.Plan) string {
 	var out []string
 	for _, change := range plan.Changes {
@@ -28,7 +28,7 @@ func additions(plan *apply.Plan) string {
 	return strings.Join(out, ", ")
 }
 
-// quiet lists the rules that kept something out.
+// quiet lists the rules that kept a difference out.
 func quiet(plan *apply.Plan) string {
 	var out []string
 	for _, q := range plan.Quiet() {
@@ -47,7 +47,7 @@ func (b *bench) by(manager, patch string, subresource ...string) {
 	}
 }
 
-// What somebody added stays a finding until it is gone; a newer commit does not hide it.
+// An addition of another manager is reported until it is gone. A newer commit does not hide it.
 func TestAnAdditionOutlivesACommit(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
@@ -73,7 +73,7 @@ func TestAnAdditionOutlivesACommit(t *testing.T) {
 	}
 }
 
-// What others had set when syncer came was taken over so.
+// Fields that others had set before syncer are no additions.
 func TestWhatWasThereBeforeIsNotAdded(t *testing.T) {
 	b := newBench(t)
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {theirs: x}}\ndata: {other: theirs}\n")
@@ -121,7 +121,7 @@ func TestControllersAreQuiet(t *testing.T) {
 	if got := b.replicas("web"); got != 5 {
 		t.Errorf("a commit made it %d replicas", got)
 	}
-	// By hand is another matter.
+	// A change by hand is treated differently.
 	b.by("kubectl", `{"spec":{"replicas":7}}`, "scale")
 	newer := b.set(strings.Replace(doc, "web:1", "web:2", 1))
 	for _, how := range []func(*apply.Request){full, func(*apply.Request) {}} {
@@ -129,7 +129,7 @@ func TestControllersAreQuiet(t *testing.T) {
 			t.Errorf("an apply would do %q", got)
 		}
 	}
-	// A scale to nothing leaves nobody as the owner.
+	// A scale to zero leaves no manager as the owner.
 	b.by("keda", `{"spec":{"replicas":4}}`, "scale")
 	if got := actions(b.plan(newer).Changes); got != "" {
 		t.Errorf("an apply would do %q", got)
@@ -172,7 +172,7 @@ func TestInjectedCertificatesAreQuiet(t *testing.T) {
 	}
 }
 
-// Of drift, some fields can be put right and others left.
+// Some drifted fields can be corrected and others left.
 func TestDriftIsLeftByField(t *testing.T) {
 	b := newBench(t)
 	doc := strings.Replace(settings("a", "1"), "\ndata: {", "\ndata: {free: git, ", 1)

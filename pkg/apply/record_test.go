@@ -39,8 +39,7 @@ func (b *bench) pinned() v1alpha1.PipelineSyncSpec {
 	return spec
 }
 
-// dying is a transport that ends a context, as a kill would, when it meets the first real write of a kind, and lets
-// nothing through from then on.
+// dying is a transport that ends a context, as a kill does, at the first real write of a kind. After that it passes nothing.
 type dying struct {
 	inner    http.RoundTripper
 	resource string
@@ -90,7 +89,7 @@ func TestPinsAreWrittenBeforeTheFirstObject(t *testing.T) {
 		t.Errorf("the inventory: %s", got)
 	}
 
-	// The next pass finds what this one wrote, a kind that the inventory does not name included.
+	// The next pass finds the objects that this one wrote, including a kind that the inventory does not name.
 	plan = b.plan(first)
 	if got := actions(plan.Changes); got != "Prune ServiceAccount/runner" {
 		t.Errorf("the way back: %s", got)
@@ -115,7 +114,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := b.record()
-	unread := cmpopts.IgnoreFields(v1alpha1.PipelineSyncStatus{}, "ConfirmedApply") // by which the reader tells that an apply was begun
+	unread := cmpopts.IgnoreFields(v1alpha1.PipelineSyncStatus{}, "ConfirmedApply") // it shows the reader that an apply was begun
 	unsure := cmpopts.IgnoreFields(v1alpha1.InventoryEntry{}, "Unconfirmed")
 	if diff := cmp.Diff(before.Status, after.Status, unread, unsure); diff != "" {
 		t.Errorf("writing the spec changed the status:\n%s", diff)
@@ -190,7 +189,7 @@ func TestRecordIsAnApplySetParent(t *testing.T) {
 // kubectl checks ID, tooling and kinds of a parent before it prunes by it.
 func TestKubectlReadsTheApplySet(t *testing.T) {
 	b := newBench(t)
-	b.records = b.namespace // kubectl prunes in the namespace of the parent only
+	b.records = b.namespace // kubectl prunes only in the namespace of the parent
 	b.restart()
 	b.sync(b.set(join(settings("kept", "1"), settings("dropped", "1"))))
 	kubectl := func(args ...string) (string, error) {
@@ -209,7 +208,7 @@ func TestKubectlReadsTheApplySet(t *testing.T) {
 	if err == nil || !strings.Contains(out, `is managed by tooling "syncer"`) {
 		t.Fatalf("kubectl took over syncer's ApplySet: %v\n%s", err, out)
 	}
-	// Where the tooling is kubectl's, everything else satisfies it.
+	// If the tooling is kubectl's, all other requirements are met.
 	_, err = b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, "orders.prod", types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"applyset.kubernetes.io/tooling":"kubectl/v1.36"}}}`), metav1.PatchOptions{})
 	if err != nil {
@@ -241,7 +240,7 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		wantError(t, err, "nowhere", "run `syncer install`")
 	})
 	t.Run("definition", func(t *testing.T) {
-		// The others need the record's kind: this client asks a path of the server that has none.
+		// The other requests need the record's kind: this client requests a path that the server does not have.
 		server := b.connectBy(func(config *rest.Config) {
 			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return without{inner} })
 		})
@@ -257,7 +256,7 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 	})
 }
 
-// without leads every request for the record's group to a group that the real API server does not have.
+// without sends every request for the record's group to a group that the real API server does not have.
 type without struct{ inner http.RoundTripper }
 
 func (w without) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -281,7 +280,7 @@ func TestRecordsListsEveryOwner(t *testing.T) {
 	}
 }
 
-// Of two syncers that read one record, the second to write finds out, and changes nothing of what the first decided.
+// If two syncers read one record, the second to write finds out, and changes no decision of the first.
 func TestTwoWritersOfOneRecord(t *testing.T) {
 	for name, first := range map[string]bool{"a first deployment": true, "a later one": false} {
 		t.Run(name, func(t *testing.T) {

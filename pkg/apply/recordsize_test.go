@@ -15,8 +15,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/record"
 )
 
-// The API server takes the largest record that syncer writes: that of a target with as many pins and objects as are not
-// refused, while it changes from one half of its objects to the other.
+// The API server accepts the largest record that syncer writes: the record of a target with the maximum number of pins and
+// objects, while it changes from one half of its objects to the other.
 func TestLargestRecordIsTaken(t *testing.T) {
 	b := newBench(t)
 	at := metav1.NewTime(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
@@ -69,7 +69,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, record.Trim(spec.Images, status), ""); err != nil {
 		t.Fatalf("a record with %d objects and %d images: %v", len(status.Inventory), len(spec.Images), err)
 	}
-	// The spec is written again beside the largest status.
+	// The spec is written again with the largest status.
 	before := b.record()
 	if doc, err := json.Marshal(before); err != nil || len(doc) < 1100<<10 {
 		t.Errorf("the record has %d KiB, which shows nothing (%v)", len(doc)>>10, err)
@@ -82,7 +82,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	}
 }
 
-// entries are the inventory of objects that were applied.
+// entries is the inventory of applied objects.
 func entries(ids []manifest.ID) []v1alpha1.InventoryEntry {
 	var out []v1alpha1.InventoryEntry
 	for _, id := range ids {

@@ -15,7 +15,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// fixedFields are objects with a field that the API server does not change, and what changes it. $NS makes names unique.
+// fixedFields are objects with a field that the API server does not change, and a change of that field. $NS makes names
+// unique.
 var fixedFields = map[string]struct{ doc, from, to string }{
 	"RoleBinding": {
 		doc:  "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: it, namespace: $NS, annotations: {}}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\nsubjects: [{kind: ServiceAccount, name: it, namespace: $NS}]\n",
@@ -200,7 +201,7 @@ func TestForceReplacesWhatCannotBeChanged(t *testing.T) {
 	}
 }
 
-// ruledFields are what a CEL rule of the definition lets nobody change.
+// ruledFields are fields that a CEL rule of the definition makes immutable.
 var ruledFields = map[string]struct{ name, from, to string }{
 	"rule without a message":        {name: "plain", from: "plain: one", to: "plain: two"},
 	"rule with a message":           {name: "worded", from: "worded: one", to: "worded: two"},
@@ -209,7 +210,7 @@ var ruledFields = map[string]struct{ name, from, to string }{
 	"field that may not leave":      {name: "kept", from: "kept: one, free: one", to: "free: one"},
 }
 
-// The plan tells by a dry run; where the definition changes in the same commit, only the apply can.
+// The plan finds this by a dry run. If the definition changes in the same commit, only the apply can find it.
 func TestForceReplacesWhatARuleFixes(t *testing.T) {
 	b := newBench(t)
 	queue := "apiVersion: $NS.example.com/v1\nkind: Queue\nmetadata: {name: %s, namespace: $NS, %s}\nspec: {%s}\n"
@@ -240,7 +241,7 @@ func TestForceReplacesWhatARuleFixes(t *testing.T) {
 	b.nothingToDo(set)
 }
 
-// What is wrong in itself, or only together with what somebody else set, does not get better by a deletion.
+// If an object is invalid in itself, or only with the fields of others, a deletion does not help.
 func TestForceDeletesNothingThatStaysRefused(t *testing.T) {
 	queue := "apiVersion: $NS.example.com/v1\nkind: Queue\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {worded: one, high: 5, even: 2}\n"
 	for name, c := range map[string]struct{ from, to, edit, want string }{
@@ -270,7 +271,7 @@ func TestForceDeletesNothingThatStaysRefused(t *testing.T) {
 	}
 }
 
-// policy refuses what an expression does not hold for, in one namespace.
+// policy refuses objects that do not meet an expression, in one namespace.
 func (b *bench) policy(expression string) {
 	b.t.Helper()
 	group := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
@@ -290,7 +291,7 @@ spec: {policyName: $NS, validationActions: [Deny], matchResources: {namespaceSel
 `)
 }
 
-// A policy names no field: whether the object would be accepted as it is asked for tomorrow is nobody's to guess.
+// A policy names no field, so syncer cannot guess whether the object would be accepted on the next request.
 func TestForceIsNotEnoughForWhatAPolicyRefuses(t *testing.T) {
 	b := newBench(t)
 	b.policy("oldObject == null || !has(object.data) || object.data == oldObject.data")
@@ -311,7 +312,7 @@ func TestForceIsNotEnoughForWhatAPolicyRefuses(t *testing.T) {
 	}
 }
 
-// The immutable field is refused before any policy is asked, which refuses the new object.
+// The immutable field is refused before any policy runs. The policy refuses the new object.
 func TestForceDeletesNothingThatAPolicyRefusesAsNew(t *testing.T) {
 	b := newBench(t)
 	doc := strings.Replace(immutableKinds["ConfigMap"].doc, "annotations: {}", forced, 1)

@@ -13,8 +13,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// What the API server writes in other words than git, or fills in, is no difference: a plan that knows nothing of the
-// first apply finds nothing to do, and so does one that tries every object.
+// A value that the API server writes in another form than git, or fills in, is no difference. A plan without the record of
+// the first apply finds nothing to do, and so does a plan that tries every object.
 func TestSecondApplyHasNothingToDo(t *testing.T) {
 	web := func(container string) string {
 		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: $NS}\nspec:\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: main, image: \"web:1\", " + container + "}]}\n"
@@ -57,7 +57,7 @@ func TestSecondApplyHasNothingToDo(t *testing.T) {
 	}
 }
 
-// nothingToDo holds that a set which is applied needs no write, whatever a plan knows of its apply.
+// nothingToDo checks that an applied set needs no write, with or without the record of its apply.
 func (b *bench) nothingToDo(set manifest.Set) {
 	b.t.Helper()
 	whole := b.record()
@@ -82,7 +82,7 @@ func (b *bench) nothingToDo(set manifest.Set) {
 	}
 }
 
-// The namespace "n" is false in a YAML that the API server would read by the old rules.
+// The old YAML rules of the API server would read the namespace "n" as false.
 func TestNamespaceN(t *testing.T) {
 	b := newBench(t)
 	b.createNamespace("n")
@@ -107,7 +107,7 @@ func TestFieldsThatAKindPreservesWithoutKnowingThem(t *testing.T) {
 	b.nothingToDo(set)
 }
 
-// A mutating policy stands for the webhooks that add sidecars.
+// A mutating policy replaces the webhooks that add sidecars.
 func TestSidecarThatAdmissionAddsIsNoDrift(t *testing.T) {
 	b := newBench(t)
 	policies := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingadmissionpolicies"}

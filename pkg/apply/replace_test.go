@@ -20,7 +20,7 @@ var (
 
 const forced = "annotations: {syncer.dev/force: enabled}"
 
-// immutableKinds are objects with a field that no update may change, and what changes it.
+// immutableKinds are objects with a field that no update may change, and a change of that field.
 var immutableKinds = map[string]struct {
 	doc, from, to string
 	resource      schema.GroupVersionResource
@@ -65,7 +65,7 @@ func TestImmutableFieldNeedsLeave(t *testing.T) {
 	}
 }
 
-// The pods of a StatefulSet hold what it is there for: a new one takes them over.
+// The pods of a StatefulSet hold its data: a new StatefulSet adopts them.
 func TestStatefulSetIsReplacedAroundItsPods(t *testing.T) {
 	b := newBench(t)
 	doc := "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec:\n  serviceName: it\n  selector: {matchLabels: {app: it}}\n  template:\n    metadata: {labels: {app: it}}\n    spec: {containers: [{name: main, image: \"db:1\"}]}\n"
@@ -90,7 +90,7 @@ func TestVolumeClaimIsNeverReplaced(t *testing.T) {
 	}
 }
 
-// An object that would be refused anyway must not be deleted for the field that is immutable as well.
+// An object that would be refused anyway must not be deleted because of its immutable field.
 func TestPlainInvalidNeverDeletes(t *testing.T) {
 	b := newBench(t)
 	doc := strings.Replace(immutableKinds["Deployment"].doc, "annotations: {}", forced, 1)
@@ -104,7 +104,7 @@ func TestPlainInvalidNeverDeletes(t *testing.T) {
 	}
 }
 
-// One that does not go, for somebody's finalizer, is waited for without failing, and without another deletion.
+// An object that another controller's finalizer keeps causes a wait, without an error and without another deletion.
 func TestReplacementWaitsForFinalizers(t *testing.T) {
 	b := newBench(t)
 	doc := backfill("once", 1)

@@ -16,10 +16,10 @@ var (
 	daemonSets   = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}
 )
 
-// stuck are pods that nobody binds to a node: a rollout that comes to them goes no further.
+// stuck are pods that are not bound to a node: a rollout stops at them.
 const stuck = "schedulerName: nobody, "
 
-// workload is a Deployment, StatefulSet or DaemonSet named web, whose pods use something by a part of their spec.
+// workload is a Deployment, StatefulSet or DaemonSet named web. A part of the spec of its pods uses an object.
 func workload(kind, more, uses string) string {
 	spec := "selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {" + uses + "}}"
 	if kind == "StatefulSet" {
@@ -31,7 +31,7 @@ func workload(kind, more, uses string) string {
 	return "apiVersion: apps/v1\nkind: " + kind + "\nmetadata: {name: web, namespace: $NS}\nspec: {" + spec + "}\n"
 }
 
-// reads is a pod spec whose container reads settings.
+// reads is a pod spec with a container that reads settings.
 func reads(settings string) string {
 	return "containers: [{name: main, image: \"web:1\", envFrom: [{configMapRef: {name: " + settings + "}}]}]"
 }
@@ -40,7 +40,7 @@ func (b *bench) rolledOut(resource schema.GroupVersionResource) func() bool {
 	return func() bool { return health.RolledOut(b.get(resource, b.namespace, "web")) }
 }
 
-// userPods names the pods of web that are there and use settings.
+// userPods lists the existing pods of web that use settings.
 func (b *bench) userPods(settings string) (out []string) {
 	b.t.Helper()
 	list, err := b.admin.Resource(pods).Namespace(b.namespace).List(b.ctx, metav1.ListOptions{LabelSelector: "app=web"})
@@ -55,7 +55,7 @@ func (b *bench) userPods(settings string) (out []string) {
 	return out
 }
 
-// settle carries a set out until nothing waits, as a daemon does.
+// settle applies a set until nothing waits, as a daemon does.
 func (b *bench) settle(docs string) {
 	b.t.Helper()
 	for applied := b.sync(b.set(docs)); len(applied.Held) > 0; applied = b.sync(b.set(docs)) {
@@ -70,7 +70,7 @@ const (
 	newSettings = "settings-4444444444"
 )
 
-// kinds of pods' owners, with how they are looked at.
+// The kinds of pods' owners, with the way to read them.
 var workloads = map[string]schema.GroupVersionResource{"Deployment": deployments, "StatefulSet": statefulSets, "DaemonSet": daemonSets}
 
 func TestSettingsStayUntilTheRolloutIsComplete(t *testing.T) {
@@ -97,7 +97,7 @@ func TestSettingsStayUntilTheRolloutIsComplete(t *testing.T) {
 			b.eventually("it is rolled out again", b.rolledOut(resource))
 			b.nothingToDo(b.set(after))
 
-			// With its workload gone, nothing is waited for.
+			// After its workload is gone, nothing waits.
 			if got := held(b.sync(b.set(settings("beside", "1")))); got != "" || !b.going(configMaps, b.namespace, newSettings) {
 				t.Errorf("after the workload left git are held %q", got)
 			}
@@ -105,7 +105,7 @@ func TestSettingsStayUntilTheRolloutIsComplete(t *testing.T) {
 	}
 }
 
-// The pods from before a rollout that does not come to its end go on, and are started again, by what they were made of.
+// The pods from before an unfinished rollout go on, and restart with their old objects.
 func TestSettingsStayForARolloutThatIsStuck(t *testing.T) {
 	for kind, resource := range workloads {
 		for name, more := range map[string]string{
@@ -116,7 +116,7 @@ func TestSettingsStayForARolloutThatIsStuck(t *testing.T) {
 			"in part": map[string]string{"StatefulSet": "replicas: 2, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}}"}[kind],
 		} {
 			if more == "" {
-				continue // of a DaemonSet, the one pod is gone before the new one is made
+				continue // a DaemonSet deletes the one pod before it creates the new one
 			}
 			t.Run(kind+" "+name, func(t *testing.T) {
 				b := newBench(t)
@@ -146,7 +146,7 @@ func TestSettingsStayForARolloutThatIsStuck(t *testing.T) {
 	}
 }
 
-// A StatefulSet makes a lost pod again by the template from before its rollout.
+// A StatefulSet creates a lost pod again with the template from before its rollout.
 func TestSettingsStayForAPodThatIsMadeAgain(t *testing.T) {
 	b := newBench(t)
 	const part = "replicas: 1, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}}"
@@ -158,14 +158,14 @@ func TestSettingsStayForAPodThatIsMadeAgain(t *testing.T) {
 		current, update := health.Revisions(b.get(statefulSets, b.namespace, "web"))
 		return current != update
 	})
-	// As if nobody had made the pod again yet.
+	// The pod does not exist yet, as before its new creation.
 	b.edit(pods, "web-0", `{"metadata":{"ownerReferences":null,"labels":{"app":"lost"}}}`)
 	if got := held(b.sync(after)); got != "InUse ConfigMap/"+oldSettings {
 		t.Errorf("held are %q", got)
 	}
 }
 
-// A scheduler that is told to stop hands its tasks over first, which takes minutes.
+// A scheduler that stops first passes its tasks on, which takes minutes.
 func TestSettingsStayForAnOldPodThatEnds(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(workload("Deployment", "", reads(oldSettings)), settings(oldSettings, "1"))))
@@ -192,7 +192,7 @@ func TestSettingsStayForAnOldPodThatEnds(t *testing.T) {
 	}
 }
 
-// users are all the ways in which a pod can use something that is pruned.
+// users are all the ways in which a pod can use a pruned object.
 var users = map[string]struct {
 	uses, doc string
 	resource  schema.GroupVersionResource
@@ -230,7 +230,7 @@ func TestWhatOldPodsUseStays(t *testing.T) {
 	}
 }
 
-// A rollout of another target, or of nobody's, counts as well.
+// A rollout of another target, or of no target, counts as well.
 func TestSettingsStayForARolloutOfOthers(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("shared", "1"), settings("beside", "1"))))
@@ -246,7 +246,7 @@ func TestSettingsStayForARolloutOfOthers(t *testing.T) {
 	}
 }
 
-// What a complete rollout names all the same is git's wish.
+// If a rolled-out workload names an object that left git, git decides: the object is deleted.
 func TestSettingsGoThatARolledOutWorkloadNames(t *testing.T) {
 	b := newBench(t)
 	web := workload("Deployment", "", reads("used"))

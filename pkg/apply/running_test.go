@@ -29,7 +29,7 @@ func (b *bench) awaitRun(resource schema.GroupVersionResource, name string, stat
 	return live
 }
 
-// The kinds of work that the laboratory can run, with a change that would throw a run away.
+// The kinds of work that the laboratory can run, with a change that would interrupt a run.
 var work = map[string]struct {
 	doc      func(name string, seconds int, more ...string) string
 	resource schema.GroupVersionResource
@@ -142,7 +142,7 @@ func TestOnRunningSkipIsPartOfTheNextRun(t *testing.T) {
 	}
 }
 
-// The Spark operator restarts an application for nearly every field of its spec, and for none of its metadata.
+// The Spark operator restarts an application for nearly every field of its spec, and for no field of its metadata.
 func TestChangesThatARunSurvivesGoOutAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		doc      func(name string, seconds int, more ...string) string
@@ -194,7 +194,7 @@ func TestRunThatBeginsDuringTheApply(t *testing.T) {
 	}
 }
 
-// One change may wait for the end of an object's run, and another one for something else of the same object.
+// One change may wait for the end of an object's run, and another change of the same object may wait for something else.
 func TestAwaitChangeNoticesEachReason(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("long", 600))
@@ -262,13 +262,13 @@ func TestOnlyItsSpecRunsAGoneJobAgain(t *testing.T) {
 	}
 }
 
-// A syncer that is killed when it has created a Job, and comes back when the Job has run and removed itself, must not
-// run it again.
+// If a syncer is killed after it created a Job, and restarts when the Job has run and removed itself, it must not run the
+// Job again.
 func TestJobThatRanWhileSyncerWasDeadIsNotRunAgain(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("once", 1, "ttlSecondsAfterFinished: 0"))
 	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.spec()); err != nil {
-		t.Fatal(err) // and its status is never written
+		t.Fatal(err) // its status is never written
 	}
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
 	b.restart()
@@ -279,7 +279,7 @@ func TestJobThatRanWhileSyncerWasDeadIsNotRunAgain(t *testing.T) {
 	}
 }
 
-// One that was killed before it created the Job has to.
+// A syncer that was killed before it created the Job must create it.
 func TestJobThatWasNeverCreatedIsRun(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("once", 1, "ttlSecondsAfterFinished: 0"))
@@ -309,10 +309,10 @@ func TestRerunOnChange(t *testing.T) {
 	}
 }
 
-// An operator that does not run a mended application again is found out, and can be made to.
+// syncer finds an operator that does not run a corrected application again, and can make it run.
 func TestApplicationThatItsOperatorDoesNotRunAgain(t *testing.T) {
 	b := newBench(t)
-	// No operator is there for it: its status stays as it is set here.
+	// No operator handles it: its status stays as it is set here.
 	doc := strings.Replace(sparkApp("daily", 1), "spec:\n", "spec:\n  suspend: true\n", 1)
 	b.sync(b.set(doc))
 	b.status(sparkApps, "daily", `{"status": {"submissionID": "first", "driverInfo": {}, "applicationState": {"state": "FAILED", "errorMessage": "no such table"}}}`)

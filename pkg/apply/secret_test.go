@@ -117,7 +117,7 @@ func TestDriftOfASecretIsMasked(t *testing.T) {
 	holdsNoSecret(t, string(text), canary+"-by-hand", canary)
 }
 
-// holdsNoSecret holds that a text has a value in no form.
+// holdsNoSecret checks that a text contains a value in no form.
 func holdsNoSecret(t *testing.T, text string, values ...string) {
 	t.Helper()
 	for _, value := range values {

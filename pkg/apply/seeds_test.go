@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/watch"
 )
 
-// A webhook that is there before the service behind it answers would refuse the service's own pods.
+// A webhook that exists before the service behind it answers would refuse the service's own pods.
 func TestWebhookConfigurationsAreAppliedLast(t *testing.T) {
 	b := newBench(t)
 	hook := "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: a-" + b.namespace + "}\nwebhooks:\n- name: a.example.com\n  admissionReviewVersions: [v1]\n  sideEffects: None\n  failurePolicy: Ignore\n  clientConfig: {url: \"https://127.0.0.1:1/\"}\n  rules: [{apiGroups: [none.example.com], apiVersions: [v1], operations: [CREATE], resources: [nothing]}]\n"
@@ -32,7 +32,7 @@ func TestWebhookConfigurationsAreAppliedLast(t *testing.T) {
 	}
 }
 
-// The API server answers 500 for a list with a key that stands twice; trying again would never help.
+// The API server answers 500 for a list with a duplicate key. A retry would never help.
 func TestDuplicateKeysAreNamedAndPermanent(t *testing.T) {
 	for name, c := range map[string]struct{ doc, want string }{
 		"variables": {service("", `{name: TZ, value: UTC}`, `{name: TZ, value: CET}`), `env: duplicate entries for key [name="TZ"]`},
@@ -85,7 +85,7 @@ func TestObjectDeletedWhileItIsApplied(t *testing.T) {
 	}
 }
 
-// A namespace and a kind take everything in them along, whoever made it.
+// The deletion of a namespace or a kind deletes all its objects, of any owner.
 func TestNamespaceWithObjectsOfOthersIsKept(t *testing.T) {
 	b := newBench(t)
 	name := b.namespace + "-shared"
@@ -141,7 +141,7 @@ func TestSettingsThatABatchPodUsesStay(t *testing.T) {
 	}
 }
 
-// A kind that the configuration describes is respected like the built-in ones.
+// A kind that the configuration describes is respected like the built-in kinds.
 func TestRunOfADescribedKindIsRespected(t *testing.T) {
 	b := newBench(t)
 	judge, err := health.New([]health.Declared{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
@@ -161,7 +161,7 @@ func TestRunOfADescribedKindIsRespected(t *testing.T) {
 	}
 }
 
-// A kubeconfig may come from anywhere; what it names is run only for those who wish it.
+// A kubeconfig may come from any source. syncer runs its program only if the user allows it.
 func TestKubeconfigThatRunsAProgram(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: get-token, interactiveMode: Never}}}]\n"

@@ -17,13 +17,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/connect"
 )
 
-// faulty stands between a cluster and its API server.
+// faulty is a transport with faults between a cluster and its API server.
 type faulty struct {
 	mu    sync.Mutex
 	fault func(*http.Request, http.RoundTripper) (*http.Response, error) // nil: none
-	stuck []chan struct{}                                                // closed: an open watch stops to say anything, as long as it lives
+	stuck []chan struct{}                                                // closed: an open watch sends nothing more
 	asked int                                                            // watches
-	ends  []func() error                                                 // end the open ones
+	ends  []func() error                                                 // end the open watches
 }
 
 func (f *faulty) set(fault func(*http.Request, http.RoundTripper) (*http.Response, error)) {
@@ -38,7 +38,7 @@ func (f *faulty) watches() int {
 	return f.asked
 }
 
-// stall lets the watches that are open now say nothing more, and nobody hangs up.
+// stall stops all data of the open watches without closing them.
 func (f *faulty) stall() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *stalled) Read(p []byte) (int, error) {
 // answered is the silence within which an API server answers also on a busy machine.
 const answered = 3 * time.Second
 
-// throughFaults has the cluster go by a line with faults, and be patient for so long.
+// throughFaults connects the cluster through a transport with faults, with the given limits.
 func (b *bench) throughFaults(read, write time.Duration) *faulty {
 	b.t.Helper()
 	f := &faulty{}
@@ -124,7 +124,7 @@ func busyWatches(req *http.Request, inner http.RoundTripper) (*http.Response, er
 	return busy(req, inner)
 }
 
-// A watch that is refused with a long Retry-After counts as none, is told of, and is asked for again long before.
+// A watch that is refused with a long Retry-After counts as none. It is reported, and requested again much earlier.
 func TestWatchThatIsRefusedForLong(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
@@ -151,7 +151,7 @@ func TestWatchThatIsRefusedForLong(t *testing.T) {
 	w.eventually("it follows again", func() bool {
 		return w.watches.Follows(w.target) && w.watches.UnwatchedKinds() == 0
 	})
-} // the patience of a test is shorter than the quarter of an hour
+} // the limit of a test is shorter than the quarter of an hour
 
 // endWatches ends the open watches as an API server that is stopped does.
 func (b *bench) endWatches(line *faulty) {
@@ -163,7 +163,7 @@ func (b *bench) endWatches(line *faulty) {
 	line.ends = nil
 }
 
-// A watch that ended and whose next request gets no answer counts as none after a while, although nobody says an error.
+// If a watch ended and its next request gets no answer, it counts as none after a while, although no error arrives.
 func TestWatchThatIsNotAnswered(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
@@ -190,8 +190,8 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
 }
 
-// A request that gets no answer ends within the limit, for reads and writes, before the header or in the body. It may pass
-// by itself. The watches, which may hang as well, are begun anew.
+// A request without an answer ends within the limit, for reads and writes, before the header or in the body. The fault may
+// be temporary. The watches, which may hang as well, are started again.
 func TestRequestsThatAreNotAnswered(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
@@ -243,7 +243,7 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 	silent("a write", err)
 }
 
-// A request is not kept waiting for as long as an API server, or what is in between, asks for.
+// A request does not wait as long as an API server, or a proxy before it, asks for.
 func TestRetryAfterIsBounded(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))

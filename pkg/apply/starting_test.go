@@ -21,7 +21,7 @@ func unmanaged(image string) string {
 	return strings.Replace(backfill("slow", 600, "managedBy: example.com/test"), "backfill:1", image, 1)
 }
 
-// pod makes a pod of a Job, as its controller does.
+// pod creates a pod of a Job, as its controller does.
 func (b *bench) pod(job *unstructured.Unstructured) {
 	b.t.Helper()
 	b.create(podResource, fmt.Sprintf(`
@@ -47,11 +47,11 @@ message: exceeded quota
 
 const hasStart = `{"status":{"startTime":"2026-01-01T00:00:00Z"}}`
 
-// Between its start and its first counted pod a Job may have pods that its status says nothing of.
+// Between its start and its first counted pod a Job may have pods that its status does not show.
 func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
 	for name, c := range map[string]struct {
 		happen func(*bench, *unstructured.Unstructured)
-		held   string // by which words; "": it is replaced
+		held   string // the words of the hold; "": the Job is replaced
 	}{
 		"not taken up yet":             {func(*bench, *unstructured.Unstructured) {}, ""},
 		"has a pod, and no status yet": {func(b *bench, job *unstructured.Unstructured) { b.pod(job) }, "does not count its pods yet"},
@@ -95,8 +95,8 @@ func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
 	}
 }
 
-// The first pod may come between the plan and the write, and the Job's status says nothing of it: the write of an older
-// commit that comes late meets a Job that runs.
+// The first pod may come between the plan and the write, and the Job's status does not show it. A late write of an older
+// commit meets a running Job.
 func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
 	for name, happen := range map[string]func(*bench, *unstructured.Unstructured){
 		"a pod":   func(b *bench, job *unstructured.Unstructured) { b.pod(job) },
@@ -122,7 +122,7 @@ func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
 	}
 }
 
-// Another syncer replaces the Job by its own while this one waits until it is gone: the new one is not touched.
+// Another syncer replaces the Job by its own while this one waits until the Job is gone. The new Job is not touched.
 func TestLateReplacementMeetsTheJobOfAnotherSyncer(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(unmanaged("backfill:1")))

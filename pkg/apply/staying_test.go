@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/watch"
 )
 
-// What has to stay when something else goes, and what has to run once more or never again.
+// Objects that must stay when others are deleted, and runs that must run once more or never again.
 
 var cronJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"}
 
@@ -25,7 +25,7 @@ func nightly(settings, metadata string) string {
 	return "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS" + metadata + "}\nspec:\n  schedule: \"0 3 1 1 *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: m, image: x, envFrom: [{configMapRef: {name: " + settings + "}}]}]}}}}\n"
 }
 
-// held says what of an apply waits, and why in one word.
+// held lists the changes of an apply that wait, with the reason in one word.
 func held(applied apply.Applied) string {
 	var out []string
 	for _, change := range applied.Held {
@@ -34,7 +34,7 @@ func held(applied apply.Applied) string {
 	return strings.Join(out, ", ")
 }
 
-// going reports whether an object is gone, or on its way out.
+// going reports whether an object is gone, or is being deleted.
 func (b *bench) going(resource schema.GroupVersionResource, namespace, name string) bool {
 	obj := b.get(resource, namespace, name)
 	return obj == nil || obj.GetDeletionTimestamp() != nil
@@ -82,7 +82,7 @@ func TestScheduleStaysForItsRun(t *testing.T) {
 	}
 }
 
-// The TTL controller deletes in the foreground, so that a finished Job is there for a while, marked as deleted.
+// The TTL controller deletes in the foreground, so that a finished Job stays for a while, marked as deleted.
 func TestJobOnItsWayOutIsNotRunAgain(t *testing.T) {
 	b := newBench(t)
 	set := b.set(join(backfill("once", 1), settings("beside", "1")))
@@ -170,7 +170,7 @@ func TestSkippedRunKeepsItsSettings(t *testing.T) {
 	}
 }
 
-// The dry run of a change that needs the new form of its kind comes late: what runs is looked at all the same.
+// The dry run of a change that needs the new form of its kind comes late. A run is respected all the same.
 func TestDeferredChangeWaitsForARun(t *testing.T) {
 	b := newBench(t)
 	judge, err := health.New([]health.Declared{{Group: b.group(), Kind: "Training", Running: "object.spec.busy", Healthy: "!object.spec.busy"}})
@@ -205,7 +205,7 @@ func TestDeletedAfterItsRunRunsAgain(t *testing.T) {
 	}
 }
 
-// The events of the old Job may be as young as the record of what was about to be done.
+// The events of the old Job may be as recent as the record of the intended change.
 func TestInterruptedReplacementIsMade(t *testing.T) {
 	b := newBench(t)
 	doc := backfill("once", 3, "ttlSecondsAfterFinished: 600")

@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// valves is a kind in two versions; only what is written in the old one has to be converted.
+// valves is a kind with two versions. Only objects of the old version need conversion.
 const valves = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -47,17 +47,17 @@ func (b *bench) listValves(version string) error {
 
 func (b *bench) valveDefinition() string { return "valves." + b.group() }
 
-// uncompared are ways in which the API server stops to answer for an object that git did not change.
+// uncompared are ways in which the API server fails to answer for an object that git did not change.
 var uncompared = map[string]struct {
 	doc     string
 	prepare func(*bench)
 	spoil   func(*bench)
 	says    string
-	// What is known of the object all the same: that it can be read, and the field that somebody took.
+	// The known facts about the object: that it can be read, and the field that another manager took.
 	readable bool
 	field    string
 	missing  bool
-	from, to string // what git may make of doc later, and the API server refuses or cannot try
+	from, to string // a later change of doc in git that the API server refuses or cannot try
 }{
 	"a claim that was grown by hand": {
 		doc: "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: it, namespace: $NS}\nspec: {accessModes: [ReadWriteOnce], storageClassName: $NS, resources: {requests: {storage: 1Gi}}}\n",
@@ -134,8 +134,8 @@ webhooks:
 	},
 }
 
-// An object that git did not change and that cannot be compared holds up neither what is said of the others nor what git
-// changes in them.
+// An object that git did not change and that cannot be compared delays neither the report about the others nor git's changes
+// of them.
 func TestWhatCannotBeComparedStopsOnlyItself(t *testing.T) {
 	for name, c := range uncompared {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestWhatCannotBeComparedStopsOnlyItself(t *testing.T) {
 				t.Errorf("fields: %+v", got.Change.Fields)
 			}
 
-			// A commit that does not touch it goes out, prunes included.
+			// A commit that does not change it is applied, including prunes.
 			var less manifest.Set
 			for _, obj := range both(c.doc, "two") {
 				if obj.GetName() != "leaves" {
@@ -189,7 +189,7 @@ func TestWhatCannotBeComparedStopsOnlyItself(t *testing.T) {
 				t.Errorf("its entry changed from %+v to %+v", before, after)
 			}
 
-			// One that changes it writes nothing: all that git changes is tried before.
+			// A commit that changes it writes nothing: all changes of git are tried first.
 			if !strings.Contains(c.doc, c.from) {
 				t.Fatal("the case changes nothing")
 			}
@@ -202,7 +202,7 @@ func TestWhatCannotBeComparedStopsOnlyItself(t *testing.T) {
 	}
 }
 
-// What left git and cannot be read keeps its entry: it is looked for again, and the target is not forgotten before.
+// An object that left git and cannot be read keeps its entry. It is looked up again, and the target is not forgotten before.
 func TestWhatCannotBeReadIsNotForgotten(t *testing.T) {
 	b := newBench(t)
 	b.defineValves()

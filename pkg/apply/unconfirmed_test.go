@@ -21,7 +21,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// key is the value of a ConfigMap that settings made; nil where it is not there.
+// key is the value of a ConfigMap of settings; nil if it does not exist.
 func (b *bench) key(name string) any {
 	b.t.Helper()
 	obj := b.get(configMaps, b.namespace, name)
@@ -31,7 +31,7 @@ func (b *bench) key(name string) any {
 	return value(obj, "data", "key")
 }
 
-// begin carries a set out as a process does that ends before it saves what it did.
+// begin applies a set as a process that ends before it saves its result.
 func (b *bench) begin(docs ...string) {
 	b.t.Helper()
 	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(join(docs...))), b.spec()); err != nil {
@@ -39,7 +39,7 @@ func (b *bench) begin(docs ...string) {
 	}
 }
 
-// A revert is carried out whatever an apply had written that nobody confirmed.
+// A revert is applied after any unconfirmed write of an earlier apply.
 func TestRevertAfterAnApplyThatWasNotConfirmed(t *testing.T) {
 	secret := func(text string) string {
 		return "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: $NS}\nstringData: {key: " + text + "}\n"
@@ -57,7 +57,7 @@ func TestRevertAfterAnApplyThatWasNotConfirmed(t *testing.T) {
 			good := b.set(c.good)
 			b.sync(good)
 			b.begin(c.bad)
-			b.restart() // another process finds what is there
+			b.restart() // another process finds the objects
 			plan := b.plan(good)
 			if left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }); len(left) != 0 {
 				t.Errorf("taken for somebody's drift: %s", actions(left))
@@ -73,7 +73,8 @@ func TestRevertAfterAnApplyThatWasNotConfirmed(t *testing.T) {
 	}
 }
 
-// Whoever applies an older state under syncer's own name is not taken for somebody whose wish is left alone.
+// A process that applies an older state under syncer's own field manager does not count as another owner whose change is
+// kept.
 func TestWriteUnderTheOwnNameIsPutRight(t *testing.T) {
 	for name, older := range map[string]string{
 		"another value": `{"key":"old"}`,
@@ -116,7 +117,8 @@ func TestWriteUnderTheOwnNameIsPutRight(t *testing.T) {
 	}
 }
 
-// A syncer that was paused between its record and its objects writes nothing over what another one did meanwhile.
+// A syncer that was paused between its record and its objects does not overwrite the writes of another syncer in the
+// meantime.
 func TestLateWritesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ before, late, newer string }{
 		"both change it":                     {settings("a", "0"), settings("a", "late"), settings("a", "newer")},
@@ -166,7 +168,7 @@ func TestLateWritesAreRefused(t *testing.T) {
 	}
 }
 
-// Where the API server carries a write out and its answer is lost, the next try finds its own work.
+// If the API server executes a write and its answer is lost, the next try finds its own work.
 func TestLostAnswerOfAWrite(t *testing.T) {
 	for _, before := range []string{"", "1"} {
 		t.Run("value "+before, func(t *testing.T) {
@@ -181,7 +183,7 @@ func TestLostAnswerOfAWrite(t *testing.T) {
 						resp, err := inner.RoundTrip(req)
 						write := req.Method == http.MethodPatch && req.URL.Query().Get("dryRun") == "" && strings.Contains(req.URL.Path, "/configmaps/")
 						if err == nil && write && lost.Add(1) == 1 {
-							_ = resp.Body.Close() // it is thrown away
+							_ = resp.Body.Close() // the answer is dropped
 							return nil, syscall.ECONNRESET
 						}
 						return resp, err
@@ -203,7 +205,8 @@ func TestLostAnswerOfAWrite(t *testing.T) {
 	}
 }
 
-// A delete and a write that are refused for good say so, and the record keeps its doubt until the object was compared.
+// A delete and a write that are refused permanently are reported, and the record keeps its doubt until the object was
+// compared.
 func TestFailedWriteIsNotTrusted(t *testing.T) {
 	b := newBench(t)
 	good := b.set(settings("a", "good"))
@@ -213,7 +216,7 @@ func TestFailedWriteIsNotTrusted(t *testing.T) {
 			return roundTripper(func(req *http.Request) (*http.Response, error) {
 				resp, err := inner.RoundTrip(req)
 				if err == nil && req.Method == http.MethodPatch && req.URL.Query().Get("dryRun") == "" && strings.Contains(req.URL.Path, "/configmaps/") {
-					_ = resp.Body.Close() // it is thrown away
+					_ = resp.Body.Close() // the answer is dropped
 					return nil, errors.New("the line is dead")
 				}
 				return resp, err
@@ -236,7 +239,7 @@ func TestFailedWriteIsNotTrusted(t *testing.T) {
 	}
 }
 
-// A record that two syncers read is written by the first of them.
+// If two syncers read a record, only the first of them can write it.
 func TestRecordIsDeletedAsItWasRead(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))

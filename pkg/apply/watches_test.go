@@ -25,7 +25,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/watch"
 )
 
-// watching follows what a bench deployed, and keeps the notices.
+// watching follows the objects of a bench, and keeps the notices.
 type watching struct {
 	*bench
 	watches *watch.Watches
@@ -55,7 +55,7 @@ func (b *bench) watch() *watching {
 	return w
 }
 
-// judged tells the watches how the objects are now.
+// judged passes the present state of the objects to the watches.
 func (w *watching) judged() {
 	w.t.Helper()
 	record := w.record()
@@ -70,7 +70,7 @@ func (w *watching) judged() {
 	w.notices = nil
 }
 
-// told returns how many notices of changed fields there are, and how many of statuses.
+// told returns the number of notices of changed fields, and the number of notices of statuses.
 func (w *watching) told() (fields, statuses int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +123,7 @@ func TestWatchNoticesWhatSomebodyDoes(t *testing.T) {
 	}
 }
 
-// What syncer writes itself, and what it has judged already, is nothing new.
+// syncer's own writes, and changes that it has judged already, are not new.
 func TestWatchIsQuietAboutSyncerItself(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
@@ -146,14 +146,14 @@ func TestWatchIsQuietAboutSyncerItself(t *testing.T) {
 	}
 }
 
-// While nothing changes, nothing is asked.
+// While nothing changes, no request is sent.
 func TestWatchAsksNothingWhileNothingChanges(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("a", "1"), service(""))))
 	w := b.watch()
 	w.judged()
 	requests := b.requests(func() {
-		for i := range 20 { // the traffic of others
+		for i := range 20 { // events of others
 			b.create(configMaps, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other-%d, namespace: $NS}\n", i))
 		}
 		b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
@@ -168,7 +168,7 @@ func TestWatchAsksNothingWhileNothingChanges(t *testing.T) {
 type severing struct {
 	mu   sync.Mutex
 	open []io.Closer
-	down error // of every request; nil: it is up
+	down error // for every request; nil: the server is up
 }
 
 func (s *severing) through(inner http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -189,7 +189,7 @@ func (s *severing) through(inner http.RoundTripper, req *http.Request) (*http.Re
 	return response, err
 }
 
-// endingBody ends as that of a server that is stopped does, when it is closed.
+// endingBody ends, when it is closed, as the body of a stopped server does.
 type endingBody struct {
 	io.ReadCloser
 	closed atomic.Bool
@@ -221,7 +221,7 @@ func (s *severing) cut(down error) {
 	s.open, s.down = nil, down
 }
 
-// severed has the cluster go by a line that can be cut.
+// severed connects the cluster through a transport that can be cut.
 func (b *bench) severed() *severing {
 	line := &severing{}
 	b.cluster = b.connectBy(func(config *rest.Config) {
@@ -247,7 +247,7 @@ func TestWatchResumesAndTellsWhatItMissed(t *testing.T) {
 	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
 }
 
-// An API server that is started again refuses connections for a while. The watches then go on where they ended, without a
+// A restarted API server refuses connections for a while. Then the watches continue from their last position, without a
 // list, and follow as before.
 func TestWatchFollowsAgainAfterRefusedConnections(t *testing.T) {
 	b := newBench(t)
@@ -256,7 +256,7 @@ func TestWatchFollowsAgainAfterRefusedConnections(t *testing.T) {
 	w := b.watch()
 	w.judged()
 	b.edit(configMaps, "a", `{"data":{"key":"3"}}`)
-	w.noticed("that the watch is in use") // one that said nothing yet would begin anew
+	w.noticed("that the watch is in use") // a watch without any event would start again
 	line.cut(syscall.ECONNREFUSED)
 	w.eventually("it notices", func() bool { return !w.watches.Follows(w.target) })
 	line.cut(nil)
@@ -265,7 +265,7 @@ func TestWatchFollowsAgainAfterRefusedConnections(t *testing.T) {
 	w.eventually("a notice of a change", func() bool { fields, _ := w.told(); return fields > 1 })
 }
 
-// Who may not watch a kind in the whole cluster watches it in the namespaces that matter.
+// An account that may not watch a kind in the whole cluster watches it in the relevant namespaces.
 func TestWatchNeedsNoMoreThanTheNamespaces(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
@@ -344,10 +344,10 @@ func TestWatchForgets(t *testing.T) {
 		t.Error("it still follows")
 	}
 	w.end()
-	w.watches.Wait() // nothing is left running
+	w.watches.Wait() // no watch is left running
 }
 
-// BenchmarkWatchedObject measures what following an object costs in memory.
+// BenchmarkWatchedObject measures the memory for a followed object.
 func BenchmarkWatchedObject(b *testing.B) {
 	const count = 10_000
 	live := inventory.Members{}
