@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
 	"github.com/syncerdev/syncer/pkg/commands"
 )
 

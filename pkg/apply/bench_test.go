@@ -12,11 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/connect"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -29,6 +25,8 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 

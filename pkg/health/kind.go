@@ -4,9 +4,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Kind is all that syncer knows about one kind of workload. The other rooms ask it and compare no names of kinds. The

@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // Pod is the kind of pods.

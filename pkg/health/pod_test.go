@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 func TestRunOfAPod(t *testing.T) {

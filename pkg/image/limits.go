@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
 	"github.com/syncerdev/syncer/pkg/clock"
 )
 

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/inventory"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // promotion reads what a target may take over from another environment; nil where its environment takes digests from the

@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // deployedAgo is a deployment of web:1, some minutes ago, and healthy since some minutes; below 0: it never was.

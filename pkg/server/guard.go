@@ -11,8 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/view"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/syncerdev/syncer/pkg/view"
 )
 
 // guard admits requests with a token of the cluster whose user may see the requested page. A nil guard admits every

@@ -17,6 +17,7 @@ import (
 	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/gofrs/flock"
+
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 

@@ -16,6 +16,7 @@ import (
 	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 

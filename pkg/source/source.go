@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
+
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 

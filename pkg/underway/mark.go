@@ -1,16 +1,16 @@
 package underway
 
 import (
-	"github.com/syncerdev/syncer/pkg/cluster"
-
 	"cmp"
 	"context"
 	"sync"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/record"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/record"
 )
 
 // Mark says in the record of a target that a newer commit is on its way. A reconcile that writes the record closes the mark

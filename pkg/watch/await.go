@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/syncerdev/syncer/pkg/cluster"
