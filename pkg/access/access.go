@@ -16,7 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
-// Attributes say what somebody wants to do, as the API server's authorization has it: a verb on a kind of object in a
+// Attributes describe one action of a user, as the API server's authorization has it: a verb on a kind of object in a
 // namespace, or on a path that is no object.
 type Attributes struct {
 	Verb, Group, Resource, Namespace string
@@ -27,8 +27,8 @@ type Attributes struct {
 // reviewTimeout bounds the two questions about one token.
 const reviewTimeout = 10 * time.Second
 
-// Allowed asks the API server whose a token is, and whether that user may do something. An empty user: the API server
-// does not know the token. The error says that it could not be asked, and never holds the token.
+// Allowed asks the API server for the user of a token, and whether that user may do something. An empty user: the API
+// server does not know the token. The error says that the API server could not be asked, and never holds the token.
 func Allowed(ctx context.Context, c *cluster.Cluster, token string, what Attributes) (user string, allowed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()

@@ -26,14 +26,14 @@ type Right struct {
 	Global                bool   // the resource has no namespace
 }
 
-// Need is a right and what it is for.
+// Need is a right and its purpose.
 type Need struct {
 	Right
-	// Why the right is asked for where syncer works without it, but worse; empty: it does not work without it.
+	// Why says what gets worse without the right, where syncer works without it; empty: syncer does not work without it.
 	Why string
 }
 
-// deployVerbs are what it takes to deploy an object, to follow it, and to prune it.
+// deployVerbs are the verbs that syncer needs to deploy an object, to follow it, and to prune it.
 var deployVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
 // Account answers questions about the rights of the account of a connection.
@@ -42,8 +42,8 @@ type Account struct{ cluster *cluster.Cluster }
 // RightsOfAccount asks as the account of a connection.
 func RightsOfAccount(cluster *cluster.Cluster) Account { return Account{cluster} }
 
-// Needs lists the rights that it takes to deploy a target with this set, sorted, and names the objects whose kind
-// neither the cluster serves nor the other sets bring.
+// Needs lists the rights that a deployment of a target with this set needs, sorted. It also names the objects whose kind
+// the cluster does not serve and the other sets do not provide.
 func (a Account) Needs(set manifest.Set, others ...manifest.Set) (needs []Need, unknown []manifest.ID, err error) {
 	c := a.cluster
 	definitions := definedBy(append(others, set)...)
@@ -92,7 +92,7 @@ var grants = map[schema.GroupKind]string{
 	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: "bind",
 }
 
-// lookingNeeds are the rights to look at what a set names and does not bring.
+// lookingNeeds are the rights to read the objects that a set names and does not contain.
 func lookingNeeds(c *cluster.Cluster, set manifest.Set) []Need {
 	var needs []Need
 	look := func(verb, resource, namespace, why string) {
@@ -112,7 +112,7 @@ func lookingNeeds(c *cluster.Cluster, set manifest.Set) []Need {
 	return needs
 }
 
-// definition is a resource that a CRD of the repository brings.
+// definition is a resource that a CRD of the repository defines.
 type definition struct {
 	plural string
 	global bool
@@ -176,7 +176,7 @@ func RightsOf(role *unstructured.Unstructured, namespace string) []Right {
 	return out
 }
 
-// global tells the resources of the shipped roles that have no namespace.
+// global reports whether a resource of the shipped roles has no namespace.
 func global(group, resource string) bool {
 	switch group {
 	case "":
@@ -195,7 +195,7 @@ func Impersonation(account string) Right {
 
 // Missing asks the API server which of these rights the account does not have. The result is sorted.
 func (a Account) Missing(ctx context.Context, rights []Right) ([]Right, error) {
-	// Who has a right everywhere has it in each namespace, which saves most of the questions.
+	// A right in the whole cluster holds in each namespace. This saves most of the questions.
 	namespaces := map[Right]map[string]bool{}
 	for _, right := range rights {
 		everywhere := right

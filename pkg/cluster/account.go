@@ -7,8 +7,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// As returns the same cluster with the objects of targets read and written as a service account, NAMESPACE/NAME, whose
-// RBAC then bounds what they may be. Records stay syncer's own. An empty account is syncer itself.
+// As returns the same cluster as a service account, NAMESPACE/NAME: this account reads and writes the objects of
+// targets, and its RBAC bounds them. Syncer itself still reads and writes the records. An empty account is syncer
+// itself.
 func (c *Cluster) As(account string) (*Cluster, error) {
 	server := c.server
 	if account == "" {
@@ -35,10 +36,10 @@ func (c *Cluster) As(account string) (*Cluster, error) {
 	return acting, nil
 }
 
-// Account is the service account of the connection; empty: it acts as syncer itself.
+// Account is the service account of the connection; empty: the connection acts as syncer itself.
 func (c *Cluster) Account() string { return c.account }
 
-// Server is the connection that acts as syncer itself; two targets are in one cluster when theirs are the same.
+// Server is the connection that acts as syncer itself. Two targets are in one cluster when their Server is the same.
 func (c *Cluster) Server() *Cluster {
 	if c.server == nil { // a connection to nothing, as in tests of rules
 		return c

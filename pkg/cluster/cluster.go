@@ -1,8 +1,5 @@
-// package apply carries a set of objects into a cluster: it plans with a server-side dry run, applies in order, prunes,
-// judges health and keeps the PipelineSync record. It is the only room that writes to a cluster, and it touches nothing
-// but the Kubernetes API.
-// Package cluster is one API server: requests for objects as an account, the records, the key of the hashes, and the clock
-// of the server. It knows how to ask and not what for: which object is written, and when, is decided by other rooms.
+// Package cluster is one API server: requests for objects as an account, the records, the key of the hashes, and the
+// clock of the server. It knows how to ask the API server. Other rooms decide which object is written, and when.
 package cluster
 
 import (
@@ -36,7 +33,8 @@ type Options struct {
 	AllowExec bool
 	// As is the user to act as; empty: the one of the kubeconfig.
 	As string
-	// Requested is told of each request: its verb, as RBAC names it, and the HTTP status, 0 where no answer came. Optional.
+	// Requested is called for each request, with its verb, as RBAC names it, and the HTTP status, 0 where no answer came.
+	// Optional.
 	Requested func(verb string, code int)
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
@@ -50,7 +48,7 @@ type Cluster struct {
 	account string            // NAMESPACE/NAME of a service account; empty: syncer itself
 }
 
-// server is the part that the connections of all accounts share.
+// server is the state that the connections of all accounts share.
 type server struct {
 	self      *Cluster // acts as syncer itself
 	namespace string   // of the records
@@ -64,8 +62,8 @@ type server struct {
 	acting map[string]*Cluster // by account
 }
 
-// discoveryTimeout bounds the question for the served kinds, which is the first that an API server is asked and which
-// no context can interrupt.
+// discoveryTimeout bounds the request for the served kinds. It is the first request to an API server, and no context can
+// interrupt it.
 const discoveryTimeout = 20 * time.Second
 
 // Connect prepares a connection; it sends nothing.
@@ -77,7 +75,8 @@ func Connect(options Options) (*Cluster, error) {
 	return connected(connection, options)
 }
 
-// ConnectPod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in none.
+// ConnectPod prepares a connection to the cluster of the pod in which syncer runs. nil without an error: syncer runs in
+// no pod.
 func ConnectPod(options Options) (*Cluster, error) {
 	connection, err := connect.Pod(options.login())
 	if connection == nil || err != nil {
@@ -86,8 +85,8 @@ func ConnectPod(options Options) (*Cluster, error) {
 	return connected(connection, options)
 }
 
-// With prepares a connection by a ready client configuration, whose transport may be wrapped, and with other limits to the
-// silence of the API server.
+// With prepares a connection with a ready client configuration, whose transport may be wrapped, and with other limits to
+// the silence of the API server.
 func With(config *rest.Config, limits connect.Limits, options Options) (*Cluster, error) {
 	connection, err := connect.With(config, limits, options.login())
 	if err != nil {
@@ -96,7 +95,7 @@ func With(config *rest.Config, limits connect.Limits, options Options) (*Cluster
 	return connected(connection, options)
 }
 
-// login is the part of the options that the way to the API server needs.
+// login returns the options that the connection to the API server needs.
 func (o Options) login() connect.Options {
 	return connect.Options{
 		Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: o.UserAgent, AllowExec: o.AllowExec, As: o.As, Requested: o.Requested,
@@ -138,10 +137,10 @@ func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
 // Judge judges the health and the runs of live objects.
 func (c *Cluster) Judge() *health.Judge { return c.server.judge }
 
-// Namespace is where the records are.
+// Namespace is the namespace of the records.
 func (c *Cluster) Namespace() string { return c.server.namespace }
 
-// Records are the records of the namespace. They are read and written as syncer itself.
+// Records are the records of the namespace. Syncer itself reads and writes them.
 func (c *Cluster) Records() *Records { return &Records{cluster: c.server.self} }
 
 // Config is a copy of the configuration of the connection, for a client of its own.
@@ -150,19 +149,20 @@ func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
 // Client is a client for the objects of any kind.
 func (c *Cluster) Client() dynamic.Interface { return c.client }
 
-// Mapping is the resource of a kind in the given version, or without a version in the one that the server prefers.
+// Mapping is the resource of a kind in the given version. Without a version it is the resource in the version that the
+// server prefers.
 func (c *Cluster) Mapping(kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	return c.server.kinds.resource(kind)
 }
 
-// AnyMapping is the resource of a kind in the given version where that is served, and else in the version that the server
-// prefers.
+// AnyMapping is the resource of a kind in the given version where the server serves it, and else in the version that the
+// server prefers.
 func (c *Cluster) AnyMapping(kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	return c.server.kinds.anyVersion(kind)
 }
 
-// Serves reports whether the API server serves a kind in its version. Where it does not, the next question reads anew what
-// is served.
+// Serves reports whether the API server serves a kind in its version. If it does not, the next question reads the served
+// kinds again.
 func Serves(c *Cluster, kind schema.GroupVersionKind) bool {
 	if _, err := c.server.kinds.resource(kind); err != nil {
 		c.server.kinds.forget()
@@ -171,7 +171,7 @@ func Serves(c *Cluster, kind schema.GroupVersionKind) bool {
 	return true
 }
 
-// Ask creates an object that the API server answers and does not keep, such as a review of access.
+// Ask creates an object that the API server answers and does not store, such as a review of access.
 func (c *Cluster) Ask(ctx context.Context, resource schema.GroupVersionResource, question *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	return request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return c.client.Resource(resource).Create(ctx, question, metav1.CreateOptions{})

@@ -2,11 +2,11 @@ package cluster
 
 import "time"
 
-// Date is what the API server's clock shows, by the answers that it gave; false where it has not given any. The clock of
-// this process has no part in it but to measure the time since.
+// Date is the time of the API server's clock, from its answers; false where it has not answered yet. The clock of this
+// process only measures the time since the last answer.
 func (c *Cluster) Date() (time.Time, bool) { return c.server.dates.Now() }
 
-// Now is Date, or the own clock's where the API server has not answered yet.
+// Now is Date, or the time of the own clock where the API server has not answered yet.
 func (c *Cluster) Now() time.Time {
 	if now, known := c.Date(); known {
 		return now
@@ -14,5 +14,5 @@ func (c *Cluster) Now() time.Time {
 	return time.Now()
 }
 
-// Since is how long ago something was that the API server dated.
+// Since is the time since a date of the API server.
 func Since(c *Cluster, date time.Time) time.Duration { return c.Now().Sub(date) }

@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Event is what happened to a target, for whoever looks at its record with `kubectl describe`.
+// Event is something that happened to a target. `kubectl describe` of its record shows it.
 type Event struct {
 	Warning bool
 	Reason  string // one word

@@ -1,4 +1,4 @@
 package cluster
 
-// FanOut is how many requests one target has under way at once.
+// FanOut is the number of requests that one target has under way at once.
 const FanOut = 8

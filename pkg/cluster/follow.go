@@ -19,17 +19,17 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
-// Records are the records of a namespace as a watch has them.
+// Snapshot holds the records of a namespace as a watch has them.
 type Snapshot struct {
-	// List is sorted by name; it and its records are not to be changed. nil: none were read yet.
+	// List is sorted by name; callers do not change it or its records. nil: no records were read yet.
 	List []*v1alpha1.PipelineSync
-	// Err says why they cannot be read now; List is then as of before.
+	// Err says why the records cannot be read now; List is then the last one that was read.
 	Err error
 }
 
-// Follow watches the records of the namespace until the context ends. told is called when they can first be read,
-// at each change from then on, and when they cannot be read any more, by one goroutine at a time; it must not block.
-// Nothing is asked while nothing changes.
+// Follow watches the records of the namespace until the context ends. It calls told when the records can first be read,
+// at each later change, and when they cannot be read any more. One goroutine calls told at a time; told must not block.
+// While nothing changes, Follow sends no request.
 func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	config := r.cluster.Config()
 	config.Timeout = 0 // it would end a watch
@@ -41,7 +41,7 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	watched := func() (dynamic.ResourceInterface, error) {
 		mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
 		if meta.IsNoMatchError(err) {
-			r.cluster.server.kinds.forget() // it may be installed by the next try
+			r.cluster.server.kinds.forget() // the next try may find it installed
 			return nil, ErrNotInstalled
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	return nil
 }
 
-// followed takes in what the watch says.
+// followed stores the events of the watch.
 type followed struct {
 	told func(Snapshot)
 
@@ -124,7 +124,7 @@ func (f *followed) Delete(obj any) error {
 	return nil
 }
 
-// Replace begins anew, at the start and after a watch that could not be resumed.
+// Replace starts again with a list: at the start, and after a watch that could not be resumed.
 func (f *followed) Replace(list []any, _ string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +168,7 @@ func (f *followed) works() {
 	}
 }
 
-// tell gives what is known now. The caller holds the lock.
+// tell passes the present records on. The caller holds the lock.
 func (f *followed) tell() {
 	records := Snapshot{Err: f.err}
 	if f.read {

@@ -18,7 +18,7 @@ import (
 // inventoryKeyName is the Secret beside the records that keys the hashes of Secrets.
 const inventoryKeyName = "syncer-inventory-key"
 
-// hashKey is read from the cluster once, at the first need.
+// hashKey is read from the cluster once, when it is first needed.
 type hashKey struct {
 	mu  sync.Mutex
 	key []byte

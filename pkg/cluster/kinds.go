@@ -15,7 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/answer"
 )
 
-// kinds knows which resources the API server serves, and notices new ones.
+// kinds tracks which resources the API server serves, and notices new ones.
 type kinds struct {
 	client discovery.DiscoveryInterface
 
@@ -25,12 +25,12 @@ type kinds struct {
 	read   time.Time
 }
 
-// staleAfter bounds how often an unknown kind makes the client read the whole of discovery again: a set may hold a
-// hundred objects of a kind whose CRD is missing.
+// staleAfter bounds how often an unknown kind makes the client read the whole discovery again: a set may hold a hundred
+// objects of a kind whose CRD is missing.
 const staleAfter = 2 * time.Second
 
-// resource maps a kind to its resource: in the given version, or without one in the version that the server prefers. A
-// kind that is not known is looked up afresh, since its CRD may be new.
+// resource maps a kind to its resource in the given version, or without a version in the one that the server prefers. It
+// looks an unknown kind up again, since the CRD may be new.
 func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -49,7 +49,8 @@ func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error)
 	return mapping, err
 }
 
-// anyVersion maps a kind in the given version where that is served, and else in the version that the server prefers.
+// anyVersion maps a kind in the given version where the server serves it, and else in the version that the server
+// prefers.
 func (k *kinds) anyVersion(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	mapping, err := k.resource(gvk)
 	if meta.IsNoMatchError(err) && gvk.Version != "" {
@@ -66,7 +67,7 @@ func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	}
 	mapping, err := k.mapper.RESTMapping(gvk.GroupKind(), versions...)
 	if meta.IsNoMatchError(err) {
-		// A group whose server does not answer may well have the kind: it must not pass for one that is gone.
+		// A group whose server does not answer may have the kind: the kind must not count as gone.
 		for gv, failure := range k.failed {
 			if gv.Group == gvk.Group && (gvk.Version == "" || gvk.Version == gv.Version) {
 				return nil, answer.Undiscovered(gv, failure)
@@ -83,7 +84,8 @@ func (k *kinds) forget() {
 	k.mapper = nil
 }
 
-// refresh reads discovery. It does not use client-go's cache for it, which logs what it also returns.
+// refresh reads discovery. It does not use client-go's cache for it, because this cache logs the error that it also
+// returns.
 func (k *kinds) refresh() error {
 	groups, lists, err := k.client.ServerGroupsAndResources()
 	partial, isPartial := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err)

@@ -35,7 +35,7 @@ func (c *Cluster) scoped(id manifest.ID) (dynamic.ResourceInterface, manifest.ID
 	return resource.Namespace(id.Namespace), id, nil
 }
 
-// Scope fills in the namespace of an object's ID, as the scope of its kind is. The error says that the kind is not served.
+// Scope fills in the namespace of an object's ID, by the scope of its kind. The error says that the kind is not served.
 func (c *Cluster) Scope(id manifest.ID) (manifest.ID, error) {
 	_, id, err := c.scoped(id)
 	return id, err
@@ -69,7 +69,7 @@ func Read(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstru
 	return obj, nil
 }
 
-// apply sends an object by server-side apply, or tries to with metav1.DryRunAll.
+// apply sends an object by server-side apply, or as a trial with metav1.DryRunAll.
 func apply(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, dryRun ...string) (*unstructured.Unstructured, error) {
 	resource, id, err := c.scoped(manifest.IDOf(obj))
 	if err != nil {
@@ -86,11 +86,12 @@ func apply(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, dryR
 	})
 }
 
-// absent is the version that the write of a new object asks for: the API server refuses the write as a conflict where the
-// object is there by now. No object ever has it: the API server counts versions from what its store had at the start.
+// absent is the version in the write of a new object: the API server refuses the write as a conflict if the object
+// exists by then. No object ever has this version: the API server counts versions from the state of its store at the
+// start.
 const absent = "1"
 
-// Write applies an object where it still is as it was judged; nil: it was not there.
+// Write applies an object if it is still in the judged state. judged nil: the object did not exist.
 func (c *Cluster) Write(ctx context.Context, obj, judged *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	sent := obj.DeepCopy()
 	sent.SetResourceVersion(absent)
@@ -105,7 +106,7 @@ func (c *Cluster) DryRun(ctx context.Context, obj *unstructured.Unstructured) (*
 	return apply(ctx, c, obj, metav1.DryRunAll)
 }
 
-// TryNew asks whether the API server accepts an object as a new one, by a dry run under a name that is free.
+// TryNew asks whether the API server accepts an object as a new one, by a dry run under a free name.
 func (c *Cluster) TryNew(ctx context.Context, obj *unstructured.Unstructured) error {
 	resource, _, err := c.scoped(manifest.IDOf(obj))
 	if err != nil {
@@ -140,7 +141,7 @@ func sendPatch(ctx context.Context, c *Cluster, id manifest.ID, kind types.Patch
 	})
 }
 
-// Delete deletes an object in the very state in which it was judged.
+// Delete deletes an object if it is still in exactly the judged state.
 func (c *Cluster) Delete(ctx context.Context, judged *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
 	resource, id, err := c.scoped(manifest.IDOf(judged))
 	if err != nil {
@@ -156,7 +157,7 @@ func (c *Cluster) Delete(ctx context.Context, judged *unstructured.Unstructured,
 	return err
 }
 
-// List lists objects of a kind, in the given version where that is served. Of a kind that is gone there are none.
+// List lists objects of a kind, in the given version where the server serves it. A kind that is gone has none.
 func (c *Cluster) List(ctx context.Context, kind schema.GroupVersionKind, namespace string, options metav1.ListOptions) ([]unstructured.Unstructured, error) {
 	for range 2 {
 		mapping, err := c.server.kinds.anyVersion(kind)
@@ -186,8 +187,8 @@ func (c *Cluster) List(ctx context.Context, kind schema.GroupVersionKind, namesp
 	return nil, nil
 }
 
-// readableAsYAML escapes what JSON allows in a text and YAML does not. The API server reads an apply's body as YAML,
-// whatever it is, and refuses a settings file for its byte order mark.
+// readableAsYAML escapes the characters that JSON allows in a text and YAML does not. The API server reads the body of
+// each apply as YAML, and refuses a settings file for its byte order mark.
 func readableAsYAML(body []byte) []byte {
 	if !bytes.ContainsFunc(body, isUnprintable) {
 		return body
@@ -205,7 +206,7 @@ func readableAsYAML(body []byte) []byte {
 	return out.Bytes()
 }
 
-// isUnprintable reports whether YAML (1.2, section 5.1) wants a character escaped that JSON does not.
+// isUnprintable reports whether YAML (1.2, section 5.1) requires an escape for a character where JSON does not.
 func isUnprintable(r rune) bool {
 	return r >= 0x7f && r <= 0x9f && r != 0x85 || r == 0xfeff || r == 0xfffe || r == 0xffff
 }

@@ -15,18 +15,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Answer is what an API server says of itself.
+// Answer is an API server's description of itself.
 type Answer struct {
 	Host    string
 	Version string // v1.36.3
-	// Ahead is how far its clock is ahead of the one that was given; Within is how exactly that is known.
+	// Ahead is how far its clock is ahead of the given one; Within is the precision of Ahead.
 	Ahead, Within time.Duration
 }
 
-// longestVersion bounds what is read of an answer that should be a few lines.
+// longestVersion bounds how much syncer reads of an answer that should be a few lines.
 const longestVersion = 64 << 10
 
-// Probe asks an API server for its version, and tells its clock by the answer.
+// Probe asks an API server for its version, and reads its clock from the answer.
 func Probe(ctx context.Context, c *Cluster, now func() time.Time) (Answer, error) {
 	config := c.Config()
 	answer := Answer{Host: config.Host}
@@ -64,14 +64,14 @@ func Probe(ctx context.Context, c *Cluster, now func() time.Time) (Answer, error
 	}
 	answer.Version = version.GitVersion
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// The header has whole seconds, and was written some time while the answer was waited for.
+		// The header has whole seconds; the server wrote it at some time while the client waited for the answer.
 		answer.Ahead = date.Add(time.Second / 2).Sub(before.Add(took / 2))
 		answer.Within = time.Second/2 + took/2
 	}
 	return answer, nil
 }
 
-// DefinitionState says how a CRD in the cluster differs from the one of this build.
+// DefinitionState says how a CRD in the cluster differs from the CRD of this build.
 type DefinitionState string
 
 const (
@@ -81,7 +81,7 @@ const (
 	DefinitionHidden  DefinitionState = "hidden"
 )
 
-// Definition compares a CRD with the one in the cluster. What the cluster has beyond it is no difference.
+// Definition compares a CRD with the one in the cluster. Further fields in the cluster are no difference.
 func Definition(ctx context.Context, c *Cluster, want *unstructured.Unstructured) (DefinitionState, error) {
 	live, err := Find(ctx, c, manifest.IDOf(want))
 	switch {
@@ -103,8 +103,8 @@ func Definition(ctx context.Context, c *Cluster, want *unstructured.Unstructured
 	return DefinitionSame, nil
 }
 
-// CheckKey makes sure that the key of the hashes of Secrets can be read. Where there is none yet, it is made at the first
-// need.
+// CheckKey makes sure that the key of the hashes of Secrets can be read. If no key exists, syncer makes it when it first
+// needs it.
 func CheckKey(ctx context.Context, c *Cluster) (there bool, err error) {
 	key, err := c.Server().Key(ctx, false)
 	return key != nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
-// Promises are what a record says of objects before they are applied.
+// Promises are the entries that a record has of objects before they are applied.
 type Promises struct {
 	Kinds      []schema.GroupKind
 	Namespaces []string
@@ -17,7 +17,7 @@ type Promises struct {
 	Writes     []string // see annotationApplying; nil: nothing is applied
 }
 
-// annotations of the record in which the promises stand; own is the record's namespace.
+// annotations of the record that hold the promises; own is the record's namespace.
 func (p Promises) annotations(own string) map[string]string {
 	namespaces := slices.DeleteFunc(slices.Sorted(slices.Values(p.Namespaces)), func(name string) bool { return name == "" || name == own })
 	out := map[string]string{v1alpha1.AnnotationTooling: v1alpha1.Tooling, v1alpha1.AnnotationKinds: v1alpha1.FormatKinds(p.Kinds)}

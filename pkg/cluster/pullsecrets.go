@@ -14,8 +14,8 @@ import (
 
 // PullSecrets returns the docker configurations with which the kubelet pulls the images of a set: those of the
 // imagePullSecrets of its objects and of the service accounts of its pods. Like the kubelet, it leaves out secrets that
-// do not exist. The error names the secrets and accounts that may not be read. docs/decisions/0037-pull-secrets.md says
-// why no library does this.
+// do not exist. The error names the secrets and accounts that syncer may not read. docs/decisions/0037-pull-secrets.md
+// says why no library does this.
 func PullSecrets(ctx context.Context, c *Cluster, set manifest.Set) ([]string, error) {
 	var errs []error
 	read := func(id manifest.ID) *unstructured.Unstructured {

@@ -8,13 +8,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// fateTries is how many passes ask for the events of an object that is gone.
+// fateTries is the number of passes that ask for the events of an object that is gone.
 const fateTries = 5
 
-// forgottenAfter is when the questions for an object's events are forgotten: then the events are as well.
+// forgottenAfter is the time after which syncer forgets the questions for an object's events: the cluster has then
+// removed the events as well.
 const forgottenAfter = 2 * time.Hour
 
-// questions counts how often the events of objects that are gone were asked for. The zero value is ready.
+// questions counts the requests for the events of each object that is gone. The zero value is ready.
 type questions struct {
 	mu    sync.Mutex
 	byUID map[types.UID]question
@@ -26,7 +27,7 @@ type question struct {
 	first time.Time
 }
 
-// more counts a question, and reports whether there is to be one more.
+// more counts a question, and reports whether another one is due.
 func (q *questions) more(uid types.UID, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,8 +47,8 @@ func (q *questions) more(uid types.UID, now time.Time) bool {
 	return asked.times <= fateTries
 }
 
-// AskAgain counts the questions for the events of an object, and reports whether there is to be one more. Without a UID,
-// events may be those of an earlier object of the name.
+// AskAgain counts the questions for the events of an object, and reports whether another one is due. Without a UID,
+// events may be those of an earlier object of the same name.
 func AskAgain(c *Cluster, uid types.UID) bool {
 	return uid != "" && c.server.asked.more(uid, time.Now())
 }

@@ -41,8 +41,8 @@ func (r *Records) resource() (dynamic.ResourceInterface, error) {
 	return r.cluster.client.Resource(mapping.Resource).Namespace(r.namespace()), nil
 }
 
-// isUninstalled tells the 404 for the record's kind, which was served when this client last asked, from the one for a
-// record or for its namespace.
+// isUninstalled distinguishes the 404 for the record's kind, which was served when this client last asked, from the 404
+// for a record or for its namespace.
 func (r *Records) isUninstalled(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
@@ -111,10 +111,11 @@ func decodeRecord(obj *unstructured.Unstructured) (*v1alpha1.PipelineSync, error
 	return record, nil
 }
 
-// SaveSpec writes what syncer decided, and which kinds its objects may have, before the first of them is applied: from
+// SaveSpec writes syncer's decisions, and the kinds that the objects may have, before the first object is applied: from
 // then on a crash loses neither a pin nor an object.
 //
-// The write asks for the record that the plan was made from: another syncer may have written it since, and its pins stand.
+// The write requires the version of the record from which the plan was made: another syncer may have written the record
+// since, and its pins stay valid.
 func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *v1alpha1.PipelineSync, spec v1alpha1.PipelineSyncSpec, p Promises) (Written, error) {
 	record := recordObject(r.namespace(), target)
 	record.SetLabels(map[string]string{v1alpha1.LabelParent: v1alpha1.ApplySetID(r.namespace(), target)})
@@ -126,7 +127,7 @@ func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *
 	record.Object["spec"] = fields
 	if before != nil {
 		if before.Spec.ServiceAccount != "" && spec.ServiceAccount == "" {
-			// Written out: leaving it out keeps it where an earlier create owns it, too.
+			// The empty value is written explicitly: an omitted field keeps its value if an earlier create owns it.
 			fields["serviceAccount"] = ""
 		}
 		record.SetResourceVersion(before.ResourceVersion)
@@ -139,7 +140,7 @@ func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *
 	}
 	attempt := ""
 	if p.Writes != nil {
-		attempt = record.GetResourceVersion() // no other write of this record asks for the same version and succeeds
+		attempt = record.GetResourceVersion() // no other write of this record can require the same version and succeed
 		annotations := record.GetAnnotations()
 		annotations[v1alpha1.AnnotationApplying] = strings.Join(append([]string{attempt}, p.Writes...), " ")
 		record.SetAnnotations(annotations)
@@ -149,10 +150,10 @@ func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *
 	return out, err
 }
 
-// Written is a record as a write left it.
+// Written is the state of a record after a write.
 type Written struct {
 	Generation int64
-	Version    string // what a later write of the same pass asks for
+	Version    string // the version that a later write of the same pass requires
 	Apply      string // the ID of the apply that the write begins; the status confirms it. Empty: none
 	UID        types.UID
 }
@@ -164,8 +165,8 @@ func written(record *unstructured.Unstructured, err error) (Written, error) {
 	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion(), UID: record.GetUID()}, nil
 }
 
-// create creates a record that is not there, which server-side apply cannot ask for. The create goes on to own its
-// fields beside the apply that follows, so that it has none that may be emptied one day.
+// create creates a record that does not exist; server-side apply cannot require this. The create still owns its fields
+// beside the apply that follows, so it sets no field that may become empty later.
 func (r *Records) create(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	records, err := r.resource()
 	if err != nil {
@@ -195,12 +196,12 @@ func (r *Records) explain(target v1alpha1.Target, err error) error {
 	return fmt.Errorf("writing the record of %s: %w", target, answer.AdviseRight(err))
 }
 
-// Create makes the record of a target that has none, before anything of it is applied.
+// Create makes the record of a target that has none, before any object of the target is applied.
 func (r *Records) Create(ctx context.Context, target v1alpha1.Target, spec v1alpha1.PipelineSyncSpec) (Written, error) {
 	return r.SaveSpec(ctx, target, nil, spec, Promises{})
 }
 
-// SaveStatus writes what syncer saw of a target, where its record still is the version that was read or written before.
+// SaveStatus writes the observed state of a target, if its record still is the version that was read or written before.
 func (r *Records) SaveStatus(ctx context.Context, target v1alpha1.Target, status v1alpha1.PipelineSyncStatus, version string) (Written, error) {
 	record := recordObject(r.namespace(), target)
 	record.SetResourceVersion(version)
@@ -223,8 +224,8 @@ func (r *Records) write(ctx context.Context, target v1alpha1.Target, record *uns
 	return written, r.explain(target, err)
 }
 
-// Delete forgets a target whose objects are gone, where its record still is the version that the caller has read
-// or written: one that somebody revived stays, and the error is an OvertakenError.
+// Delete deletes the record of a target whose objects are gone, if it still is the version that the caller has read or
+// written. A revived record stays, and the error is an OvertakenError.
 func (r *Records) Delete(ctx context.Context, target v1alpha1.Target, uid types.UID, version string) error {
 	records, err := r.resource()
 	if err != nil {
@@ -252,8 +253,8 @@ func recordObject(namespace string, target v1alpha1.Target) *unstructured.Unstru
 	return record
 }
 
-// Owner names the target of an ApplySet, and the namespace of its record; the ID itself where no record
-// has it. A syncer may be allowed to read the records of its own namespace only.
+// Owner names the target of an ApplySet, and the namespace of its record; if no record has the ID, Owner returns the ID
+// itself. A syncer may have the right to read the records of its own namespace only.
 func (r *Records) Owner(ctx context.Context, id string) (owner, namespace string) {
 	owner = "the ApplySet " + id
 	mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)

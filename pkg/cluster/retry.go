@@ -16,9 +16,9 @@ const (
 	retryJitterShare = 20 // percent
 )
 
-// request sends one request, again where the failure is one that passes.
+// request sends one request, and again after a failure that passes.
 //
-// 500 is not among those: under server-side apply the API server answers it for manifests that will never be right,
+// 500 is not such a failure: under server-side apply the API server answers it for manifests that are permanently wrong,
 // such as a duplicate key of a list.
 func request[T any](ctx context.Context, send func(context.Context) (T, error)) (T, error) {
 	backoff := retry.WithMaxRetries(requestRetries, retry.WithCappedDuration(longestRetry,

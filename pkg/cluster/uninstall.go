@@ -19,20 +19,20 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Find reads an object of what syncer itself consists of; nil where it is not there.
+// Find reads an object of syncer's own installation; nil where it does not exist.
 func Find(ctx context.Context, c *Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	obj, err := Read(ctx, c.Server(), id)
 	return obj, answer.AdviseRight(err)
 }
 
-// stopTimeout is how long the pods of the daemon may take to finish what is under way, and some time to spare.
+// stopTimeout is the time in which the pods of the daemon finish their running reconciles, with some reserve.
 const (
 	stopTimeout = 2 * time.Minute
 	erasePoll   = 100 * time.Millisecond
 )
 
-// Erase deletes an object, and not another one that has its name by now. With await it returns when the object and what
-// it owns are gone.
+// Erase deletes an object, and not another one that has the same name by now. With await it returns when the object and
+// the objects that it owns are gone.
 func Erase(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, await bool) error {
 	resource, id, err := c.Server().scoped(manifest.IDOf(obj))
 	if err != nil {
@@ -43,7 +43,7 @@ func Erase(ctx context.Context, c *Cluster, obj *unstructured.Unstructured, awai
 		propagation = metav1.DeletePropagationForeground
 	}
 	if manifest.IDOf(obj).GroupKind() == v1alpha1.RecordKind.GroupKind() {
-		// A record owns nothing, but whoever names one as the owner of an object does not lose the object by it.
+		// A record owns nothing. If an object names a record as its owner, this deletion does not delete the object.
 		propagation = metav1.DeletePropagationOrphan
 	}
 	_, err = request(ctx, func(ctx context.Context) (struct{}, error) {
@@ -99,7 +99,7 @@ func AllRecords(ctx context.Context, c *Cluster) ([]*unstructured.Unstructured, 
 	return out, nil
 }
 
-// OwnObjects are what syncer itself keeps in its namespace beside the records.
+// OwnObjects are the objects that syncer itself keeps in its namespace beside the records.
 func OwnObjects(c *Cluster) []manifest.ID {
 	return []manifest.ID{{APIVersion: "v1", Kind: "Secret", Namespace: c.Namespace(), Name: inventoryKeyName}}
 }
@@ -109,8 +109,9 @@ func RecordID(c *Cluster, record *v1alpha1.PipelineSync) manifest.ID {
 	return manifest.ID{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RecordKind.Kind, Namespace: record.Namespace, Name: record.Name}
 }
 
-// Inhabitants lists the objects of a namespace, of all kinds that the API server can list, less what Kubernetes itself
-// puts into every namespace and what is on its way out. It fails where one kind cannot be looked at.
+// Inhabitants lists the objects of a namespace, of all kinds that the API server can list. It leaves out the objects
+// that Kubernetes itself puts into every namespace, and the objects that are being deleted. It fails if it cannot list
+// one of the kinds.
 func Inhabitants(ctx context.Context, c *Cluster, namespace string) ([]manifest.ID, error) {
 	server := c.Server()
 	lists, err := server.server.kinds.client.ServerPreferredResources()
@@ -159,11 +160,11 @@ func comesWithNamespace(obj *unstructured.Unstructured) bool {
 	case id.Kind == "ConfigMap" && id.Name == "kube-root-ca.crt", id.Kind == "ServiceAccount" && id.Name == "default":
 		return true
 	case id.Kind == "Lease" && strings.HasPrefix(id.Name, "syncer"):
-		return true // who of the daemons led
+		return true // the leader among the daemons
 	case id.Kind == "Endpoints":
-		return true // of a Service, with its name, and without a trace of it
+		return true // of a Service, with its name, and without a reference to it
 	case obj.GetDeletionTimestamp() != nil:
-		return true // it is on its way out
+		return true // it is being deleted
 	}
-	return len(obj.GetOwnerReferences()) > 0 // it goes with its owner, which is looked at itself
+	return len(obj.GetOwnerReferences()) > 0 // it is deleted with its owner, which has an own check
 }

@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	// WatchTimeout is how long one watch request lasts at least; then it is made again, from where it ended.
+	// WatchTimeout is the minimum time that one watch request lasts; then a new request continues from its end.
 	WatchTimeout   = time.Hour
 	ListingTimeout = 2 * time.Minute
 )
 
-// WatchBackoff is the wait before a watch that failed is asked for again. The longest is so short that a watch is open
-// again well within a minute after whatever was wrong.
+// WatchBackoff is the wait before the next request for a watch that failed. The longest wait is short: a watch is open
+// again well within a minute after the fault has ended.
 func WatchBackoff() *wait.Backoff {
 	return &wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 15 * time.Second}
 }

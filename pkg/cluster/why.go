@@ -12,8 +12,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Why says what keeps the pods of an object from running: the state of a container, a pod that cannot be scheduled, or
-// the refusal to make one, such as by a quota. It is "" where the cluster does not tell, or may not be asked.
+// Why names the reason why the pods of an object do not run: the state of a container, a pod that cannot be scheduled,
+// or a refusal to create pods, such as by a quota. It is "" where the cluster gives no reason, or syncer may not ask.
 func Why(ctx context.Context, c *Cluster, obj *unstructured.Unstructured) string {
 	id := manifest.IDOf(obj)
 	if !health.KindOf(id.GroupKind()).Is(health.OwnsPods) {
@@ -22,7 +22,7 @@ func Why(ctx context.Context, c *Cluster, obj *unstructured.Unstructured) string
 	if selector := health.PodSelector(obj); selector != "" {
 		pods, err := c.List(ctx, health.Pod, id.Namespace, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
-			return "" // what is wrong with the object is said anyway
+			return "" // the fault of the object is reported anyway
 		}
 		for i := range pods {
 			if reason := health.PodTrouble(&pods[i]); reason != "" {
@@ -36,7 +36,7 @@ func Why(ctx context.Context, c *Cluster, obj *unstructured.Unstructured) string
 	return refusal(ctx, c, id)
 }
 
-// refusal is the newest warning about an object that has no pods: its controller says there what forbids them.
+// refusal is the newest warning about an object that has no pods: in it the controller says what forbids the pods.
 func refusal(ctx context.Context, c *Cluster, id manifest.ID) string {
 	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "type=Warning,involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})

@@ -23,16 +23,17 @@ import (
 )
 
 const (
-	// labelReplicas is on the Leases by which the replicas of one configuration know of each other.
+	// labelReplicas is on the Leases by which the replicas of one configuration find each other.
 	labelReplicas  = v1alpha1.Group + "/replicas-of"
 	attendInterval = 3 * time.Second
-	// goneAfter is how long a replica that says nothing leaves its Lease behind.
+	// goneAfter is the time after which the Lease of a silent replica is deleted.
 	goneAfter = 10 * time.Minute
 )
 
-// Attend has the replicas of a configuration know of each other until the context ends: each keeps a Lease of its own in
-// the records' namespace, and takes it away when it ends. told is given the identities of those that live, sorted,
-// whenever they change; failed is told when the Leases cannot be kept or read, once until they can be again.
+// Attend makes the replicas of a configuration known to each other until the context ends: each replica keeps a Lease of
+// its own in the records' namespace, and deletes it when it ends. Attend calls told with the sorted identities of the
+// live replicas, whenever they change. It calls failed when the Leases cannot be written or read, once until this works
+// again.
 func Attend(ctx context.Context, c *cluster.Cluster, configuration, identity string, told func(present []string), failed func(error)) error {
 	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
@@ -60,19 +61,19 @@ func Attend(ctx context.Context, c *cluster.Cluster, configuration, identity str
 				told(present)
 			}
 		}
-		_ = clock.Sleep(ctx, attendInterval) // the loop asks the context
+		_ = clock.Sleep(ctx, attendInterval) // the loop checks the context
 	}
 	return nil
 }
 
-// attendance is one replica's part in it.
+// attendance is the state of one replica in Attend.
 type attendance struct {
 	leases                  coordination.LeaseInterface
 	configuration, identity string
 	seen                    map[string]sighting // by identity
 }
 
-// sighting is the last sign of life of a replica. Clocks are not compared: a time that has changed is the sign.
+// sighting is the last sign of life of a replica. Clocks are not compared: a changed time is the sign.
 type sighting struct {
 	renewed metav1.MicroTime
 	at      time.Time // by the own clock
@@ -83,7 +84,7 @@ func (a *attendance) name() string {
 	return "syncer-" + a.configuration + ".replica-" + hex.EncodeToString(sum[:5])
 }
 
-// round gives a sign of life, and looks for those of the others.
+// round renews the own Lease, and reads those of the others.
 func (a *attendance) round(ctx context.Context) ([]string, error) {
 	now := metav1.NewMicroTime(time.Now())
 	seconds := int32(leaseDuration / time.Second)
@@ -123,16 +124,16 @@ func (a *attendance) round(ctx context.Context) ([]string, error) {
 			present = append(present, who)
 		case silent > goneAfter:
 			delete(a.seen, who)
-			_ = a.leases.Delete(ctx, item.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &item.ResourceVersion}}) // tried again by the next round
+			_ = a.leases.Delete(ctx, item.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &item.ResourceVersion}}) // the next round tries again
 		}
 	}
 	slices.Sort(present)
 	return present, nil
 }
 
-// leave takes the own Lease away, so that nobody waits for it to grow old.
+// leave deletes the own Lease, so that the others do not wait until it expires.
 func (a *attendance) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attendInterval)
 	defer cancel()
-	_ = a.leases.Delete(ctx, a.name(), metav1.DeleteOptions{}) // the others see that nothing comes any more
+	_ = a.leases.Delete(ctx, a.name(), metav1.DeleteOptions{}) // the others notice that it is not renewed any more
 }

@@ -1,5 +1,5 @@
-// package election shares work between the replicas of a configuration by Leases: which replica leads, and which replicas
-// are there.
+// package election shares work between the replicas of a configuration by Leases: which replica leads, and which
+// replicas are there.
 package election
 
 import (
@@ -22,9 +22,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// A process that dies is replaced when its Lease has run out and the next try of another one comes: within
-// leaseDuration + 2.2 * leaseRetry, 13.3 s. One that lives and cannot renew its Lease stops writing leaseMargin before
-// another one may begin.
+// Another process replaces a dead one after the Lease has expired and the next try has come: within leaseDuration + 2.2
+// * leaseRetry, 13.3 s. A live process that cannot renew its Lease stops its writes leaseMargin before another process
+// may begin.
 const (
 	leaseDuration = 10 * time.Second
 	leaseMargin   = 3 * time.Second
@@ -33,27 +33,29 @@ const (
 
 // Candidate takes part in an election. Its functions may be called by several goroutines.
 type Candidate struct {
-	// Identity is unique among those who take part.
+	// Identity is unique among the candidates.
 	Identity string
-	// Leads is called when the candidate holds the Lease, with a context that ends when it does not any more. It must not block.
+	// Leads is called when the candidate holds the Lease, with a context that ends when it does not any more. It must not
+	// block.
 	Leads func(ctx context.Context)
-	// Leader is told who holds the Lease, the candidate itself included.
+	// Leader is called with the holder of the Lease, which may be the candidate itself.
 	Leader func(identity string)
 	// Lost is called when the candidate does not hold the Lease any more.
 	Lost func()
-	// Yields reports whether another candidate is to have the Lease when it is free. It then has it first; nil: no.
+	// Yields reports whether another candidate is to have the Lease when it is free. This candidate then leaves the Lease
+	// to it first; nil: no.
 	Yields func() bool
-	// Nudged is called when somebody has written the Lease that the candidate holds, as Nudge does.
+	// Nudged is called when another process has written the Lease that the candidate holds, as Nudge does.
 	Nudged func()
-	// Failed is told when the Lease cannot be read or written, once until it can be again.
+	// Failed is called when the Lease cannot be read or written, once until this works again.
 	Failed func(error)
 }
 
-// Elect takes part in the election for a Lease in the records' namespace until the context ends, and gives the Lease
-// back then, so that another candidate takes over at once.
+// Elect takes part in the election for a Lease in the records' namespace until the context ends. It then releases the
+// Lease, so that another candidate takes over at once.
 func Elect(ctx context.Context, c *cluster.Cluster, lease string, candidate Candidate) error {
 	config := c.Server().Config()
-	config.Timeout = leaseDuration - leaseMargin // a request that hangs must not outlive the Lease
+	config.Timeout = leaseDuration - leaseMargin // a request that hangs must end before the Lease does
 	client, err := coordination.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
@@ -81,10 +83,10 @@ func Elect(ctx context.Context, c *cluster.Cluster, lease string, candidate Cand
 	return nil
 }
 
-// annotationNudged is written to a Lease so that its holder hears of it, at its next renewal.
+// annotationNudged is written to a Lease so that its holder notices it at its next renewal.
 const annotationNudged = v1alpha1.Group + "/nudged-at"
 
-// Nudge has whoever holds a Lease hear of it within leaseRetry: his next renewal finds that somebody wrote it.
+// Nudge notifies the holder of a Lease within leaseRetry: its next renewal finds the write of another process.
 func Nudge(ctx context.Context, c *cluster.Cluster, lease string) error {
 	config := c.Server().Config()
 	config.Timeout = leaseDuration - leaseMargin
@@ -103,17 +105,17 @@ func Nudge(ctx context.Context, c *cluster.Cluster, lease string) error {
 	return nil
 }
 
-// courtesy is how long a free Lease is left to the candidate that is to have it.
+// courtesy is how long a candidate leaves a free Lease to the preferred candidate.
 const courtesy = 8 * time.Second
 
-// errYielded leaves a free Lease to another candidate, errTaken one that it has.
+// errYielded: the candidate leaves a free Lease to another one. errTaken: another candidate has the Lease.
 var (
 	errYielded = errors.New("another candidate is to have the Lease")
 	errTaken   = errors.New("another candidate has the Lease")
 )
 
-// toldLock tells of failures, which the elector only logs, and leaves a free Lease to whom it is meant for. The elector
-// makes one request at a time.
+// toldLock reports failures, which the elector only logs, and leaves a free Lease to the preferred candidate. The
+// elector makes one request at a time.
 type toldLock struct {
 	resourcelock.Interface
 
@@ -126,12 +128,12 @@ type toldLock struct {
 	holds   bool
 	taken   bool // by another candidate, as it was last read
 
-	runs  context.CancelFunc // ends the elector's run, and the context of whoever leads with it
-	until *time.Timer        // does so in time; nil: the Lease was not held yet
+	runs  context.CancelFunc // ends the elector's run, and with it the context of the leader
+	until *time.Timer        // calls runs in time; nil: the Lease was not held yet
 }
 
-// stand runs an elector. What it does when a Lease cannot be renewed comes too late: it ends the context of whoever leads
-// only when it has tried to give the Lease back, which an API server that hangs makes last.
+// stand runs an elector. When a Lease cannot be renewed, the elector reacts too late: it ends the leader's context only
+// after it has tried to release the Lease, and an API server that hangs delays this.
 func (l *toldLock) stand(ctx context.Context, run func(context.Context)) {
 	ctx, l.runs = context.WithCancel(ctx)
 	defer l.runs()
@@ -142,7 +144,7 @@ func (l *toldLock) stand(ctx context.Context, run func(context.Context)) {
 	}
 }
 
-// held notes that the Lease was held when a request for it was sent.
+// held notes that the candidate held the Lease when it sent a request for it.
 func (l *toldLock) held(sent time.Time) {
 	left := time.Until(sent.Add(leaseDuration - leaseMargin))
 	if l.until == nil {
@@ -175,7 +177,7 @@ func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 	if err == nil {
 		l.taken = record.HolderIdentity != "" && record.HolderIdentity != l.Identity()
 	}
-	if l.holds && l.taken { // this process slept, or somebody took the Lease by hand
+	if l.holds && l.taken { // this process was suspended, or a person changed the Lease by hand
 		l.holds = false
 		l.runs()
 	}
@@ -188,7 +190,7 @@ func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 	}
 	sent := time.Now()
 	err := l.Interface.Create(ctx, record)
-	if apierrors.IsNotFound(err) { // of all that a create needs, the namespace
+	if apierrors.IsNotFound(err) { // the namespace is missing
 		l.tell(fmt.Errorf("%w; run `syncer install` first", err))
 		return err
 	}
@@ -196,7 +198,7 @@ func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 	return err
 }
 
-// took notes how a write of the Lease went.
+// took notes the result of a write of the Lease.
 func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, sent time.Time, err error) {
 	l.note(ctx, err)
 	switch {
@@ -211,11 +213,11 @@ func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionR
 }
 
 func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if record.HolderIdentity != "" && l.yielding() { // an empty one gives it back
+	if record.HolderIdentity != "" && l.yielding() { // an empty one releases it
 		return errYielded
 	}
 	if record.HolderIdentity == "" && l.taken {
-		return errTaken // the elector gives back what it believes to hold, and reads the Lease before
+		return errTaken // the elector releases the Lease that it believes to hold, and reads it before
 	}
 	sent := time.Now()
 	err := l.Interface.Update(ctx, record)
@@ -228,7 +230,7 @@ func (l *toldLock) note(ctx context.Context, err error) {
 	case err == nil:
 		l.failing = false
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		// It is told to stop, or another candidate was faster: that is what an election is.
+		// The election ends, or another candidate was faster: this is normal in an election.
 	default:
 		l.tell(answer.AdviseRight(err))
 	}

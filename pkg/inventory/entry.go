@@ -8,7 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// inventory indexes a record's inventory.
+// ByKey indexes a record's inventory.
 func ByKey(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEntry {
 	entries := map[manifest.Key]v1alpha1.InventoryEntry{}
 	if record == nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Fates notes how the objects of an inventory ended that removed themselves, or that somebody deleted, before anybody saw
-// their end, as far as their events tell. An object that the events say nothing of is asked for a few times, and then its
-// fate stays unknown: events are written a moment late, and are forgotten after an hour.
+// Fates notes the end of the inventory's objects that removed themselves, or that a person deleted, before syncer saw
+// their end, as far as their events show it. For an object without events syncer asks a few times; then its fate stays
+// unknown: events come a moment late, and the cluster removes them after an hour.
 func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.InventoryEntry, live Members) {
 	var g panics.Group
 	g.SetLimit(cluster.FanOut)
@@ -34,10 +34,10 @@ func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Invento
 			return nil
 		})
 	}
-	_ = g.Wait() // what is not known stays so
+	_ = g.Wait() // an unknown fate stays unknown
 }
 
-// FatesOf is Fates for the inventory of a plan, which knows what git says of the objects.
+// FatesOf is Fates for the inventory of a plan, which has the objects of git.
 func FatesOf(ctx context.Context, c *cluster.Cluster, recorded map[manifest.Key]v1alpha1.InventoryEntry, found Found, set manifest.Set) {
 	var keys []manifest.Key
 	var gone []v1alpha1.InventoryEntry
@@ -55,8 +55,8 @@ func FatesOf(ctx context.Context, c *cluster.Cluster, recorded map[manifest.Key]
 	}
 }
 
-// tooSoon reports whether an object is gone sooner than it could have removed itself, which proves that somebody deleted
-// it, whether there are events of it or not: it had not ended when it was written.
+// tooSoon reports whether an object is gone sooner than it could have removed itself. This proves a deletion by a
+// person, with or without events: the object had not ended when it was written.
 func tooSoon(c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	now, known := c.Date() // no other clock proves it
 	if rendered == nil || entry.Spec != manifest.SpecHash(rendered) || entry.Written == nil || entry.Unconfirmed || !known {
@@ -65,7 +65,7 @@ func tooSoon(c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1al
 	return now.Before(entry.Written.Add(health.Lifetime(rendered)))
 }
 
-// endOf is the fate of an object that is gone. The event of its end is waited for, unless it was missed before.
+// endOf is the fate of an object that is gone. It waits for the event of the end, unless this event was missed before.
 func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) (ended Fate) {
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {
 		ended = fateOf(ctx, c, entry) // not by the poll's context, which would end the last question midway
@@ -74,25 +74,26 @@ func endOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntr
 	return ended
 }
 
-// mostEvents is how many events of one object are taken for all of them: client-go drops further ones of a burst of 25
-// (tools/record, defaultSpamBurst), the last one of a run with many pods among them.
+// mostEvents is the number of events up to which the events of one object count as complete: client-go drops further
+// ones of a burst of 25 (tools/record, defaultSpamBurst), among them the last event of a run with many pods.
 const mostEvents = 20
 
-// CutOff reports whether somebody deleted an object before its run had ended: it left events, all that it made are there,
-// and none of them is that of an end.
+// CutOff reports whether a person deleted an object before its run had ended: the object left events, the events are
+// complete, and none of them is that of an end.
 func (f Fate) CutOff() bool { return f.Traces && !f.Completed && f.Count <= mostEvents }
 
-// Fate is how an object ended that is gone, as far as its events tell.
+// Fate is the end of an object that is gone, as far as its events show it.
 type Fate struct {
 	Completed bool
 	Failed    bool      // with Completed
 	Traces    bool      // there are events of it
 	Last      time.Time // the newest of them, by the API server's clock
-	Count     int64     // how often they were told
+	Count     int64     // how often they were reported
 	Err       error     // why they could not be read
 }
 
-// fateOf asks the events of an object for its end. Without a UID, events may be those of an earlier object of the name.
+// fateOf reads the end of an object from its events. Without a UID, events may be those of an earlier object of the same
+// name.
 func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) Fate {
 	if entry.UID == "" {
 		return Fate{}
@@ -116,9 +117,8 @@ func fateOf(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEnt
 	return ended
 }
 
-// CutOff says that a run was cut off, from the events that its object left. Where the object is gone sooner than it could
-// have removed itself, nothing but a deletion explains it. Else an event of its end may have been lost, as with its
-// controller.
+// CutOff says that a run was cut off, from the events that its object left. If the object is gone sooner than it could
+// have removed itself, only a deletion explains it. Else an event of its end may be lost, as when its controller stops.
 func CutOff(ctx context.Context, c *cluster.Cluster, rendered *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
 	ended, lifetime := fateOf(ctx, c, entry), health.Lifetime(rendered)
 	now := c.Now()

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// lateEvents is how long the event of a run's end may come after the object is gone.
+	// lateEvents is how long after the object the event of its run's end may come.
 	lateEvents    = 2 * time.Second
 	lateEventPoll = 200 * time.Millisecond
-	// freshEvents is how old the last event may be where a further one is still expected.
+	// freshEvents is the age of the last event up to which syncer expects a further one.
 	freshEvents = time.Minute
 )
 
-// AwaitFate is the fate of an object that has removed itself. Where its events tell of a run that was under way a moment
-// ago, or nothing yet, the event of its end is waited for.
+// AwaitFate is the fate of an object that has removed itself. It waits for the event of the end if the events show a run
+// that was under way a moment ago, or if there are none yet.
 func AwaitFate(ctx context.Context, c *cluster.Cluster, entry v1alpha1.InventoryEntry) Fate {
 	var ended Fate
 	_ = wait.PollUntilContextTimeout(ctx, lateEventPoll, lateEvents, true, func(context.Context) (bool, error) {

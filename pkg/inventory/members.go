@@ -1,5 +1,5 @@
-// package inventory says what of a target is in the cluster and what its record says of it: the live members, strays, what
-// cannot be read, the hash state of each object, and how objects that are gone ended. It only reads.
+// package inventory compares a target in the cluster with its record: the live members, strays, unreadable objects, the
+// hash state of each object, and the end of objects that are gone. It only reads.
 package inventory
 
 import (
@@ -25,10 +25,10 @@ import (
 // Members are the live objects of a target.
 type Members map[manifest.Key]*unstructured.Unstructured
 
-// FindMembers lists a target's live objects by label, one request for each kind and namespace that its record names, and
-// asks by name for what the inventory has and the label does not find. Deleted ones that wait for a finalizer are among
-// them. An object that carries the label, that syncer never applied and that the inventory does not have is not a member:
-// people copy objects with their labels, and the endpoints controller copies those of a Service.
+// Find lists a target's live objects by label, one request for each kind and namespace that its record names. It asks by
+// name for the objects of the inventory that the label does not find. Deleted objects that wait for a finalizer are
+// among the members. An object that has the label, that syncer never applied and that the inventory does not have is not
+// a member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func Find(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
 	found, err := Look(ctx, c, target, record, nil)
 	if err != nil {
@@ -60,7 +60,7 @@ func Wrote(set manifest.Set, id manifest.ID, at string) bool {
 	})
 }
 
-// Found is what a look for a target's objects gives.
+// Found is the result of Look.
 type Found struct {
 	Members Members
 	Strays  Members // objects with the target's label that are not members
@@ -68,7 +68,7 @@ type Found struct {
 	Unread  Unread
 }
 
-// whole is what was found, or an error where not everything could be read.
+// whole returns the members that were found, or an error where syncer could not read all objects.
 func (f Found) whole(target v1alpha1.Target) (Members, error) {
 	var errs []error
 	for _, of := range []map[manifest.Key]error{f.Unread.places, f.Unread.single} {
@@ -82,7 +82,7 @@ func (f Found) whole(target v1alpha1.Target) (Members, error) {
 	return f.Members, nil
 }
 
-// Look finds a target's objects. What cannot be read for a reason of its kind, or its own, is in unread.
+// Look finds a target's objects. Unread has the objects that cannot be read for a reason of their own or of their kind.
 func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
 	out := Found{Members: Members{}, Strays: Members{}, Absent: map[manifest.Key]bool{}}
 	namespaces := Namespaces(c.Namespace(), record, set)
@@ -130,23 +130,23 @@ func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, recor
 	return out, lookByName(ctx, c, target, record, set, &out)
 }
 
-// place is where objects of one kind are looked for; an empty namespace is the whole cluster.
+// place is one kind in one namespace; an empty namespace is the whole cluster.
 type place struct {
 	kind      schema.GroupVersionKind
 	namespace string
 }
 
-// places asks for no more than the rights to the namespaces that a target is in. Where syncer acts as itself and there
-// are several, one question for all is cheaper.
+// places needs no rights beyond the namespaces of a target. If syncer acts as itself and there are several namespaces,
+// one request for all is cheaper.
 //
-// A kind of which the API server does not say where it is goes to hidden.
+// If the API server does not say how a kind is served, the kind goes to hidden.
 func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []string, hidden *Unread) ([]place, error) {
 	var out []place
 	for _, kind := range kinds {
 		namespaced, err := IsNamespaced(c, kind)
 		switch {
 		case meta.IsNoMatchError(err):
-			continue // a kind that is gone took its objects with it
+			continue // the objects of a kind that is gone are gone as well
 		case err != nil && answer.IsOfObject(err):
 			hidden.addPlace(place{kind: kind}, err)
 		case err != nil:
@@ -170,8 +170,8 @@ func IsNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// memberNamespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those
-// that its record promised before it applied them.
+// Namespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those that
+// its record promised before it applied them.
 func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
 	names := map[string]bool{}
 	if record != nil {
@@ -192,8 +192,8 @@ func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []s
 	return slices.Sorted(maps.Keys(names))
 }
 
-// memberKinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its
-// record promised before it applied them. Each is best read in the version that git writes.
+// Kinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its record
+// promised before it applied them. Syncer reads each kind best in the version that git writes.
 func Kinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
 	versions := map[schema.GroupKind]string{}
 	if record != nil {
@@ -219,13 +219,13 @@ func Kinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersio
 	return kinds
 }
 
-// Live lists the live objects of an inventory whose record may not be read again yet.
+// Live lists the live objects of an inventory whose record must not be read again yet.
 func Live(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, inventory []v1alpha1.InventoryEntry) (Members, error) {
 	return Find(ctx, c, target, &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: inventory}})
 }
 
-// Touched names the live objects of an inventory that somebody changed since syncer applied them, or whose last apply is not
-// confirmed, from a look at their live state alone. Without the key of their hashes, Secrets count as changed.
+// Touched names the live objects of an inventory that changed since syncer applied them, or whose last apply is not
+// confirmed, by their live state alone. Without the key of their hashes, Secrets count as changed.
 func Touched(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.InventoryEntry, live Members) []string {
 	key, err := KeyFor(ctx, c, slices.Collect(maps.Values(live)), false)
 	if err != nil {
@@ -241,8 +241,8 @@ func Touched(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.Invento
 	return out
 }
 
-// IsApplied reports whether a record's inventory is just what a set says: the same objects, each applied in this form, and
-// none of them in doubt.
+// IsApplied reports whether a record's inventory equals a set: the same objects, each applied in this form, and each
+// confirmed.
 func IsApplied(ctx context.Context, c *cluster.Cluster, record *v1alpha1.PipelineSync, set manifest.Set) (bool, error) {
 	key, err := KeyFor(ctx, c, set, false)
 	if err != nil || len(set) != len(record.Status.Inventory) {

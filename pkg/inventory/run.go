@@ -12,9 +12,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// RunOf judges the run of a live object, by its pods and events where its status does not tell whether it has begun: a Job's
-// controller makes pods before it counts them, and may be interrupted in between. Such a run is under way when it has a
-// pod, or has a start and no event says that its pods cannot be made.
+// RunOf judges the run of a live object. Where the status does not show whether the run has begun, it uses the pods and
+// events: a Job's controller makes pods before it counts them, and may be interrupted in between. Such a run is under
+// way when it has a pod, or has a start and no event says that its pods cannot be made.
 func RunOf(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) health.Run {
 	run := c.Judge().Run(live)
 	selector := health.PodSelector(live)
@@ -32,7 +32,7 @@ func RunOf(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructu
 	return run
 }
 
-// refusedPods reports whether an event says that the pods of an object cannot be made, as for want of quota.
+// refusedPods reports whether an event says that the pods of an object cannot be made, such as for lack of quota.
 func refusedPods(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstructured) bool {
 	events, err := c.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, live.GetNamespace(),
 		metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.GetUID())})

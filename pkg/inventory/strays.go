@@ -17,14 +17,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// IsStray reports whether an object with a target's label is somebody's who copied or made it, in a place where the
-// target's objects are. What a controller made carries the labels of what it was made for.
+// IsStray reports whether a person copied or made an object with a target's label, in a place where the target's objects
+// are. An object that a controller made has the labels of the object for which it was made.
 func IsStray(obj *unstructured.Unstructured, namespaces []string) bool {
 	return !madeByController(obj) && (obj.GetNamespace() == "" || slices.Contains(namespaces, obj.GetNamespace()))
 }
 
-// madeByController reports whether a controller made an object for another one: it goes with its owner, or nobody but
-// Kubernetes' own controllers wrote it, as Endpoints, which have no owner.
+// madeByController reports whether a controller made an object for another one: it has an owner, or only Kubernetes' own
+// controllers wrote it, as with Endpoints, which have no owner.
 func madeByController(obj *unstructured.Unstructured) bool {
 	entries := obj.GetManagedFields()
 	return len(obj.GetOwnerReferences()) > 0 || len(entries) > 0 && !slices.ContainsFunc(entries, func(entry metav1.ManagedFieldsEntry) bool {
@@ -32,8 +32,9 @@ func madeByController(obj *unstructured.Unstructured) bool {
 	})
 }
 
-// lookByName asks for the objects of the inventory that no label found, and that are not known to have run to their end.
-// One that lost its label is a member still, unless another ApplySet has it, or it says that it outlives its place in git.
+// lookByName asks for the objects of the inventory that the label did not find and that are not known to have ended. An
+// object that lost its label is still a member, unless another ApplySet has it, or the object says that it outlives its
+// place in git.
 func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set, out *Found) error {
 	if record == nil {
 		return nil
@@ -85,8 +86,8 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 	return nil
 }
 
-// find reads an object in the given version where that is served, and else in the version that the API server prefers; nil
-// where it, or its kind, is not there.
+// get reads an object in the given version where the server serves it, and else in the version that the API server
+// prefers; nil where the object, or its kind, does not exist.
 func get(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
 	full, err := c.Scope(id)
 	if kind := id.GroupVersionKind(); meta.IsNoMatchError(err) && kind.Version != "" {
@@ -102,10 +103,10 @@ func get(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured
 	return c.Get(ctx, full)
 }
 
-// labelPath is where an object has its member label.
+// labelPath is the path of the member label of an object.
 var labelPath = manifest.Path{{Name: "metadata"}, {Name: "labels"}, {Name: v1alpha1.LabelMember}}
 
-// WriterOf is who put a target's label on an object, or else wrote the object last; zero: not known.
+// WriterOf is the manager that put a target's label on an object, or else wrote the object last; zero: not known.
 func WriterOf(live *unstructured.Unstructured) manifest.Manager {
 	if by, ok := manifest.ManagerOf(live, labelPath, manifest.FieldManager); ok {
 		return by

@@ -14,8 +14,8 @@ func Untouched(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, k
 	return live != nil && !entry.Unconfirmed && entry.Fields != "" && manifest.OwnedState(live, manifest.FieldManager, key) == entry.Fields && !WrittenSince(live, entry)
 }
 
-// WrittenSince reports whether somebody wrote a live object under syncer's name since the apply that was recorded: another
-// syncer, or a person in its name. An apply that changes nothing leaves the time as it is.
+// WrittenSince reports whether a live object was written under syncer's name since the recorded apply: by another
+// syncer, or by a person in its name. An apply that changes nothing does not change the time.
 func WrittenSince(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	if live == nil || entry.Written == nil {
 		return false
@@ -29,7 +29,7 @@ func Keeps(obj *unstructured.Unstructured) bool {
 	return obj.GetAnnotations()[v1alpha1.AnnotationPrune] == v1alpha1.Disabled || IsDisabled(obj)
 }
 
-// loss says how syncer lost an object that it applied and of which it owns no field any more; nil: it did not.
+// LossOf says how syncer lost an object that it applied and of which it owns no field any more; nil: it did not.
 func LossOf(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *manifest.Loss {
 	if live == nil || entry.Fields == "" || manifest.OwnedFields(live, manifest.FieldManager) != "" {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Unread is what cannot be read of a target, and why: objects of one kind in one namespace, and single objects. A zero
-// namespace stands for all.
+// Unread holds the parts of a target that cannot be read, and why: objects of one kind in one namespace, and single
+// objects. A zero namespace stands for all.
 type Unread struct {
 	places map[manifest.Key]error // without names
 	single map[manifest.Key]error
@@ -42,8 +42,8 @@ func (u *Unread) addObject(key manifest.Key, err error) {
 	u.single[key] = err
 }
 
-// reasonFor finds out why a kind cannot be listed, where the list was not answered: one of its objects is asked for, which
-// is answered at once where the API server as a whole is well. Any other error is given back.
+// reasonFor finds out why a kind cannot be listed, if the list was not answered: it asks for one of the kind's objects,
+// and a healthy API server answers this at once. It returns any other error.
 func reasonFor(ctx context.Context, c *cluster.Cluster, at place, record *v1alpha1.PipelineSync, err error) error {
 	if !answer.IsUnlisted(err) || record == nil {
 		return err

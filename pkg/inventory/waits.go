@@ -14,22 +14,22 @@ func NotRerun(run health.Run, entry v1alpha1.InventoryEntry) bool {
 	return run.State == health.Ended && entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
-// AwaitsRerun reports whether an object still shows the run from before its spec was changed, so that its state says
-// nothing of the change.
+// AwaitsRerun reports whether an object still shows the run from before its spec changed, so that its state does not
+// show the change.
 func AwaitsRerun(c *cluster.Cluster, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) bool {
 	run := c.Judge().Run(live)
 	return entry.EndedRun != "" && entry.EndedRun == run.ID
 }
 
-// Unready says why what depends on an object has to wait; "" when it need not. A run has to have ended well: a schema
-// that is still being migrated is of no use yet.
+// Unready says why the dependents of an object have to wait; "" when they need not. A run has to have ended well: a
+// schema during its migration is of no use yet.
 func Unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
 	if live == nil {
 		return "is not in the cluster"
 	}
 	verdict, run := c.Judge().Health(live), c.Judge().Run(live)
 	if run.State == health.Ended && !run.Failed && live.GetDeletionTimestamp() != nil {
-		return "" // it ended well, and is on its way out, as by its TTL
+		return "" // it ended well, and is being deleted, such as by its TTL
 	}
 	if verdict.Status != health.Healthy {
 		return "is not healthy: " + verdict.Message
@@ -40,7 +40,7 @@ func Unready(c *cluster.Cluster, live *unstructured.Unstructured) string {
 	return ""
 }
 
-// Needed reports whether an object still is a reason to hold what it uses.
+// Needed reports whether an object is still a reason to hold the objects that it uses.
 func Needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
 	if obj.GetKind() == health.Pod.Kind {
 		return health.PodRunsToEnd(obj)
@@ -49,8 +49,8 @@ func Needed(c *cluster.Cluster, obj *unstructured.Unstructured) bool {
 	return run.State == health.Running || run.Starting || run.State == health.NotARun
 }
 
-// AwaitsRollout reports whether what an object keeps in use is still needed: by a workload that is not rolled out, by a
-// ReplicaSet with pods, or by a pod that is not gone.
+// AwaitsRollout reports whether an object still needs the object that it uses: as a workload that is not rolled out, a
+// ReplicaSet with pods, or a pod that is not gone.
 func AwaitsRollout(obj *unstructured.Unstructured, used manifest.ID) bool {
 	switch kind := manifest.IDOf(obj).GroupKind(); {
 	case kind == health.Pod.GroupKind():

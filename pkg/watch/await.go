@@ -19,8 +19,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// AwaitChange watches the objects that held changes wait for, and returns nil as soon as one of them is no longer what
-// it was held for: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks off.
+// AwaitChange watches the objects for which held changes wait. It returns nil as soon as one of them no longer has the
+// state that holds a change: its run ended, it became healthy, or it is gone. It resumes by itself when the watch breaks
+// off.
 func AwaitChange(ctx context.Context, c *cluster.Cluster, held []manifest.Change) error {
 	var watches sync.WaitGroup
 	defer watches.Wait()
@@ -29,7 +30,7 @@ func AwaitChange(ctx context.Context, c *cluster.Cluster, held []manifest.Change
 	results := make(chan error)
 	type wait struct {
 		key    manifest.Key
-		reason manifest.HoldReason // of one object, the end of its run may be awaited and its health
+		reason manifest.HoldReason // changes may wait for the end of an object's run and for its health
 	}
 	watched := map[wait]bool{}
 	for _, change := range held {
@@ -59,7 +60,7 @@ func AwaitChange(ctx context.Context, c *cluster.Cluster, held []manifest.Change
 	}
 }
 
-// await watches one object until it is no longer what a change is held for.
+// await watches one object until it no longer holds a change.
 func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manifest.Change) error {
 	held := change.Held
 	mapping, err := c.AnyMapping(id.GroupVersionKind())
@@ -80,7 +81,7 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 	}
 	isGone := func(store cache.Store) (bool, error) { return len(store.List()) == 0, nil }
 	if held.Reason == manifest.HeldDependency {
-		isGone = nil // it may be one that is to come
+		isGone = nil // the object may still come
 	}
 	_, err = watchtools.UntilWithSync(ctx, lister, &unstructured.Unstructured{}, isGone, func(event watch.Event) (bool, error) {
 		obj, ok := event.Object.(*unstructured.Unstructured)
@@ -101,7 +102,7 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 		case manifest.HeldRerun:
 			return gone || c.Judge().Run(obj).ID != held.Hash, nil
 		}
-		// What is gone now may have ended well.
+		// The object may have ended well before it was deleted.
 		return gone || inventory.Unready(c, obj) == "", nil
 	})
 	return err

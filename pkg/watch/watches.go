@@ -1,5 +1,5 @@
-// package watch follows the members of targets, and the objects that held changes wait for, by watches of the API server.
-// It tells what changed and decides nothing.
+// package watch follows the members of targets, and the objects that held changes wait for, by watches of the API
+// server. It reports changes and decides nothing.
 package watch
 
 import (
@@ -29,18 +29,18 @@ import (
 // Notice says that something happened to a member of a target's ApplySet, or to its record.
 type Notice struct {
 	Target v1alpha1.Target
-	// Status says that nothing but the object's status changed, or what is quiet by design.
+	// Status says that only the object's status changed, or an object that is quiet by design.
 	Status bool
 }
 
-// Watches follow the members of ApplySets in one cluster by their metadata: one watch for each kind, or for each of its
-// namespaces where that is all that syncer may see. Nothing is asked while nothing changes. They resume by themselves
-// and then tell what happened in between.
+// Watches follow the members of ApplySets in one cluster by their metadata: one watch for each kind, or one for each
+// namespace of the kind where syncer may not watch the whole cluster. While nothing changes, they send no request. They
+// resume by themselves and then report the changes in between.
 //
-// For each object they keep a hash of what was last judged of it, and of what it is now: about 300 bytes
+// For each object they keep two hashes, of the last judged state and of the present state: about 300 bytes
 // (BenchmarkWatchedObject).
 type Watches struct {
-	ctx    context.Context // of the watches: they begin whenever a target is first judged
+	ctx    context.Context // of the watches; they begin when a target is first judged
 	server *cluster.Cluster
 	notice func(Notice) // called by many goroutines; must not block
 	failed func(kind string, err error)
@@ -77,16 +77,16 @@ type stream struct {
 
 type streaming struct {
 	cancel  context.CancelFunc
-	listed  bool      // everything was there at least once
-	synced  bool      // nothing is missed from then on, if the watch is open
+	listed  bool      // all objects were listed at least once
+	synced  bool      // an open watch misses nothing from then on
 	open    bool      // the API server has begun to answer the watch
-	closed  time.Time // since when it is not open, or when it was not last
+	closed  time.Time // when it last closed
 	failing bool
-	ended   bool // it could not even begin; the next one who follows starts it anew
+	ended   bool // it could not begin; the next follow starts it again
 }
 
-// reopening is how long a watch that ended may take to be open again before it counts as one that is not: the API server
-// ends each within an hour or two, and it is open again in milliseconds, from where it was.
+// reopening is the time in which a watch that ended opens again; after it, the kind counts as not watched. The API
+// server ends each watch within an hour or two, and the watch is open again in milliseconds, from where it was.
 const reopening = 5 * time.Second
 
 // follows reports whether a change is noticed.
@@ -94,7 +94,7 @@ func (s *streaming) follows() bool {
 	return s != nil && s.synced && (s.open || time.Since(s.closed) < reopening)
 }
 
-// unwatched reports whether a change has not been noticed for longer than a watch takes to begin.
+// unwatched reports whether changes go unnoticed for longer than a watch takes to begin.
 func (s *streaming) unwatched() bool {
 	return !s.follows() && (s == nil || s.failing || time.Since(s.closed) > reopening)
 }
@@ -108,7 +108,7 @@ type member struct {
 	known         bool // judged
 }
 
-// NewWatches prepares to follow the members of targets in a cluster until the context ends. failed is told when a watch
+// NewWatches prepares to follow the members of targets in a cluster until the context ends. It calls failed when a watch
 // begins to fail.
 func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
 	return &Watches{
@@ -117,8 +117,8 @@ func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), fa
 	}
 }
 
-// Judged notes the live objects of a target as the last pass judged them, and its record: only what changes from then on
-// is told. It follows the target's kinds from now on.
+// Judged notes the live objects of a target as the last pass judged them, and its record: Watches report only later
+// changes. It follows the target's kinds from now on.
 func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) {
 	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
@@ -158,7 +158,7 @@ func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	for _, kind := range inventory.Kinds(record, objects) {
 		namespaced, err := inventory.IsNamespaced(w.server, kind)
 		if err != nil {
-			t.unserved = append(t.unserved, kind.GroupKind()) // its objects are looked at when the target is polled
+			t.unserved = append(t.unserved, kind.GroupKind()) // the poll of the target reads its objects
 			continue
 		}
 		t.scopes = append(t.scopes, scope{kind.GroupKind(), namespaced})
@@ -251,7 +251,7 @@ func (w *Watches) unwatched(t *watched) map[string]bool {
 	return kinds
 }
 
-// Wait returns when every watch has ended, after their context has.
+// Wait returns when every watch has ended, after the end of their context.
 func (w *Watches) Wait() { w.running.Wait() }
 
 // streamsOf lists the watches that a target needs.
@@ -271,7 +271,7 @@ func (w *Watches) streamsOf(t *watched) []stream {
 	return streams
 }
 
-// follow starts the watches that are missing and ends those that nobody needs. The caller holds the lock.
+// follow starts the watches that are missing and ends the unneeded ones. The caller holds the lock.
 func (w *Watches) follow() {
 	wanted := map[stream]*cluster.Cluster{}
 	for _, t := range w.targets {
@@ -360,7 +360,7 @@ func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream) (cac
 	}, nil
 }
 
-// fails notes whether a watch can be had.
+// fails notes whether a watch can be opened.
 func (w *Watches) fails(ctx context.Context, s stream, err error) {
 	if ctx.Err() != nil {
 		return
@@ -376,7 +376,7 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 	}
 	running.synced = false
 	if apierrors.IsForbidden(err) && s.account == "" && s.namespace == "" && !w.refused[s.kind] {
-		w.refused[s.kind] = true // each namespace by itself, then
+		w.refused[s.kind] = true // then one watch for each namespace
 		w.follow()
 		return
 	}
@@ -386,7 +386,7 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 	}
 }
 
-// resumed takes in that a watch goes on. After a connection that was refused it does so where it ended, and lists nothing.
+// resumed notes that a watch goes on. After a refused connection it goes on from its end, and lists nothing.
 func (w *Watches) resumed(s stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -395,7 +395,7 @@ func (w *Watches) resumed(s stream) {
 	}
 }
 
-// closed takes in that a watch ended. Until it is open again nothing is noticed.
+// closed notes that a watch ended. Until it is open again, changes go unnoticed.
 func (w *Watches) closed(s stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -404,7 +404,7 @@ func (w *Watches) closed(s stream) {
 	}
 }
 
-// openWatch tells when a watch ends: whoever reads it stops it then.
+// openWatch notices the end of a watch: its reader then calls Stop.
 type openWatch struct {
 	watch.Interface
 
@@ -416,7 +416,7 @@ func (o openWatch) Stop() {
 	o.ended()
 }
 
-// memberStore takes in what one watch says.
+// memberStore stores the events of one watch.
 type memberStore struct {
 	watches *Watches
 	stream  stream
@@ -436,13 +436,13 @@ func (m *memberStore) Delete(obj any) error {
 	})
 }
 
-// Replace begins anew, at the start and after a watch that could not be resumed.
+// Replace starts again with a list: at the start, and after a watch that could not be resumed.
 func (m *memberStore) Replace(list []any, _ string) error {
 	return m.guarded(func() { m.replace(list) })
 }
 
-// guarded takes in what a watch says. After a panic the kind counts as one that is not watched, so that the polls look at
-// its objects; client-go would end the process.
+// guarded processes an event of a watch. After a panic the kind counts as not watched, so that the polls read its
+// objects; client-go would end the process.
 func (m *memberStore) guarded(do func()) error {
 	caught := panics.Catch(do)
 	if caught == nil {
@@ -487,13 +487,13 @@ func (s stream) key(meta *metav1.PartialObjectMetadata) manifest.Key {
 	return manifest.Key{Group: s.kind.Group, Kind: s.kind.Kind, Namespace: meta.Namespace, Name: meta.Name}
 }
 
-// state of a live object, less what Kubernetes' own controllers wrote: where they take a field from syncer, syncer's own
-// entry says so.
+// state of a live object, without the writes of Kubernetes' own controllers: if they take a field from syncer, syncer's
+// own entry shows it.
 func state(obj *unstructured.Unstructured) uint64 {
 	return manifest.State(obj, manifest.QuietManagers)
 }
 
-// recordState is what a person may change of a record: whether its target is left alone.
+// recordState is the part of a record that a person may change: whether syncer leaves its target alone.
 func recordState(annotations map[string]string) uint64 {
 	if annotations[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled {
 		return 1
@@ -503,18 +503,18 @@ func recordState(annotations map[string]string) uint64 {
 
 func (s stream) isRecord() bool { return s.kind == v1alpha1.RecordKind.GroupKind() }
 
-// saw takes in the newest state of an object.
+// saw notes the newest state of an object.
 func (w *Watches) saw(s stream, obj any) {
 	meta, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return
 	}
 	set, now := meta.Labels[v1alpha1.LabelParent], recordState(meta.Annotations)
-	taken := func(t *watched) bool { return true } // whether an object that was not known is one to judge
+	taken := func(t *watched) bool { return true } // whether an unknown object needs judgement
 	if !s.isRecord() {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(meta)
 		if err != nil {
-			return // what came as JSON converts
+			return // an object that came as JSON converts
 		}
 		obj := &unstructured.Unstructured{Object: fields}
 		set, now = meta.Labels[v1alpha1.LabelMember], state(obj)
@@ -528,8 +528,8 @@ func (w *Watches) saw(s stream, obj any) {
 	}
 }
 
-// take notes the newest state of an object, and says whose it is, whether it differs from what was judged, and whether it
-// is the very version that was known.
+// take notes the newest state of an object. It returns the object's target, whether the state differs from the judged
+// one, and whether it is exactly the known version.
 func (w *Watches) take(key manifest.Key, set string, now uint64, version string, taken func(*watched) bool) (t *watched, differs, same bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -537,7 +537,7 @@ func (w *Watches) take(key manifest.Key, set string, now uint64, version string,
 	if m == nil {
 		t = w.targets[set]
 		if t == nil || !taken(t) {
-			return nil, false, true // another tool's or another syncer's, or a controller's copy that carries the label
+			return nil, false, true // an object of another tool or syncer, or a controller's copy with the label
 		}
 		m = &member{set: t.set}
 		w.members[key] = m
@@ -547,7 +547,7 @@ func (w *Watches) take(key manifest.Key, set string, now uint64, version string,
 	return w.targets[m.set], m.differs(), same
 }
 
-// lost takes in that an object is gone, or that its label is.
+// lost notes that an object is gone, or that it lost its label.
 func (w *Watches) lost(key manifest.Key) {
 	w.mu.Lock()
 	m := w.members[key]
