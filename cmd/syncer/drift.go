@@ -14,7 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 )
 
-// markdownLimit is what a comment on GitHub takes, less some room for whoever puts a line above the report.
+// markdownLimit is the largest comment on GitHub, less some room for a line above the report.
 const markdownLimit = 65_000
 
 func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
@@ -61,11 +61,11 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				if since > 0 {
 					report = report.Within(since)
 				} else if output == "text" {
-					report.Past = nil // asked for by --since
+					report.Past = nil // only --since includes them
 				}
 				*differs = report.Fails(at)
 				if err != nil && len(report.Findings) == 0 && output == "text" {
-					return err // to print that there is no drift would be a guess
+					return err // a report of no drift would be a guess
 				}
 				return errors.Join(err, printReport(cmd.OutOrStdout(), report, output, limit, explain))
 			}

@@ -91,7 +91,7 @@ func printImages(w io.Writer, images view.Images, order []string) error {
 	return printUnpinned(w, images)
 }
 
-// printUnpinned prints what may be an image that runs by tag, and how it is pinned.
+// printUnpinned prints the values that may be an image that runs by tag, and how to pin each.
 func printUnpinned(w io.Writer, images view.Images) error {
 	out := &text{w: w}
 	for _, p := range images.Pipelines {
@@ -103,7 +103,7 @@ func printUnpinned(w io.Writer, images view.Images) error {
 	return out.err
 }
 
-// tagOf is what stands behind the repository of a reference: its tag, or that it has none.
+// tagOf is the part of a reference after the repository: its tag, or a remark that it has none.
 func tagOf(reference string) string {
 	reference, _, _ = strings.Cut(reference, "@")
 	if _, tag, ok := strings.Cut(reference[strings.LastIndex(reference, "/")+1:], ":"); ok {

@@ -14,7 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/setup"
 )
 
-// defaultImage is what `install --daemon` runs without --image; the linker sets it (-X main.defaultImage=...).
+// defaultImage is the image of `install --daemon` without --image; the linker sets it (-X main.defaultImage=...).
 var defaultImage string
 
 type installFlags struct {

@@ -1,5 +1,5 @@
-// Command syncer carries data pipelines from a git repository to Kubernetes and reports drift. Each command has a file
-// of its own; the work is in pkg/commands and pkg/daemon.
+// Command syncer deploys data pipelines from a git repository to Kubernetes and reports drift. Each command has a file
+// of its own; pkg/commands and pkg/daemon do the work.
 package main
 
 import (
@@ -28,13 +28,14 @@ const (
 	exitFailed    = 2 // failed, or wrong usage
 )
 
-// run is the whole command, and the one place where an error becomes an exit code.
+// run is the whole command, and the only place that turns an error into an exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// client-go logs there what it also returns as an error, and repeats it at each retry.
+	// client-go logs here the errors that it also returns, and repeats them at each retry.
 	klog.SetLogger(logr.Discard())
-	// After the first signal the default is back: a second one ends a command that takes too long to end itself.
+	// After the first signal the default handling is back: a second signal ends a command that takes too long to end
+	// itself.
 	context.AfterFunc(ctx, stop)
 
 	var differs bool

@@ -54,8 +54,8 @@ Exit status: 0 done, 2 failed.`,
 	return cmd
 }
 
-// patchAuthor is who git would say wrote a commit made here, as far as the environment tells. git am keeps it, and
-// notes the one who runs it as the committer.
+// patchAuthor is the author that git would give to a commit made here, as far as the environment shows it. git am keeps
+// the author, and notes the user who runs it as the committer.
 func patchAuthor() string {
 	name := cmp.Or(os.Getenv("GIT_AUTHOR_NAME"), os.Getenv("USER"), "syncer")
 	mail := cmp.Or(os.Getenv("GIT_AUTHOR_EMAIL"), os.Getenv("EMAIL"), name+"@localhost")

@@ -14,7 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/reconcile"
 )
 
-// progress shows how far a pass is: one line that is rewritten on a terminal, a plain line for each finished target
+// progress shows the progress of a pass: one line that is rewritten on a terminal, a plain line for each finished target
 // where stderr is piped. It is safe for concurrent use.
 type progress struct {
 	w        io.Writer
@@ -56,7 +56,7 @@ func (p *progress) step(s commands.Progress) {
 	}
 }
 
-// end takes the line off the terminal, so that the result stands alone.
+// end removes the line from the terminal, so that the result stands alone.
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -72,7 +72,7 @@ func (r *remote) history(ctx context.Context, target v1alpha1.Target) (history v
 	return history, err
 }
 
-// drift also says how many findings there are that the daemon does not keep.
+// drift also returns the number of findings that the daemon does not keep.
 func (r *remote) drift(ctx context.Context, selection v1alpha1.Selection) (report drift.Report, more int, lost, err error) {
 	c, err := r.client()
 	if err != nil {
@@ -95,7 +95,7 @@ func (r *remote) drift(ctx context.Context, selection v1alpha1.Selection) (repor
 	return report, more, errors.Join(unreadable(about, selection), errors.Join(errs...)), err
 }
 
-// ask asks one question, and which environments the daemon could not read for the answer.
+// ask sends one question. It also returns the environments that the daemon could not read for the answer.
 func (r *remote) ask(ctx context.Context, question string, selection v1alpha1.Selection, into any) (about server.About, lost, err error) {
 	c, err := r.client()
 	if err != nil {
@@ -112,7 +112,8 @@ func query(selection v1alpha1.Selection) url.Values {
 	return url.Values{"pipeline": selection.Pipelines, "environment": selection.Environments}
 }
 
-// unreadable joins the selected environments whose records a daemon cannot read, as a command does that reads them.
+// unreadable joins the selected environments whose records a daemon cannot read, in the way of a command that reads
+// them.
 func unreadable(about server.About, selection v1alpha1.Selection) error {
 	var errs []error
 	for _, e := range about.Environments {
@@ -162,13 +163,13 @@ func (r *remote) client() (*daemonClient, error) {
 	}
 	c.http = &http.Client{
 		Transport: transport, Timeout: remoteTimeout,
-		// A token is for the address that it was given for, and a login page is no answer.
+		// A token is only for its own address, and a login page is no answer.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
 }
 
-// printable is an address without what may be a password.
+// printable is an address without the part that may be a password.
 func printable(parsed *url.URL, text string) string {
 	if strings.Contains(text, "@") || parsed != nil && parsed.User != nil {
 		return "(masked)"
@@ -181,7 +182,7 @@ func (c *daemonClient) about(ctx context.Context) (about server.About, err error
 	return about, err
 }
 
-// get asks for something below /api/v1.
+// get requests a path below /api/v1.
 func (c *daemonClient) get(ctx context.Context, path string, query url.Values, into any) (http.Header, error) {
 	at := *c.base
 	at.Path, at.RawPath = strings.TrimSuffix(c.base.Path, "/")+"/api/v1/", ""
@@ -200,7 +201,7 @@ func (c *daemonClient) get(ctx context.Context, path string, query url.Values, i
 	}
 	answer, err := c.http.Do(request)
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		err = failed.Err // the address is said here
+		err = failed.Err // the message below names the address
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the daemon at %s: %w", c.base, err)
@@ -217,7 +218,7 @@ func (c *daemonClient) get(ctx context.Context, path string, query url.Values, i
 	return answer.Header, nil
 }
 
-// judge says why an answer is none, and what to do.
+// judge explains why a response is no valid answer, and what to do.
 func (c *daemonClient) judge(answer *http.Response) error {
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	if answer.StatusCode == http.StatusOK && media == "application/json" {
@@ -251,7 +252,7 @@ func (c *daemonClient) judge(answer *http.Response) error {
 	return fmt.Errorf("it answers with %s and %q; it is no syncer, or there is something in front of it", answer.Status, media)
 }
 
-// skew says that the daemon is another version, where it is.
+// skew says that the daemon has another version, if it has one.
 func skew(answer *http.Response) string {
 	if its := answer.Header.Get(server.VersionHeader); its != "" && its != buildVersion() {
 		return fmt.Sprintf("; it is syncer %s, and this is %s", its, buildVersion())

@@ -51,7 +51,7 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 	return root
 }
 
-// sharedFlags are those of every command.
+// sharedFlags are the flags of every command.
 type sharedFlags struct{ config, cacheDir string }
 
 // open opens the configuration.
@@ -60,8 +60,8 @@ func (f *sharedFlags) open(options commands.Options) (*commands.Session, error) 
 	return commands.Open(f.config, options)
 }
 
-// cache is the folder for the copy of the repository. Without one, as in a container with a read-only root, it is empty, and
-// the repository is kept in memory.
+// cache is the folder for the copy of the repository. Without a folder, as in a container with a read-only root, it is
+// empty, and syncer keeps the repository in memory.
 func (f *sharedFlags) cache() string {
 	if f.cacheDir != "" {
 		return f.cacheDir
@@ -73,7 +73,7 @@ func (f *sharedFlags) cache() string {
 	return filepath.Join(dir, "syncer", "git")
 }
 
-// with opens a session, hands it to the work of a command, and closes it.
+// with opens a session, passes it to the work of a command, and closes it.
 func (f *sharedFlags) with(options commands.Options, work func(*commands.Session) error) error {
 	session, err := f.open(options)
 	if err != nil {
@@ -104,7 +104,7 @@ func environmentFlag(cmd *cobra.Command, environments *[]string) {
 	cmd.Flags().StringArrayVar(environments, "env", nil, "only this environment (repeatable)")
 }
 
-// warnings logs what a one-shot command should say beside its result: warnings and nothing below them.
+// warnings logs the messages of a one-shot command beside its result: warnings and nothing below them.
 func warnings(stderr io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

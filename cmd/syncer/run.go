@@ -57,8 +57,8 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 	return cmd
 }
 
-// identity names this process among its replicas: by its pod, or else by its host, and by something random, so that a
-// container that was started again is another one.
+// identity names this process among its replicas: by its pod, or else by its host, and by a random part, so that a
+// restarted container has another identity.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {

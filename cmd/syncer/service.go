@@ -14,7 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/server"
 )
 
-// service is a daemon with the parts that it works with.
+// service is a daemon with its parts.
 type service struct {
 	session *commands.Session
 	access  *daemon.Access
@@ -44,7 +44,7 @@ func newService(config string, opening commands.Options, options daemon.Options)
 	return s, nil
 }
 
-// run runs the daemon, and the server where the configuration has one. Either ends with the other's failure.
+// run runs the daemon, and the server where the configuration has one. If one of them fails, the other ends as well.
 func (s *service) run(ctx context.Context, serving server.Options, log *slog.Logger) error {
 	config := s.session.Config
 	if (serving.Insecure || serving.Pprof) && config.Server == nil {
@@ -60,5 +60,5 @@ func (s *service) run(ctx context.Context, serving server.Options, log *slog.Log
 	return both.Wait()
 }
 
-// close gives the cache of the repository back to other processes.
+// close releases the cache of the repository for other processes.
 func (s *service) close() error { return s.session.Close() }

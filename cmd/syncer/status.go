@@ -82,7 +82,7 @@ func printStatus(w io.Writer, status view.Status) error {
 	return nil
 }
 
-// shortImages prints digests as people compare them, by their first characters.
+// shortImages shortens digests to their first characters, by which people compare them.
 func shortImages(images []v1alpha1.DeployedImage) string {
 	var parts []string
 	for _, image := range images {

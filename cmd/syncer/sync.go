@@ -67,7 +67,7 @@ func showPass(cmd *cobra.Command, pass *commands.Pass, err error, output string,
 	return errors.Join(err, printErr)
 }
 
-// printSync prints one line for each target, and below it what changed or what went wrong.
+// printSync prints one line for each target, and below it the changes or the error.
 func printSync(w io.Writer, pass *commands.Pass) error {
 	out := &text{w: w}
 	out.line("commit %.8s  %s", pass.Commit, pass.Subject)

@@ -12,7 +12,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/reconcile"
 )
 
-// text writes lines, in which nothing reaches a terminal that it would act on, and keeps the first error, so that a report reads as a list of lines.
+// text writes lines without characters that a terminal would act on. It keeps the first error, so that a report reads as
+// a list of lines.
 type text struct {
 	w   io.Writer
 	err error
@@ -24,35 +25,35 @@ func (t *text) line(format string, args ...any) {
 	}
 }
 
-// value prints one side of a difference, and nothing where the side is not there.
+// value prints one side of a difference, and nothing where this side does not exist.
 func (t *text) value(prefix string, value any) {
 	if value != nil {
 		t.line("%s%s", prefix, drift.Value(value))
 	}
 }
 
-// held prints what a change waits for.
+// held prints the reason why a change waits.
 func (t *text) held(change reconcile.Change) {
 	if change.Held != nil {
 		t.line("                   %s waits: %s", strings.ToLower(string(change.Held.Action)), change.Held.Message)
 	}
 }
 
-// taken prints from whom a change takes fields.
+// taken prints the managers from which a change takes fields.
 func (t *text) taken(change reconcile.Change) {
 	for _, taken := range change.Taken {
 		t.line("                   takes %s from %s", taken.Path, taken.Manager)
 	}
 }
 
-// warnings prints what arrives otherwise than git has it.
+// warnings prints the values that arrive in another form than in git.
 func (t *text) warnings(target reconcile.Result) {
 	for _, warning := range target.Warnings {
 		t.line("           warning: %s", warning)
 	}
 }
 
-// problem prints why a target failed, and whom its pipeline.yaml names.
+// problem prints the error of a target, and the contact that its pipeline.yaml names.
 func (t *text) problem(target reconcile.Result) {
 	for _, line := range strings.Split(target.Error, "\n") {
 		if line != "" {
@@ -86,7 +87,7 @@ func printJSON(w io.Writer, value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	// JSON may hold controls of 8 bits and marks that turn text as they are; escaped they are the same value.
+	// JSON may hold 8-bit controls and marks that change the direction of text; escaped they are the same value.
 	_, err := io.WriteString(w, drift.VisibleLines(out.String()))
 	return err
 }

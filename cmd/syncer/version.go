@@ -12,7 +12,7 @@ import (
 // version and commit are set by the linker (-X main.version=...).
 var version, commit string
 
-// buildVersion is the version that this binary was built as; one built by `go install` knows its module's.
+// buildVersion is the version of this binary; a binary from `go install` has the version of its module.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if version == "" && ok && info.Main.Version != "(devel)" {

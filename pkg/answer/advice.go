@@ -11,7 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// advised is an error of which it is known what to do.
+// advised is an error with advice on what to do.
 type advised struct {
 	error
 	advice string
@@ -26,7 +26,7 @@ func isAdvised(err error) bool {
 	return is
 }
 
-// WayOut says what to do about an object whose change the API server refuses for good.
+// WayOut gives advice for an object whose change the API server refuses permanently.
 func WayOut(id manifest.ID) string {
 	if slices.Contains(manifest.Irreplaceable, id.GroupKind()) {
 		return "give the object a new name; syncer never deletes a " + id.Kind + " to create it again"
@@ -34,12 +34,12 @@ func WayOut(id manifest.ID) string {
 	return fmt.Sprintf("give the object a new name, or annotate it with %s: %s to have it deleted and created again", v1alpha1.AnnotationForce, v1alpha1.Enabled)
 }
 
-// Unclear says what to do about a refusal that may be one of the update only: that of a webhook or a policy, which names
-// no field.
+// Unclear gives advice for a refusal that may concern the update only: that of a webhook or a policy, which names no
+// field.
 func Unclear(obj *unstructured.Unstructured) string {
 	const remedy = "if a live object cannot change in this way, give it a new name, or delete it and syncer creates it again"
 	return fmt.Sprintf("%s; %s: %s does it only where the API server names the field", remedy, v1alpha1.AnnotationForce, v1alpha1.Enabled)
 }
 
-// Advise adds to an error what to do about it.
+// Advise adds advice to an error.
 func Advise(err error, advice string) error { return &advised{err, advice} }

@@ -16,9 +16,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Explain says which object a request was about, what went wrong, and what to do. The API server's text is kept, less
-// the values that may not be shown: those of the object, and those of its live state where that is known, which an
-// admission policy may quote as well.
+// Explain names the object of a request, the error, and what to do. It keeps the API server's text, without the values
+// that must not be shown: those of the object, and those of its live state where it is known, which an admission policy
+// may quote as well.
 func Explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err error, live ...*unstructured.Unstructured) error {
 	switch {
 	case err == nil:
@@ -40,8 +40,8 @@ func Explain(obj *unstructured.Unstructured, id manifest.ID, doing string, err e
 	return fmt.Errorf("%s: %s: %w", id, doing, err)
 }
 
-// reworded is an error with another text. The first one is not wrapped: it would give what was cut away to whoever
-// unwraps it. Of an answer of the API server it keeps what kind of answer it was.
+// reworded is an error with another text. It does not wrap the first error, because an unwrap would return the removed
+// values. It keeps the kind of an API server's answer.
 func reworded(err error, text string) error {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
@@ -51,14 +51,15 @@ func reworded(err error, text string) error {
 	return errors.New(text)
 }
 
-// got begins what the API server says about a value of a wrong type: the value follows, in Go's notation.
+// got begins the API server's text about a value of a wrong type: the value follows, in Go's notation.
 var got = regexp.MustCompile(`(?s), got &.*`)
 
-// unstructuredValue is what got begins for a plain value.
+// unstructuredValue is the begin of got for a plain value.
 var unstructuredValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:([^{}]*)\}`)
 
-// quotable cuts what may not be shown of an object out of the API server's text, and whole objects, which it prints when
-// it refuses a change of one: a Job's template is two thousand characters and may hold passwords as well.
+// quotable removes from the API server's text the values of an object that must not be shown, and whole objects. The API
+// server prints a whole object when it refuses a change of it: a Job's template has two thousand characters and may hold
+// passwords as well.
 func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured.Unstructured) string {
 	if manifest.IsSecret(obj) {
 		text = got.ReplaceAllString(text, "")
@@ -86,17 +87,17 @@ func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured
 	}
 }
 
-// diffLines are those of the comparison that the API server adds when it refuses a change of a Pod or of a volume: they
-// show whole specs, passwords of env included.
+// diffLines are the lines of the comparison that the API server adds when it refuses a change of a Pod or of a volume:
+// they show whole specs, with the passwords of env.
 var diffLines = regexp.MustCompile(`(?m)\n(?:[ \t\x{a0}+\-}@…].*)?$`)
 
 func WithoutDiff(text string) string { return diffLines.ReplaceAllString(text, "") }
 
-// unauthorized is how the API server says that RBAC forbids a request: the verb, the resource and its group. Admission
+// unauthorized is the API server's text for a request that RBAC forbids: the verb, the resource and its group. Admission
 // answers Forbidden too, with its own words.
 var unauthorized = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"`)
 
-// rights adds what to do about a request that RBAC forbids.
+// rights adds advice for a request that RBAC forbids.
 func AdviseRight(err error) error {
 	if !apierrors.IsForbidden(err) {
 		return err
@@ -113,7 +114,7 @@ func AdviseRight(err error) error {
 		err, match[1], match[2], resource)
 }
 
-// joinSorted joins errors in the order of their texts, so that two runs of one fault print one text.
+// joinSorted joins errors in the order of their texts, so that two runs with the same fault print the same text.
 func Join(errs []error) error {
 	kept := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	slices.SortStableFunc(kept, func(a, b error) int {

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// IsOfObject tells an error that is about one object or its kind from one about the API server as a whole, about syncer's
-// access to it, and about whose the object is.
+// IsOfObject reports whether an error is about one object or its kind. Other errors are about the API server as a whole,
+// about syncer's access to it, and about the owner of the object.
 func IsOfObject(err error) bool {
 	var status apierrors.APIStatus
 	_, ending := errors.AsType[*passingError](err)
@@ -26,11 +26,12 @@ func IsOfObject(err error) bool {
 	return errors.As(err, &status)
 }
 
-// listPatience bounds a list of one kind. Where the conversion webhook of a kind is down, the API server does not answer a
-// list of it for a minute.
+// listPatience bounds a list of one kind. If the conversion webhook of a kind is down, the API server does not answer a
+// list of this kind for a minute.
 const ListTimeout = 15 * time.Second
 
-// unlistedError says that the API server did not answer a list of a kind in time, be it for the kind or for all.
+// unlistedError says that the API server did not answer a list of a kind in time. The fault may be one of the kind or of
+// all.
 type unlistedError struct {
 	kind schema.GroupVersionKind
 	err  error
@@ -42,13 +43,13 @@ func (e *unlistedError) Error() string {
 
 func (e *unlistedError) Unwrap() error { return e.err }
 
-// silentKindError is an unlistedError of an API server that answers otherwise.
+// silentKindError is an unlistedError of an API server that answers other requests.
 type silentKindError struct{ error }
 
 func (e *silentKindError) Unwrap() error { return e.error }
 
-// undiscoveredError says that the API server does not tell what a group serves, as where the server of an aggregated API
-// is down.
+// undiscoveredError says that the API server does not say which kinds a group serves, as when the server of an
+// aggregated API is down.
 type undiscoveredError struct {
 	group fmt.Stringer
 	err   error
@@ -84,5 +85,5 @@ func IsUnlisted(err error) bool {
 // SilentKind says that the API server answers, but does not list this kind.
 func SilentKind(err error) error { return &silentKindError{err} }
 
-// Undiscovered says that the API server does not tell what a group serves.
+// Undiscovered says that the API server does not say which kinds a group serves.
 func Undiscovered(group fmt.Stringer, err error) error { return &undiscoveredError{group, err} }

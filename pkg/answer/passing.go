@@ -20,7 +20,7 @@ func Retryable(err error) bool {
 	case apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err), apierrors.IsTooManyRequests(err), apierrors.IsTimeout(err):
 		return true
 	case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"):
-		return true // its server is away for a moment
+		return true // its server is down for a moment
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "status unknown for quota"):
 		return true // a new ResourceQuota whose usage its controller has not counted yet
 	}
@@ -40,8 +40,8 @@ func IsPassing(err error) bool {
 	return passes || overtaken || Retryable(err)
 }
 
-// IsPermanent reports whether an error is one that only a change of git or of the cluster can mend. Under server-side
-// apply the API server answers 500 for manifests that do not fit their schema, such as a duplicate key of a list.
+// IsPermanent reports whether an error ends only after a change of git or of the cluster. Under server-side apply the
+// API server answers 500 for manifests that do not fit their schema, such as a duplicate key of a list.
 func IsPermanent(err error) bool {
 	if IsPassing(err) {
 		return false
@@ -49,8 +49,8 @@ func IsPermanent(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsInternalError(err) || meta.IsNoMatchError(err)
 }
 
-// OvertakenError says that another syncer wrote the record of a target since it was read. What that one decided stands,
-// and this pass writes nothing more of the target.
+// OvertakenError says that another syncer wrote the record of a target since it was read. The decision of the other
+// syncer stays valid, and this pass writes nothing more of the target.
 type OvertakenError struct{ Target v1alpha1.Target }
 
 func (e *OvertakenError) Error() string {

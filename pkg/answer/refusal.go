@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// IsRefusal tells an answer about the object from one about rights, quota and the state of the server.
+// IsRefusal reports whether an answer is about the object, and not about rights, quota and the state of the server.
 func IsRefusal(err error) bool {
 	switch {
 	case apierrors.IsInvalid(err):
@@ -22,11 +22,11 @@ func IsRefusal(err error) bool {
 	return apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "denied the request")
 }
 
-// contested is what the API server says of something that an object's predecessor holds: its addresses and ports, its
+// contested is the API server's text about a resource that an object's predecessor holds: its addresses and ports, its
 // place in a quota, its being the default.
 var contested = regexp.MustCompile(`already allocated|exceeded quota|already marked as default`)
 
-// IsContested reports whether an object is refused for nothing but what its predecessor may hold.
+// IsContested reports whether an object is refused only for resources that its predecessor may hold.
 func IsContested(err error) bool {
 	causes := Causes(err)
 	if len(causes) == 0 {
@@ -56,7 +56,7 @@ func SameRefusal(err, other error) bool {
 	return slices.ContainsFunc(Causes(err), func(cause metav1.StatusCause) bool { return slices.Contains(causes, cause) })
 }
 
-// withoutNames is the text of a refusal less what stands before the reason: the kind and the name of the object.
+// withoutNames is the text of a refusal without the part before the reason: the kind and the name of the object.
 func withoutNames(err error) string {
 	_, reason, found := strings.Cut(err.Error(), ": ")
 	if !found {
@@ -65,8 +65,8 @@ func withoutNames(err error) string {
 	return reason
 }
 
-// IsImmutableOnly reports whether the API server refuses a change in its own words for fields that no update may change,
-// and for nothing else.
+// IsImmutableOnly reports whether the API server refuses a change in its own words, and only for fields that no update
+// may change.
 func IsImmutableOnly(err error) bool {
 	causes := Causes(err)
 	if len(causes) == 0 || !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
@@ -75,7 +75,7 @@ func IsImmutableOnly(err error) bool {
 	return !slices.ContainsFunc(causes, func(cause metav1.StatusCause) bool { return !immutable.MatchString(cause.Message) })
 }
 
-// IsMissingNamespace tells the 404 for a namespace from the 404 for an object in it.
+// IsMissingNamespace distinguishes the 404 for a namespace from the 404 for an object in it.
 func IsMissingNamespace(err error, namespace string) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) || status.Status().Details == nil {
@@ -85,7 +85,7 @@ func IsMissingNamespace(err error, namespace string) bool {
 	return details.Kind == "namespaces" && details.Name == namespace
 }
 
-// IsEndingNamespace reports whether nothing can be made in a namespace because it is being deleted.
+// IsEndingNamespace reports whether a namespace takes no new objects because it is being deleted.
 func IsEndingNamespace(err error) bool {
 	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }

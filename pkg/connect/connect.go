@@ -1,6 +1,6 @@
-// Package connect opens the way to an API server: it logs in by a kubeconfig or by the account of the pod, follows
-// credentials that are replaced, bounds how long the server may stay silent, counts requests and reads the server's clock.
-// It sends no request by itself and knows nothing of what syncer asks.
+// Package connect opens the connection to an API server: it logs in with a kubeconfig or as the account of the pod,
+// follows replaced credentials, bounds how long the server may stay silent, counts requests and reads the server's
+// clock. It sends no request by itself and does not depend on the requests of syncer.
 package connect
 
 import (
@@ -48,7 +48,7 @@ func Open(options Options) (*Server, error) {
 	return through(l, DefaultLimits, options), nil
 }
 
-// Pod prepares a connection to the cluster in whose pod syncer runs; nil without an error: it runs in no pod.
+// Pod prepares a connection to the cluster of the pod in which syncer runs; nil without an error: it runs in no pod.
 func Pod(options Options) (*Server, error) {
 	l, err := openLogin(rest.InClusterConfig, func() []string { return nil })
 	if errors.Is(err, rest.ErrNotInCluster) {
@@ -69,7 +69,7 @@ func With(config *rest.Config, limits Limits, options Options) (*Server, error) 
 	return through(l, limits, options), nil
 }
 
-// through sets what every connection of syncer has.
+// through sets the options of every connection of syncer.
 func through(l *login, limits Limits, options Options) *Server {
 	config := &rest.Config{
 		Host: l.first.String(), Transport: l, UserAgent: options.UserAgent, Timeout: requestTimeout,

@@ -19,7 +19,7 @@ func (d dated) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return resp, err
 	}
-	// The header has full seconds, and the moment at which the answer began.
+	// The header has full seconds, and the time at which the answer began.
 	if date, bad := http.ParseTime(resp.Header.Get("Date")); bad == nil {
 		d.dates.Tell(date, date.Add(time.Second+time.Since(sent)))
 	}

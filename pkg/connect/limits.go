@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-// Limits bound how long an API server may say nothing to a request.
+// Limits bound how long an API server may stay silent after a request.
 type Limits struct{ Read, Write time.Duration }
 
 // DefaultLimits give a write the time for webhooks: each may take 30 s, so that a slow one and an ordinary one fit. The
@@ -21,17 +21,19 @@ type Limits struct{ Read, Write time.Duration }
 var DefaultLimits = Limits{Read: silence.Limit, Write: 45 * time.Second}
 
 const (
-	// longestRetryAfter is how long a request waits at most because the API server asks for it: its priority and fairness
-	// asks for 1 s. A proxy in between may ask for a quarter of an hour; the target is then tried again by its own back-off.
+	// longestRetryAfter is the longest wait of a request when the API server asks for a wait: its priority and fairness
+	// asks for 1 s. A proxy in between may ask for a quarter of an hour; the target is then tried again by its own
+	// back-off.
 	longestRetryAfter = 10 * time.Second
-	// doubtInterval is the least time between two renewals of all watches because of a request that got no answer.
+	// doubtInterval is the minimum time between two renewals of all watches because of a request without an answer.
 	doubtInterval = silence.Limit
 )
 
 // limited bounds the waits of requests to one API server.
 //
 // A watch is silent while nothing changes. HTTP/2's pings end a dead connection. A proxy may answer the pings by itself;
-// then a request without an answer is the sign that the watches are dead as well, and all begin anew from where they were.
+// then a request without an answer is the sign that the watches are dead as well, and all watches begin again from where
+// they were.
 type limited struct {
 	next    http.RoundTripper // with the limits to the silence
 	limits  Limits
@@ -51,7 +53,7 @@ func newLimited(next http.RoundTripper, limits Limits, watches *openWatches) *li
 	return l
 }
 
-// limit says how long the answer to a request, and a part of its body, may stay out.
+// limit returns how long the answer to a request, and a part of its body, may take.
 func (l *limited) limit(req *http.Request) (answer, part time.Duration) {
 	switch {
 	case isWatch(req):
@@ -82,8 +84,9 @@ func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch begins a watch. It hides from client-go how long to wait after a refusal, and that no answer came in time: client-go
-// would wait, or try ten times, without a word. The caller gets the error, and has a back-off of its own.
+// watch begins a watch. It hides two facts from client-go: how long to wait after a refusal, and that no answer came in
+// time. client-go would wait, or try ten times, without a message. The caller gets the error, and has a back-off of its
+// own.
 func (l *limited) watch(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
@@ -131,7 +134,7 @@ func (b *watchBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if _, doubted := errors.AsType[*silence.Error](context.Cause(b.ctx)); doubted {
-		err = io.ErrUnexpectedEOF // a watch that ends so is begun anew
+		err = io.ErrUnexpectedEOF // a watch with this error begins again
 	}
 	return n, err
 }
@@ -154,5 +157,5 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// WrappedRoundTripper gives client-go the transport below.
+// WrappedRoundTripper gives client-go the inner transport.
 func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }

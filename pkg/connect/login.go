@@ -22,19 +22,19 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-// loginInterval is the least time between two reads of the files of a login. A file of a few KB costs nothing at that
-// pace. An answer of 401 makes login read them at once.
+// loginInterval is the minimum time between two reads of the files of a login. A file of a few KB costs nothing at that
+// rate. After an answer of 401, login reads them at once.
 const loginInterval = time.Second
 
-// login carries requests to an API server with the credentials that the kubeconfig, and the files that it names, have
-// now: its token, certificates and address can be replaced while syncer runs. Files are compared by their content, so
-// that it does not matter how they are replaced: written over, renamed, or by the symbolic link of a mounted Secret.
-// Files that cannot be read, such as a half-written one, leave the last credentials in use.
+// login sends requests to an API server with the present credentials of the kubeconfig and of the files that it names:
+// its token, certificates and address can be replaced while syncer runs. login compares files by their content, so that
+// it does not matter how they are replaced: written over, renamed, or by the symbolic link of a mounted Secret. If files
+// cannot be read, such as a half-written one, the last credentials stay in use.
 type login struct {
-	// load reads the kubeconfig, and files lists those that it was read from.
+	// load reads the kubeconfig, and files lists the files that it was read from.
 	load  func() (*rest.Config, error)
 	files func() []string
-	first *url.URL // requests are made to this address, and sent to the one that the kubeconfig has now
+	first *url.URL // requests name this address, and go to the present one of the kubeconfig
 
 	mu     sync.Mutex
 	looked time.Time
@@ -87,8 +87,8 @@ func (l *login) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// current is the newest state of the credentials that could be read, and why a newer one could not. It reads the files when
-// the interval has passed, or at once.
+// current is the newest readable state of the credentials, and the reason why a newer one could not be read. It reads
+// the files when the interval has passed, or at once.
 func (l *login) current(atOnce bool) (*entrance, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *login) current(atOnce bool) (*entrance, error) {
 	return l.now, l.failed
 }
 
-// renew reads the credentials and uses them if they are good. Requests that are under way end as they began.
+// renew reads the credentials and uses them if they are valid. Running requests keep their credentials.
 func (l *login) renew() error {
 	config, err := l.load()
 	if err != nil {
@@ -141,7 +141,7 @@ func (l *login) digest() (sum [sha256.Size]byte) {
 	return sum
 }
 
-// enter makes a transport with the credentials of a configuration. The content of the files that it names is taken now.
+// enter makes a transport with the credentials of a configuration. It reads the content of the named files now.
 func enter(config *rest.Config) (*entrance, error) {
 	config = rest.CopyConfig(config)
 	if config.BearerTokenFile != "" {
@@ -160,7 +160,7 @@ func enter(config *rest.Config) (*entrance, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.CAFile, config.CertFile, config.KeyFile = "", "", "" // client-go would read them by its own clock
+	config.CAFile, config.CertFile, config.KeyFile = "", "", "" // client-go would read them at its own times
 	settings, err := config.TransportConfig()
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func enter(config *rest.Config) (*entrance, error) {
 	return &entrance{server: server, base: base, through: through}, nil
 }
 
-// directed sends a request to the address that the kubeconfig has now.
+// directed sends a request to the present address of the kubeconfig.
 func (l *login) directed(req *http.Request, by *entrance) *http.Request {
 	if *by.server == *l.first {
 		return req
@@ -204,7 +204,7 @@ func (l *login) directed(req *http.Request, by *entrance) *http.Request {
 	return moved
 }
 
-// repeated is a request that can be sent once more; false: its body is spent.
+// repeated is a request that can be sent once more; false: its body is used up.
 func (l *login) repeated(req *http.Request) (*http.Request, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return req, true
@@ -221,8 +221,8 @@ func (l *login) repeated(req *http.Request) (*http.Request, bool) {
 	return again, true
 }
 
-// kubeconfig reads the configuration by kubectl's rules. The context is decided once: a change of the current context in a
-// shared file does not move a daemon to another cluster.
+// kubeconfig reads the configuration by kubectl's rules. It chooses the context once: a change of the current context in
+// a shared file does not move a daemon to another cluster.
 type kubeconfig struct {
 	options Options
 	rules   *clientcmd.ClientConfigLoadingRules

@@ -49,8 +49,8 @@ func verbOf(req *http.Request) string {
 	return strings.ToLower(req.Method)
 }
 
-// namesObject reports whether a path is that of one object and not that of a list. A path that is neither counts as one:
-// /api/v1/namespaces/NS/RESOURCE/NAME, without the namespaces part for what is in none, and the same below
+// namesObject reports whether a path is that of one object and not that of a list. Any other path counts as one:
+// /api/v1/namespaces/NS/RESOURCE/NAME, without the namespaces part for an object without a namespace, and the same below
 // /apis/GROUP/VERSION.
 func namesObject(path string) bool {
 	parts := strings.Split(strings.Trim(path, "/"), "/")

@@ -29,7 +29,7 @@ func Fates(ctx context.Context, c *cluster.Cluster, inventory []v1alpha1.Invento
 		}
 		g.Go(func() error {
 			ended := endOf(ctx, c, *entry)
-			// What the events once told stays true when they are forgotten.
+			// A fate stays known after the cluster has removed the events.
 			entry.Completed, entry.Failed, entry.Deleted = ended.Completed, ended.Failed, ended.CutOff() || entry.Deleted && !ended.Completed
 			return nil
 		})

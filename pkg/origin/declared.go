@@ -16,9 +16,9 @@ import (
 // originAnnotation is where kustomize notes the file of an object, for `buildMetadata: [originAnnotations]`.
 const originAnnotation = "config.kubernetes.io/origin"
 
-// declaredIn follows kustomize's note on where an object comes from, for objects that have no mark: plugins made them,
-// or a patch replaced all of them. The note names a file; the object in it is found by its kind, and by a name that the
-// rendered one contains. Two of them leave a doubt, and so none.
+// declaredIn follows kustomize's note on the origin of an object, for objects that have no mark: plugins made them, or a
+// patch replaced all of them. The note names a file. The object in the file is found by its kind, and by a name that the
+// rendered one contains. Two such objects are ambiguous, and the result is none.
 func declaredIn(files fs.FS, overlay, note, kind, name string) Place {
 	var origin struct {
 		Path         string `yaml:"path"`

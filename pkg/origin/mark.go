@@ -63,7 +63,7 @@ func transformed(value any) (int, bool) {
 	return 0, false
 }
 
-// errUnmarked says that a text stays as it is. Its fields are then found at the declaration of the object.
+// errUnmarked says that a text stays as it is. The place of its fields is then the declaration of the object.
 var errUnmarked = errors.New("cannot be marked")
 
 // copier copies one text with marks in it. Aliases and merges are written out.
@@ -85,7 +85,7 @@ func (c *copier) enter() error {
 
 func (c *copier) leave() { c.depth-- }
 
-// object copies an object, or the part of one that a patch has.
+// object copies an object, or the part of an object in a patch.
 func (c *copier) object(node *yaml.Node, declares bool) (*yaml.Node, error) {
 	out, err := c.copy(node, node)
 	if err != nil || out.Kind != yaml.MappingNode {
@@ -138,7 +138,7 @@ func (c *copier) copyMap(node, from, out *yaml.Node) error {
 	return nil
 }
 
-// twin is the mark beside a value that is not a map. A null takes it away, as it does the value.
+// twin is the mark beside a value that is not a map. A null removes the mark, as it removes the value.
 func (c *copier) twin(e entry) []*yaml.Node {
 	value := yamltext.Resolve(e.value)
 	key := e.key.Value + twinSuffix
@@ -162,7 +162,7 @@ func scalar(value string) *yaml.Node {
 
 type entry struct{ key, value *yaml.Node }
 
-// entries lists the entries of a map, and of the maps it merges where it has no such key itself.
+// entries lists the entries of a map, and those of the maps that it merges, for keys that the map itself does not have.
 func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -202,8 +202,8 @@ func (c *copier) entries(node *yaml.Node) ([]entry, error) {
 	return found, nil
 }
 
-// operations copies a JSON patch. After each operation that writes a value comes one that writes its mark. A `test`
-// would find marks where it looks for values, and has passed without them.
+// operations copies a JSON patch. After each operation that writes a value it adds one that writes the mark. It leaves
+// out each `test`, which would find marks instead of values, and has passed without them.
 func (c *copier) operations(list *yaml.Node) (*yaml.Node, error) {
 	out := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, item := range list.Content {
@@ -262,7 +262,7 @@ func (c *copier) afterwards(pointer string, noted mark) []*yaml.Node {
 		return []*yaml.Node{addition(parent+twinSuffix+"-"+strconv.Itoa(c.marker.note(noted)), markValue)}
 	}
 	if noted.node != nil && noted.node.Kind == yaml.MappingNode {
-		return nil // which has marks inside
+		return nil // the value has marks inside
 	}
 	number := strconv.Itoa(c.marker.note(noted))
 	marks := []*yaml.Node{addition(pointer+twinSuffix, number)}

@@ -69,8 +69,8 @@ func (m *marker) note(noted mark) int {
 	return noted.number
 }
 
-// overlay marks all files of an overlay. The overlay is known to build, so kustomize does not read a file that cannot be
-// read here, such as a file that kustomize takes for an inline patch.
+// overlay marks all files of an overlay. The overlay is known to build. A file that cannot be read here is thus a file
+// that kustomize does not read, such as one that kustomize takes for an inline patch.
 func (m *marker) overlay(overlay string) {
 	file := m.folder(overlay, 0, true)
 	var content types.Kustomization
@@ -174,7 +174,7 @@ func (k *layer) at(node *yaml.Node, key string) Place {
 	return Place{k.file, node.Line}
 }
 
-// nth is an entry of a list, or the list's holder where it is not to be found.
+// nth is an entry of a list, or the list's holder where the entry is not found.
 func nth(holder *yaml.Node, key string, i int) *yaml.Node {
 	if entries := yamltext.Items(yamltext.Field(holder, key)); i < len(entries) {
 		return yamltext.Resolve(entries[i])
@@ -242,7 +242,7 @@ func (c *copier) document(doc *yaml.Node, declares bool) (*yaml.Node, error) {
 	}}, nil
 }
 
-// inline marks a patch that a kustomization holds. Only a literal block has its lines where the file has them.
+// inline marks a patch inside a kustomization. Only a literal block has the same lines as the file.
 func (k *layer) inline(patch string, node *yaml.Node) string {
 	docs, err := yamltext.Documents(k.file, []byte(patch))
 	if err != nil || len(docs) == 0 {
@@ -287,7 +287,7 @@ func (k *layer) patches(content *types.Kustomization) {
 	each("patchesJson6902", content.PatchesJson6902)
 }
 
-// beside is the path in the repository of a path that the kustomization writes.
+// beside is the path in the repository for a path that the kustomization writes.
 func (k *layer) beside(name string) string {
 	return render.Local(path.Join("/", path.Dir(k.file), name))
 }

@@ -41,7 +41,7 @@ type Index struct {
 // traced is one object in both builds.
 type traced struct {
 	rendered map[string]any
-	marked   map[string]any // nil: it could not be told which of the marked objects it is
+	marked   map[string]any // nil: its marked object is not known
 	declared Place
 }
 
@@ -242,11 +242,11 @@ func walk(obj *traced, path manifest.Path) (position, bool) {
 	return at, obj.marked != nil
 }
 
-// dataOf is the first key of a path, and for data of a Secret that git has as text, stringData.
+// dataOf is the first key of a path. For data of a Secret that git has as text, it is stringData.
 func dataOf(obj map[string]any, path manifest.Path) string {
 	if path[0].Name == "data" && obj["kind"] == "Secret" && len(path) > 1 {
 		if text, ok := obj["stringData"].(map[string]any); ok && text[path[1].Name] != nil {
-			return "stringData" // which an API server prefers
+			return "stringData" // an API server prefers it
 		}
 	}
 	return path[0].Name
@@ -322,7 +322,7 @@ func (o *Index) numbered(holder any, prefix string) []mark {
 	return marks
 }
 
-// ofMap is the last layer that has a map if that has all of it, and else the first that has it.
+// ofMap is the last layer that has a map if that layer has all of it, and else the first one that has the map.
 func (o *Index) ofMap(at position) (Place, bool) {
 	marks := o.numbered(at.marked, markPrefix)
 	if len(marks) == 0 {
@@ -344,7 +344,8 @@ func (o *Index) layers(holder map[string]any, key string) []mark {
 	return marks
 }
 
-// ofList is the last layer that has all of a list. Where none has, the first one began it and the others added to it.
+// ofList is the last layer that has all of a list. If no layer has all of it, the first one began the list and the
+// others added to it.
 func (o *Index) ofList(at position) (Place, bool) {
 	layers := o.layers(at.holder, at.key)
 	if len(layers) == 0 {
@@ -362,7 +363,7 @@ func (o *Index) ofList(at position) (Place, bool) {
 func (o *Index) ofItem(at position) (Place, bool) {
 	for _, m := range o.layers(at.holder, at.list) {
 		switch {
-		case m.node == nil: // computed, so that any item may come from there
+		case m.node == nil: // computed: any item may come from this mark
 			return Place{}, false
 		case m.node.Kind == yaml.SequenceNode:
 			if item, ok := o.itemIn(m, at); ok {

@@ -76,7 +76,7 @@ func timeBelow(value any) bool {
 // changedTime is a field with a time that git has in another form.
 type changedTime struct {
 	path manifest.Path
-	text string // as it is rendered
+	text string // in its rendered form
 	at   writtenTime
 }
 

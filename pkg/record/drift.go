@@ -12,8 +12,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// setDrift writes the result of a comparison. A target that could not be compared is not known to be in sync; one that had
-// drifted still has, as far as is known.
+// setDrift writes the result of a comparison. Without a comparison, a target is not known to be in sync; a target that
+// had drifted keeps its drift, because nothing else is known.
 func (p *pass) setDrift(status *v1alpha1.PipelineSyncStatus) {
 	switch {
 	case p.Drift == nil:

@@ -11,7 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// defaultHealthTimeout is how long a deployment may take to become healthy where pipeline.yaml says nothing.
+// defaultHealthTimeout is how long a deployment may take to become healthy if pipeline.yaml does not set it.
 const defaultHealthTimeout = 10 * time.Minute
 
 // markHealthy dates when the deployment that runs was first seen healthy, and since when it is not healthy any more.
@@ -64,7 +64,7 @@ func (p *pass) setHealth(status *v1alpha1.PipelineSyncStatus) {
 	}
 }
 
-// healthyMessage says how far a healthy target is as git says.
+// healthyMessage says how far a healthy target agrees with git.
 func (p *pass) healthyMessage(status *v1alpha1.PipelineSyncStatus) string {
 	message := "every object is as git says and healthy"
 	switch {
@@ -85,7 +85,7 @@ func (p *pass) healthTimeout() time.Duration {
 	return cmp.Or(p.Rules.HealthTimeout, defaultHealthTimeout)
 }
 
-// isLate reports whether the newest deployment takes longer than it may to become healthy.
+// isLate reports whether the newest deployment takes longer than allowed to become healthy.
 func (p *pass) isLate(status *v1alpha1.PipelineSyncStatus) bool {
 	return len(status.History) > 0 && p.now.Sub(status.History[0].Time.Time) > p.healthTimeout()
 }

@@ -91,7 +91,7 @@ func uncreated(held []v1alpha1.HeldChange) []v1alpha1.HeldChange {
 	return slices.DeleteFunc(slices.Clone(held), func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Create) })
 }
 
-// onlyDeletions reports whether nothing waits but deletions: everything that git has is applied.
+// onlyDeletions reports whether only deletions wait: all objects of git are applied.
 func onlyDeletions(held []v1alpha1.HeldChange) bool {
 	return !slices.ContainsFunc(held, func(h v1alpha1.HeldChange) bool { return h.Action != string(manifest.Prune) })
 }

@@ -13,13 +13,13 @@ import (
 const (
 	Applied    = "Applied"
 	Failed     = "Failed"
-	HeldInPart = "Held" // what ran before goes on running
+	HeldInPart = "Held" // the earlier objects go on running
 )
 
 // Bounds of a record's history.
 const (
 	keptDeployments = 20
-	mostDeployments = 100 // whatever the environment keeps: a record has to fit into the API server's store
+	mostDeployments = 100 // the limit for every environment: a record has to fit into the API server's store
 )
 
 // Running returns the deployment whose images run. One that is held in part does not count.
@@ -50,8 +50,8 @@ func DeploymentOf(history []v1alpha1.Deployment, commit string) v1alpha1.Deploym
 	return Running(history)
 }
 
-// history adds a deployment, or replaces the entry of a commit that is tried again. To undo a change of the cluster deploys
-// nothing new.
+// history adds a deployment, or replaces the entry of a commit that is tried again. A correction of a change of the
+// cluster deploys nothing new.
 func (p *pass) history() []v1alpha1.Deployment {
 	entry, before := p.deployment(), p.before.History
 	if len(before) > 0 {
@@ -96,7 +96,7 @@ func (p *pass) deployment() v1alpha1.Deployment {
 	return entry
 }
 
-// isSame reports whether an entry deploys what the last one did. After a removal everything is new.
+// isSame reports whether an entry deploys the same as the last one. After a removal everything is new.
 func (p *pass) isSame(last, entry v1alpha1.Deployment) bool {
 	return last.Outcome == Applied && entry.Outcome == Applied && last.Set == entry.Set && p.before.RemovedAt == nil
 }

@@ -76,7 +76,7 @@ func (p *pass) attempted() bool {
 		p.before.LastAppliedCommit == "" || isUnrecorded(p.before, p.Apply.Inventory, p.held)
 }
 
-// isUnrecorded reports whether the history does not have what is applied: syncer was killed before it wrote the status.
+// isUnrecorded reports whether the history lacks the applied objects: syncer was killed before it wrote the status.
 func isUnrecorded(before v1alpha1.PipelineSyncStatus, inventory []v1alpha1.InventoryEntry, held []v1alpha1.HeldChange) bool {
 	if len(before.History) == 0 || len(held) > 0 {
 		return false

@@ -9,18 +9,18 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Outcome is the result of one pass over a target. A pass fails, or the whole target waits, or the pass applies what git
-// says.
+// Outcome is the result of one pass over a target. A pass fails, or the whole target waits, or the pass applies the
+// objects of git.
 type Outcome struct {
 	Commit   Commit
 	Rules    Rules
 	Failure  *Failure  // nil: the pass did not fail
 	Wait     *Wait     // why the whole target is held; nil: it is not
-	Rendered *Rendered // nil: git could not be rendered, and the record keeps what it says
+	Rendered *Rendered // nil: git could not be rendered, and the record keeps its remarks
 	Spec     Spec
 	Apply    *Apply // nil: the pass ended before it planned the objects, and they are as they were
 	Health   Health
-	Drift    *Drift // nil: nothing was compared, and the record keeps what it says
+	Drift    *Drift // nil: nothing was compared, and the record keeps its drift
 }
 
 // Commit is the commit that a pass reads.
@@ -39,7 +39,7 @@ type Rules struct {
 type Failure struct {
 	Reason, Message string
 	Passing         bool // it may end without a change of git or of the cluster
-	Canceled        bool // syncer was stopped, which says nothing about the target
+	Canceled        bool // syncer was stopped: no fault of the target
 }
 
 // Wait says why a whole target is held.
@@ -47,7 +47,7 @@ type Wait struct {
 	Reason, Message string
 }
 
-// Rendered are the remarks about the objects that git says.
+// Rendered are the remarks about the objects of git.
 type Rendered struct {
 	Warnings []string
 	Unpinned []v1alpha1.UnpinnedValue
@@ -60,7 +60,7 @@ type Spec struct {
 	Pins       []v1alpha1.PinnedImage // nil: those of the record
 }
 
-// Apply is what a pass did with the objects.
+// Apply holds the changes of a pass.
 type Apply struct {
 	Removal   bool              // the target left git, and its objects are deleted
 	Pending   bool              // there was a change to apply
@@ -68,7 +68,7 @@ type Apply struct {
 	Held      []manifest.Change // that wait
 	Inventory []v1alpha1.InventoryEntry
 	Images    []v1alpha1.DeployedImage
-	Allowed   bool   // a commit trailer names the target: what it allows ends with this pass
+	Allowed   bool   // a commit trailer names the target; its permission ends with this pass
 	AllowedBy string // the author of the trailer that lets images through that were never promoted
 }
 

@@ -59,7 +59,7 @@ func keepPins(pins []v1alpha1.PinnedImage, room int) []v1alpha1.PinnedImage {
 	})
 }
 
-// pinKey is what one pin of a record differs in from all others.
+// pinKey is the part of a pin that identifies it in a record.
 type pinKey struct{ reference, refresh, semver string }
 
 func keyOf(pin v1alpha1.PinnedImage) pinKey {

@@ -9,14 +9,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Sizes in bytes of a record as the API server stores it. The largest record has mostWhileChanging and what can be cut,
-// which leaves 150 KiB below etcd's limit.
+// Sizes in bytes of a record as the API server stores it. The largest record has mostWhileChanging and the parts that
+// can be cut, which leaves 150 KiB below etcd's limit.
 const (
-	// mostAtRest is for what a target cannot go without: pins in use, inventory, and the deployment that runs.
+	// mostAtRest is for the necessary parts of a target: pins in use, inventory, and the deployment that runs.
 	mostAtRest = 1024 << 10
 	// mostWhileChanging is the same while the objects of two commits are in the inventory.
 	mostWhileChanging = 1216 << 10
-	// leastOptional is what history, findings and the like may always have together.
+	// leastOptional is the size that history, findings and the like may always have together.
 	leastOptional = 160 << 10
 	// most is a whole record at rest.
 	most = mostAtRest + leastOptional
@@ -34,10 +34,10 @@ func (e *TooLargeError) Error() string {
 		(e.Size+1023)>>10, e.Objects, e.Images, e.Most>>10)
 }
 
-// Demand is what a target needs of its record.
+// Demand is the data that a target needs in its record.
 type Demand struct {
 	Before v1alpha1.PipelineSync    // the record as it is; zero: there is none
-	Set    []manifest.ID            // what git says
+	Set    []manifest.ID            // the objects of git
 	Pins   []v1alpha1.PinnedImage   // in use or not
 	Images []v1alpha1.DeployedImage // of the deployment to come
 }
@@ -86,7 +86,7 @@ const (
 	uidLength    = 36
 )
 
-// expectedSize is that of the entry of an object that is not in the inventory yet.
+// expectedSize is the size of the entry of an object that is not in the inventory yet.
 func expectedSize(id manifest.ID) int {
 	entry := v1alpha1.InventoryEntry{
 		APIVersion: id.APIVersion, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name,
@@ -108,7 +108,7 @@ func mayRun(id manifest.ID) bool {
 	return !health.KindOf(id.GroupKind()).Is(health.NeverRuns)
 }
 
-// entrySize is that of an entry without the fields of others, which can be cut to their first names.
+// entrySize is the size of an entry without the fields of others, which can be cut to their first names.
 func entrySize(entry v1alpha1.InventoryEntry) int {
 	entry.Others = nil
 	return size(entry)
@@ -122,7 +122,7 @@ func inventorySize(entries []v1alpha1.InventoryEntry) int {
 	return sum
 }
 
-// newestSize is that of the images of the newest deployment.
+// newestSize is the size of the images of the newest deployment.
 func newestSize(history []v1alpha1.Deployment) int {
 	if len(history) == 0 {
 		return 0
@@ -138,7 +138,7 @@ func imagesSize(images []v1alpha1.DeployedImage) int {
 	return sum
 }
 
-// size is that of a value as JSON, with the comma behind it.
+// size is the size of a value as JSON, with the comma after it.
 func size(value any) int {
 	doc, err := json.Marshal(value)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // reasonUnderway is the reason of Ready and Reconciling while a newer commit than the applied one is not applied yet.
 const reasonUnderway = "CommitUnderway"
 
-// Underway returns a status that says that a commit is on its way into the target.
+// Underway returns a status that says that a commit is being applied to the target.
 func Underway(before v1alpha1.PipelineSyncStatus, commit string, now time.Time) v1alpha1.PipelineSyncStatus {
 	status := before
 	status.Conditions = slices.Clone(before.Conditions)
@@ -22,7 +22,7 @@ func Underway(before v1alpha1.PipelineSyncStatus, commit string, now time.Time) 
 	return status
 }
 
-// UnderwayMessage says that a commit is on its way into a target.
+// UnderwayMessage says that a commit is being applied to a target.
 func UnderwayMessage(status v1alpha1.PipelineSyncStatus, commit string) string {
 	return fmt.Sprintf("commit %.8s is on its way; %.8s was applied last", commit, status.LastAppliedCommit)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// LastApplied returns a target at the commit that was applied last, with its set. Most often the newest commit says the
-// same, which saves reading history; else the set is read from the commit that the record names.
+// LastApplied returns a target at the commit that was applied last, with its set. Most often the newest commit has the
+// same content, which saves a read of the history; else the set is read from the commit that the record names.
 func (p *Planner) LastApplied(ctx context.Context, d *Desired) (*Desired, manifest.Set, error) {
 	if at, set, err := p.At(d, d.Snapshot); err == nil {
 		if same, err := inventory.IsApplied(ctx, d.Cluster, d.Record, set); err != nil || same {

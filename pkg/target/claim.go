@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// claim refuses objects that two targets of one cluster name. The one that has the object keeps it.
+// claim refuses objects that two targets of one cluster name. The target that has the object keeps it.
 func (c *Commit) claim() {
 	type place struct {
 		cluster *cluster.Cluster
@@ -26,7 +26,7 @@ func (c *Commit) claim() {
 			id := manifest.IDOf(obj)
 			at := place{d.Cluster.Server(), placed(id)}
 			ids[at.key] = id
-			if !slices.Contains(claims[at], d) { // one that writes an object both ways is no rival of itself
+			if !slices.Contains(claims[at], d) { // a target that writes an object both ways has no conflict with itself
 				claims[at] = append(claims[at], d)
 			}
 		}
@@ -54,7 +54,7 @@ func (d *Desired) owns(key manifest.Key) bool {
 	})
 }
 
-// placed is the key of an object where git names no namespace and the inventory says where it is.
+// placed is the key of an object whose namespace comes from the inventory, because git names none.
 func placed(id manifest.ID) manifest.Key {
 	id.Namespace = cmp.Or(id.Namespace, metav1.NamespaceDefault)
 	return id.Key()

@@ -9,14 +9,13 @@ import (
 
 // Clusters are the connections to the clusters of a configuration. It is safe for concurrent use.
 type Clusters struct {
-	options cluster.Options // but for what an environment says
+	options cluster.Options // except for the options of an environment
 
 	mu        sync.Mutex
 	connected map[v1alpha1.Cluster]*cluster.Cluster
 }
 
-// NewClusters prepares the connections. The kubeconfig and the context of an environment take the place of those in the
-// options.
+// NewClusters prepares the connections. The kubeconfig and the context of an environment replace those in the options.
 func NewClusters(options cluster.Options) *Clusters {
 	return &Clusters{options: options, connected: map[v1alpha1.Cluster]*cluster.Cluster{}}
 }
@@ -46,9 +45,9 @@ func (c *Clusters) OfPod() (*cluster.Cluster, error) {
 	return cluster.ConnectPod(options)
 }
 
-// ClusterKey tells clusters apart by how they are reached.
+// ClusterKey distinguishes clusters by their connection.
 func ClusterKey(environment *v1alpha1.Environment) v1alpha1.Cluster {
 	key := environment.Cluster
-	key.AuditLog = "" // it does not tell another cluster
+	key.AuditLog = "" // it does not make another cluster
 	return key
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// Planner reads what a commit and the records say of each target. Its methods may be called one at a time.
+// Planner plans each target from a commit and the records. Only one of its methods may run at a time.
 type Planner struct {
 	Config   *v1alpha1.Config
 	Source   Repository
 	Clusters *Clusters
-	// Renderings are kept from commit to commit, so that a commit costs what it changes.
+	// Renderings are kept from commit to commit, so that a commit costs only its changes.
 	Renderings *Renderings
-	// Guard calls a function that is about one target, or one environment, and returns a panic of it as an error.
+	// Guard calls a function that is about one target, or one environment, and returns its panic as an error.
 	Guard func(v1alpha1.Target, func() error) error
 	Log   *slog.Logger
 }
@@ -36,9 +36,9 @@ type Repository interface {
 	At(ctx context.Context, revision string) (source.Snapshot, error)
 }
 
-// Commit is what one commit and the records say of all targets. Nobody writes it after Plan has returned it.
+// Commit is the plan of all targets from one commit and the records. It is not written after Plan has returned it.
 type Commit struct {
-	// Targets are those that were selected, sorted.
+	// Targets are the selected targets, sorted.
 	Targets []*Desired
 	// Others are the targets that were not selected.
 	Others []*Desired
@@ -48,10 +48,10 @@ type Commit struct {
 	Incomplete []error
 	// Unread names these environments.
 	Unread []string
-	// Allowed says what the trailers of the commits allow that are new to the targets.
+	// Allowed holds the permissions in the trailers of the commits that are new to the targets.
 	Allowed Allowed
 
-	recorded map[string]int // how many targets of each environment have a record, selected or not
+	recorded map[string]int // the number of targets with a record in each environment, selected or not
 	index    map[v1alpha1.Target]*Desired
 	base     *Commit // of Only
 }
@@ -66,7 +66,7 @@ func NewCommit(targets []*Desired, others ...*Desired) *Commit {
 // All lists every target of the environments that were read, the ones that were not selected included.
 func (c *Commit) All() []*Desired { return slices.Concat(c.Targets, c.Others) }
 
-// Find returns a target; nil where there is none.
+// Find returns a target; nil where it does not exist.
 func (c *Commit) Find(target v1alpha1.Target) *Desired {
 	if c.base != nil && c.Targets[0].Target != target {
 		return c.base.Find(target)
@@ -89,7 +89,8 @@ func (c *Commit) makeIndex() {
 	}
 }
 
-// Plan finds the targets of a snapshot and of the records, and renders them. An error of one target is kept with it.
+// Plan finds the targets of a snapshot and of the records, and renders them. It keeps an error of one target in that
+// target.
 func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1alpha1.Selection) (*Commit, error) {
 	environments, err := p.Config.Select(selection.Environments)
 	if err != nil {
@@ -175,8 +176,8 @@ type environmentRead struct {
 	err     error
 }
 
-// read joins git with the records of each environment. It reads the environments at the same time: a cluster that does not
-// answer is waited for once.
+// read joins git with the records of each environment. It reads the environments at the same time, so that it waits only
+// once for silent clusters.
 func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) []environmentRead {
 	reads := make([]environmentRead, len(environments))
 	var g panics.Group
@@ -193,7 +194,7 @@ func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment
 	return reads
 }
 
-// recordsTimeout bounds how long an API server that hangs keeps a commit from every other cluster.
+// recordsTimeout bounds how long a silent API server delays a commit in every other cluster.
 const recordsTimeout = 20 * time.Second
 
 // targetsOf joins git with the records of one environment. Without a readable cluster there are no targets.
@@ -241,7 +242,8 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 	return targets, nil
 }
 
-// joined is a pipeline of git with its record; nil where git does not want it in the environment and nothing of it is there.
+// joined is a pipeline of git with its record; nil where git does not want the pipeline in the environment and nothing
+// of it exists there.
 func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environment *v1alpha1.Environment, record *v1alpha1.PipelineSync, snap source.Snapshot) (*Desired, error) {
 	overlay, ok := pipeline.Overlays[environment.Name]
 	if !ok && (record == nil || record.Spec.Owner != p.Config.Name || record.Status.RemovedAt != nil) {
@@ -283,7 +285,7 @@ func (c *Commit) Neighbours() map[*cluster.Cluster]apply.Neighbours {
 	return out
 }
 
-// Provides returns the namespaces and kinds that the selected targets bring to each cluster.
+// Provides returns the namespaces and kinds that the selected targets provide in each cluster.
 func (c *Commit) Provides() map[*cluster.Cluster]apply.Brings {
 	sets := map[*cluster.Cluster][]manifest.Set{}
 	for _, d := range c.Targets {

@@ -8,7 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 )
 
-// Dates gives dates and durations. Neither the own clock nor the one of an API server is trusted alone.
+// Dates gives dates and durations. It trusts neither the own clock nor the clock of an API server alone.
 type Dates struct {
 	// Now is the own clock for durations: it has a monotonic reading.
 	Now func() time.Time
@@ -41,8 +41,8 @@ func (d Dates) Stamp(cluster *cluster.Cluster) metav1.Time { return ToSecond(d.I
 // ToSecond cuts a date to the second, as the API server keeps dates.
 func ToSecond(date time.Time) metav1.Time { return metav1.NewTime(date.UTC().Truncate(time.Second)) }
 
-// IsPast reports whether a date in a cluster lies back for longer than keep, by the clock of the API server and by the own
-// one: an object that is deleted for its age cannot be restored, and one clock proves nothing.
+// IsPast reports whether a date in a cluster is longer ago than keep, by the clock of the API server and by the own
+// clock: an object that is deleted for its age cannot be restored, and one clock alone is no proof.
 func (d Dates) IsPast(cluster *cluster.Cluster, date time.Time, keep time.Duration) bool {
 	return d.In(cluster).Sub(date) > keep && d.Date().Sub(date) > keep
 }

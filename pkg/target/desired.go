@@ -12,14 +12,14 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// Desired is what a commit and the record say of one target. Nobody writes it after the commit was read.
+// Desired is the desired state of one target, from a commit and the record. It is not written after planning.
 type Desired struct {
 	Target      v1alpha1.Target
 	Environment *v1alpha1.Environment
 	Cluster     *cluster.Cluster
 	Record      *v1alpha1.PipelineSync // nil: never deployed
 	Snapshot    source.Snapshot
-	Overlay     string                    // "": git no longer has this target
+	Overlay     string                    // "": git does not have this target any more
 	Settings    v1alpha1.PipelineSettings // of pipeline.yaml
 	Rules       apply.Rules               // by which its objects are changed
 	Level       int                       // the length of the longest chain of targets that it depends on
@@ -27,9 +27,9 @@ type Desired struct {
 	Err         error // why it cannot be deployed
 }
 
-// Rendered is the rendered overlay, as one target has it.
+// Rendered is the rendered overlay of one target.
 type Rendered struct {
-	From *Rendering   // nil: it was not rendered; the same one as before where nothing that it read has changed
+	From *Rendering   // nil: it was not rendered; the earlier one if no file that it read has changed
 	Set  manifest.Set // with tags as git writes them
 	// Fields are the image fields that pipeline.yaml names.
 	Fields []image.Field
@@ -38,7 +38,7 @@ type Rendered struct {
 	Suspects []image.Suspect
 }
 
-// MissingOverlayError says that a pipeline still stands and one of its overlays is gone.
+// MissingOverlayError says that a pipeline exists and one of its overlays is gone.
 type MissingOverlayError struct {
 	Overlay string
 	Target  v1alpha1.Target
@@ -48,7 +48,8 @@ func (e *MissingOverlayError) Error() string {
 	return fmt.Sprintf("the overlay %s is gone while the pipeline's folder stands; restore it, or, to delete what runs there, add the trailer `Syncer-Allow-Prune: %s` to a commit message", e.Overlay, e.Target)
 }
 
-// Desired returns what git says of a pipeline in an environment. It is not rendered, and has neither record nor cluster.
+// Desired returns the desired state of a pipeline in an environment, from git. It is not rendered, and has neither
+// record nor cluster.
 func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment, snap source.Snapshot) *Desired {
 	d := &Desired{
 		Target:      v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name},
@@ -83,8 +84,8 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 	return out, nil
 }
 
-// rulesOf returns the rules by which the objects of a target are changed. They are valid but for Ignore where there is an
-// error.
+// rulesOf returns the rules by which the objects of a target are changed. If there is an error, they are valid except
+// for Ignore.
 func rulesOf(settings v1alpha1.PipelineSettings, environment *v1alpha1.Environment) (rules apply.Rules, err error) {
 	rules = EnvironmentRules(environment)
 	rules.OnRunning, rules.Rerun = cmp.Or(settings.OnRunning, rules.OnRunning), settings.Rerun

@@ -15,14 +15,14 @@ import (
 // Pipeline is a pipeline of the repository.
 type Pipeline struct {
 	Name     string
-	Overlays map[string]string             // environment -> overlay, for those that are there
+	Overlays map[string]string             // environment -> overlay, for existing ones
 	Expected map[string]string             // environment -> where its overlay would be
 	Folders  map[string]string             // environment -> the pipeline's own folder
 	settings map[string]settings           // environment -> pipeline.yaml, or why it cannot be read
 	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
 }
 
-// settings are those of pipeline.yaml for one environment, or the error of reading them.
+// settings are the settings of pipeline.yaml for one environment, or the error of reading them.
 type settings struct {
 	values v1alpha1.PipelineSettings
 	err    error
@@ -35,8 +35,8 @@ const (
 	SettingsFile = "pipeline.yaml"
 )
 
-// discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have
-// had one. A repository without any pipeline is an error, because to take it at its word would delete everything.
+// discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have had
+// one. A repository without any pipeline is an error, because otherwise syncer would delete everything.
 func discover(files fs.FS, layout string, environments []string) ([]*Pipeline, error) {
 	byName := map[string]*Pipeline{}
 	for _, environment := range environments {
@@ -115,7 +115,7 @@ func newPipeline(name string) *Pipeline {
 	}
 }
 
-// note adds what a folder, and the rest of the layout below it, hold for an environment.
+// note adds the overlays of a folder, and of the rest of the layout below it, for an environment.
 func (p *Pipeline) note(files fs.FS, environment, at, rest string) {
 	overlay := path.Join(at, rest)
 	p.Expected[environment] = overlay
@@ -131,8 +131,8 @@ func isFolder(files fs.FS, name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// isLostLink reports whether a path is a link that leads to no folder. An overlay that is one is not left out: rendering
-// says what is wrong with it.
+// isLostLink reports whether a path is a link that leads to no folder. discover keeps an overlay that is such a link:
+// rendering reports its fault.
 func isLostLink(files fs.FS, name string) bool {
 	info, err := fs.Lstat(files, name)
 	return err == nil && info.Mode()&fs.ModeSymlink != 0 && !isFolder(files, name)

@@ -7,7 +7,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// Guard bounds a panic to the target, or the environment, that it is about. The zero Guard neither logs nor counts.
+// Guard bounds a panic to its target or environment. The zero Guard neither logs nor counts.
 type Guard struct {
 	Log *slog.Logger
 	// Count receives the target of each panic; the zero target stands for work that is of none. Optional.

@@ -24,7 +24,7 @@ type Health struct {
 	Waiting []manifest.Change // the objects that may still become healthy
 }
 
-// HealthOf judges the live objects of an inventory. An object that ran to its end and is gone is no loss.
+// HealthOf judges the live objects of an inventory. An object that has ended well and is gone is no loss.
 func HealthOf(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.InventoryEntry, live inventory.Members) Health {
 	h := Health{Status: health.Healthy}
 	var waiting, failed, missing []string
@@ -75,9 +75,9 @@ func HealthOf(ctx context.Context, c *cluster.Cluster, entries []v1alpha1.Invent
 	return h
 }
 
-// Swapped names the objects whose image was changed since syncer applied it: their health is that of bytes that git never
-// deployed. A container that admission added does not count, since syncer owns no field of it. An object that was created
-// again, so that syncer owns none of its fields, has to run deployed images.
+// Swapped names the objects whose image was changed since syncer applied it: their health is that of bytes that git
+// never deployed. A container that admission added does not count, since syncer owns no field of it. If an object was
+// created again, so that syncer owns none of its fields, it has to run deployed images.
 func Swapped(ctx context.Context, cluster *cluster.Cluster, entries []v1alpha1.InventoryEntry, live inventory.Members, fields []image.Field, deployed []v1alpha1.DeployedImage) []string {
 	var out []string
 	touched := inventory.Touched(ctx, cluster, entries, live)
@@ -110,7 +110,7 @@ func Swapped(ctx context.Context, cluster *cluster.Cluster, entries []v1alpha1.I
 	return out
 }
 
-// WithUnread returns the health where objects that cannot be read count: their state is not known.
+// WithUnread returns the health with the unreadable objects, whose state is not known.
 func (h Health) WithUnread(plan *apply.Plan) Health {
 	var names []string
 	for _, u := range plan.Uncompared() {

@@ -10,7 +10,7 @@ import (
 )
 
 // orderByDependency gives each target the length of the longest chain of targets that it depends on. A dependency that
-// is not there, or that is circular, is an error of the targets that it concerns.
+// does not exist, or that is circular, is an error of its targets.
 func (c *Commit) orderByDependency() {
 	levels := map[v1alpha1.Target]int{}
 	for _, d := range c.All() {

@@ -8,8 +8,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/limit"
 )
 
-// limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a
-// mistaken layout looks just like a wish to delete everything.
+// limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a wrong
+// layout looks like a request to delete everything.
 func (c *Commit) limitRemovals() {
 	gone := map[string][]*Desired{}
 	for _, d := range c.Targets {
@@ -33,15 +33,15 @@ func (c *Commit) limitRemovals() {
 	}
 }
 
-// RefusedError says that a commit would delete more of an environment than it may.
+// RefusedError says that a commit would delete more objects of an environment than allowed.
 type RefusedError struct{ text string }
 
 func (e *RefusedError) Error() string { return e.text }
 
 func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
 
-// limitPrunes refuses the prunes of a commit that would delete more from an environment than one pass may: many small losses
-// are one big one.
+// limitPrunes refuses the prunes of a commit that would delete more from an environment than the limit of one pass: many
+// small losses are one big loss.
 func (c *Commit) limitPrunes() {
 	deleted, losing := map[string]int{}, map[string][]*Desired{}
 	for i, d := range c.All() {

@@ -7,11 +7,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
-// place orders targets: an environment goes before the ones that promote from it, a target before the ones that depend on
-// it, and targets that bring namespaces or kinds before the ones that may need them.
+// place orders targets: an environment comes before the ones that promote from it, a target before the ones that depend
+// on it, and targets that provide namespaces or kinds before the ones that may need them.
 type place struct {
 	depth, level int
-	needy        bool // it brings neither namespaces nor kinds
+	needy        bool // it provides neither namespaces nor kinds
 }
 
 func placeOf(d *Desired, config *v1alpha1.Config) place {
@@ -28,9 +28,9 @@ func (p place) before(o place) bool {
 	return !p.needy && o.needy
 }
 
-// needs lists for each target the ones that are reconciled before it: the same pipeline in the environment that it promotes
-// from, its dependencies, and the targets that bring namespaces or kinds to its cluster. Each of them has an earlier place,
-// so that no targets wait for each other.
+// needs lists for each target the ones that are reconciled before it: the same pipeline in the environment that it
+// promotes from, its dependencies, and the targets that provide namespaces or kinds to its cluster. Each of them has an
+// earlier place, so that no targets wait for each other.
 func (c *Commit) needs(targets []*Desired, config *v1alpha1.Config) map[*Desired][]*Desired {
 	var bringers []*Desired
 	byTarget, places := map[v1alpha1.Target]*Desired{}, map[*Desired]place{}

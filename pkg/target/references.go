@@ -10,7 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// PinKey decides a digest: a commit that returns to the same key gets the earlier digest back.
+// PinKey identifies a digest: a commit that returns to the same key gets the earlier digest back.
 type PinKey struct{ Reference, Refresh, Semver string }
 
 // KeyOf returns the key of a pin.
@@ -22,7 +22,7 @@ func KeyOf(pin v1alpha1.PinnedImage) PinKey {
 func (d *Desired) PinKey(reference string) PinKey {
 	key := PinKey{Reference: reference, Refresh: d.Settings.Images.Refresh[reference]}
 	if strings.Contains(reference, "@") {
-		return key // git names the very bytes, and no range chooses others
+		return key // git names the exact bytes, and no range chooses others
 	}
 	for _, s := range d.Settings.Images.Select {
 		if image.Repository(s.Repository) == image.Repository(reference) {
@@ -32,7 +32,8 @@ func (d *Desired) PinKey(reference string) PinKey {
 	return key
 }
 
-// ByRange separates the references whose tag git writes from the ones whose tag a range chooses, which get that tag.
+// ByRange separates the references with a tag from git from the references with a tag from a range. The latter get this
+// tag.
 func (d *Desired) ByRange(resolved map[string]image.Resolved) (written, chosen []image.Reference) {
 	for _, ref := range d.Rendered.Refs {
 		if ref.Form != image.Tag || d.PinKey(ref.Value).Semver == "" {

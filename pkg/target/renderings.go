@@ -15,9 +15,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// Renderings keeps the rendered overlays of the newest commit. A rendering is kept from commit to commit until a commit
-// changes a file that it read, so that a commit costs what it changes. One goroutine uses it at a time. The zero value is
-// ready to use.
+// Renderings keeps the rendered overlays of the newest commit. It keeps a rendering from commit to commit until a commit
+// changes a file that the rendering read, so that a commit costs only its changes. One goroutine uses it at a time. The
+// zero value is ready to use.
 type Renderings struct {
 	byOverlay map[string]*Rendering
 	last      map[v1alpha1.Target]given
@@ -31,7 +31,7 @@ type Rendering struct {
 	Set     manifest.Set
 	Err     error
 	reads   render.ReadSet
-	// Warnings name the values that the cluster gets otherwise than git writes them, a line for each object.
+	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
 	Warnings []string
 }
 
@@ -65,7 +65,7 @@ func (r *Renderings) Render(targets []*Desired, files fs.FS) {
 	r.refresh(wanted, files)
 	for overlay := range r.byOverlay {
 		if _, ok := wanted[overlay]; !ok && !isFolder(files, overlay) {
-			delete(r.byOverlay, overlay) // not one that this pass merely leaves out
+			delete(r.byOverlay, overlay) // a pass keeps the overlays that it only leaves out
 		}
 	}
 	r.hand(targets)
@@ -114,7 +114,7 @@ func (r *Renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 	}
 }
 
-// hand gives each target its rendering. A target whose input is the one of the last commit gets the same references.
+// hand gives each target its rendering. A target with the same input as at the last commit gets the same references.
 func (r *Renderings) hand(targets []*Desired) {
 	if r.last == nil {
 		r.last = map[v1alpha1.Target]given{}

@@ -14,7 +14,7 @@ var allowPromotion = regexp.MustCompile(`(?mi)^Syncer-Allow-Promotion:[ \t]*(\S+
 // allowPrune allows one commit to delete more than the limits allow.
 var allowPrune = regexp.MustCompile(`(?mi)^Syncer-Allow-Prune:[ \t]*(\S+)[ \t]*$`)
 
-// Allowed says what commit trailers allow.
+// Allowed holds the permissions of commit trailers.
 type Allowed struct {
 	// Prunes are the targets that may delete more than the limits allow.
 	Prunes map[v1alpha1.Target]bool
@@ -27,8 +27,8 @@ func (a Allowed) Any(target v1alpha1.Target) bool {
 	return a.Prunes[target] || a.Promotions[target] != ""
 }
 
-// Trailers reads what the commits allow that are new to targets, as far as the fetched history reaches. Commits that cannot
-// be read allow nothing.
+// Trailers reads the permissions of the commits that are new to targets, as far as the fetched history reaches. Commits
+// that cannot be read allow nothing.
 func (p *Planner) Trailers(ctx context.Context, targets []*Desired) Allowed {
 	since := map[string][]source.Commit{} // by the commit applied last
 	out := Allowed{Prunes: map[v1alpha1.Target]bool{}, Promotions: map[v1alpha1.Target]string{}}

@@ -17,13 +17,14 @@ type WaitError struct {
 
 func (e *WaitError) Error() string { return e.Message }
 
-// Wait is what a target waits for: the end of what holds its changes, and the health of its objects.
+// Wait is the set of events that a target waits for: the end of the reason that holds its changes, and the health of its
+// objects.
 type Wait struct {
 	Cluster *cluster.Cluster
 	Held    []manifest.Change
 }
 
-// OnlyHealth reports whether it waits for nothing but the health of objects.
+// OnlyHealth reports whether it waits only for the health of objects.
 func (a *Wait) OnlyHealth() bool {
 	return !slices.ContainsFunc(a.Held, func(change manifest.Change) bool {
 		reason := change.Held.Reason
@@ -42,7 +43,7 @@ func WaitFor(w *Desired, held []manifest.Change) *Wait {
 	return &Wait{Cluster: w.Cluster, Held: held}
 }
 
-// WouldWait says what held changes wait for, before anything was written.
+// WouldWait returns the wait of held changes before any write.
 func WouldWait(held []manifest.Change) string {
 	running := map[manifest.Key]bool{}
 	for _, change := range held {
