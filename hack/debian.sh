@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that tests run and that Go cannot build: git with its http-backend, and sshd. On a machine that
-# has them it does nothing; where it may not install, it says what is missing.
+# Installs the programs that tests run and that Go cannot build: git with its http-backend, and sshd. It does nothing on
+# a machine that has them. If it may not install, it names the missing packages.
 set -euo pipefail
 
 missing=()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what tests do not: form, vet, static analysis, generated files, modules, known vulnerabilities. It changes
-# nothing in the work tree.
+# Checks what tests do not: form, vet, static analysis, generated files, modules, known vulnerabilities. It changes no
+# file in the work tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ formatted() {
 	[[ -z "$files" ]] || { printf 'run gofmt -w on:\n%s\n' "$files" >&2; return 1; }
 }
 
-# Generates into a copy of the work tree, so that a stale file is shown and not mended behind one's back. (In a subshell,
+# Generates into a copy of the work tree, so that a stale file is reported and not silently replaced. (In a subshell,
 # whose end removes the copy.)
 generated() (
 	copy=$(mktemp -d)
@@ -38,7 +38,7 @@ tidy() {
 	done
 }
 
-# The vulnerability database is a server of its own; where it cannot be reached there is nothing to compare with.
+# The vulnerability database is on a server of its own. Without the server there is no comparison.
 vulnerabilities() {
 	local out status=0
 	out=$(bin/tools/govulncheck ./... 2>&1) || status=$?

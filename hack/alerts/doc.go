@@ -1,2 +1,2 @@
-// Package alerts holds tests alone; see alerts_test.go.
+// Package alerts holds only tests; see alerts_test.go.
 package alerts

@@ -1,7 +1,7 @@
-// Command demo plays syncer on real parts: a Kubernetes API server with its controllers, simulated nodes and a
+// Command demo runs syncer with real parts: a Kubernetes API server with its controllers, simulated nodes and a
 // simulated Spark operator, a registry with the example images, and a git server with the example pipelines. It starts
-// them, runs `syncer run` against them, and prints how to push a commit and watch it arrive. With -script it plays a
-// story by itself and ends with 0 only if every step held.
+// them, runs `syncer run` against them, and prints how to push a commit and watch its deployment. With -script it runs a
+// story by itself and ends with 0 only if every step succeeded.
 package main
 
 import (
@@ -46,7 +46,7 @@ func run(ctx context.Context, bin, dir string, script bool) (err error) {
 	return stage.wait(ctx)
 }
 
-// marker says that a folder belongs to the demo, so that a mistyped -dir empties nothing else.
+// marker marks a folder as one of the demo, so that a mistyped -dir empties no other folder.
 const marker = ".syncer-demo"
 
 func emptied(dir string) (string, error) {

@@ -20,7 +20,7 @@ import (
 
 const (
 	user, password = "data-team", "demo-password"
-	registryHost   = "registry.example.com" // as the examples write it; the local registry stands in for it
+	registryHost   = "registry.example.com" // as the examples write it; the local registry replaces it
 	repository     = "pipelines"
 )
 
@@ -37,7 +37,7 @@ type stage struct {
 	page     string     // HOST:PORT of its pages
 }
 
-// setUp starts every part. The stage is to be closed also when there is an error.
+// setUp starts every part. The caller closes the stage also after an error.
 func setUp(ctx context.Context, bin, dir string) (*stage, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *stage) startRegistry(ctx context.Context) (err error) {
 	return nil
 }
 
-// push makes an image from a seed and puts it where a reference of the examples points.
+// push makes an image from a seed and puts it under a reference of the examples.
 func (s *stage) push(ctx context.Context, reference, seed string) (digest string, err error) {
 	return s.registry.Push(ctx, strings.TrimPrefix(reference, registryHost+"/"), seed)
 }
@@ -103,7 +103,8 @@ func exampleImages(files fs.FS) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The worker images of airflow stand in a ConfigMap; its pipeline.yaml tells syncer, and this tells the demo.
+	// The worker images of airflow are in a ConfigMap; its pipeline.yaml names them for syncer, and this line names them
+	// for the demo.
 	var fields []image.Field
 	for _, key := range []string{"AIRFLOW_WORKER_IMAGE", "AIRFLOW_VAR_SESSION_REPORT_IMAGE"} {
 		field, err := image.NewField("", "ConfigMap", "data."+key)
@@ -256,7 +257,7 @@ func output(cmd *exec.Cmd) (string, error) {
 	return strings.TrimSpace(stdout.String()), err
 }
 
-// close ends every part that was started, syncer first, so that it does not see the others go.
+// close ends every part that was started. It ends syncer first, so that syncer does not see the end of the others.
 func (s *stage) close() error {
 	var errs []error
 	if s.ended != nil {
@@ -274,7 +275,7 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-// wait tells a person what to try, and waits until they end it.
+// wait prints what a person can try, and waits until the person ends it.
 func (s *stage) wait(ctx context.Context) error {
 	fmt.Printf(`
 syncer follows the example pipelines now, and shows them at

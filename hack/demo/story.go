@@ -20,8 +20,8 @@ const (
 // deadline bounds each act of the story. A slow machine needs some seconds; an act that fails says why.
 const deadline = 3 * time.Minute
 
-// story is a first deployment, a merge, a hand edit, a revert, and a deploy while a job runs. Each act asks the cluster, and not syncer, whether
-// it held.
+// story is a first deployment, a merge, a hand edit, a revert, and a deployment while a job runs. Each act asks the
+// cluster, and not syncer, whether it succeeded.
 type story struct {
 	*stage
 	first map[string]string // environment -> image of the first deployment
@@ -202,7 +202,7 @@ const (
 
 // respect changes a SparkApplication while it runs.
 func (t *story) respect(ctx context.Context) error {
-	// A short run, so that nobody has to wait for its end.
+	// A short run keeps the wait for its end short.
 	if err := t.rewriteSpark(ctx, "\n  name: "+sparkPipeline+"\n", "\n  name: "+sparkPipeline+"\n  annotations: {lab.syncer.dev/run-seconds: \"20\"}\n", "--mode=incremental", "--mode=full"); err != nil {
 		return err
 	}
@@ -241,12 +241,12 @@ func (t *story) respect(ctx context.Context) error {
 	return nil
 }
 
-// spark is what runs in dev: the arguments, which run of which object it is, and its state.
+// spark is the application that runs in dev: the arguments, the number of the object's run, and its state.
 func (t *story) spark(ctx context.Context) (string, error) {
 	return t.kubectl(ctx, "-n", "data-dev", "get", "sparkapplication", sparkPipeline, "-o", "jsonpath={.spec.arguments} {.status.submissionID} {.status.applicationState.state}")
 }
 
-// rewriteSpark replaces texts of the application's manifest, in pairs, and pushes that.
+// rewriteSpark replaces texts of the application's manifest, in pairs, and pushes the result.
 func (t *story) rewriteSpark(ctx context.Context, pairs ...string) error {
 	file := filepath.Join(t.work(), "pipelines", sparkPipeline, "base", "sparkapplication.yaml")
 	text, err := os.ReadFile(file)
@@ -269,7 +269,7 @@ func (t *story) rewriteSpark(ctx context.Context, pairs ...string) error {
 }
 
 func (t *story) revert(ctx context.Context) error {
-	// Somebody pushes other bytes under the tag that prod ran first. A tool that looks tags up again would deploy them.
+	// Another image is pushed under the tag that prod ran first. A tool that looks tags up again would deploy it.
 	tag, _, _ := strings.Cut(t.first["prod"], "@")
 	if _, err := t.push(ctx, tag, "other bytes"); err != nil {
 		return err
@@ -295,7 +295,7 @@ func (t *story) revert(ctx context.Context) error {
 	return nil
 }
 
-// until asks again and again until the answer is yes, an error, or the context's end.
+// until asks repeatedly until the answer is yes, or there is an error, or the context ends.
 func until(ctx context.Context, ask func() (bool, error)) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()

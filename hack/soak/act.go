@@ -12,7 +12,7 @@ func sortKeys(all []key) {
 	slices.SortFunc(all, func(a, b key) int { return strings.Compare(a.String(), b.String()) })
 }
 
-// act lets the people around syncer do something: mostly commit.
+// act makes the people around syncer do something: mostly commit.
 func (s *stage) act(ctx context.Context) error {
 	switch n := s.random.IntN(100); {
 	case n < 50:
@@ -39,7 +39,7 @@ func (s *stage) commit(ctx context.Context) error {
 	return s.push(ctx, m, strings.Join(changes, ", "))
 }
 
-// revert commits what git said before its newest commit.
+// revert commits the content before the newest commit.
 func (s *stage) revert(ctx context.Context) error {
 	return s.push(ctx, s.repo.before(1), "Revert")
 }

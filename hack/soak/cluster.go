@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// resources are the kinds that the soak looks at.
+// resources are the kinds that the soak reads.
 var resources = map[string]schema.GroupVersionResource{
 	"ConfigMap":        {Version: "v1", Resource: "configmaps"},
 	"Secret":           {Version: "v1", Resource: "secrets"},
@@ -30,14 +30,14 @@ var resources = map[string]schema.GroupVersionResource{
 	"PipelineSync":     {Group: "syncer.dev", Version: "v1alpha1", Resource: "pipelinesyncs"},
 }
 
-// kept is how long earlier versions of an object are remembered.
+// kept is how long the soak remembers earlier versions of an object.
 const kept = 5 * time.Minute
 
-// version is an object as it was from a revision of the cluster on.
+// version is the state of an object from a revision of the cluster on.
 type version struct {
 	revision uint64
 	at       time.Time
-	object   *unstructured.Unstructured // nil: it was not there
+	object   *unstructured.Unstructured // nil: it did not exist
 }
 
 // event is one change of one object. The revisions of all kinds have one order, since one etcd holds them all.
@@ -45,10 +45,10 @@ type event struct {
 	key    key
 	before version
 	after  version
-	last   *unstructured.Unstructured // of a deletion: the object as it went
+	last   *unstructured.Unstructured // of a deletion: the last state of the object
 }
 
-// cluster follows the objects by watches of its own, which go to the API server itself.
+// cluster follows the objects by watches of its own, directly at the API server.
 type cluster struct {
 	client dynamic.Interface
 	heard  func(event) // called for each event of one kind in turn
@@ -71,7 +71,7 @@ func (c *cluster) follow(ctx context.Context, wg *sync.WaitGroup) {
 	for kind := range resources {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_ = c.followKind(ctx, kind) // it ends with an error, and the next round lists anew
+				_ = c.followKind(ctx, kind) // it ends with an error, and the next round lists again
 				select {
 				case <-ctx.Done():
 				case <-time.After(100 * time.Millisecond):
@@ -114,7 +114,7 @@ func (c *cluster) followKind(ctx context.Context, kind string) error {
 	}
 }
 
-// take notes the events of one watch until it ends, and returns from which revision on to go on.
+// take notes the events of one watch until it ends, and returns the revision from which to go on.
 func (c *cluster) take(w watch.Interface, revision string) (string, error) {
 	for e := range w.ResultChan() {
 		o, ok := e.Object.(*unstructured.Unstructured)
@@ -129,7 +129,7 @@ func (c *cluster) take(w watch.Interface, revision string) (string, error) {
 	return revision, nil
 }
 
-// note remembers a version. revision stands for the object's own where that one is of an earlier version.
+// note remembers a version. revision replaces the object's own revision if that is the one of an earlier version.
 func (c *cluster) note(o *unstructured.Unstructured, deleted bool, revision uint64) {
 	k := keyOf(o)
 	if !slices.Contains([]string{namespace(dev), namespace(prod), records}, k.namespace) {
@@ -180,7 +180,7 @@ func (c *cluster) keys(kind string) []key {
 	return all
 }
 
-// newest returns an object as it is, or a version without an object.
+// newest returns the present state of an object, or a version without an object.
 func (c *cluster) newest(k key) version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *cluster) of(k key) dynamic.ResourceInterface {
 	return c.client.Resource(resources[k.kind]).Namespace(k.namespace)
 }
 
-// empty deletes everything that syncer has put into the namespaces, and the records.
+// empty deletes all objects that syncer has put into the namespaces, and the records.
 func (c *cluster) empty(ctx context.Context) error {
 	var errs []error
 	background := metav1.DeletePropagationBackground

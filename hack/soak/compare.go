@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// digests reports whether a digest is one that an image reference may have in the cluster.
+// digests reports whether an image reference in the cluster may have a digest.
 type digests func(reference, digest string) bool
 
-// differences compares what git says of an object with the live one. What git does not set may be anything, but for the
-// keys of a ConfigMap and a Secret.
+// differences compares an object in git with the live one. Fields that git does not set may have any value, except for
+// the keys of a ConfigMap and a Secret.
 func differences(want, live object, allowed digests) []string {
 	if live == nil {
 		return []string{"is not there"}

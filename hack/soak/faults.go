@@ -10,8 +10,8 @@ import (
 	"github.com/syncerdev/syncer/internal/lab/fault"
 )
 
-// trouble is one way in which the world around syncer fails. inflict puts it into force; it is over when ctx ends, or,
-// where now is true, at once.
+// trouble is one way in which the systems around syncer fail. inflict starts it; it ends with ctx, or, where now is
+// true, at once.
 type trouble struct {
 	what    string
 	now     bool
@@ -34,7 +34,7 @@ var troubles = []trouble{
 			return err
 		}
 		defer end()
-		for _, name := range names { // those that are open as well
+		for _, name := range names { // open connections as well
 			if err := s.api[name].Refuse(true); err != nil {
 				return err
 			}
@@ -138,8 +138,8 @@ var troubles = []trouble{
 	{"a leader is paused for longer than its Lease", false, (*stage).pauseBeside},
 }
 
-// faults injects one trouble after the other until a time is over, while people go on committing, and judges what
-// comes of each.
+// faults injects one trouble after the other until a time is over, while people go on committing, and judges the results
+// of each.
 func (s *stage) faults(ctx context.Context, d time.Duration) error {
 	end := time.Now().Add(d)
 	for i := 1; time.Now().Before(end) && s.journal.count() < tooMany; i++ {
@@ -194,7 +194,7 @@ func (s *stage) fault(ctx context.Context, i int) error {
 	return s.settleOrReset(ctx, "the fault ("+what+")", nil)
 }
 
-// suffer lets troubles last while people go on. Those that take time begin first, so that the others come into them.
+// suffer runs troubles while people go on. Troubles with a duration begin first, so that the others happen during them.
 func (s *stage) suffer(ctx context.Context, all []trouble, lasts time.Duration) error {
 	s.judge.disturb(true)
 	defer s.judge.disturb(false)
@@ -218,14 +218,14 @@ func (s *stage) suffer(ctx context.Context, all []trouble, lasts time.Duration) 
 	return errors.Join(err, ctx.Err())
 }
 
-// live lets people act while troubles last, and inflicts those that come at once.
+// live makes people act while troubles last, and inflicts the troubles without a duration.
 func (s *stage) live(ctx context.Context, all []trouble, lasting bool) error {
 	for _, t := range all {
 		if !t.now {
 			continue
 		}
 		if lasting {
-			// It takes a moment until the others are in force.
+			// The other troubles need a moment until they are in force.
 			if err := pause(ctx, time.Duration(s.random.IntN(1000))*time.Millisecond); err != nil {
 				return err
 			}
@@ -260,7 +260,7 @@ func (s *stage) onEachAPI(f fault.Fault) (end func(), err error) {
 	}, nil
 }
 
-// onAPI lets a fault happen to the requests of all syncers until ctx ends.
+// onAPI applies a fault to the requests of all syncers until ctx ends.
 func (s *stage) onAPI(ctx context.Context, f fault.Fault) error {
 	end, err := s.onEachAPI(f)
 	if err != nil {
@@ -280,7 +280,7 @@ func (s *stage) onRegistry(ctx context.Context, f fault.Fault) error {
 	return wait(ctx)
 }
 
-// syncBeside runs a sync by hand or two while commits come.
+// syncBeside runs one or two syncs by hand during the commits.
 func (s *stage) syncBeside(ctx context.Context) error {
 	s.mu.Lock()
 	b := s.running["b"]
@@ -310,7 +310,7 @@ func (s *stage) syncBeside(ctx context.Context) error {
 	return nil
 }
 
-// killBeside kills one of the daemons, which is started again at once.
+// killBeside kills one of the daemons and starts it again at once.
 func (s *stage) killBeside(ctx context.Context) error {
 	name := names[s.random.IntN(len(names))]
 	y, err := s.runningDaemon(name, true)
@@ -345,7 +345,7 @@ func (s *stage) pauseBeside(ctx context.Context) error {
 	return errors.Join(err, y.program.Resume())
 }
 
-// wait returns when ctx ends; that a fault is over is no error.
+// wait returns when ctx ends; the end of a fault is no error.
 func wait(ctx context.Context) error {
 	<-ctx.Done()
 	return nil

@@ -12,10 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// betweenEdits is how long an object is left alone after an edit: who takes a field back again and again is left to it.
+// betweenEdits is how long an object is left alone after an edit: syncer leaves a field to a manager that takes it back
+// repeatedly.
 const betweenEdits = 75 * time.Second
 
-// handEdit is something that somebody does to an object past git.
+// handEdit is a change of an object by a person, past git.
 type handEdit struct {
 	what string
 	fits func(k key, o *unstructured.Unstructured) bool
@@ -39,7 +40,7 @@ var patches = map[string]string{
 	"CronJob":    `{"spec":{"schedule":"59 23 30 2 *"}}`,
 }
 
-// edit lets somebody change an object past git, if there is one that fits.
+// edit makes a person change an object past git, if there is one that fits.
 func (s *stage) edit(ctx context.Context) error {
 	how := handEdits[s.random.IntN(len(handEdits))]
 	h := s.repo.head()
@@ -88,7 +89,7 @@ func deleteByHand(ctx context.Context, s *stage, k key, o *unstructured.Unstruct
 	return s.cluster.of(k).Delete(ctx, k.name, metav1.DeleteOptions{PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid}})
 }
 
-// recreateByHand does what kubectl replace --force does with what kubectl get printed.
+// recreateByHand does the same as kubectl replace --force with the output of kubectl get.
 func recreateByHand(ctx context.Context, s *stage, k key, o *unstructured.Unstructured, manager string) error {
 	if err := deleteByHand(ctx, s, k, o, manager); err != nil {
 		return err
@@ -111,7 +112,7 @@ func clearOwnership(ctx context.Context, s *stage, k key, _ *unstructured.Unstru
 	return err
 }
 
-// applyOlder does what a syncer would that was stopped for long and writes then.
+// applyOlder acts like a syncer that was stopped for a long time and then writes.
 func applyOlder(ctx context.Context, s *stage, k key, o *unstructured.Unstructured, _ string) error {
 	value := fmt.Sprint(s.random.IntN(1000))
 	older := &unstructured.Unstructured{Object: object{
@@ -124,7 +125,7 @@ func applyOlder(ctx context.Context, s *stage, k key, o *unstructured.Unstructur
 	return err
 }
 
-// recordEdits are what somebody does to a record past syncer. All but the last leave a record.
+// recordEdits are changes of a record by a person, past syncer. All except the last leave a record.
 var recordEdits = []struct {
 	what, subresource, patch string
 }{
@@ -136,7 +137,7 @@ var recordEdits = []struct {
 	{"deletes", "", ""},
 }
 
-// editRecord lets somebody change a record by hand.
+// editRecord makes a person change a record by hand.
 func (s *stage) editRecord(ctx context.Context) error {
 	h := s.repo.head()
 	var fitting []target
@@ -167,7 +168,7 @@ func (s *stage) editRecord(ctx context.Context) error {
 	return err
 }
 
-// hasEdits reports whether an object of the target differs from git by hand, which a record that is edited forgets.
+// hasEdits reports whether an object of the target differs from git by hand. An edited record loses this fact.
 func (s *stage) hasEdits(t target) bool {
 	s.judge.mu.Lock()
 	defer s.judge.mu.Unlock()
@@ -179,7 +180,7 @@ func (s *stage) hasEdits(t target) bool {
 	return false
 }
 
-// touch notes that a record was changed by hand: pins of it that no object has are forgotten.
+// touch notes that a record was changed by hand: the pins that no object has are lost.
 func (j *judge) touch(k key) {
 	t := recordTarget(k)
 	used := map[string]bool{}

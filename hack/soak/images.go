@@ -10,13 +10,13 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 )
 
-// stood is a digest that a tag stood for from a time on.
+// stood is a digest that a tag had from a time on.
 type stood struct {
 	digest string
 	at     time.Time
 }
 
-// images are the tags of the registry. The soak alone moves them, so that it knows what each has stood for.
+// images are the tags of the registry. Only the soak moves them, so that it has every digest of each tag.
 type images struct {
 	registry *lab.Registry
 
@@ -42,7 +42,7 @@ func (i *images) move(ctx context.Context, name string, tag int) (digest string,
 	return digest, nil
 }
 
-// had reports whether a tag stands for a digest, or did earlier.
+// had reports whether a tag has a digest, or had it earlier.
 func (i *images) had(reference, digest string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -54,7 +54,7 @@ func (i *images) had(reference, digest string) bool {
 	return false
 }
 
-// newest is what a tag stands for.
+// newest is the present digest of a tag.
 func (i *images) newest(reference string) stood {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// journal tells what was done and what was found, on a stream and in a file.
+// journal writes the actions and the findings, to a stream and to a file.
 type journal struct {
 	dir   string
 	began time.Time
@@ -40,12 +40,12 @@ func (j *journal) say(format string, args ...any) {
 func (j *journal) line(text string) {
 	now := time.Now()
 	line := fmt.Sprintf("%s %7.1fs  %s\n", now.UTC().Format("15:04:05.000"), now.Sub(j.began).Seconds(), text)
-	// Whoever reads the one has the other.
+	// A reader of the one has the other.
 	_, _ = io.WriteString(j.out, line)
 	_, _ = io.WriteString(j.file, line)
 }
 
-// violated notes that an invariant did not hold, and keeps files that show it: by name what is in them.
+// violated notes that an invariant was broken, and keeps files that show it. Their names say what they hold.
 func (j *journal) violated(invariant, text string, evidence map[string][]byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -72,7 +72,7 @@ func (j *journal) count() int {
 
 func (j *journal) close() error { return j.file.Close() }
 
-// verdict is an error when an invariant did not hold, and tells how often each did not.
+// verdict is an error when an invariant was broken, and says how often each was.
 func (j *journal) verdict(seed uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

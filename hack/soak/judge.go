@@ -15,28 +15,28 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// within is how soon after a fault the cluster equals git's newest commit.
+// within is the time after a fault in which the cluster becomes equal to git's newest commit.
 const within = 60 * time.Second
 
-// stays is how long the cluster has to be equal, so that a pass which is under way may spoil it.
+// stays is how long the cluster has to be equal, so that a pass which is under way has time to break it.
 const stays = time.Second
 
-// noticed is the time after which an edit that left no difference is not reported any more: longer than it may take to
-// notice one.
+// noticed is the time after which syncer does not report an edit any more that left no difference: longer than the time
+// in which syncer notices one.
 const noticed = 2 * within
 
-// declaredFor is how long git has declared an object before its deletion is a violation: a syncer that was slow or stopped may still
-// carry out an earlier commit.
+// declaredFor is how long git has to declare an object before its deletion is a violation: a slow or stopped syncer may
+// still apply an earlier commit.
 const declaredFor = 90 * time.Second
 
-// pinned names a pin: what a reference stands for in a target.
+// pinned names a pin: a reference of a target that has a digest.
 type pinned struct {
 	target    target
 	reference string
 }
 
-// judge holds the invariants against what the cluster shows. It believes no word of syncer's: what the records say is
-// what it judges.
+// judge compares the invariants with the state of the cluster. It trusts no statement of syncer: it judges the
+// statements of the records as well.
 type judge struct {
 	journal *journal
 	cluster *cluster
@@ -97,7 +97,7 @@ func (j *judge) heard(ctx context.Context, e event) {
 	}
 }
 
-// judgeDeletion judges that an object begins to go.
+// judgeDeletion judges the begin of an object's deletion.
 func (j *judge) judgeDeletion(k key, o *unstructured.Unstructured) {
 	j.mu.Lock()
 	own := j.own[o.GetUID()]
@@ -110,7 +110,7 @@ func (j *judge) judgeDeletion(k key, o *unstructured.Unstructured) {
 		return
 	}
 	if runs(k.kind) {
-		return // it ended: it may be made again, or remove itself
+		return // it ended: it may be replaced, or remove itself
 	}
 	for _, h := range j.repo.since(time.Now().Add(-declaredFor)) {
 		if h.model.objects(targetOf(k))[k] == nil {
@@ -120,7 +120,7 @@ func (j *judge) judgeDeletion(k key, o *unstructured.Unstructured) {
 	j.violated("declared-deleted", fmt.Sprintf("%s was deleted, and git has declared it for %s", k, declaredFor), targetOf(k), map[string][]byte{"deleted.yaml": text(o)})
 }
 
-// judgeChange judges that an object changed in place.
+// judgeChange judges an object's change in place.
 func (j *judge) judgeChange(e event) {
 	if e.key.kind != "SparkApplication" || !running(e.before.object) {
 		return
@@ -159,7 +159,7 @@ func (j *judge) judgePins(k key, record *unstructured.Unstructured) {
 			}
 			switch now, ok := has[p.reference]; {
 			case !ok && record.GetDeletionTimestamp() == nil:
-				if j.touched[k].IsZero() { // pins that are not in use do not come back
+				if j.touched[k].IsZero() { // unused pins do not come back
 					wrong = append(wrong, fmt.Sprintf("the pin of %s is gone", p.reference))
 				}
 			case ok && now != digest:
@@ -178,8 +178,8 @@ func (j *judge) judgePins(k key, record *unstructured.Unstructured) {
 	}
 }
 
-// judgeClaim judges a record that says that its target is as a commit says: at some moment around the write it has to
-// have been so.
+// judgeClaim judges a record that says that its target agrees with a commit: this has to be true at some moment around
+// the write.
 func (j *judge) judgeClaim(ctx context.Context, e event) {
 	c := claimOf(e.after.object)
 	if !c.ready {
@@ -211,8 +211,8 @@ func (j *judge) judgeClaim(ctx context.Context, e event) {
 	})
 }
 
-// neverEqual returns nothing when the objects of a target were what a commit says at one moment of a time, and else what
-// was wrong at the end.
+// neverEqual returns nothing when the objects of a target agreed with a commit at one moment of a time, and else the
+// differences at the end.
 func (j *judge) neverEqual(t target, m model, from, to time.Time) []string {
 	wanted := m.objects(t)
 	moments := []time.Time{to}
@@ -245,7 +245,7 @@ func (j *judge) neverEqual(t target, m model, from, to time.Time) []string {
 	return wrong
 }
 
-// at returns the object as it was at a time.
+// at returns the state of the object at a time.
 func at(history []version, moment time.Time) *unstructured.Unstructured {
 	var found *unstructured.Unstructured
 	for i, v := range history {
@@ -257,7 +257,7 @@ func at(history []version, moment time.Time) *unstructured.Unstructured {
 	return found
 }
 
-// objectDifferences compares one object with git. What ran to its end may be gone.
+// objectDifferences compares one object with git. A run that has ended may be gone.
 func (j *judge) objectDifferences(k key, want object, live *unstructured.Unstructured, allowed digests) []string {
 	if live != nil {
 		return differences(want, live.Object, allowed)
@@ -273,7 +273,7 @@ func (j *judge) objectDifferences(k key, want object, live *unstructured.Unstruc
 	return []string{"is not there"}
 }
 
-// wrong lists in what the cluster differs from git's newest commit, by target.
+// wrong lists the differences of the cluster from git's newest commit, by target.
 func (j *judge) wrong() map[target][]string {
 	h := j.repo.head()
 	found := map[target][]string{}
@@ -331,8 +331,8 @@ func (j *judge) targetWrong(t target, h head) []string {
 	return append(wrong, j.recordWrong(t, h, record, excused)...)
 }
 
-// allowed says which digests an object may have: where tags are pinned the one of its pin, and where they are followed
-// any that the tag had, but the newest when the tag moved while nothing disturbed.
+// allowed returns the digests that an object may have: for pinned tags the digest of its pin, and for followed tags any
+// digest that the tag had, but only the newest when the tag moved while no fault was in force.
 func (j *judge) allowed(t target, live *unstructured.Unstructured) digests {
 	return func(reference, digest string) bool {
 		if t.environment == prod {
@@ -350,8 +350,8 @@ func (j *judge) allowed(t target, live *unstructured.Unstructured) digests {
 	}
 }
 
-// followed returns what a reference has to stand for where tags are followed: the tag moved while the target used it,
-// and had looked at it before. "": any digest that the tag has had will do, as after a rollback.
+// followed returns the digest that a reference must have where tags are followed: the tag moved while the target used
+// it, and after the target had checked it. "": any digest that the tag has had is valid, as after a rollback.
 func (j *judge) followed(t target, ref string) string {
 	newest := j.images.newest(ref)
 	if t.environment == prod || newest.digest == "" {
@@ -379,7 +379,7 @@ func (j *judge) followed(t target, ref string) string {
 	return ""
 }
 
-// recordWrong lists in what a record does not say what is so. excused: an object was changed by hand, and is reported.
+// recordWrong lists the wrong statements of a record. excused: an object was changed by hand, and is reported.
 func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured, excused bool) []string {
 	_, there := h.model[t.pipeline]
 	if !there {
@@ -405,11 +405,11 @@ func (j *judge) recordWrong(t target, h head, record *unstructured.Unstructured,
 	}
 }
 
-// settle waits until the cluster equals git, for as long as within says from a time on. step, if not nil, is called
-// again and again meanwhile. It reports whether it came to be so; if not, that is a violation.
+// settle waits until the cluster equals git, at most within from a time on. It calls step, if not nil, repeatedly
+// meanwhile. It reports whether the cluster became equal; if not, that is a violation.
 func (j *judge) settle(ctx context.Context, since time.Time, what string, step func(context.Context) error) (bool, error) {
 	var wrong map[target][]string
-	var equal time.Time // since when it is so; zero: it is not
+	var equal time.Time // since when it is equal; zero: it is not
 	for {
 		if step != nil {
 			if err := step(ctx); err != nil {
@@ -441,7 +441,7 @@ func (j *judge) settle(ctx context.Context, since time.Time, what string, step f
 	return false, j.late(ctx, since, what, step)
 }
 
-// late waits some more, to tell what comes late from what never comes.
+// late waits some more, to distinguish a late result from none.
 func (j *judge) late(ctx context.Context, since time.Time, what string, step func(context.Context) error) error {
 	for time.Since(since) < within+30*time.Second {
 		if step != nil {
@@ -463,7 +463,7 @@ func (j *judge) late(ctx context.Context, since time.Time, what string, step fun
 	return nil
 }
 
-// violated notes a violation with what there is to see of its target.
+// violated notes a violation with the evidence about its target.
 func (j *judge) violated(invariant, what string, t target, evidence map[string][]byte) {
 	h := j.repo.head()
 	var all []string
@@ -512,7 +512,7 @@ func recordTarget(k key) target {
 	return target{pipeline, environment}
 }
 
-// disturb says whether a fault is in force: what is noticed late then is no untruth.
+// disturb notes whether a fault is in force: syncer may then notice a change late without a violation.
 func (j *judge) disturb(on bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // kills ends syncers n times at random points, with SIGKILL or by a SIGSTOP that outlasts a Lease, while people go on
-// committing, and judges what comes of it.
+// committing, and judges the result.
 func (s *stage) kills(ctx context.Context, n int) error {
 	s.judge.disturb(true)
 	defer s.judge.disturb(false)
@@ -56,12 +56,12 @@ func (s *stage) killSync(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if err := s.actAfterKill(ctx); err != nil || s.random.IntN(4) == 0 {
-		return killed, err // the next one finds it as it is
+		return killed, err // the next sync finds this state
 	}
 	return killed, s.settleOrReset(ctx, "a killed sync", func(ctx context.Context) error { return s.syncOnce(ctx, "a") })
 }
 
-// killDaemon kills a daemon that takes part in no election, and starts it again.
+// killDaemon kills a daemon without an election, and starts it again.
 func (s *stage) killDaemon(ctx context.Context) (bool, error) {
 	y, err := s.runningDaemon("a", false)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *stage) killDaemon(ctx context.Context) (bool, error) {
 	return true, s.settleOrReset(ctx, "a killed daemon", nil)
 }
 
-// killReplica kills or pauses one of two daemons, mostly the one that leads.
+// killReplica kills or pauses one of two daemons, mostly the leader.
 func (s *stage) killReplica(ctx context.Context) (bool, error) {
 	for _, name := range names {
 		if _, err := s.runningDaemon(name, true); err != nil {
@@ -121,7 +121,7 @@ func (s *stage) killReplica(ctx context.Context) (bool, error) {
 	return true, s.settleOrReset(ctx, "a killed replica", nil)
 }
 
-// pauseReplica stops a daemon for longer than a Lease, right after it was told how an object is where it works.
+// pauseReplica stops a daemon for longer than a Lease, right after it has received an object where it works.
 func (s *stage) pauseReplica(ctx context.Context, y *syncer) error {
 	paused := make(chan error, 1)
 	n := 1 + s.random.IntN(12)
@@ -159,7 +159,7 @@ func (s *stage) pauseReplica(ctx context.Context, y *syncer) error {
 }
 
 // killSomewhere kills a syncer at a random point: half of the time at one of its requests, else at a random time. It
-// reports false when the syncer came to its end, or did nothing.
+// returns false when the syncer ended by itself, or did nothing.
 func (s *stage) killSomewhere(ctx context.Context, y *syncer, most time.Duration) (bool, error) {
 	if s.random.IntN(2) == 0 {
 		after := time.Duration(s.random.Int64N(int64(most)))
@@ -199,7 +199,7 @@ func (s *stage) killSomewhere(ctx context.Context, y *syncer, most time.Duration
 	}
 }
 
-// actAfterKill lets people do what they do when a deployment seems to be broken: most often they revert.
+// actAfterKill makes people act as they do when a deployment seems to be broken: most often they revert.
 func (s *stage) actAfterKill(ctx context.Context) error {
 	switch s.random.IntN(6) {
 	case 0, 1:
@@ -221,7 +221,7 @@ func (s *stage) acts(ctx context.Context, n int) error {
 	return nil
 }
 
-// runningDaemon returns the daemon of that name, started unless it runs.
+// runningDaemon returns the daemon of that name. It starts the daemon unless it runs.
 func (s *stage) runningDaemon(name string, elects bool) (*syncer, error) {
 	s.mu.Lock()
 	y := s.running[name]
@@ -232,8 +232,8 @@ func (s *stage) runningDaemon(name string, elects bool) (*syncer, error) {
 	return s.daemon(name, elects)
 }
 
-// settleOrReset waits until the cluster equals git. When it does not come to that, everything is deleted and begun
-// again, so that one violation is counted once.
+// settleOrReset waits until the cluster equals git. If it does not, everything is deleted and begins again, so that one
+// violation is counted once.
 func (s *stage) settleOrReset(ctx context.Context, what string, step func(context.Context) error) error {
 	equal, err := s.judge.settle(ctx, time.Now(), what, step)
 	if err != nil || equal {

@@ -64,9 +64,9 @@ func condition(o *unstructured.Unstructured, kind string) said {
 	return said{}
 }
 
-// claim is what a record says of its target.
+// claim is the statement of a record about its target.
 type claim struct {
-	ready  bool // and in sync, with nothing under way or held
+	ready  bool // also in sync, with no change under way or held
 	commit string
 }
 
@@ -78,7 +78,7 @@ func claimOf(record *unstructured.Unstructured) claim {
 	return claim{ready, commit}
 }
 
-// describe says in one line what a record says.
+// describe says in one line what a record states.
 func describe(record *unstructured.Unstructured) string {
 	text := short(claimOf(record).commit)
 	for _, kind := range []string{"Ready", "Reconciling", "Stalled", "Drifted", "Held"} {
@@ -91,7 +91,7 @@ func describe(record *unstructured.Unstructured) string {
 	return text
 }
 
-// drifted reports whether a record says that the objects differ from git. A tag that moved is no difference of them.
+// drifted reports whether a record says that the objects differ from git. A moved tag is no such difference.
 func drifted(record *unstructured.Unstructured) bool {
 	total, _, _ := unstructured.NestedInt64(record.Object, "status", "drift", "total")
 	return condition(record, "Drifted").status == "True" && (len(driftedObjects(record)) > 0 || total == 0)
@@ -118,7 +118,8 @@ func driftedObjects(record *unstructured.Unstructured) map[key]bool {
 	return found
 }
 
-// byHand reports whether somebody owns fields of an object. What git drops of them stays, and is then an addition of theirs.
+// byHand reports whether a person owns fields of an object. If git drops such fields, they stay, and are then additions
+// of this person.
 func byHand(o *unstructured.Unstructured) bool {
 	return o != nil && slices.ContainsFunc(o.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return strings.HasPrefix(f.Manager, "hand-") })
 }

@@ -1,6 +1,6 @@
-// Command soak tries syncer on real parts for a long time, while it is killed and everything around it fails, and judges
-// from outside whether it kept its word. docs/reliability.md has the invariants. It ends with 0 when all of them held and
-// with 1 when one did not, or when it could not be told.
+// Command soak tests syncer with real parts for a long time. It kills syncer and injects faults into everything around
+// it, and judges from outside whether syncer kept its invariants, which are in docs/reliability.md. It ends with 0 when
+// all of them held and with 1 when one did not, or when the result is not known.
 package main
 
 import (
@@ -86,7 +86,7 @@ func run(ctx context.Context, opts options) (err error) {
 	return journal.verdict(opts.seed)
 }
 
-// source lets a fault draw while people act.
+// source makes random draws safe for a fault while people act.
 type source struct {
 	mu    sync.Mutex
 	drawn *rand.PCG
@@ -99,7 +99,7 @@ func (s *source) Uint64() uint64 {
 	return s.drawn.Uint64()
 }
 
-// marker says that a folder belongs to the soak, so that a mistyped -dir empties nothing else.
+// marker marks a folder as one of the soak, so that a mistyped -dir empties no other folder.
 const marker = ".syncer-soak"
 
 func emptied(dir string) (string, error) {

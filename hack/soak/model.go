@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	registryHost = "registry.example.com" // as git writes it; the local registry stands in for it
+	registryHost = "registry.example.com" // as git writes it; the local registry replaces it
 	dev          = "dev"                  // follows tags and corrects drift
 	prod         = "prod"                 // pins tags and reports drift
 	records      = "soak-syncer"
@@ -22,7 +22,7 @@ const (
 
 var environments = []string{dev, prod}
 
-// namespace is where the objects of an environment live.
+// namespace is the namespace of an environment's objects.
 func namespace(environment string) string { return "soak-" + environment }
 
 // target is one pipeline in one environment.
@@ -38,17 +38,17 @@ type key struct{ kind, namespace, name string }
 
 func (k key) String() string { return k.kind + "/" + k.namespace + "/" + k.name }
 
-// object is what git says of an object, without its namespace.
+// object is an object in git, without its namespace.
 type object = map[string]any
 
-// state is what git says of one pipeline. Everything that the pipeline renders to follows from it.
+// state is the state of one pipeline in git. Everything that the pipeline renders to follows from it.
 type state struct {
 	Tag    int          // of its image
-	Value  int          // stands in its objects
-	Extras [extras]bool // which of the objects are there that come and go
+	Value  int          // is in its objects
+	Extras [extras]bool // which of the optional objects exist
 }
 
-// model is what git says at one commit: the pipelines that it has.
+// model is the state of git at one commit: the pipelines that it has.
 type model map[string]state
 
 // shapes give each pipeline its objects.
@@ -74,7 +74,7 @@ func firstModel() model {
 	return m
 }
 
-// changed returns the model after one random change, and says what it was.
+// changed returns the model after one random change, and a description of the change.
 func (m model) changed(r *rand.Rand) (model, string) {
 	next := maps.Clone(m)
 	if r.IntN(12) == 0 {
@@ -106,7 +106,7 @@ func (m model) changed(r *rand.Rand) (model, string) {
 	return next, what
 }
 
-// objects returns what git says of a target, by key, with namespaces. A pipeline that is not there has none.
+// objects returns a target's objects in git, by key, with namespaces. A pipeline that git does not have has none.
 func (m model) objects(t target) map[key]object {
 	s, ok := m[t.pipeline]
 	if !ok {
@@ -209,7 +209,7 @@ func extra(name string, s state) []object {
 	return append(common(name, s), configMap(name+"-more", s))
 }
 
-// common are the objects that every pipeline has, and those of them that come and go.
+// common are the objects that every pipeline has, and the present ones of the optional objects.
 func common(name string, s state) []object {
 	all := []object{
 		configMap(name, s),
@@ -226,7 +226,7 @@ func common(name string, s state) []object {
 func configMap(name string, s state) object {
 	data := object{"value": strconv.Itoa(s.Value)}
 	if s.Value%3 == 0 {
-		data["third"] = "yes" // a key that comes and goes
+		data["third"] = "yes" // an optional key
 	}
 	return object{"apiVersion": "v1", "kind": "ConfigMap", "metadata": object{"name": name}, "data": data}
 }

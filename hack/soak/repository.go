@@ -14,21 +14,22 @@ import (
 	"time"
 )
 
-// head is the commit that the branch stood on from a time on.
+// head is the commit of the branch from a time on.
 type head struct {
 	commit string
 	model  model
 	at     time.Time
 }
 
-// repository is the clone in which the soak commits. It alone pushes, so that it knows what git says.
+// repository is the clone in which the soak commits. Only the soak pushes, so that it has the full history of the
+// branch.
 type repository struct {
 	dir string
 
 	mu      sync.Mutex
 	models  map[string]model // by commit, those that were pushed away included
 	heads   []head           // every place of the branch, the newest last
-	commits []string         // of the branch as it stands, the newest last
+	commits []string         // of the present branch, the newest last
 }
 
 func (r *repository) git(ctx context.Context, args ...string) (string, error) {
@@ -109,7 +110,7 @@ func (r *repository) back(ctx context.Context, n int) error {
 }
 
 func (r *repository) push(ctx context.Context, hash string) error {
-	// Noted before: syncer may have it before the push returns.
+	// The soak notes the head before the push returns: syncer may have it by then.
 	r.mu.Lock()
 	r.heads = append(r.heads, head{hash, r.models[hash], time.Now()})
 	r.mu.Unlock()
@@ -117,21 +118,21 @@ func (r *repository) push(ctx context.Context, hash string) error {
 	return err
 }
 
-// head is what git says now.
+// head is the present model of git.
 func (r *repository) head() head {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.heads[len(r.heads)-1]
 }
 
-// before is what git said n commits before the branch's newest one.
+// before is the model n commits before the branch's newest one.
 func (r *repository) before(n int) model {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.models[r.commits[max(0, len(r.commits)-1-n)]]
 }
 
-// at is what a commit says.
+// at is the model of a commit.
 func (r *repository) at(commit string) (model, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +140,7 @@ func (r *repository) at(commit string) (model, bool) {
 	return m, ok
 }
 
-// since returns every place of the branch from a time on: the one that it had at that time first.
+// since returns every place of the branch from a time on. The first one is the place at that time.
 func (r *repository) since(t time.Time) []head {
 	r.mu.Lock()
 	defer r.mu.Unlock()

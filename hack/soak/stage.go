@@ -29,13 +29,13 @@ const (
 	repositoryName = "pipelines"
 )
 
-// interval is how often a daemon looks at the repository; tags are looked at half as often.
+// interval is the time between two looks of a daemon at the repository; it checks tags half as often.
 const interval = time.Second
 
-// stage is everything that runs: the parts, a fault proxy in front of each for each syncer, and who judges.
+// stage is everything that runs: the parts, a fault proxy in front of each for each syncer, and the judge.
 type stage struct {
 	dir, bin, syncer string
-	random           *rand.Rand // of who decides what happens; the proxies draw from seeds of it
+	random           *rand.Rand // decides what happens; the proxies draw from its seeds
 	journal          *journal
 
 	plane        *lab.ControlPlane
@@ -56,7 +56,7 @@ type stage struct {
 	running map[string]*syncer
 }
 
-// names of the syncers. Each has a proxy of its own to the API server, so that a fault can be one's alone.
+// names of the syncers. Each has a proxy of its own to the API server, so that a fault can hit one syncer alone.
 var names = []string{"a", "b"}
 
 func (s *stage) setUp(ctx context.Context) error {

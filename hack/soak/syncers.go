@@ -16,14 +16,14 @@ import (
 type syncer struct {
 	name    string
 	program *lab.Program
-	meant   chan struct{} // closed when it is meant to end
+	meant   chan struct{} // closed when its end is intended
 }
 
-// start starts a syncer with the proxy of name. A daemon that ends without being told to is a violation.
+// start starts a syncer with the proxy of name. An unexpected end of a daemon is a violation.
 func (s *stage) start(name string, elects bool, args ...string) (*syncer, error) {
 	args = append(args, "--config", filepath.Join(s.dir, configName(name, elects)), "--cache-dir", filepath.Join(s.dir, "cache-"+name))
 	cmd := exec.Command(s.syncer, args...)
-	// What goes wrong is looked for in the log afterwards.
+	// The search for faults reads the log afterwards.
 	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HOME="+s.dir)
 	log := filepath.Join(s.dir, name+".log")
 	if err := note(log, fmt.Sprintf("--- %s syncer %s", time.Now().UTC().Format("15:04:05.000"), args[0])); err != nil {
@@ -83,7 +83,7 @@ func (s *stage) again(ended *syncer, elects bool) {
 	}
 }
 
-// expect notes that the syncer's end is meant.
+// expect notes that the end of the syncer is intended.
 func (y *syncer) expect() {
 	select {
 	case <-y.meant:
@@ -124,7 +124,7 @@ func (s *stage) stopSyncers() error {
 	return errors.Join(errs...)
 }
 
-// syncOnce runs a one-shot sync to its end. Its word is not asked for: it may fail while things are not as they should be.
+// syncOnce runs a one-shot sync to its end. Its result does not count: it may fail during a fault.
 func (s *stage) syncOnce(ctx context.Context, name string) error {
 	y, err := s.start(name, false, "sync")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// auditPolicy gives a request one line when it is answered, and a watch another one when it begins.
+// auditPolicy logs a line for each answered request, and another line for the begin of a watch.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

@@ -28,8 +28,8 @@ type AuditEvent struct {
 	} `json:"responseStatus"`
 }
 
-// ReadAudit returns the events of an audit log in the order they were written. The API server writes one shortly after
-// it has answered, so a test that counts them polls.
+// ReadAudit returns the events of an audit log in the order in which they were written. The API server writes an event
+// shortly after its answer, so a test that counts them polls.
 func ReadAudit(path string) ([]AuditEvent, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -19,7 +19,7 @@ func (c *ControlPlane) startControllers() error {
 		"--service-account-private-key-file="+filepath.Join(c.keys(), "sa-signer.key"),
 		"--root-ca-file="+ca,
 		"--leader-elect=false",
-		"--secure-port=0", // nobody asks it for metrics
+		"--secure-port=0", // no client asks it for metrics
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",
 	)

@@ -15,20 +15,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// ControlPlaneOptions say what a control plane consists of. Bin and Dir are required.
+// ControlPlaneOptions list the parts of a control plane. Bin and Dir are required.
 type ControlPlaneOptions struct {
 	Bin string // folder with etcd, kube-apiserver, kube-controller-manager and kwok, as `make controlplane` leaves it
 	Dir string // folder for everything that is written: state, keys, kubeconfigs, logs; no objects of an earlier one are kept
 
-	Controllers bool   // run kube-controller-manager, and have service accounts as a real cluster has them
+	Controllers bool   // run kube-controller-manager, with service accounts as in a real cluster
 	Nodes       int    // simulate that many nodes, which run the pods bound to them, and bind pods to them
-	Spark       bool   // install the CRDs of the Spark operator and the ServiceMonitor, and play the Spark operator
+	Spark       bool   // install the CRDs of the Spark operator and the ServiceMonitor, and simulate the Spark operator
 	AuditLog    string // write one line per request to this file, for ReadAudit
 
-	Log io.Writer // gets a line per part that is up; nil for none
+	Log io.Writer // receives a line for each part that is up; nil for none
 }
 
-// ControlPlane is a Kubernetes API server with what was asked for around it.
+// ControlPlane is a Kubernetes API server with the requested parts around it.
 type ControlPlane struct {
 	Kubeconfig string // path of a kubeconfig of a cluster-admin
 
@@ -42,9 +42,9 @@ type ControlPlane struct {
 	stopped  error
 }
 
-// StartControlPlane starts what opts name and returns when all of it is ready: the API server answers, the controllers
-// have made the default service account, the CRDs are served and the nodes are Ready. When ctx ends first, or a part
-// does not come up, what was started is stopped again.
+// StartControlPlane starts the parts of opts and returns when all of them are ready: the API server answers, the
+// controllers have made the default service account, the CRDs are served and the nodes are Ready. When ctx ends first,
+// or a part does not come up, it stops the started parts again.
 func StartControlPlane(ctx context.Context, opts ControlPlaneOptions) (_ *ControlPlane, err error) {
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
@@ -72,8 +72,8 @@ func StartControlPlane(ctx context.Context, opts ControlPlaneOptions) (_ *Contro
 	return c, nil
 }
 
-// startAround starts what opts ask for beside the API server. The parts find their feet at the same time: each is
-// started before the first is waited for.
+// startAround starts the parts of opts beside the API server. The parts start at the same time: each is started before
+// the first wait.
 func (c *ControlPlane) startAround(ctx context.Context) error {
 	began := time.Now()
 	// The quota controller lists the kinds when it starts and then every half minute: kinds that came later would have
@@ -133,7 +133,7 @@ func (c *ControlPlane) Stop() error {
 }
 
 func (c *ControlPlane) stop() error {
-	// First what would complain that the API server is gone.
+	// First the parts that would complain that the API server is gone.
 	errs := []error{c.scheduler.stop(), c.processes["kwok"].stop(), c.processes["kube-controller-manager"].stop()}
 	if c.stopEnv != nil {
 		errs = append(errs, c.stopEnv())
@@ -141,14 +141,14 @@ func (c *ControlPlane) stop() error {
 	return errors.Join(errs...)
 }
 
-// run starts a program of opts.Bin, to be ended by Stop.
+// run starts a program of opts.Bin; Stop ends it.
 func (c *ControlPlane) run(name string, args ...string) error {
 	path, err := program(c.opts.Bin, name, "controlplane")
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(path, args...)
-	// A home of its own: kwok, for one, reads a configuration from the user's.
+	// The program has a home of its own: kwok, for example, reads a configuration from the user's.
 	cmd.Env = append(os.Environ(), "HOME="+c.opts.Dir)
 	c.processes[name], err = startProcess(cmd, c.logPath(name))
 	return err
@@ -159,6 +159,6 @@ func (c *ControlPlane) logPath(name string) string {
 }
 
 func (c *ControlPlane) report(part string, began time.Time) {
-	// A progress line that cannot be written is nobody's loss.
+	// An error of a progress line does not matter.
 	_, _ = fmt.Fprintf(c.opts.Log, "%s up in %.1fs\n", part, time.Since(began).Seconds())
 }

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The CRDs that pipelines use beside what Kubernetes brings, with the fields that real manifests set. Each file is a
-// List, so that its schemas can share parts by YAML anchors.
+// The CRDs that pipelines use beside those of Kubernetes, with the fields that real manifests set. Each file is a List,
+// so that its schemas can share parts by YAML anchors.
 //
 //go:embed crds/*.yaml
 var crdFiles embed.FS
@@ -50,8 +50,8 @@ func (c *ControlPlane) installCRDs(ctx context.Context) error {
 	return until(ctx, func(context.Context) error { return c.published(crds) }, nil)
 }
 
-// published gives an error as long as the API server publishes no schema for one of the CRDs. It does so some time
-// after it serves them.
+// published returns an error as long as the API server publishes no schema for one of the CRDs. The API server does so
+// some time after it serves them.
 func (c *ControlPlane) published(crds []*apiextensionsv1.CustomResourceDefinition) error {
 	client, err := discovery.NewDiscoveryClientForConfig(c.Config())
 	if err != nil {

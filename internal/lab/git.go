@@ -16,7 +16,7 @@ type Repositories struct {
 }
 
 // Create makes an empty bare repository with the branch main. Like the big forges it lets a client fetch any commit by
-// its hash, and take pushes over HTTP.
+// its hash, and accepts pushes over HTTP.
 func (r Repositories) Create(ctx context.Context, repo string) error {
 	path := r.Path(repo)
 	for _, args := range [][]string{
@@ -33,7 +33,7 @@ func (r Repositories) Create(ctx context.Context, repo string) error {
 	return nil
 }
 
-// Path is the folder of a repository, for git commands that look or meddle behind the server's back.
+// Path is the folder of a repository, for git commands that read or change it directly.
 func (r Repositories) Path(repo string) string { return filepath.Join(r.Dir, repo+".git") }
 
 // gitEnvironment is this program's environment, without the settings of the user or the machine for git.
@@ -47,7 +47,7 @@ func gitEnvironment() []string {
 	return env
 }
 
-// debianProgram finds a program that a Debian package brings.
+// debianProgram finds a program of a Debian package.
 func debianProgram(name, pkg string, folders ...string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return filepath.Abs(path)

@@ -18,10 +18,10 @@ import (
 	"sync"
 )
 
-// GitOptions say how repositories are served over HTTP. Dir is required.
+// GitOptions are the options for repositories over HTTP. Dir is required.
 type GitOptions struct {
 	Dir      string // folder of the repositories
-	Username string // with Password what every request must bring; empty: nothing
+	Username string // with Password the credentials of every request; empty: none
 	Password string
 	TLS      bool // serve https with a certificate of CAFile
 }
@@ -35,7 +35,7 @@ type GitHTTP struct {
 	address string
 	tls     *tls.Config
 	backend *cgi.Handler
-	log     *os.File // what git complained about
+	log     *os.File // the error output of git
 
 	serving sync.RWMutex // held by each request while its git process runs
 	stopped bool         // guarded by serving
@@ -45,7 +45,7 @@ type GitHTTP struct {
 	counts GitRequests
 }
 
-// GitRequests counts what clients asked for.
+// GitRequests counts the requests of clients.
 type GitRequests struct {
 	Refs    int // lists of refs, for a fetch
 	Fetches int // packs asked for; with protocol 2, lists of refs come here too
@@ -121,14 +121,14 @@ func (g *GitHTTP) location(repo string) *url.URL {
 	return &url.URL{Scheme: scheme, Host: g.address, Path: "/" + repo + ".git"}
 }
 
-// Requests returns what was asked for since the start.
+// Requests returns the counts since the start.
 func (g *GitHTTP) Requests() GitRequests {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.counts
 }
 
-// Down makes the server refuse connections, or come back at the same address.
+// Down makes the server refuse connections, or serve again at the same address.
 func (g *GitHTTP) Down(down bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -169,7 +169,7 @@ func (g *GitHTTP) Stop() error {
 	return errors.Join(err, g.log.Close())
 }
 
-// ServeHTTP counts a request and hands it to git.
+// ServeHTTP counts a request and passes it to git.
 func (g *GitHTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.serving.RLock()
 	defer g.serving.RUnlock()

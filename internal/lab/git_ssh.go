@@ -19,13 +19,13 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// SSHOptions say how repositories are served over SSH. Dir is required.
+// SSHOptions are the options for repositories over SSH. Dir is required.
 type SSHOptions struct {
 	Dir  string // folder of the repositories
 	Keys string // folder for keys, configuration and log; empty: ssh in Dir
 }
 
-// GitSSH serves repositories by OpenSSH's sshd, to the user who runs this program and no other.
+// GitSSH serves repositories with OpenSSH's sshd, only to the user who runs this program.
 type GitSSH struct {
 	Repositories
 	KeyFile    string // private key of the client
@@ -57,8 +57,8 @@ func StartGitSSH(ctx context.Context, opts SSHOptions) (*GitSSH, error) {
 	if keys, err = filepath.Abs(keys); err != nil {
 		return nil, err
 	}
-	// sshd of root does not start without this folder, which the package's service makes at boot. Where it cannot be
-	// made it is there or not needed, or sshd says so.
+	// sshd of root does not start without this folder, which the package's service makes at boot. If the folder cannot be
+	// made, it exists or is not needed, or sshd reports the error.
 	_ = os.MkdirAll("/run/sshd", 0o755)
 
 	g := &GitSSH{
@@ -139,7 +139,7 @@ func (g *GitSSH) URL(repo string) string {
 	return location.String()
 }
 
-// Command is an ssh command, as GIT_SSH_COMMAND takes it, that brings the key, trusts the server and nobody else.
+// Command is an ssh command, as GIT_SSH_COMMAND takes it, with the key. It trusts only the server.
 func (g *GitSSH) Command() string {
 	return fmt.Sprintf("ssh -F none -i '%s' -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes "+
 		"-o UserKnownHostsFile='%s' -o GlobalKnownHostsFile=none", g.KeyFile, g.KnownHosts)
@@ -147,7 +147,7 @@ func (g *GitSSH) Command() string {
 
 // Stop ends the server with the connections it has.
 func (g *GitSSH) Stop() error {
-	// Each connection has a process in a session of its own, which outlives the server until its client is gone.
+	// Each connection has a process in a session of its own. It lives longer than the server, until its client is gone.
 	connections := g.sshd.children()
 	err := g.sshd.stop()
 	for _, connection := range connections {

@@ -59,7 +59,7 @@ func (r *Registry) PushIndex(ctx context.Context, reference, seed string) (diges
 	return hash.String(), err
 }
 
-// DeleteTag takes a tag away; the image stays under its digest.
+// DeleteTag removes a tag; the image stays under its digest.
 func (r *Registry) DeleteTag(ctx context.Context, reference string) error {
 	ref, err := r.reference(reference)
 	if err != nil {

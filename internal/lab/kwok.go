@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// The lives that kwok plays. Those named spark-* need the CRDs of the Spark operator.
+// The stages that kwok simulates. Those with the name spark-* need the CRDs of the Spark operator.
 //
 //go:embed stages/*.yaml
 var stageFiles embed.FS
 
-// startKwok starts kwok, which plays the nodes, their pods and, with opts.Spark, the Spark operator. kwok ends at once
-// when a kind it is to play is not served, so the CRDs come first.
+// startKwok starts kwok, which simulates the nodes, their pods and, with opts.Spark, the Spark operator. kwok ends at
+// once when one of its kinds is not served, so the CRDs come first.
 func (c *ControlPlane) startKwok() error {
 	config, err := stages(c.opts.Spark)
 	if err != nil {

@@ -39,7 +39,7 @@ func (c *ControlPlane) startNodes(ctx context.Context) error {
 	return err
 }
 
-// ready gives an error as long as a node is not Ready.
+// ready returns an error as long as a node is not Ready.
 func ready(ctx context.Context, client kubernetes.Interface, name string) error {
 	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

@@ -17,20 +17,20 @@ import (
 const (
 	lowestPort  = 10_000
 	highestPort = 65_535
-	fewestPorts = 1_000 // that are worth a look
+	fewestPorts = 1_000 // below this, a range is not used
 
-	// The range of Linux, where the kernel does not say another one. Those of other systems lie within it or above.
+	// The range of Linux, where the kernel does not name another one. The ranges of other systems lie within it or above.
 	firstOfKernel, lastOfKernel = 32_768, 60_999
 )
 
-// reserved holds the locks of the ports that this program has, until it ends.
+// reserved holds the locks of this program's ports, until it ends.
 var reserved struct {
 	sync.Mutex
 	files []*os.File
 }
 
-// FreePort returns a loopback port that nothing listens on. It stays free until a program listens on it: neither the
-// kernel nor FreePort of this or another program gives it to somebody else.
+// FreePort returns a loopback port on which no program listens. It stays free until a program listens on it: neither the
+// kernel nor FreePort of this or another program gives it to another one.
 func FreePort() (int, error) {
 	first, last, err := ownPorts()
 	if err != nil {
@@ -60,7 +60,7 @@ func FreeAddress() (string, error) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
-// ownPorts returns the widest range of ports that the kernel gives to nobody.
+// ownPorts returns the widest range of ports that the kernel does not assign.
 func ownPorts() (first, last int, err error) {
 	kernelFirst, kernelLast := firstOfKernel, lastOfKernel
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
@@ -78,7 +78,7 @@ func ownPorts() (first, last int, err error) {
 	return lowestPort, highestPort, nil // the kernel has them all
 }
 
-// reserve locks a port for this program, unless another one has it or something listens there.
+// reserve locks a port for this program, unless another program has it or listens there.
 func reserve(folder string, port int) (bool, error) {
 	file, err := os.OpenFile(filepath.Join(folder, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -93,7 +93,7 @@ func reserve(folder string, port int) (bool, error) {
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return false, file.Close() // something listens there
+		return false, file.Close() // a program listens there
 	}
 	reserved.Lock()
 	defer reserved.Unlock()

@@ -17,11 +17,12 @@ import (
 // killAfter is how long a program may take to end by itself before it is killed.
 const killAfter = 5 * time.Second
 
-// process is a program that was started here. It leads a process group, so that ending it ends what it forked.
+// process is a program that was started here. It leads a process group, so that its end ends the programs that it
+// forked.
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	log  string // path of what it printed
+	log  string // path of its output
 
 	done chan struct{} // closed when it has ended
 	err  error         // how it ended; read after done
@@ -39,7 +40,7 @@ func startProcess(cmd *exec.Cmd, logPath string) (*process, error) {
 
 	started := make(chan error)
 	go func() {
-		// Linux ends the child when the thread that forked it ends, so that thread stays ours until the child is gone.
+		// Linux ends the child when the thread that forked it ends, so that this thread is kept until the child is gone.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -61,7 +62,7 @@ func startProcess(cmd *exec.Cmd, logPath string) (*process, error) {
 // stop ends the program and its process group, and returns when it is gone. A program that ended before is no error.
 func (p *process) stop() error {
 	if p == nil || p.ended() {
-		// The number of a group whose leader is long gone may be another's by now.
+		// The number of a group whose leader is long gone may belong to another group by now.
 		return nil
 	}
 	if err := p.signal(syscall.SIGTERM); err != nil {
@@ -96,8 +97,8 @@ func (p *process) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// until calls ready every 50 ms until it gives no error. It gives up when ctx ends or the program does, and says what
-// the program printed last.
+// until calls ready every 50 ms until it returns no error. It gives up when ctx ends or the program does, and returns
+// the last output of the program.
 func (p *process) until(ctx context.Context, ready func(context.Context) error) error {
 	return until(ctx, ready, func() error {
 		if p.ended() {
@@ -107,8 +108,8 @@ func (p *process) until(ctx context.Context, ready func(context.Context) error) 
 	})
 }
 
-// until calls ready every 50 ms until it gives no error. It gives up with the last error when ctx ends, or when
-// broken, if not nil, gives an error.
+// until calls ready every 50 ms until it returns no error. It gives up with the last error when ctx ends, or when
+// broken, if not nil, returns an error.
 func until(ctx context.Context, ready func(context.Context) error, broken func() error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -13,8 +13,8 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// children returns the processes that the program has started and that still run. Taken by their handle, they are told
-// from later ones with the same number.
+// children returns the processes that the program has started and that still run. Their handles distinguish them from
+// later processes with the same number.
 func (p *process) children() []*os.Process {
 	if p == nil {
 		return nil

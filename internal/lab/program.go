@@ -19,10 +19,10 @@ func StartProgram(cmd *exec.Cmd, log string) (*Program, error) {
 	return &Program{p}, nil
 }
 
-// Ended is closed when the program has ended; Err tells how.
+// Ended is closed when the program has ended; Err has the result.
 func (p *Program) Ended() <-chan struct{} { return p.process.done }
 
-// Err is what the program ended with: nil, or an *exec.ExitError. It is to be read after Ended.
+// Err is the result of the program: nil, or an *exec.ExitError. Read it after Ended.
 func (p *Program) Err() error { return p.process.err }
 
 // Kill ends the program at once, as a lack of memory or of power would, and returns when it is gone.
@@ -43,5 +43,5 @@ func (p *Program) Pause() error { return p.process.signal(syscall.SIGSTOP) }
 // Resume lets a paused program go on.
 func (p *Program) Resume() error { return p.process.signal(syscall.SIGCONT) }
 
-// Stop tells the program to end and returns when it is gone. One that is not gone within 5 seconds is killed.
+// Stop asks the program to end and returns when it is gone. It kills a program that is not gone within 5 seconds.
 func (p *Program) Stop() error { return p.process.stop() }

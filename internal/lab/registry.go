@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// RegistryOptions say how images are served. Bin, Dir, Username and Password are required.
+// RegistryOptions are the options for a registry. Bin, Dir, Username and Password are required.
 type RegistryOptions struct {
 	Bin      string // folder with registry, as `make registry` leaves it
 	Dir      string // folder for images, configuration and log
@@ -23,7 +23,7 @@ type RegistryOptions struct {
 
 // Registry is the distribution project's registry, which asks for a password and lets manifests be deleted.
 type Registry struct {
-	Host         string // 127.0.0.1:PORT, as it stands in image references
+	Host         string // 127.0.0.1:PORT, as image references name it
 	DockerConfig string // folder with a config.json that holds the credentials, as DOCKER_CONFIG names it
 
 	opts    RegistryOptions
@@ -81,7 +81,7 @@ func (r *Registry) Stop() error {
 	return err
 }
 
-// answers gives an error as long as the registry does not ask for a password.
+// answers returns an error as long as the registry does not ask for a password.
 func (r *Registry) answers(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Host+"/v2/", nil)
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *Registry) writeUsers() error {
 
 // configure writes the registry's configuration and, for its clients, the one with the credentials.
 func (r *Registry) configure() error {
-	config, err := json.Marshal(map[string]any{ // YAML, as it happens
+	config, err := json.Marshal(map[string]any{ // JSON is YAML
 		"version": "0.1",
 		"log":     map[string]any{"level": "warn", "accesslog": map[string]any{"disabled": true}},
 		"storage": map[string]any{

@@ -15,19 +15,19 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// scheduler binds pending pods to simulated nodes in turn. It stands in for kube-scheduler, which is not among the
-// programs here, and looks at nothing: not at resources, taints, affinity or node selectors.
+// scheduler binds pending pods to simulated nodes in turn. It replaces kube-scheduler, which is not among the programs
+// here, and ignores resources, taints, affinity and node selectors.
 type scheduler struct {
 	client kubernetes.Interface
 	nodes  []string
 	next   int
-	log    *os.File // what could not be bound, and why
+	log    *os.File // the pods without a binding, and why
 
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// startScheduler schedules until stop is called. It says in the file logPath what it could not bind.
+// startScheduler schedules until the call of stop. It writes to the file logPath which pods it could not bind.
 func startScheduler(client kubernetes.Interface, nodes []string, logPath string) (*scheduler, error) {
 	log, err := openLog(logPath)
 	if err != nil {
@@ -54,7 +54,7 @@ func startScheduler(client kubernetes.Interface, nodes []string, logPath string)
 	return s, nil
 }
 
-// consider binds one pod, unless it is on its way out, held back by a gate, or meant for another scheduler.
+// consider binds one pod, unless it is being deleted, held by a gate, or meant for another scheduler.
 func (s *scheduler) consider(ctx context.Context, obj any) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok || pod.DeletionTimestamp != nil || len(pod.Spec.SchedulingGates) > 0 ||
@@ -71,9 +71,9 @@ func (s *scheduler) consider(ctx context.Context, obj any) {
 	case err == nil:
 		s.next++
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err), ctx.Err() != nil:
-		// Gone or bound since the informer saw it, or time to stop.
+		// The pod is gone or bound since the informer saw it, or the scheduler ends.
 	default:
-		// Tried again at the next resync; a log that cannot be written is nobody's loss.
+		// The next resync tries again; an error of the log does not matter.
 		_, _ = fmt.Fprintf(s.log, "%s binding %s/%s to %s: %v\n",
 			time.Now().Format(time.TimeOnly), pod.Namespace, pod.Name, node, err)
 	}

@@ -1,5 +1,5 @@
-// Package browser looks at pages with a real Chromium, as their readers would. It is a package of its own so that the
-// rest of the lab, which the demo compiles too, does not bring a browser's whole protocol along.
+// Package browser opens pages with a real Chromium, like their readers. It is a package of its own so that the rest of
+// the lab, which the demo compiles too, does not compile a browser's whole protocol.
 package browser
 
 import (
@@ -31,28 +31,28 @@ type Browser struct {
 	home string
 }
 
-// View is how a page is looked at.
+// View is the way in which a page is opened.
 type View struct {
 	Width, Height int64
 	Dark          bool
 	NoScript      bool
 }
 
-// Seen is what a browser says of a page.
+// Seen is the browser's report about a page.
 type Seen struct {
 	Requests   []string // URLs that the page asked for, itself aside
 	Complaints []string // of the console, exceptions and refused content included
-	Barriers   []string // what keeps people from using it, by rules in the manner of WCAG checkers
+	Barriers   []string // obstacles for users, by rules like those of WCAG checkers
 	TooWide    bool     // it scrolls sideways
 	Text       string
 	Screenshot []byte // PNG of the whole page
 }
 
-// unreachable lets no name and no address resolve, loopback included: what a page would load from elsewhere is noted as a
-// request, and never made.
+// unreachable makes every name and address unresolvable, loopback included: a page's request to another host is noted,
+// and never sent.
 const unreachable = "MAP * ~NOTFOUND"
 
-// Start starts Debian's chromium. dir is its home, and reach are the only hosts that it can speak to.
+// Start starts Debian's chromium. dir is its home; it can reach only the hosts in reach.
 func Start(ctx context.Context, dir string, reach ...string) (*Browser, error) {
 	rules := unreachable
 	for _, host := range reach {
@@ -78,13 +78,14 @@ func Start(ctx context.Context, dir string, reach ...string) (*Browser, error) {
 	return b, nil
 }
 
-// Stop ends the browser, waits for that, and removes what is in its home.
+// Stop ends the browser, waits for its end, and removes the content of its home.
 func (b *Browser) Stop() error {
 	defer b.stop()
 	return errors.Join(chromedp.Cancel(b.ctx), b.leave())
 }
 
-// leave removes what is in the browser's home. The browser's helpers outlive it for a moment in which they still write.
+// leave removes the content of the browser's home. The browser's helpers live a moment longer than the browser, and
+// still write.
 func (b *Browser) leave() (err error) {
 	for range 100 {
 		if err = os.RemoveAll(b.home); err == nil {
@@ -105,7 +106,7 @@ func (b *Browser) Look(address string, view View) (Seen, error) {
 	return tab.Look()
 }
 
-// note takes in what the browser says while it shows a page.
+// note stores the events of the browser while it shows a page.
 func (s *Seen) note(address string, event any) {
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
@@ -129,7 +130,7 @@ func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.V
 	})
 }
 
-// into stores what an action gives.
+// into stores the result of an action.
 func into[T any](result *T, action chromedp.Action[T]) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) (err error) {
 		*result, err = action(ctx, target)

@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Tab is a page that stays open, to be used as a reader uses it.
+// Tab is a page that stays open for the actions of a reader.
 type Tab struct {
 	ctx   context.Context
 	close func()
@@ -68,7 +68,7 @@ func (b *Browser) Open(address string, view View) (*Tab, error) {
 // Close closes the tab.
 func (t *Tab) Close() { t.close() }
 
-// Look measures the page as it is now. What the browser said is all since the page was opened.
+// Look measures the present page. The browser's events are all since the page was opened.
 func (t *Tab) Look() (Seen, error) {
 	var seen Seen
 	var barriers string
@@ -101,11 +101,11 @@ func (t *Tab) Ask(expression string) (string, error) {
 	return answer, nil
 }
 
-// errNever says that a page did not become as it was expected to.
+// errNever says that a page did not reach the expected state.
 var errNever = errors.New("it did not come true")
 
-// Until waits until an expression of JavaScript is true. The page looks at it again and again by itself, so that a policy
-// that forbids to evaluate text is no obstacle.
+// Until waits until an expression of JavaScript is true. The page itself evaluates it repeatedly, so that a policy
+// against the evaluation of text is no obstacle.
 func (t *Tab) Until(expression string, within time.Duration) error {
 	wait := fmt.Sprintf(`new Promise((resolve) => {
   const end = performance.now() + %d;
@@ -131,7 +131,7 @@ func (t *Tab) Type(keys string) error {
 	return nil
 }
 
-// Follow presses keys that lead to another page, and waits until that is loaded.
+// Follow presses keys that lead to another page, and waits until that page is loaded.
 func (t *Tab) Follow(keys string) error {
 	if _, err := chromedp.RunResponse(t.ctx, chromedp.KeyEvent(keys)); err != nil {
 		return fmt.Errorf("following %q: %w", keys, err)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// listening hands out connections that can be forgotten.
+// listening returns connections that can be forgotten.
 type listening struct {
 	net.Listener
 	proxy *Proxy
@@ -38,10 +38,10 @@ type conn struct {
 	left      atomic.Bool // the client has ended it
 }
 
-// forget makes the connection one that nobody serves any more.
+// forget makes the connection one that no server reads any more.
 func (c *conn) forget() { c.forgotten.Store(true) }
 
-// Read returns what the client sent. Of a forgotten connection it returns nothing until the client ends it.
+// Read returns the bytes that the client sent. For a forgotten connection it returns nothing until the client ends it.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	for c.forgotten.Load() && err == nil {
@@ -62,7 +62,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Close ends the connection. A forgotten one stays open for its client: whoever lost power sends no FIN.
+// Close ends the connection. A forgotten one stays open for its client: a machine without power sends no FIN.
 func (c *conn) Close() error {
 	if c.forgotten.Load() && !c.left.Load() {
 		return nil

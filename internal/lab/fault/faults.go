@@ -19,7 +19,7 @@ func Answer(status int, retryAfter time.Duration) Fault {
 	}
 }
 
-// Delay carries a request out after a time between least and most.
+// Delay executes a request after a time between least and most.
 func Delay(least, most time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if wait(r.Context(), least+rand.N(most-least+1)) {
@@ -28,7 +28,7 @@ func Delay(least, most time.Duration) Fault {
 	}
 }
 
-// Hold leaves a request without an answer until ctx ends, and carries it out then.
+// Hold leaves a request without an answer until ctx ends, and executes it then.
 func Hold(ctx context.Context) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		select {
@@ -39,21 +39,21 @@ func Hold(ctx context.Context) Fault {
 	}
 }
 
-// Drop ends the connection of a request that was not carried out; with HTTP/2, its stream.
+// Drop ends the connection of a request that was not executed; with HTTP/2, its stream.
 func Drop() Fault {
 	return func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }
 }
 
-// LoseAnswer carries a request out and then ends its connection, or its stream, in place of an answer.
+// LoseAnswer executes a request and then ends its connection, or its stream, in place of an answer.
 func LoseAnswer() Fault {
 	return func(_ http.ResponseWriter, r *http.Request, next http.Handler) {
-		// What was begun is ended, also when the client is gone by then.
+		// The request is executed to its end, also when the client is gone by then.
 		next.ServeHTTP(&void{header: http.Header{}}, r.WithContext(context.WithoutCancel(r.Context())))
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// Silence carries a request out, passes on the first bytes of the body, and then nothing until ctx ends.
+// Silence executes a request, passes on the first bytes of the body, and then nothing until ctx ends.
 func Silence(ctx context.Context, first int) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&metered{ResponseWriter: w, pass: func(written int) (int, bool) {
@@ -70,7 +70,7 @@ func Silence(ctx context.Context, first int) Fault {
 	}
 }
 
-// Trickle carries a request out and passes its body on in pieces of size bytes, one for each interval, until ctx ends.
+// Trickle executes a request and passes its body on in pieces of size bytes, one for each interval, until ctx ends.
 func Trickle(ctx context.Context, size int, interval time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&metered{ResponseWriter: w, pass: func(int) (int, bool) {
@@ -86,7 +86,7 @@ func Trickle(ctx context.Context, size int, interval time.Duration) Fault {
 	}
 }
 
-// Only lets a fault happen to the requests that match.
+// Only applies a fault to the requests that match.
 func Only(match func(*http.Request) bool, fault Fault) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if match(r) {
@@ -97,7 +97,7 @@ func Only(match func(*http.Request) bool, fault Fault) Fault {
 	}
 }
 
-// Some lets a fault happen to a share of the requests, from 0 to 1, drawn from a seed.
+// Some applies a fault to a share of the requests, from 0 to 1, drawn from a seed.
 func Some(seed uint64, share float64, fault Fault) Fault {
 	var mu sync.Mutex
 	drawn := rand.New(rand.NewPCG(seed, seed))
@@ -118,15 +118,15 @@ type Moment int
 
 const (
 	Before   Moment = iota // it has come
-	Done                   // it is carried out, and will not be answered
-	Answered               // it is carried out, and is being answered
+	Done                   // it is executed, and gets no answer
+	Answered               // it is executed, and the answer is on its way
 )
 
 func (m Moment) String() string {
 	return [...]string{"before it is carried out", "when it is carried out", "as it is answered"}[m]
 }
 
-// Nth calls do at a moment of the nth request, counted from 1. But for Answered, the request gets no answer.
+// Nth calls do at a moment of the nth request, counted from 1. Except for Answered, the request gets no answer.
 func Nth(n int, when Moment, do func()) Fault {
 	var mu sync.Mutex
 	came := 0
@@ -162,15 +162,15 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// void takes an answer that nobody gets.
+// void receives an answer that no client gets.
 type void struct{ header http.Header }
 
 func (v *void) Header() http.Header         { return v.header }
 func (v *void) Write(b []byte) (int, error) { return len(b), nil }
 func (v *void) WriteHeader(int)             {}
 
-// metered passes a body on as it is told. pass returns how many bytes may go, which may block, and false when the
-// client is gone.
+// metered passes a body on at the rate of pass. pass returns the number of bytes that may go, which may block, and false
+// when the client is gone.
 type metered struct {
 	http.ResponseWriter
 	pass    func(written int) (int, bool)
@@ -194,5 +194,5 @@ func (m *metered) Write(b []byte) (int, error) {
 	return done, nil
 }
 
-// FlushError sends what was written. Unwrap would find the same, were it not for pass.
+// FlushError sends the written bytes. Unwrap would find the same function, but without pass.
 func (m *metered) FlushError() error { return http.NewResponseController(m.ResponseWriter).Flush() }

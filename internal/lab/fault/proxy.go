@@ -17,13 +17,13 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 )
 
-// Fault is what happens to one request. Calling next carries it out.
+// Fault is the treatment of one request. A call of next executes the request.
 type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// Options say what is served where. Target is required.
+// Options name the server and the way to serve it. Target is required.
 type Options struct {
 	Target    *url.URL
-	Transport http.RoundTripper // how Target is reached; nil: the default one
+	Transport http.RoundTripper // the transport to Target; nil: the default one
 	TLS       *tls.Config       // serves https, with HTTP/2; nil: http
 }
 
@@ -37,7 +37,7 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	server  *http.Server     // nil while connections are refused
-	faults  []*Fault         // those in force: the first injected is the outermost
+	faults  []*Fault         // the ones in force: the first injected is the outermost
 	counted map[string]int64 // requests by method
 
 	connecting sync.Mutex
@@ -46,7 +46,7 @@ type Proxy struct {
 
 // Start serves on a free port of 127.0.0.1 until Stop.
 func Start(opts Options) (*Proxy, error) {
-	address, err := lab.FreeAddress() // it comes back there after it refused connections
+	address, err := lab.FreeAddress() // it serves there again after it refused connections
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +54,14 @@ func Start(opts Options) (*Proxy, error) {
 	p.backend = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(opts.Target)
-			// A registry writes the address that it was asked at into what it answers.
+			// A registry writes the requested address into its answers.
 			r.Out.Host = r.In.Host
 		},
 		Transport:     opts.Transport,
 		FlushInterval: -1, // a watch is answered event by event
 		ErrorLog:      log.New(io.Discard, "", 0),
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
-			// The client is gone, or the server is: an answer of the proxy's own would be an answer of nobody.
+			// The client or the server is gone: an answer of the proxy itself would come from no server.
 			panic(http.ErrAbortHandler)
 		},
 	}
@@ -82,7 +82,7 @@ func (p *Proxy) URL() string {
 // Host is the address of the proxy as 127.0.0.1:PORT.
 func (p *Proxy) Host() string { return p.address }
 
-// Inject puts a fault into force for the requests that come from now on, until end is called. Of several faults the
+// Inject puts a fault into force for the requests that come from now on, until the call of end. Of several faults the
 // first one sees a request first.
 func (p *Proxy) Inject(f Fault) (end func()) {
 	key := &f
@@ -96,7 +96,7 @@ func (p *Proxy) Inject(f Fault) (end func()) {
 	}
 }
 
-// Refuse makes the proxy refuse connections and end those that are open, or come back at the same address.
+// Refuse makes the proxy refuse connections and end the open ones, or serve again at the same address.
 func (p *Proxy) Refuse(refuse bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,15 +128,15 @@ func (p *Proxy) Refuse(refuse bool) error {
 			err = server.Serve(listener)
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
-			// Without it nothing that is tried through the proxy means anything.
+			// Without it no result through the proxy is valid.
 			panic(err)
 		}
 	})
 	return nil
 }
 
-// Forget leaves every open connection as it would be when the other end lost its power: what the client sends is
-// accepted and answered by nobody. New connections are served.
+// Forget leaves every open connection in the state after the other end lost its power: it accepts the client's bytes and
+// answers nothing. New connections are served.
 func (p *Proxy) Forget() {
 	p.connecting.Lock()
 	defer p.connecting.Unlock()
@@ -152,7 +152,7 @@ func (p *Proxy) Requests(method string) int64 {
 	return p.counted[method]
 }
 
-// ServeHTTP carries a request out, through the faults in force.
+// ServeHTTP executes a request, through the faults in force.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.counted[r.Method]++
