@@ -212,7 +212,7 @@ func (j *jump) git(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// commit has everything carried out that was written.
+// commit commits the written files, and syncs them where no daemon runs.
 func (j *jump) commit(t *testing.T, subject string) {
 	t.Helper()
 	j.git(t, "add", "-A")

@@ -58,7 +58,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// step is one command, or a block of them, with what the page says that it prints.
+// step is one command, or a block of them, with the output that the page shows.
 type step struct {
 	name, command string
 	output        []string
@@ -100,7 +100,7 @@ func steps(t *testing.T, name, text string) []step {
 	return steps
 }
 
-// shell is one session of bash, as somebody has it who works through a page.
+// shell is one session of bash, like that of a person who works through a page.
 type shell struct {
 	t      *testing.T
 	stdin  io.Writer
@@ -116,7 +116,7 @@ func (p *parts) newShell(t *testing.T, name string) *shell {
 	home, repo := t.TempDir(), strings.ToLower(name)
 	work := filepath.Join(home, "work")
 	sh := &shell{t: t, stderr: filepath.Join(home, "stderr"), images: p.registry.Host + "/" + repo + "/busybox"}
-	// What a reader has of his own, here is the lab's.
+	// The lab provides here the things that a reader has.
 	sh.edits = strings.NewReplacer(
 		"docker.io/library/busybox", sh.images,
 		"https://git.example.com/you/pipelines.git", p.git.URL(repo),
@@ -171,7 +171,7 @@ func (s *shell) start(cmd *exec.Cmd) {
 	}
 	s.stdin, s.stdout = stdin, bufio.NewReader(stdout)
 	s.t.Cleanup(func() {
-		// What a page started in the background and left there ends with its shell.
+		// A process that a page leaves in the background ends with its shell.
 		fmt.Fprintln(stdin, `kill $(jobs -p) 2>/dev/null; wait; exit 0`)
 		if err := cmd.Wait(); err != nil {
 			s.t.Errorf("the shell: %v", err)
@@ -184,7 +184,7 @@ func (s *shell) edit(text string) string { return s.edits.Replace(text) }
 
 const endOfStep = "--- end of the step, status "
 
-// run types a step and compares what it prints.
+// run types a step and compares its output.
 func (s *shell) run(step step) {
 	s.t.Helper()
 	// In a block each command counts; the last one's status is that of a single command.
@@ -232,7 +232,7 @@ func (s *shell) errors() string {
 	return string(text)
 }
 
-// What differs at each run and on each machine: hashes, times, ages, and how wide a column is for them.
+// The parts that differ at each run and on each machine: hashes, times, ages, and the width of their columns.
 var (
 	aHash     = regexp.MustCompile(`\b[0-9a-f]{7,64}\b`)
 	aMoment   = regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`)
@@ -266,7 +266,7 @@ func looksLike(shown, printed []string) bool {
 	return want == got && looksLike(shown[1:], printed[1:])
 }
 
-// TestLooksLike holds the comparison to what it may overlook, and to what it may not.
+// TestLooksLike checks the differences that the comparison may ignore, and those that it must not ignore.
 func TestLooksLike(t *testing.T) {
 	printed := []string{"commit 0eb11e18  Deploy", "Applied    ingest@dev  1 created", "AGE 12s at 2026-11-21 00:27:45", "no drift"}
 	for name, c := range map[string]struct {

@@ -9,7 +9,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/reconcile"
 )
 
-// Who may commit names a folder, and must not reach the terminal of whoever deploys.
+// A person with the right to commit chooses the name of a folder. The name must not control the terminal of the person
+// who deploys.
 func TestProgressShowsEscapeSequences(t *testing.T) {
 	var out strings.Builder
 	p := newProgress(&out)

@@ -56,7 +56,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// Help is read in terminals of 80 columns. What cobra writes itself is left out of account.
+// Help is read in terminals of 80 columns. The text of cobra itself does not count.
 func TestHelpFitsTheTerminal(t *testing.T) {
 	var differs bool
 	root := newRootCommand(&differs)

@@ -26,7 +26,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// still is a daemon that shows one view for ever.
+// still is a daemon that always shows the same view.
 type still struct{ view *view.View }
 
 func (s still) View() *view.View         { return s.view }
@@ -97,7 +97,7 @@ func printed(t *testing.T, print func(io.Writer) error) string {
 	return out.String()
 }
 
-// What a daemon is asked for is printed byte for byte as what a command reads itself.
+// A daemon's answer is printed byte for byte like the result that a command reads itself.
 func TestRemotePrintsTheSame(t *testing.T) {
 	v := aView()
 	daemon := httptest.NewServer(server.New(still{v}))

@@ -19,7 +19,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
-// takeover is what an operator may expect of a second replica when the first one dies without a word.
+// takeover is the time in which an operator may expect a second replica to take over after a sudden death of the first
+// one.
 const takeover = 15 * time.Second
 
 // replica is one `syncer run` among several.
@@ -244,7 +245,7 @@ func atCommit(ts *testscript.TestScript, commit string, of func(v1alpha1.Pipelin
 	return n
 }
 
-// ranOnce holds the API server's own log against what should have run.
+// ranOnce compares the API server's own log with the expected runs.
 func (p *parts) ranOnce(ts *testscript.TestScript, commits int) {
 	created := map[string]int{}
 	until(ts, "the API server has not logged every Job", func() bool {

@@ -37,7 +37,7 @@ func TestAtRest(t *testing.T) {
 	}
 }
 
-// BenchmarkAtRest measures what 10,000 objects in 20 targets cost while nothing changes: requests, and memory.
+// BenchmarkAtRest measures the cost of 10,000 objects in 20 targets while nothing changes: requests, and memory.
 func BenchmarkAtRest(b *testing.B) {
 	d := deploy(b, 20, 500)
 	for b.Loop() {
@@ -70,7 +70,7 @@ type deployment struct {
 	targets, each, objects int
 	client                 dynamic.Interface
 	audit                  string
-	heap                   uint64        // bytes that the daemon holds, beyond what the process held before
+	heap                   uint64        // bytes that the daemon holds, beyond those that the process held before
 	took                   time.Duration // to deploy everything
 }
 
@@ -126,7 +126,7 @@ environments:
 	return d
 }
 
-// connect is somebody's connection to a cluster.
+// connect is a person's connection to a cluster.
 func connect(tb testing.TB, plane *lab.ControlPlane) dynamic.Interface {
 	tb.Helper()
 	config := plane.Config()
@@ -192,7 +192,7 @@ func repository(tb testing.TB, dir string, pipelines, each int) string {
 	return dir
 }
 
-// asked lists what the daemon has asked the API server so far; a watch that goes on is no question.
+// asked lists the daemon's requests to the API server so far; a continued watch does not count.
 func (d *deployment) asked(tb testing.TB) []lab.AuditEvent {
 	tb.Helper()
 	events, err := lab.ReadAudit(d.audit)
@@ -251,7 +251,7 @@ func (d *deployment) awaitFindings(tb testing.TB, name string, total int) {
 	})
 }
 
-// deployTimeout is what 10,000 objects may take on a busy machine.
+// deployTimeout bounds the deployment of 10,000 objects on a busy machine.
 const deployTimeout = 20 * time.Minute
 
 // awaitRecord looks at a pipeline's record until it is as wanted.

@@ -356,7 +356,7 @@ func hook(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// awaitTimeout bounds what a script waits for, also on a busy machine.
+// awaitTimeout bounds the waits of a script, also on a busy machine.
 const awaitTimeout = 5 * time.Minute
 
 // await PATTERN COMMAND... runs a command until its output matches. With ! it runs it until it does not.

@@ -198,7 +198,7 @@ var controllers = []controller{
 		return p.patch(p.in("apps", "v1", "deployments"), "web", fmt.Sprintf(`{"spec":{"replicas":%d}}`, 2+n%4), "scale")
 	}},
 	{"keda", 5 * time.Minute, func(p *place, n int) error {
-		// Not to nothing: a scale of 0 leaves nobody as the field's owner.
+		// The scale is not 0: a scale of 0 leaves the field without an owner.
 		return p.patch(p.in("apps", "v1", "deployments"), "consumer", fmt.Sprintf(`{"spec":{"replicas":%d}}`, 1+n%3), "scale")
 	}},
 	{"kube-controller-manager", 30 * time.Second, func(p *place, n int) error {
@@ -296,7 +296,7 @@ func losePod(p *place, _ int) error {
 	return client.IgnoreNotFound(err) // its deployment may have been quicker
 }
 
-// certificate gives two certificates, base64 of their PEM: what is injected is renewed.
+// certificate returns two certificates, base64 of their PEM: the injected one is renewed.
 func certificate() (out [2]string, err error) {
 	for i := range out {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

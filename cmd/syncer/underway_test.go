@@ -42,7 +42,7 @@ func TestACommitThatIsOnItsWay(t *testing.T) {
 			j := newJump(t)
 			hook := startHook(t, j)
 			var names []string
-			for i := range 10 { // more than are carried out side by side
+			for i := range 10 { // more than are reconciled side by side
 				names = append(names, fmt.Sprintf("p%d", i))
 				j.write(t, names[i], "web:1", "1")
 			}
@@ -162,7 +162,7 @@ func TestANewerCommitOnItsWay(t *testing.T) {
 	})
 }
 
-// slowHook is an admission webhook for CronJobs that keeps what it is told to keep.
+// slowHook is an admission webhook for CronJobs that holds the requests of one kind.
 type slowHook struct {
 	holds    atomic.Pointer[string] // "dry run" or "write"; nil: nothing
 	released chan struct{}

@@ -54,7 +54,7 @@ spec:
 	if got := j.turns(t) - turns; got > commits+3*3 {
 		t.Errorf("%d commits to one target cost %v turns", commits, got)
 	}
-	// What failed is tried at once when git changes it.
+	// A failed target is tried at once when git changes it.
 	j.resource(t, "refused", "apiVersion: v1\nkind: Service\nmetadata: {name: refused}\nspec: {ports: [{port: 9999}]}\n")
 	j.commit(t, "A port that there is")
 	j.awaitRecord(t, "refused", func(record *unstructured.Unstructured) bool { return conditions(record)["Ready"] == "True Healthy" })

@@ -34,7 +34,7 @@ var (
 	promQL = parser.NewParser(parser.Options{})
 )
 
-// loadRules reads the rules as Prometheus would, from what the operator would give it.
+// loadRules reads the rules like Prometheus, from the output of the operator.
 func loadRules(t *testing.T) map[string]rulefmt.Rule {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(monitoring, "alerts.yaml"))
@@ -64,14 +64,14 @@ func loadRules(t *testing.T) map[string]rulefmt.Rule {
 	return byName
 }
 
-// firing evaluates a rule each minute and returns what fires at the given minute.
+// firing evaluates a rule each minute and returns the alerts that fire at the given minute.
 func firing(t *testing.T, rule rulefmt.Rule, series string, minute int) []*rules.Alert {
 	t.Helper()
 	expr, err := promQL.ParseExpr(rule.Expr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is loaded ends at the first line that is not indented, or empty.
+	// The series end at the first line that is not indented, or empty.
 	store := promqltest.LoadedStorage(t, "load 1m\n  "+strings.TrimSpace(series))
 	t.Cleanup(func() {
 		if err := store.Close(); err != nil {
@@ -222,7 +222,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bsyncer_[a-z_]+\b`)
 
-// metrics are the names of what syncer has, with those that a histogram gives.
+// metrics are the names of syncer's metrics, with those that a histogram adds.
 func metrics(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(metricsPage)
@@ -244,7 +244,7 @@ func metrics(t *testing.T) map[string]bool {
 	return names
 }
 
-// check says what is wrong with a query.
+// check returns the fault of a query.
 func check(query string, known map[string]bool) error {
 	expr, err := promQL.ParseExpr(query)
 	if err != nil {

@@ -227,7 +227,7 @@ func (s *stage) startSyncer(ctx context.Context) error {
 	return nil
 }
 
-// run runs a syncer command beside the daemon and returns what it printed.
+// run runs a syncer command beside the daemon and returns its output.
 func (s *stage) run(ctx context.Context, args ...string) (string, error) {
 	return output(exec.CommandContext(ctx, filepath.Join(s.bin, "syncer"), append(args, "--config", s.config())...))
 }

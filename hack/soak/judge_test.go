@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// court is a judge with a cluster that is told what happens.
+// court is a judge with a simulated cluster.
 func court(t *testing.T) *judge {
 	t.Helper()
 	j, err := openJournal(t.TempDir(), io.Discard)
@@ -32,7 +32,7 @@ func court(t *testing.T) *judge {
 	return judge
 }
 
-// happens tells the judge of a version of an object.
+// happens passes a version of an object to the judge.
 func (j *judge) happens(t *testing.T, revision int, deleted bool, text string) {
 	t.Helper()
 	o := &unstructured.Unstructured{Object: parsed(t, text)}

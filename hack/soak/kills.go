@@ -242,7 +242,7 @@ func (s *stage) settleOrReset(ctx context.Context, what string, step func(contex
 	return s.reset(ctx)
 }
 
-// reset deletes what syncer has put into the cluster, so that it begins anew.
+// reset deletes the objects that syncer has put into the cluster, so that syncer begins again.
 func (s *stage) reset(ctx context.Context) error {
 	if len(s.judge.wrong()) == 0 {
 		return nil
@@ -271,7 +271,7 @@ func (s *stage) reset(ctx context.Context) error {
 		}
 	}
 	s.judge.begin()
-	// What ran as a daemon is started again by the next round.
+	// The next round starts the daemons again.
 	return ctx.Err()
 }
 
@@ -288,7 +288,7 @@ func isWrite(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead && r.URL.Query().Get("dryRun") == "" && !isLease(r)
 }
 
-// isObject tells the requests about objects and records from those about Leases and the server itself.
+// isObject reports whether a request is about objects and records, and not about Leases and the server itself.
 func isObject(r *http.Request) bool {
 	return !isLease(r) && r.URL.Query().Get("watch") == "" && pathHas(r, "/namespaces/")
 }

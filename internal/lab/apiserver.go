@@ -75,7 +75,7 @@ func (c *ControlPlane) startEnv() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		_, err := c.env.Start()
-		// Keys for webhooks that nobody serves here, in the folder for temporary files.
+		// Keys for webhooks that do not exist here, in the folder for temporary files.
 		started <- errors.Join(err, c.env.WebhookInstallOptions.Cleanup())
 		<-stop
 		stopped <- c.env.Stop()
@@ -115,7 +115,7 @@ func (c *ControlPlane) configureAPIServer(log *os.File) error {
 	}
 	server.SecureServing.Address, server.SecureServing.Port = "127.0.0.1", strconv.Itoa(port)
 	if c.opts.Controllers {
-		// envtest turns this admission plugin off because nobody makes service accounts there; here somebody does.
+		// envtest turns this admission plugin off because it has no service accounts; the lab has them.
 		server.Configure().Disable("disable-admission-plugins")
 	}
 	if c.opts.AuditLog != "" {

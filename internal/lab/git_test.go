@@ -132,7 +132,7 @@ func TestMissingDebianPackage(t *testing.T) {
 	}
 }
 
-// gitCommand is git without the settings of whoever runs the test.
+// gitCommand is git without the settings of the user who runs the test.
 func gitCommand(dir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir

@@ -59,7 +59,7 @@ func TestReserve(t *testing.T) {
 	if free, err := reserve(folder, port); err != nil || !free {
 		t.Errorf("a free port: free %t, %v", free, err)
 	}
-	if free, err := reserve(folder, port); err != nil || free { // flock tells one open file from another
+	if free, err := reserve(folder, port); err != nil || free { // flock distinguishes open files
 		t.Errorf("a port that is reserved: free %t, %v", free, err)
 	}
 }

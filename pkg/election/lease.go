@@ -208,7 +208,7 @@ func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionR
 			l.held(sent)
 		}
 	case l.holds && apierrors.IsConflict(err) && l.nudged != nil:
-		l.nudged() // the elector reads the Lease anew and goes on
+		l.nudged() // the elector reads the Lease again and goes on
 	}
 }
 

@@ -41,7 +41,7 @@ func LossOf(live *unstructured.Unstructured, entry v1alpha1.InventoryEntry) *man
 	return lost
 }
 
-// IsMember reports whether an object is in a target's ApplySet, as Members tells.
+// IsMember reports whether an object is in a target's ApplySet, like Members.
 func IsMember(c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) bool {
 	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	return live.GetLabels()[v1alpha1.LabelMember] == own && manifest.OwnedFields(live, manifest.FieldManager) != ""

@@ -10,7 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// What sets a field is found in whatever layer it stands; a line that only looks like it is not.
+// The search finds the line that sets a field in every layer; it does not find a line that only looks like it.
 func TestOriginsOfLayers(t *testing.T) {
 	deployment := "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: w\nspec:\n  replicas: 1\n  template:\n    metadata:\n      labels: {team: own}\n    spec:\n      containers:\n      - name: a\n        image: a:v1\n        securityContext: {runAsUser: 10}\n      - name: b\n        image: b:v1\n        securityContext: {runAsUser: 20}\n"
 	id := func(api, kind, namespace, name string) manifest.ID {

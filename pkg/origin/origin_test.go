@@ -206,8 +206,8 @@ func TestOriginsOfTheExamples(t *testing.T) {
 	}
 }
 
-// says tells whether a line has the key of a field, or a part of its value; the first line of a file that is a value
-// has that.
+// says reports whether a line has the key of a field, or a part of its value; the first line of a file that is a value
+// counts.
 func says(t *testing.T, files fs.FS, place Place, leaf manifest.Field) bool {
 	t.Helper()
 	data, err := fs.ReadFile(files, place.File)
@@ -223,7 +223,7 @@ func says(t *testing.T, files fs.FS, place Place, leaf manifest.Field) bool {
 	return key != "" && strings.Contains(line, key) || strings.Contains(line, value)
 }
 
-// What a place is worth shows when someone edits it: the field has to change.
+// An edit proves a place: the field has to change.
 func TestEditingAnOriginChangesTheField(t *testing.T) {
 	repository := os.DirFS(examples)
 	edits := 0
@@ -309,7 +309,7 @@ func FuzzOrigins(f *testing.F) {
 	object := "apiVersion: v1\nkind: K\nmetadata: {name: n}\nspec: &s {a: [x, {name: x, b: 1}], c: 1}\nmore: {<<: *s}\n"
 	f.Add("resources: [a.yaml]\npatches: [{target: {kind: K}, patch: '[{op: add, path: /spec/a/-, value: x}]'}]\nlabels: [{pairs: {a: b}}]", object, "spec.a[name=x].b")
 	f.Add("resources: [a.yaml]\nnamespace: x\nreplacements: [{sourceValue: x, targets: [{select: {kind: K}, fieldPaths: [spec.c]}]}]", object, "spec.c")
-	// An overlay that has what only marks should have.
+	// An overlay with fields that only marks should have.
 	f.Add("resources: [a.yaml]", object+"c-syncer-place: '1'\nc: x\nl: [x]\nl-syncer-place: '2'\nl-syncer-place-3: .\nsyncer-place-1: .\n", "l[0]")
 	f.Fuzz(func(t *testing.T, kustomization, file, at string) {
 		parsed, err := manifest.ParsePath(at)

@@ -32,7 +32,7 @@ func stampConditions(status *v1alpha1.PipelineSyncStatus, before []metav1.Condit
 	}
 }
 
-// setHeld writes what a target waits for. What runs goes on running, so that the other conditions stay.
+// setHeld writes the reason why a target waits. The running objects go on, so that the other conditions stay.
 func (p *pass) setHeld(status *v1alpha1.PipelineSyncStatus) {
 	held := p.held
 	switch {

@@ -16,7 +16,7 @@ import (
 type Event struct {
 	Warning bool
 	Reason  string // one word
-	Action  string // what syncer did
+	Action  string // the action of syncer
 	Note    string
 }
 

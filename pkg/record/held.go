@@ -64,7 +64,7 @@ func releases(before []v1alpha1.HeldChange, changes []manifest.Change, inventory
 	})
 }
 
-// HeldMessage says in one line which changes wait, and what for.
+// HeldMessage names in one line the changes that wait, and their reasons.
 func HeldMessage(held []v1alpha1.HeldChange) string {
 	var parts []string
 	for _, h := range held {

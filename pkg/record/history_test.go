@@ -54,7 +54,7 @@ func TestReturnsTo(t *testing.T) {
 	}
 }
 
-// Sets differ in their hash by what was applied, and not by what happened to the objects afterwards.
+// Sets differ in their hash by the applied objects, and not by later changes of the objects.
 func TestSetHash(t *testing.T) {
 	one := v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "Pod", Namespace: "data", Name: "x", Hash: "h"}
 	with := func(change func(*v1alpha1.InventoryEntry)) []v1alpha1.InventoryEntry {
@@ -195,7 +195,7 @@ func TestReleaseIsOfTheCommitThatWasHeld(t *testing.T) {
 	}
 }
 
-// While only a deletion waits, what git has is deployed. The deletion itself deploys nothing.
+// While only a deletion waits, all objects of git are deployed. The deletion itself deploys nothing.
 func TestDeploymentIsAppliedWhileADeletionWaits(t *testing.T) {
 	entry := func(name, hash string) v1alpha1.InventoryEntry {
 		return v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "ConfigMap", Namespace: "etl", Name: name, Hash: hash}

@@ -91,7 +91,7 @@ func TestWhatFitsIsKnownBeforehand(t *testing.T) {
 	}
 }
 
-// What is expected of an object's entry is at least what it takes.
+// The expected size of an object's entry is at least its real size.
 func TestEntriesAreNotUnderestimated(t *testing.T) {
 	for _, id := range []manifest.ID{
 		{APIVersion: "v1", Kind: "Secret", Namespace: "data", Name: "s"},
@@ -215,7 +215,7 @@ func TestCommonStatusIsNotCut(t *testing.T) {
 	}
 }
 
-// What runs is told from the newest deployment that is not held in part.
+// The running deployment is the newest one that is not held in part.
 func TestDeploymentThatRunsStays(t *testing.T) {
 	var all []v1alpha1.Deployment
 	for i := range 30 {

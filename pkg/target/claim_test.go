@@ -10,7 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Of two targets that name one object, the one that has it keeps it, and neither gets one that nobody has.
+// If two targets name one object, the target that has the object keeps it. If no target has it, neither gets it.
 func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind, has  string // the namespace by the owner's inventory

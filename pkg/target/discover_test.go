@@ -111,7 +111,7 @@ func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
 	}
 }
 
-// A link that leads nowhere is an overlay, so that its target says what is wrong.
+// A link that leads nowhere is an overlay, so that its target reports the fault.
 func TestOverlayThatIsALostLink(t *testing.T) {
 	files := tree("pipelines/a/overlays/dev/k", "pipelines/a/README.md")
 	for environment, target := range map[string]string{"gone": "nowhere", "outside": "../../../../etc", "file": "../README.md"} {

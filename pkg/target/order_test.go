@@ -83,7 +83,7 @@ func TestInOrder(t *testing.T) {
 			}
 			begun("a@staging", "b@staging")
 			ends["b@staging"]()
-			begun("a@staging", "b@staging", "b@prod") // a hangs, and holds up nobody but those who need it
+			begun("a@staging", "b@staging", "b@prod") // a hangs, and delays only the targets that need it
 			ends["a@staging"]()
 			begun("a@staging", "b@staging", "b@prod", "a@prod", "c@staging")
 			ends["c@staging"]()

@@ -20,7 +20,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
-// checkout is a git repository of pipelines and what follows it.
+// checkout is a git repository of pipelines, with the parts that read it.
 type checkout struct {
 	last    map[string]*Desired // of the last passes
 	t       testing.TB
@@ -79,7 +79,7 @@ func (c *checkout) write(name, content string) {
 	}
 }
 
-// commit commits what stands in the folder and returns the snapshot of it.
+// commit commits the content of the folder and returns the snapshot of it.
 func (c *checkout) commit() source.Snapshot {
 	c.t.Helper()
 	gitIn(c.t, c.dir, "", "add", "-A")
@@ -109,7 +109,7 @@ func (c *checkout) works(snap source.Snapshot, only ...string) []*Desired {
 	return works
 }
 
-// pass commits, renders, and returns what was counted and which targets git gives something else than before.
+// pass commits and renders. It returns the counts and the targets with another content in git than before.
 func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts map[RenderResult]int, differ []string) {
 	c.t.Helper()
 	snap := c.commit()
@@ -265,7 +265,7 @@ func TestASharedOverlayIsRenderedOnce(t *testing.T) {
 	}
 }
 
-// A set that passes share is the same after a target was carried out by it.
+// A set that passes share stays the same after a reconcile of a target with it.
 func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	c := newCheckout(t, "dev")
 	c.pipeline("clicks")
@@ -284,7 +284,8 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	}
 }
 
-// BenchmarkCommit compares what a commit to one pipeline of a hundred costs with rendering all of its 300 targets.
+// BenchmarkCommit compares the cost of a commit to one pipeline of a hundred with the rendering of all of its 300
+// targets.
 func BenchmarkCommit(b *testing.B) {
 	const pipelines = 100
 	c := newCheckout(b, "dev", "staging", "prod")

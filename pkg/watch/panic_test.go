@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
-// What waits for an object does so in goroutines of its own: a panic there ends the wait.
+// A wait for an object runs in a goroutine of its own: a panic there ends the wait.
 func TestAPanicEndsAWait(t *testing.T) {
 	held := manifest.Change{ID: manifest.ID{APIVersion: "v1", Kind: "Pod", Namespace: "data", Name: "a"}, Action: manifest.Update}
 	held.Hold(manifest.HeldRunning, "it runs", held.ID)

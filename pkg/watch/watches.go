@@ -99,7 +99,7 @@ func (s *streaming) unwatched() bool {
 	return !s.follows() && (s == nil || s.failing || time.Since(s.closed) > reopening)
 }
 
-// member is an object that carries a target's label.
+// member is an object with a target's label.
 type member struct {
 	set           string
 	version       string // of the newest state, or of the one that was judged

@@ -41,7 +41,7 @@ func look(t *testing.T, chromium *Browser, page string) Seen {
 	return seen
 }
 
-// A page that asks for something is told on, and what it asks for is not fetched: not even from this machine.
+// A request of a page is reported, and it is not sent: not even to this machine.
 func TestNothingIsReached(t *testing.T) {
 	var hits atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))

@@ -115,7 +115,7 @@ func TestAnswersAndLosses(t *testing.T) {
 	}
 }
 
-// Whoever waits for the rest of an answer, or for any, waits until the fault is over.
+// A client that waits for an answer, or for the rest of one, waits until the fault is over.
 func TestSilence(t *testing.T) {
 	for name, fault := range map[string]func(context.Context) Fault{
 		"no answer":    Hold,
@@ -137,7 +137,7 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// A forgotten connection takes what is sent and says nothing; a new one is served.
+// A forgotten connection accepts bytes and answers nothing; a new one is served.
 func TestForget(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		p, client, carried := through(t, secure)
