@@ -27,7 +27,7 @@ type story struct {
 	first map[string]string // environment -> image of the first deployment
 }
 
-// play plays the story.
+// play runs the story.
 func (s *stage) play(ctx context.Context) error {
 	tale := story{stage: s}
 	acts := []struct {

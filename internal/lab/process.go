@@ -72,7 +72,7 @@ func (p *process) stop() error {
 	case <-p.done:
 	case <-time.After(killAfter):
 	}
-	// Also when the leader has ended: a child of its own may be left in the group.
+	// Also after the end of the leader: one of its children may be left in the group.
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
 	}

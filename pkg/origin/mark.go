@@ -49,7 +49,7 @@ type mark struct {
 
 var markedTag = regexp.MustCompile(markPrefix + `([0-9]+)(@|$)`)
 
-// transformed reads the mark that stands in for a value which a transformer computed.
+// transformed reads the mark that replaces a value which a transformer computed.
 func transformed(value any) (int, bool) {
 	switch value := value.(type) {
 	case string:

@@ -42,9 +42,9 @@ type Demand struct {
 	Images []v1alpha1.DeployedImage // of the deployment to come
 }
 
-// Fit returns the pins that the record is to hold, sorted as they were: those in use, and the ones that were unused for the
-// shortest time as far as there is room. The error is a TooLargeError where the rest alone does not fit; a target that
-// takes no more room than before is never refused, so that it can always become smaller.
+// Fit returns the pins that the record is to hold, in their earlier order: the pins in use, and, while there is room,
+// the pins that were unused for the shortest time. The error is a TooLargeError if the rest alone does not fit. A target
+// that takes no more room than before is never refused, so that it can always become smaller.
 func (d Demand) Fit() ([]v1alpha1.PinnedImage, error) {
 	inUse, _ := split(d.Pins)
 	fixed := pinsSize(inUse) + 2*imagesSize(d.Images)

@@ -24,8 +24,8 @@ func (d Dates) Date() time.Time {
 	return d.Wall()
 }
 
-// In returns the date in a cluster, by the clock of its API server. The dates of a record are written and compared by that
-// clock, so that all processes agree. The own clock stands in while the API server has not answered yet.
+// In returns the date in a cluster, by the clock of its API server. The dates of a record are written and compared by
+// that clock, so that all processes agree. The own clock replaces it while the API server has not answered yet.
 func (d Dates) In(cluster *cluster.Cluster) time.Time {
 	if cluster != nil {
 		if date, known := cluster.Date(); known {

@@ -10,7 +10,7 @@ import (
 // Guard bounds a panic to its target or environment. The zero Guard neither logs nor counts.
 type Guard struct {
 	Log *slog.Logger
-	// Count receives the target of each panic; the zero target stands for work that is of none. Optional.
+	// Count receives the target of each panic; the zero target stands for work without a target. Optional.
 	Count func(v1alpha1.Target)
 }
 
