@@ -365,7 +365,7 @@ func wholly(t *testing.T, value reflect.Value, at string) {
 			return
 		}
 		for i := range value.NumField() {
-			if field := value.Type().Field(i); field.IsExported() {
+			if field := value.Type().Field(i); field.IsExported() && field.Tag.Get("json") != "-" {
 				wholly(t, value.Field(i), at+"."+field.Name)
 			}
 		}
