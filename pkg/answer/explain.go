@@ -91,13 +91,14 @@ func quotable(obj *unstructured.Unstructured, text string, live ...*unstructured
 // they show whole specs, with the passwords of env.
 var diffLines = regexp.MustCompile(`(?m)\n(?:[ \t\x{a0}+\-}@…].*)?$`)
 
+// WithoutDiff returns a text without the lines of diffLines.
 func WithoutDiff(text string) string { return diffLines.ReplaceAllString(text, "") }
 
 // unauthorized is the API server's text for a request that RBAC forbids: the verb, the resource and its group. Admission
 // answers Forbidden too, with its own words.
 var unauthorized = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"`)
 
-// rights adds advice for a request that RBAC forbids.
+// AdviseRight adds advice for a request that RBAC forbids.
 func AdviseRight(err error) error {
 	if !apierrors.IsForbidden(err) {
 		return err
@@ -114,7 +115,7 @@ func AdviseRight(err error) error {
 		err, match[1], match[2], resource)
 }
 
-// joinSorted joins errors in the order of their texts, so that two runs with the same fault print the same text.
+// Join joins errors in the order of their texts, so that two runs with the same fault print the same text.
 func Join(errs []error) error {
 	kept := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	slices.SortStableFunc(kept, func(a, b error) int {

@@ -77,6 +77,7 @@ func IsForbidden(err error) bool { return apierrors.IsForbidden(err) }
 // Unlisted says that the API server did not answer a list of a kind in time.
 func Unlisted(kind schema.GroupVersionKind, err error) error { return &unlistedError{kind, err} }
 
+// IsUnlisted reports whether an error is one of Unlisted.
 func IsUnlisted(err error) bool {
 	_, is := errors.AsType[*unlistedError](err)
 	return is

@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
+// Retryable reports whether a request that failed with this error may succeed when it is repeated after a moment.
 func Retryable(err error) bool {
 	switch {
 	case err == nil:
@@ -53,6 +54,7 @@ func IsPermanent(err error) bool {
 // syncer stays valid, and this pass writes nothing more of the target.
 type OvertakenError struct{ Target v1alpha1.Target }
 
+// Error implements error.
 func (e *OvertakenError) Error() string {
 	return fmt.Sprintf("writing the record of %s: another syncer wrote it in the meantime; the next pass goes on from there", e.Target)
 }

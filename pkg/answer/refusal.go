@@ -35,7 +35,7 @@ func IsContested(err error) bool {
 	return !slices.ContainsFunc(causes, func(cause metav1.StatusCause) bool { return !contested.MatchString(cause.Message) })
 }
 
-// causesOf are the single reasons of a refusal, each with its field.
+// Causes are the single reasons of a refusal, each with its field.
 func Causes(err error) []metav1.StatusCause {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {

@@ -24,6 +24,8 @@ type hashKey struct {
 	key []byte
 }
 
+// Key returns the key of the hashes of Secrets, which a Secret in syncer's namespace holds. create makes that Secret where there
+// is none; without it a missing key is nil.
 func (c *Cluster) Key(ctx context.Context, create bool) ([]byte, error) {
 	cached := &c.server.key
 	cached.mu.Lock()

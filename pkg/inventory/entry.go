@@ -20,6 +20,7 @@ func ByKey(record *v1alpha1.PipelineSync) map[manifest.Key]v1alpha1.InventoryEnt
 	return entries
 }
 
+// Sorted returns the entries of an inventory in the order of their IDs.
 func Sorted(entries map[manifest.Key]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 	return slices.SortedFunc(maps.Values(entries), func(a, b v1alpha1.InventoryEntry) int {
 		return a.ID().Compare(b.ID())

@@ -35,7 +35,7 @@ func object(edit ...func(*unstructured.Unstructured)) *unstructured.Unstructured
 func managed(by string, operation metav1.ManagedFieldsOperationType, at time.Time) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{
 		Manager: by, Operation: operation, APIVersion: "v1", Time: &metav1.Time{Time: at}, FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{"f:rows":{}}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:rows":{}}}`),
 	}
 }
 

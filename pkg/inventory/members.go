@@ -162,6 +162,7 @@ func places(c *cluster.Cluster, kinds []schema.GroupVersionKind, namespaces []st
 	return out, nil
 }
 
+// IsNamespaced reports whether the objects of a kind have a namespace, in any version that the cluster serves.
 func IsNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error) {
 	mapping, err := c.AnyMapping(kind)
 	if err != nil {

@@ -30,8 +30,10 @@ type Error struct{ Limit time.Duration }
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("the server sent nothing for %s", e.Limit) }
 
-// Timeout and Temporary implement net.Error.
-func (e *Error) Timeout() bool   { return true }
+// Timeout implements net.Error.
+func (e *Error) Timeout() bool { return true }
+
+// Temporary implements net.Error.
 func (e *Error) Temporary() bool { return true }
 
 // Is makes the error one of a deadline.

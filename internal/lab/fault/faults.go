@@ -122,6 +122,7 @@ const (
 	Answered               // it is executed, and the answer is on its way
 )
 
+// String implements fmt.Stringer.
 func (m Moment) String() string {
 	return [...]string{"before it is carried out", "when it is carried out", "as it is answered"}[m]
 }
