@@ -29,7 +29,7 @@ func (d *Daemon) Objects(ctx context.Context, of v1alpha1.Target) ([]health.Obje
 		return nil, err
 	}
 	if d.View().Target(of.Pipeline, of.Environment) == nil {
-		return nil, fmt.Errorf("there is no of %s", of)
+		return nil, fmt.Errorf("there is no target %s", of)
 	}
 	var last *liveObjects
 	d.states.change(of, func(s *state) {

@@ -60,7 +60,7 @@ type reached struct {
 // NewPass returns a pass over all targets of a commit.
 func NewPass(commit *target.Commit, lookups *pin.Lookups) *Pass {
 	return &Pass{
-		Commit: commit, Lookups: lookups, provides: commit.Provides(), neighbours: commit.Neighbours(), reached: map[v1alpha1.Target]reached{},
+		Commit: commit, Lookups: lookups, provides: commit.Provides(), neighbours: commit.Neighbours, reached: map[v1alpha1.Target]reached{},
 	}
 }
 

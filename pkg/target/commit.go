@@ -50,6 +50,9 @@ type Commit struct {
 	Unread []string
 	// Allowed holds the permissions in the trailers of the commits that are new to the targets.
 	Allowed Allowed
+	// Neighbours are the targets of each cluster whose sets at this commit are known. A target that a limit refuses is one of
+	// them: git still names its objects, and another target may take them over.
+	Neighbours map[*cluster.Cluster]apply.Neighbours
 
 	recorded map[string]int // the number of targets with a record in each environment, selected or not
 	index    map[v1alpha1.Target]*Desired
@@ -60,6 +63,7 @@ type Commit struct {
 func NewCommit(targets []*Desired, others ...*Desired) *Commit {
 	c := &Commit{Targets: targets, Others: others}
 	c.makeIndex()
+	c.findNeighbours()
 	return c
 }
 
@@ -133,6 +137,7 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	p.Renderings.Render(c.All(), snap.Files)
 	c.claim()
 	c.orderByDependency()
+	c.findNeighbours() // before the limits
 	c.Allowed = p.Trailers(ctx, c.Targets)
 	c.limitRemovals()
 	c.limitPrunes()
@@ -271,18 +276,17 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 	return d, nil
 }
 
-// Neighbours returns the targets of each cluster whose sets at this commit are known.
-func (c *Commit) Neighbours() map[*cluster.Cluster]apply.Neighbours {
-	out := map[*cluster.Cluster]apply.Neighbours{}
+// findNeighbours finds the targets whose sets are known.
+func (c *Commit) findNeighbours() {
+	c.Neighbours = map[*cluster.Cluster]apply.Neighbours{}
 	for _, d := range c.All() {
 		if d.Err != nil || d.Rendered.Set == nil && d.Overlay != "" || d.Cluster == nil {
 			continue
 		}
-		n := out[d.Cluster.Server()]
+		n := c.Neighbours[d.Cluster.Server()]
 		n.Add(d.Cluster.Namespace(), d.Target, d.Rendered.Set)
-		out[d.Cluster.Server()] = n
+		c.Neighbours[d.Cluster.Server()] = n
 	}
-	return out
 }
 
 // Provides returns the namespaces and kinds that the selected targets provide in each cluster.
