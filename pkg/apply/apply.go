@@ -496,7 +496,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	}
 	_, own := v1alpha1.MemberLabel(a.cluster.Namespace(), request.Target)
 	for range removeTries {
-		if err = a.cluster.Delete(ctx, change.Live, propagation); err == nil || apierrors.IsNotFound(err) {
+		if err = a.cluster.Delete(ctx, change.Live, propagation); err == nil || apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 			return false, nil
 		}
 		if !apierrors.IsConflict(err) {
