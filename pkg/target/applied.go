@@ -31,6 +31,9 @@ func (p *Planner) LastApplied(ctx context.Context, d *Desired) (*Desired, manife
 
 // At returns a target at another commit, and its set with the digests of the record.
 func (p *Planner) At(d *Desired, snap source.Snapshot) (*Desired, manifest.Set, error) {
+	if snap.Files == nil { // as when everything is deleted, whatever git has
+		return nil, nil, fmt.Errorf("commit %.8s is not read here", snap.Commit)
+	}
 	pipeline := discoverOne(snap.Files, p.Config.Source.Layout, d.Target)
 	if pipeline.Overlays[d.Environment.Name] == "" {
 		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
