@@ -126,8 +126,8 @@ func (p *parts) succession(ts *testscript.TestScript, neg bool, args []string) {
 	if kills > 0 && slices.Min(took) > takeover { // on a busy machine one of them takes longer
 		ts.Fatalf("the takeovers took %s, and %s is promised", took, takeover)
 	}
-	// One that is told to stop gives its Lease back, so that nobody waits for it to run out. That is told from one hand-over
-	// that was quick: on a busy machine another one takes longer.
+	// A replica that gets SIGTERM gives its Lease back, so no other replica waits until the Lease runs out. One quick
+	// hand-over proves it: on a busy machine others take longer.
 	var handed []time.Duration
 	for len(handed) == 0 || slices.Min(handed) > takeover/3 {
 		if len(handed) == 5 {

@@ -70,7 +70,7 @@ type deployment struct {
 	targets, each, objects int
 	client                 dynamic.Interface
 	audit                  string
-	heap                   uint64        // bytes that the daemon holds, beyond those that the process held before
+	heap                   uint64        // bytes that the daemon has added to the heap of the process
 	took                   time.Duration // to deploy everything
 }
 

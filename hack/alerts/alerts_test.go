@@ -222,7 +222,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bsyncer_[a-z_]+\b`)
 
-// metrics are the names of syncer's metrics, with those that a histogram adds.
+// metrics returns the names of syncer's metrics. A histogram has several.
 func metrics(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(metricsPage)

@@ -58,7 +58,7 @@ func TestImpersonationNamesTheServiceAccount(t *testing.T) {
 	}
 }
 
-// TestRightsOfARole multiplies out the lists of each rule, and passes over what is no rule at all.
+// TestRightsOfARole checks that every combination of a rule's lists is a right, and that other entries are skipped.
 func TestRightsOfARole(t *testing.T) {
 	role := &unstructured.Unstructured{Object: map[string]any{"rules": []any{
 		map[string]any{

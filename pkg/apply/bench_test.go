@@ -380,7 +380,7 @@ func shortly(events []lab.AuditEvent) string {
 	return out.String()
 }
 
-// actions describes the actions of changes, without those that do nothing.
+// actions describes the actions of changes. It leaves out changes without an action.
 func actions(changes []manifest.Change) string {
 	var out []string
 	for _, change := range changes {

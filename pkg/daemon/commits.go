@@ -85,7 +85,7 @@ func (c *commits) end(r *rollout, err error) {
 	}
 }
 
-// renew requests a rollout to every target. The one that is under way stops: it was planned without what is new.
+// renew requests a rollout to every target. The current rollout stops, because its plan is out of date.
 func (c *commits) renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// A git server that hangs keeps no target from being tried again, is asked one question at a time, and once more at once
-// where somebody asked for a look meanwhile.
+// TestFetchThatHangs checks that the retries of targets go on while a git server hangs. The daemon sends one request at a
+// time. It sends the next one at once where a webhook called in the meantime.
 func TestFetchThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, said := newTestDaemon(func(config *v1alpha1.Config) { config.Source.Interval.Duration = 10 * time.Second })
