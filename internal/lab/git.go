@@ -47,6 +47,26 @@ func gitEnvironment() []string {
 	return env
 }
 
+// Test is what the lab needs of a test that it may end.
+type Test interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// Git runs git in a folder, as the committer and author "merger", and returns its output. A failure ends the test.
+func Git(t Test, dir, stdin string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
+	cmd.Env = append(gitEnvironment(),
+		"GIT_COMMITTER_NAME=merger", "GIT_COMMITTER_EMAIL=merger@example.com", "GIT_AUTHOR_NAME=merger", "GIT_AUTHOR_EMAIL=merger@example.com")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s\n%s", strings.Join(args, " "), err, out, stdin)
+	}
+	return string(out)
+}
+
 // debianProgram finds a program of a Debian package.
 func debianProgram(name, pkg string, folders ...string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {

@@ -2,12 +2,12 @@ package commands
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 )
 
@@ -126,21 +126,6 @@ func TestRefreshedCannotAddToAnAlias(t *testing.T) {
 	}
 }
 
-// git runs the real program in a repository of the test, without the user's configuration.
-func git(t testing.TB, dir, stdin string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
-		"GIT_COMMITTER_NAME=merger", "GIT_COMMITTER_EMAIL=merger@example.com", "GIT_AUTHOR_NAME=merger", "GIT_AUTHOR_EMAIL=merger@example.com")
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s\n%s", strings.Join(args, " "), err, out, stdin)
-	}
-	return string(out)
-}
-
 // A refresh that says what an earlier one said would return to its pin.
 func TestEachRefreshIsNew(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -185,28 +170,28 @@ func TestPatchIsACommit(t *testing.T) {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			git(t, dir, "", "init", "-q")
+			lab.Git(t, dir, "", "init", "-q")
 			if c.before != "" {
 				if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			git(t, dir, "", "add", "-A")
-			git(t, dir, "", "commit", "-q", "--allow-empty", "-m", "before")
+			lab.Git(t, dir, "", "add", "-A")
+			lab.Git(t, dir, "", "commit", "-q", "--allow-empty", "-m", "before")
 
 			first := applied(t, dir, c.file, c.before, stamp)
 			second := applied(t, dir, c.file, first, "2026-02-03T04:05:06Z")
-			if got := git(t, dir, "", "log", "-1", "--format=%an <%ae>|%aI|%s|%cn"); got != "Größe <dev@example.com>|2026-01-02T03:04:05+01:00|Refresh the digest of "+reference+" in prod|merger\n" {
+			if got := lab.Git(t, dir, "", "log", "-1", "--format=%an <%ae>|%aI|%s|%cn"); got != "Größe <dev@example.com>|2026-01-02T03:04:05+01:00|Refresh the digest of "+reference+" in prod|merger\n" {
 				t.Errorf("the commit is %q", got)
 			}
-			if got := git(t, dir, "", "show", "--format=", "--numstat"); !strings.HasPrefix(got, "1\t1\t") {
+			if got := lab.Git(t, dir, "", "show", "--format=", "--numstat"); !strings.HasPrefix(got, "1\t1\t") {
 				t.Errorf("the second refresh changes more than a line: %s", got)
 			}
-			git(t, dir, "", "revert", "--no-edit", "HEAD")
+			lab.Git(t, dir, "", "revert", "--no-edit", "HEAD")
 			if got := read(t, path); got != first || second == first {
 				t.Errorf("reverted to\n%s\nwant\n%s", got, first)
 			}
-			git(t, dir, "", "revert", "--no-edit", "HEAD~2")
+			lab.Git(t, dir, "", "revert", "--no-edit", "HEAD~2")
 			if c.before == "" {
 				if _, err := os.Stat(path); !os.IsNotExist(err) {
 					t.Errorf("the file is still there: %v", err)
@@ -227,7 +212,7 @@ func applied(t *testing.T, dir, file, before, value string) string {
 	}
 	refresh := Refresh{File: file, Before: before, After: after, Subject: "Refresh the digest of " + reference + " in prod"}
 	patch := refresh.Patch("Größe <dev@example.com>", time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)))
-	git(t, dir, patch, "am", "-q")
+	lab.Git(t, dir, patch, "am", "-q")
 	if got := read(t, filepath.Join(dir, file)); got != after {
 		t.Errorf("git made\n%q\nwant\n%q", got, after)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/render"
@@ -33,7 +33,7 @@ type checkout struct {
 func newCheckout(t testing.TB, environments ...string) *checkout {
 	t.Helper()
 	c := &checkout{t: t, dir: t.TempDir(), counts: map[RenderResult]int{}}
-	gitIn(t, c.dir, "", "init", "-q", "-b", "main")
+	lab.Git(t, c.dir, "", "init", "-q", "-b", "main")
 	var err error
 	if c.source, err = source.Open(source.Options{URL: c.dir}); err != nil {
 		t.Fatal(err)
@@ -82,8 +82,8 @@ func (c *checkout) write(name, content string) {
 // commit commits the content of the folder and returns the snapshot of it.
 func (c *checkout) commit() source.Snapshot {
 	c.t.Helper()
-	gitIn(c.t, c.dir, "", "add", "-A")
-	gitIn(c.t, c.dir, "", "commit", "-q", "--allow-empty", "-m", "a step")
+	lab.Git(c.t, c.dir, "", "add", "-A")
+	lab.Git(c.t, c.dir, "", "commit", "-q", "--allow-empty", "-m", "a step")
 	snap, err := c.source.Fetch(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
@@ -209,7 +209,7 @@ func TestACommitRendersWhatItChanges(t *testing.T) {
 		}, counts: map[RenderResult]int{RenderFailed: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 		{what: "still so", do: func() { c.write("README.md", "hello") }, counts: map[RenderResult]int{RenderReused: 6}},
 		{what: "a pipeline gone", do: func() { c.remove("pipelines/orders") }, counts: map[RenderResult]int{RenderReused: 4}},
-		{what: "a revert", do: func() { gitIn(t, c.dir, "", "checkout", "-q", "HEAD~6", "--", "pipelines/orders") },
+		{what: "a revert", do: func() { lab.Git(t, c.dir, "", "checkout", "-q", "HEAD~6", "--", "pipelines/orders") },
 			counts: map[RenderResult]int{RenderBuilt: 2, RenderReused: 4}, differ: []string{"orders@dev", "orders@prod"}},
 	} {
 		if step.do != nil {
@@ -324,18 +324,4 @@ func (c *checkout) timed(snap source.Snapshot) time.Duration {
 		}
 	}
 	return took
-}
-
-func gitIn(t testing.TB, dir, stdin string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
-		"GIT_COMMITTER_NAME=merger", "GIT_COMMITTER_EMAIL=merger@example.com", "GIT_AUTHOR_NAME=merger", "GIT_AUTHOR_EMAIL=merger@example.com")
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s\n%s", strings.Join(args, " "), err, out, stdin)
-	}
-	return string(out)
 }
