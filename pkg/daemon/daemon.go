@@ -156,7 +156,7 @@ func (d *Daemon) Alive() error {
 
 // FetchFailed takes in that a try to reach the repository failed and is made again.
 func (d *Daemon) FetchFailed(err error) {
-	d.parts.Metrics.git.WithLabelValues("failed").Inc()
+	d.parts.Metrics.requests.git.WithLabelValues("failed").Inc()
 	d.publisher.fetchFailed(err)
 	if d.logged.isNews(aboutTry, err.Error()) {
 		d.parts.Log.Warn("the repository does not answer; it is asked again", "error", err)
@@ -166,7 +166,7 @@ func (d *Daemon) FetchFailed(err error) {
 // Observe takes in the state of a target that was judged.
 func (d *Daemon) Observe(w *target.Desired, seen reconcile.Observation) {
 	for _, f := range seen.Missed {
-		d.parts.Metrics.missed.Inc()
+		d.parts.Metrics.targets.missed.Inc()
 		d.parts.Log.Warn("a full comparison found what no watch had noticed", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "finding", f.Message)
 	}
 	state, _ := view.StateOf(seen.After)

@@ -18,25 +18,45 @@ import (
 type Metrics struct {
 	now      func() time.Time
 	registry *prometheus.Registry
+	targets  targetMetrics
+	requests requestMetrics
+	leader   *prometheus.GaugeVec
+	running  atomic.Pointer[gauges] // nil: no daemon runs
+}
 
+// targetMetrics are about reconciles.
+type targetMetrics struct {
 	reconcile    *prometheus.HistogramVec
 	commitToLive *prometheus.HistogramVec
 	lastSync     *prometheus.GaugeVec
-	renders      *prometheus.CounterVec
-	git          *prometheus.CounterVec
-	registries   *prometheus.CounterVec
-	api          *prometheus.CounterVec
-	leader       *prometheus.GaugeVec
 	missed       prometheus.Counter
 	panics       *prometheus.CounterVec
+}
 
-	running atomic.Pointer[gauges] // nil: no daemon runs
+// requestMetrics count what a process asks of others, and what it renders.
+type requestMetrics struct {
+	renders    *prometheus.CounterVec
+	git        *prometheus.CounterVec
+	registries *prometheus.CounterVec
+	api        *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics of no target. now is the wall clock.
 func NewMetrics(now func() time.Time) *Metrics {
 	m := &Metrics{
-		now: now, registry: prometheus.NewRegistry(),
+		now: now, registry: prometheus.NewRegistry(), targets: newTargetMetrics(), requests: newRequestMetrics(),
+		leader: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "syncer_leader", Help: "1 while this replica holds a Lease.",
+		}, []string{"lease"}),
+	}
+	m.registry.MustRegister(m, m.leader)
+	m.registry.MustRegister(m.targets.all()...)
+	m.registry.MustRegister(m.requests.all()...)
+	return m
+}
+
+func newTargetMetrics() targetMetrics {
+	return targetMetrics{
 		reconcile: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "syncer_reconcile_duration_seconds", Help: "How long a target's turn took, by its result: Applied, Unchanged, Held or Failed.",
 			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
@@ -48,6 +68,21 @@ func NewMetrics(now func() time.Time) *Metrics {
 		lastSync: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "syncer_last_sync_timestamp_seconds", Help: "When it was last seen that every target of an environment had the newest commit carried out without a failure.",
 		}, []string{"environment"}),
+		missed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "syncer_drift_missed_total", Help: "Findings that only a full comparison made, and no watch had noticed.",
+		}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "syncer_target_panics_total", Help: "Panics of syncer that failed a target, or, without one, work that is of none. The log has their stacks.",
+		}, []string{"pipeline", "environment"}),
+	}
+}
+
+func (m targetMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.reconcile, m.commitToLive, m.lastSync, m.missed, m.panics}
+}
+
+func newRequestMetrics() requestMetrics {
+	return requestMetrics{
 		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "syncer_renders_total", Help: "Overlays that were rendered: built, failed, or reused because nothing that they read has changed.",
 		}, []string{"result"}),
@@ -60,18 +95,11 @@ func NewMetrics(now func() time.Time) *Metrics {
 		api: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "syncer_api_requests_total", Help: "Requests to the Kubernetes API by verb and HTTP status; code 0: no answer came.",
 		}, []string{"verb", "code"}),
-		leader: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "syncer_leader", Help: "1 while this replica holds a Lease.",
-		}, []string{"lease"}),
-		missed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "syncer_drift_missed_total", Help: "Findings that only a full comparison made, and no watch had noticed.",
-		}),
-		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "syncer_target_panics_total", Help: "Panics of syncer that failed a target, or, without one, work that is of none. The log has their stacks.",
-		}, []string{"pipeline", "environment"}),
 	}
-	m.registry.MustRegister(m, m.panics, m.reconcile, m.commitToLive, m.lastSync, m.renders, m.git, m.registries, m.api, m.leader, m.missed)
-	return m
+}
+
+func (m requestMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.renders, m.git, m.registries, m.api}
 }
 
 // runs has the metrics show a daemon that runs.
@@ -79,7 +107,7 @@ func (m *Metrics) runs(g *gauges) { m.running.Store(g) }
 
 // reconciled takes in that a target was reconciled.
 func (m *Metrics) reconciled(w *target.Desired, verdict reconcile.Verdict, took time.Duration) {
-	m.reconcile.WithLabelValues(w.Environment.Name, string(verdict)).Observe(took.Seconds())
+	m.targets.reconcile.WithLabelValues(w.Environment.Name, string(verdict)).Observe(took.Seconds())
 }
 
 // live observes a deployment that was just seen healthy for the first time.
@@ -91,7 +119,7 @@ func (m *Metrics) live(w *target.Desired, before, after v1alpha1.PipelineSyncSta
 	if len(before.History) > 0 && before.History[0].Number == deployed.Number && before.History[0].HealthyAt != nil {
 		return
 	}
-	m.commitToLive.WithLabelValues(w.Environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.Snapshot.Time).Seconds()))
+	m.targets.commitToLive.WithLabelValues(w.Environment.Name).Observe(max(0, deployed.HealthyAt.Sub(w.Snapshot.Time).Seconds()))
 }
 
 // synced notes when each environment was last in sync: none of its targets failed.
@@ -103,14 +131,14 @@ func (m *Metrics) synced(environments map[string]bool, known *states) {
 	}
 	for environment, all := range environments {
 		if all {
-			m.lastSync.WithLabelValues(environment).Set(float64(m.now().Unix()))
+			m.targets.lastSync.WithLabelValues(environment).Set(float64(m.now().Unix()))
 		}
 	}
 }
 
 // Panicked counts a panic that failed a target; the zero target stands for work that is of none.
 func (m *Metrics) Panicked(target v1alpha1.Target) {
-	m.panics.WithLabelValues(target.Pipeline, target.Environment).Inc()
+	m.targets.panics.WithLabelValues(target.Pipeline, target.Environment).Inc()
 }
 
 // leads notes whether this replica holds a Lease.
@@ -124,15 +152,15 @@ func (m *Metrics) leads(lease string, leads bool) {
 
 // Requested counts a request to an API server; code 0: no answer came.
 func (m *Metrics) Requested(verb string, code int) {
-	m.api.WithLabelValues(verb, strconv.Itoa(code)).Inc()
+	m.requests.api.WithLabelValues(verb, strconv.Itoa(code)).Inc()
 }
 
 // AskedRegistry counts a request to an image registry.
 func (m *Metrics) AskedRegistry(host, outcome string) {
-	m.registries.WithLabelValues(host, outcome).Inc()
+	m.requests.registries.WithLabelValues(host, outcome).Inc()
 }
 
 // Rendered counts an overlay that a commit needs.
 func (m *Metrics) Rendered(result target.RenderResult) {
-	m.renders.WithLabelValues(string(result)).Inc()
+	m.requests.renders.WithLabelValues(string(result)).Inc()
 }

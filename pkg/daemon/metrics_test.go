@@ -33,7 +33,7 @@ func TestDriftMetrics(t *testing.T) {
 	known.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{}})
 	known.saw(v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
 	known.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
-	m.missed.Add(2)
+	m.targets.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false}, known)
 	q := newQueue(100, oneCluster)
 	q.add(prod, time.Now().Add(-time.Second), fieldsChanged)
@@ -98,7 +98,7 @@ func TestMetricsReference(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
 	kinds := map[string]string{}
 	for kind, collectors := range map[string][]prometheus.Collector{
-		"histogram": {m.reconcile, m.commitToLive}, "gauge": {m, m.lastSync, m.leader}, "counter": {m.renders, m.git, m.registries, m.api, m.missed, m.panics},
+		"histogram": {m.targets.reconcile, m.targets.commitToLive}, "gauge": {m, m.targets.lastSync, m.leader}, "counter": {m.requests.renders, m.requests.git, m.requests.registries, m.requests.api, m.targets.missed, m.targets.panics},
 	} {
 		for _, c := range collectors {
 			own := make(chan *prometheus.Desc, 100)

@@ -57,7 +57,7 @@ var (
 // toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
 func toldOnce(t *testing.T, d *Daemon, log *bytes.Buffer, target v1alpha1.Target, function string) {
 	t.Helper()
-	if n := testutil.ToFloat64(d.parts.Metrics.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
+	if n := testutil.ToFloat64(d.parts.Metrics.targets.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
 		t.Errorf("%v panics of %s were counted", n, target)
 	}
 	if n := strings.Count(log.String(), "msg=panic"); n != 1 {

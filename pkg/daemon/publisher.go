@@ -96,7 +96,7 @@ func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	case snap.Commit != known:
 		outcome = "changed"
 	}
-	d.parts.Metrics.git.WithLabelValues(outcome).Inc()
+	d.parts.Metrics.requests.git.WithLabelValues(outcome).Inc()
 	var commits []view.Commit
 	if outcome == "changed" {
 		log, failure := d.parts.Source.Log(ctx, snap.Commit, knownCommits)

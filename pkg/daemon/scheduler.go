@@ -127,11 +127,6 @@ func (s *scheduler) renew() {
 	s.daemon.pollSoon()
 }
 
-// unsettle has the next poll reconcile a target.
-func (s *scheduler) unsettle(of v1alpha1.Target) {
-	s.daemon.states.change(of, (*state).unsettle)
-}
-
 // retryLater has a poll reconcile a target again that failed, when its back-off has ended.
 func (s *scheduler) retryLater(w *target.Desired, failure error) {
 	s.daemon.states.change(w.Target, func(of *state) {

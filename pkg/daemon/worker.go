@@ -42,7 +42,7 @@ func (w *worker) takeGuarded(ctx context.Context, of v1alpha1.Target, why reason
 		if d := s.commits.planned().find(of); d != nil {
 			s.retryLater(d, err)
 		} else {
-			s.unsettle(of)
+			w.daemon.states.change(of, (*state).unsettle)
 		}
 	}
 	s.forgetUnknown(of)
@@ -177,7 +177,7 @@ func (w *worker) note(ctx context.Context, planned *target.Desired, result *reco
 	s, detail := w.scheduler, &result.Detail
 	left := detail.Superseded || reconcile.IsOvertaken(detail.Failure)
 	if left {
-		s.unsettle(planned.Target) // a newer commit has to reconcile it
+		w.daemon.states.change(planned.Target, (*state).unsettle) // a newer commit has to reconcile it
 	}
 	if ctx.Err() != nil || left {
 		return
