@@ -27,8 +27,8 @@ func (s *Session) Diff(ctx context.Context, revision string, selection v1alpha1.
 	}
 	pass := reconcile.NewPass(commit, s.Reconciler.Pins.NewLookups())
 	out := newPass(snap)
-	out.Targets = append(out.Targets, s.each(commit.Targets, func(d *target.Desired, result *reconcile.Result) error {
-		return s.Reconciler.Diff(ctx, d, pass, result)
+	out.Targets = append(out.Targets, s.each(commit.Targets, func(d *target.Desired) (reconcile.Result, error) {
+		return s.Reconciler.Diff(ctx, d, pass)
 	})...)
 	return out, errors.Join(commit.Incomplete...)
 }

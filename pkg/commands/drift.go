@@ -95,12 +95,12 @@ func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, sna
 	for i, d := range targets {
 		out[i].d, index[d.Target] = d, i
 	}
-	results := s.each(targets, func(d *target.Desired, result *reconcile.Result) error {
-		c := &out[index[d.Target]]
+	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
+		c, result := &out[index[d.Target]], reconcile.NewResult(d)
 		d.Snapshot = snap
 		err := s.compareOne(ctx, c, lookups)
 		result.Drift = c.findings
-		return err
+		return result, err
 	})
 	for i := range results {
 		out[i].err = results[i].Detail.Failure

@@ -10,7 +10,7 @@ import (
 const targetsAtOnce = 8
 
 // each runs a step that only reads for every target, several at once. It returns the results in the order of the targets.
-func (s *Session) each(targets []*target.Desired, step func(*target.Desired, *reconcile.Result) error) []reconcile.Result {
+func (s *Session) each(targets []*target.Desired, step func(*target.Desired) (reconcile.Result, error)) []reconcile.Result {
 	results := make([]reconcile.Result, len(targets)) // each worker owns one slot
 	var g panics.Group
 	g.SetLimit(targetsAtOnce)
@@ -18,7 +18,11 @@ func (s *Session) each(targets []*target.Desired, step func(*target.Desired, *re
 		g.Go(func() error {
 			s.progress(Progress{Target: d.Target, Total: len(targets)})
 			results[i] = reconcile.NewResult(d)
-			if err := s.Reconciler.Guard.Call(d.Target, func() error { return step(d, &results[i]) }); err != nil {
+			err := s.Reconciler.Guard.Call(d.Target, func() (err error) {
+				results[i], err = step(d)
+				return err
+			})
+			if err != nil {
 				results[i].Fail(err)
 			}
 			s.progress(Progress{Target: d.Target, Total: len(targets), Result: &results[i]})

@@ -72,12 +72,13 @@ func TestAPanicFailsOneTargetOfACommand(t *testing.T) {
 	for name, step := range map[string]func() error{"in its own goroutine": fall, "in one below": deep} {
 		t.Run(name, func(t *testing.T) {
 			w := watch(t)
-			results := w.session.each([]*target.Desired{{Target: falling}, {Target: well}}, func(d *target.Desired, result *reconcile.Result) error {
+			results := w.session.each([]*target.Desired{{Target: falling}, {Target: well}}, func(d *target.Desired) (reconcile.Result, error) {
+				result := reconcile.NewResult(d)
 				if d.Target == falling {
-					return step()
+					return result, step()
 				}
 				result.Result = reconcile.Applied
-				return nil
+				return result, nil
 			})
 			if results[0].Result != reconcile.Failed || !strings.Contains(results[0].Error, "panicked in github.com/syncerdev/syncer/pkg/commands.fall") {
 				t.Errorf("the target that panicked: %s %s", results[0].Result, results[0].Error)

@@ -69,9 +69,9 @@ func (s *Session) Status(ctx context.Context, selection v1alpha1.Selection) (vie
 	for i, d := range targets {
 		index[d.Target] = i
 	}
-	results := s.each(targets, func(d *target.Desired, _ *reconcile.Result) error {
+	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
 		statuses[index[d.Target]] = s.statusOf(ctx, d)
-		return nil
+		return reconcile.NewResult(d), nil
 	})
 	for i, result := range results {
 		if result.Error != "" { // looking at it caused a panic

@@ -76,8 +76,8 @@ func (s *Session) syncCommit(ctx context.Context, options SyncOptions, newest *t
 		return nil, err
 	}
 	pass := reconcile.NewPass(commit, s.Reconciler.Pins.NewLookups())
-	pass.Options = reconcile.Options{Correct: options.Correct, Wait: options.Wait}
-	pass.Deadline, pass.Confirm = time.Now().Add(options.Wait), newest.confirm
+	pass.Options = reconcile.Options{Correct: options.Correct, Wait: options.Wait, Deadline: time.Now().Add(options.Wait)}
+	pass.Confirm = newest.confirm
 	tracker := underway.NewTracker(s.Reconciler.Dates, s.Reconciler.Log, nil)
 	marks := tracker.Track(s.Config.Name, commit.Targets, began)
 	marking, stop := context.WithCancel(ctx)

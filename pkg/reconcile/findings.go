@@ -213,10 +213,3 @@ func strays(d *target.Desired, plan *apply.Plan) []drift.Finding {
 	}
 	return out
 }
-
-// among returns the findings about objects that were changed.
-func among(findings []drift.Finding, changes []manifest.Change) []drift.Finding {
-	return slices.DeleteFunc(findings, func(f drift.Finding) bool {
-		return !slices.ContainsFunc(changes, func(change manifest.Change) bool { return change.ID.Key() == f.Object.Key() })
-	})
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -33,30 +32,27 @@ func suspended(d *target.Desired) error {
 }
 
 // hold leaves a target as it is, and says in the record what it waits for.
-func (t *task) hold(ctx context.Context, wait *target.WaitError) error {
-	d := t.d
-	t.result.Result, t.result.Message, t.result.Detail.Wait = Held, wait.Message, wait.Until
-	var written cluster.Written
-	if d.Record == nil {
-		var err error
-		if written, err = d.Cluster.Records().Create(ctx, d.Target, t.spec(nil)); err != nil {
-			return err
-		}
+func (r *Reconciler) hold(ctx context.Context, t task, result Result, wait *target.WaitError) (Result, error) {
+	d := t.desired
+	result.Result, result.Message, result.Detail.Wait = Held, wait.Message, wait.Until
+	written, err := r.recorder().create(ctx, d)
+	if err != nil {
+		return result, err
 	}
-	o := t.newOutcome(written)
+	o := newOutcome(d, written)
 	o.Wait = &record.Wait{Reason: wait.Reason, Message: wait.Message}
 	if d.Record == nil {
-		return t.save(ctx, o, written, nil)
+		return result, r.recorder().save(ctx, t, o, written, nil)
 	}
 	live, err := inventory.Find(ctx, d.Cluster, d.Target, d.Record)
 	if err != nil {
-		return err
+		return result, err
 	}
-	o.Drift = t.compareLastApplied(ctx)
-	t.result.Detail.Live, t.result.Detail.Converged = live, wait.Reason == reasonSuspended
+	result.Detail.Live, result.Detail.Converged = live, wait.Reason == reasonSuspended
 	// The objects go on running, and others promote from them.
 	objects := d.Record.Status.Inventory
 	h := target.HealthOf(ctx, d.Cluster, objects, live)
-	o.Health = healthFor(h, target.Swapped(ctx, d.Cluster, objects, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History)), nil)
-	return t.save(ctx, o, written, nil)
+	swapped := target.Swapped(ctx, d.Cluster, objects, live, d.Rendered.Fields, record.RunningImages(d.Record.Status.History))
+	o.Health, o.Drift = healthFor(h, swapped, nil), compareLastApplied(ctx, r.Planner, r.Rating, t)
+	return result, r.recorder().save(ctx, t, o, written, nil)
 }

@@ -20,33 +20,30 @@ type Observation struct {
 	Before, After v1alpha1.PipelineSyncStatus
 }
 
-// observe hands the state of the target to the observer.
-func (t *task) observe(o record.Outcome, objects []health.Object, before, after v1alpha1.PipelineSyncStatus) {
-	if t.r.Observe == nil {
-		return
+// observation returns the state of a target after a reconcile. compared is nil where the target was not compared.
+func observation(full bool, compared *record.Drift, objects []health.Object, before, after v1alpha1.PipelineSyncStatus) Observation {
+	out := Observation{Held: max(len(after.Held), after.HeldTotal), Objects: countObjects(objects), Before: before, After: after}
+	if compared == nil || compared.Unknown != "" {
+		return out
 	}
-	seen := Observation{Held: max(len(after.Held), after.HeldTotal), Objects: countObjects(objects), Before: before, After: after}
-	if o.Drift != nil && o.Drift.Unknown == "" {
-		found := slices.Clone(o.Drift.Found)
-		seen.Missed = t.missed(found, before.Drift)
-		drift.Recall(found, after.Drift)
-		seen.Findings = append([]drift.Finding{}, found...) // not nil: there are none
+	found := slices.Clone(compared.Found)
+	if full {
+		out.Missed = missed(found, before.Drift)
 	}
-	t.r.Observe(t.d, seen)
+	drift.Recall(found, after.Drift)
+	out.Findings = append([]drift.Finding{}, found...) // not nil: there are none
+	return out
 }
 
-// missed returns the findings that only a full comparison made.
-func (t *task) missed(findings []drift.Finding, before *v1alpha1.DriftSummary) []drift.Finding {
-	if !t.pass.Options.Full {
-		return nil
-	}
+// missed returns the findings of a full comparison that the record did not have, and that a watch could have noticed.
+func missed(findings []drift.Finding, before *v1alpha1.DriftSummary) []drift.Finding {
 	drift.Recall(findings, before)
 	return slices.DeleteFunc(slices.Clone(findings), func(f drift.Finding) bool {
 		return f.FirstSeen != nil || slices.Contains([]drift.Kind{drift.TagMoved, drift.ImageMissing, drift.Held, drift.NotCompared}, f.Kind)
 	})
 }
 
-// countObjects counts the objects of a target by their state; nil where they were not judged.
+// countObjects counts the objects of a target by their state; nil where their state was not read.
 func countObjects(objects []health.Object) map[string]int {
 	if objects == nil {
 		return nil

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -11,15 +10,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
-	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // newOutcome returns the outcome of a reconcile that leaves the objects as they are. written is the record as the reconcile
 // wrote its spec; zero: it did not.
-func (t *task) newOutcome(written cluster.Written) record.Outcome {
-	d := t.d
+func newOutcome(d *target.Desired, written cluster.Written) record.Outcome {
 	o := record.Outcome{
 		Commit: record.Commit{Hash: d.Snapshot.Commit, Author: d.Snapshot.Author, Subject: d.Snapshot.Subject},
 		Rules:  record.Rules{Promotes: d.Environment.Images.PromoteFrom != "", HealthTimeout: d.Settings.HealthTimeout.Duration},
@@ -35,35 +32,24 @@ func (t *task) newOutcome(written cluster.Written) record.Outcome {
 }
 
 // appliedOutcome returns the outcome of an apply, without health and drift.
-func (t *task) appliedOutcome(decided pin.Decision, plan *apply.Plan, applied apply.Applied, err error) record.Outcome {
-	d, allowed := t.d, t.pass.allowed()
-	o := t.newOutcome(applied.Record)
-	o.Failure, o.Spec.Pins = failureOf(err), decided.Pins
+func appliedOutcome(t task, p prepared, done applied, deployed []v1alpha1.DeployedImage) record.Outcome {
+	d, allowed := t.desired, t.pass.Commit.Allowed
+	o := newOutcome(d, done.Record)
+	o.Failure, o.Spec.Pins = failureOf(done.err), p.decided.Pins
 	o.Apply = &record.Apply{
-		Pending: len(plan.Pending()) > 0, Changes: applied.Changes, Held: applied.Held, Inventory: applied.Inventory,
-		Images: decided.Deployed(d, plan.LeftAlone()), Allowed: allowed.Any(d.Target), AllowedBy: allowed.Promotions[d.Target],
+		Pending: len(p.plan.Pending()) > 0, Changes: done.Changes, Held: done.Held, Inventory: done.Inventory,
+		Images: deployed, Allowed: allowed.Any(d.Target), AllowedBy: allowed.Promotions[d.Target],
 	}
-	flapping := record.Flapping(decided.Pins, t.r.Dates.In(d.Cluster), d.Environment.Images.Interval.Duration)
-	o.Health.Notes = slices.Concat(flapping, plan.Terminating())
 	return o
 }
 
-// appliedDrift returns the result of the comparison before an apply; nil where the apply failed, because the comparison is not
-// true any more.
-func (t *task) appliedDrift(corrected []drift.Finding, err error) *record.Drift {
-	if err != nil {
-		return nil
-	}
-	found := &record.Drift{Found: t.result.Drift, Corrected: corrected, Images: t.r.ChecksImages, Unwatched: t.pass.unwatched(t.d)}
-	if uncorrected := t.uncorrected(); uncorrected != nil {
-		found.Uncorrected = uncorrected.Error()
+// comparison returns the comparison with git before an apply, as the record has it. images says that registries were asked.
+func comparison(t task, result Result, corrected []drift.Finding, images bool) *record.Drift {
+	found := &record.Drift{Found: result.Drift, Corrected: corrected, Images: images, Unwatched: t.pass.unwatched(t.desired)}
+	if err := uncorrected(t, result.Detail.Uncompared); err != nil {
+		found.Uncorrected = err.Error()
 	}
 	return found
-}
-
-// healthFor returns the health of a target as its record has it.
-func healthFor(h target.Health, swapped, notes []string) record.Health {
-	return record.Health{Status: h.Status, Message: h.Message, Unseen: h.Unseen, Swapped: swapped, Notes: notes}
 }
 
 func unpinned(suspects []image.Suspect) []v1alpha1.UnpinnedValue {

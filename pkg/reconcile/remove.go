@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/limit"
@@ -14,97 +15,100 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// remove deletes the objects of a target that left git, and its record with them.
-func (t *task) remove(ctx context.Context) error {
-	d := t.d
-	if d.Err != nil {
-		if _, gone := errors.AsType[*target.MissingOverlayError](d.Err); !gone || !t.pass.allowed().Prunes[d.Target] {
-			t.mark.Close(ctx)
-			return t.fail(ctx, d.Err)
-		}
+// remove deletes the objects of a target that left git: it applies the empty set, and ends the record.
+func (r *Reconciler) remove(ctx context.Context, t task) (Result, error) {
+	d, result := t.desired, NewResult(t.desired)
+	plan, err := planRemoval(ctx, t)
+	t.mark.Close(ctx)
+	if err != nil {
+		return result, r.fail(ctx, t, err)
+	}
+	switch {
+	case plan == nil:
+		result.Detail.Converged, result.Message = true, "it is no longer in git, and has no record any more"
+		return result, nil
+	case !*d.Environment.Prune.Enabled:
+		result.Detail.Converged = true
+		result.Message = "it is no longer in git; its objects stay, because prune is disabled for " + d.Environment.Name
+		return result, nil
+	}
+	if err := limitRemoval(t, plan); err != nil {
+		return result, r.fail(ctx, t, err)
+	}
+	return r.concludeRemoval(ctx, t, applyRemoval(ctx, t, plan))
+}
+
+// planRemoval plans the empty set. It returns nil for a target that has no record: another reconcile, another syncer or a user
+// has deleted it since the commit was planned, and without it nothing says which objects are the target's to delete.
+func planRemoval(ctx context.Context, t task) (*apply.Plan, error) {
+	d := t.desired
+	if d.Err != nil && !(isMissingOverlay(d.Err) && t.mayPrune()) {
+		return nil, d.Err
 	}
 	if d.Record == nil {
-		// Another reconcile, another syncer or a user has deleted it since the commit was planned. Without it nothing says
-		// which objects are the target's to delete.
-		t.result.Result, t.result.Detail.Converged, t.result.Message = Unchanged, true, "it is no longer in git, and has no record any more"
-		return nil
+		return nil, nil
 	}
 	plan, err := apply.Make(ctx, d.Cluster, apply.Request{
 		Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], Rules: d.Rules, Confirm: t.pass.Confirm,
 	})
-	t.mark.Close(ctx)
-	if err == nil {
-		err = UncomparedError(plan) // an object that cannot be read cannot be deleted, and the record stays until it is
-	}
 	if err != nil {
-		return t.fail(ctx, err)
+		return nil, err
 	}
-	if !*d.Environment.Prune.Enabled {
-		t.result.Detail.Converged = true
-		t.result.Result, t.result.Message = Unchanged, "it is no longer in git; its objects stay, because prune is disabled for "+d.Environment.Name
+	return plan, UncomparedError(plan) // an object that cannot be read cannot be deleted, and the record stays until it is
+}
+
+// limitRemoval returns a PruneRefusedError for a target with more objects than a commit may delete.
+func limitRemoval(t task, plan *apply.Plan) error {
+	d := t.desired
+	exceeded := limit.Target(len(plan.Members), d.Environment.Prune.MaxObjects)
+	if exceeded == "" || t.mayPrune() {
 		return nil
 	}
-	if exceeded := limit.Target(len(plan.Members), d.Environment.Prune.MaxObjects); exceeded != "" && !t.pass.allowed().Prunes[d.Target] {
-		return t.fail(ctx, &apply.PruneRefusedError{Target: d.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: exceeded})
-	}
-	return t.carryOutRemoval(ctx, plan)
+	return &apply.PruneRefusedError{Target: d.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: exceeded}
 }
 
-// carryOutRemoval deletes the objects of a plan. The record goes when all of them are gone.
-func (t *task) carryOutRemoval(ctx context.Context, plan *apply.Plan) error {
-	d := t.d
-	applied, err := apply.Remove(ctx, d.Cluster, plan)
-	t.result.Changes = Changes(slices.Concat(applied.Changes, applied.Held), false)
-	if IsOvertaken(err) {
-		return err
+// applyRemoval deletes the objects of a plan. The spec of the record stays, with its pins.
+func applyRemoval(ctx context.Context, t task, plan *apply.Plan) applied {
+	out := untouched(plan)
+	if len(plan.Pending()) > 0 {
+		out.Applied, out.err = apply.Carry(ctx, t.desired.Cluster, plan, t.desired.Record.Spec)
 	}
-	if err != nil {
+	return out
+}
+
+// concludeRemoval ends the record of a target whose objects are gone. While there are objects left, the record says so.
+func (r *Reconciler) concludeRemoval(ctx context.Context, t task, done applied) (Result, error) {
+	d, result := t.desired, NewResult(t.desired)
+	result.Changes = Changes(slices.Concat(done.Changes, done.Held), false)
+	o := newOutcome(d, done.Record)
+	o.Apply = &record.Apply{Removal: true, Held: done.Held, Inventory: done.Inventory}
+	switch {
+	case IsOvertaken(done.err):
+		return result, done.err
+	case done.err != nil:
 		// Deleted objects are not in the inventory any more: a revert creates them again.
-		o := t.newOutcome(applied.Record)
-		o.Failure, o.Apply = failureOf(err), &record.Apply{Removal: true, Inventory: applied.Inventory}
-		return errors.Join(err, t.save(ctx, o, applied.Record, nil))
+		o.Failure, o.Apply.Held = failureOf(done.err), nil
+		return result, errors.Join(done.err, r.recorder().save(ctx, t, o, done.Record, nil))
+	case len(done.Held) > 0:
+		o.Health, o.Drift = healthFor(target.HealthOf(ctx, d.Cluster, done.Inventory, done.Live), nil, nil), &record.Drift{}
+		result.Result, result.Detail.Wait = Held, target.WaitFor(d, done.Held)
+		result.Message = "it is no longer in git: " + record.HeldMessage(record.HeldChanges(d.Record.Status.Held, done.Held, r.Dates.Stamp(d.Cluster)))
+		return result, r.recorder().save(ctx, t, o, done.Record, nil)
 	}
-	if len(applied.Held) > 0 {
-		return t.holdRemoval(ctx, applied)
+	if err := r.recorder().retire(ctx, d, asWritten(*d.Record, done.Record)); err != nil {
+		return result, err
 	}
-	t.noteWrite(applied.Record)
-	if err := t.retire(ctx); err != nil {
-		return err
-	}
-	t.result.Result, t.result.Detail.Converged = Applied, true
-	t.result.Message = fmt.Sprintf("it is no longer in git: %s pruned", manifest.Plural(len(t.result.Changes), "object"))
-	return nil
+	result.Result, result.Detail.Converged = Applied, true
+	result.Message = fmt.Sprintf("it is no longer in git: %s pruned", manifest.Plural(len(result.Changes), "object"))
+	return result, nil
 }
 
-// noteWrite takes the versions over that a write of the record left.
-func (t *task) noteWrite(written cluster.Written) {
-	if written.Version == "" {
-		return
+// asWritten returns a record with the versions that a write of its spec left.
+func asWritten(record v1alpha1.PipelineSync, written cluster.Written) v1alpha1.PipelineSync {
+	if written.Version != "" {
+		record.ResourceVersion, record.Generation, record.Status.ConfirmedApply = written.Version, written.Generation, written.Apply
 	}
-	r := t.d.Record
-	r.ResourceVersion, r.Generation, r.Status.ConfirmedApply = written.Version, written.Generation, written.Apply
-}
-
-// holdRemoval keeps the record of a removed target while an object of it still runs.
-func (t *task) holdRemoval(ctx context.Context, applied apply.Applied) error {
-	d := t.d
-	o := t.newOutcome(applied.Record)
-	o.Apply = &record.Apply{Removal: true, Held: applied.Held, Inventory: applied.Inventory}
-	o.Health, o.Drift = healthFor(target.HealthOf(ctx, d.Cluster, applied.Inventory, applied.Live), nil, nil), &record.Drift{}
-	t.result.Result, t.result.Detail.Wait = Held, target.WaitFor(d, applied.Held)
-	t.result.Message = "it is no longer in git: " + record.HeldMessage(record.HeldChanges(d.Record.Status.Held, applied.Held, t.r.Dates.Stamp(d.Cluster)))
-	return t.save(ctx, o, applied.Record, nil)
-}
-
-// retire ends the record of a removed target: at once where it holds no pin, else when the pins are past their time.
-func (t *task) retire(ctx context.Context) error {
-	d := t.d
-	if len(d.Record.Spec.Images) == 0 {
-		return d.Cluster.Records().Delete(ctx, d.Target, d.Record.UID, d.Record.ResourceVersion)
-	}
-	status := record.Removed(*d.Record, d.Snapshot.Commit, t.r.Dates.In(d.Cluster))
-	_, err := d.Cluster.Records().SaveStatus(ctx, d.Target, status, d.Record.ResourceVersion)
-	return err
+	return record
 }
 
 // Forget deletes the records of targets that left git so long ago that nobody reverts to their pins.
@@ -132,7 +136,5 @@ func idsOf(changes []manifest.Change) []manifest.ID {
 // Remove deletes the objects of a target and its record, as if it had left git.
 func (r *Reconciler) Remove(ctx context.Context, d *target.Desired) (Result, error) {
 	pass := NewPass(target.NewCommit([]*target.Desired{d}), nil)
-	t := r.newTask(ctx, Request{Desired: d, Pass: pass})
-	err := t.remove(ctx)
-	return t.result, err
+	return r.remove(ctx, newTask(ctx, Request{Desired: d, Pass: pass}))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // standingTimeout bounds the comparison with the commit applied last: that commit may have to be fetched.
@@ -16,14 +17,14 @@ const standingTimeout = 10 * time.Second
 // compareLastApplied compares a target with the commit applied last; nil: it was never applied, or the reconcile was stopped. A
 // newer commit that is refused, or that waits for days to be promoted, does not hide drift of the objects of the earlier one.
 // Nothing is corrected: that would apply an old commit.
-func (t *task) compareLastApplied(ctx context.Context) *record.Drift {
-	d := t.d
+func compareLastApplied(ctx context.Context, planner *target.Planner, rating Rating, t task) *record.Drift {
+	d := t.desired
 	if d.Record == nil || d.Record.Status.LastAppliedCommit == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
-	at, set, err := t.r.Planner.LastApplied(ctx, d)
+	at, set, err := planner.LastApplied(ctx, d)
 	if err != nil {
 		return unknownDrift(err)
 	}
@@ -31,9 +32,9 @@ func (t *task) compareLastApplied(ctx context.Context) *record.Drift {
 	if err != nil {
 		return unknownDrift(err)
 	}
-	found := t.r.Rating.Differences(d, Released(d.Record.Status, plan.Changes), plan.Changes)
-	found = append(found, t.r.Rating.Planned(d, plan)...)
-	t.r.Rating.Complete(at, found)
+	found := rating.Differences(d, Released(d.Record.Status, plan.Changes), plan.Changes)
+	found = append(found, rating.Planned(d, plan)...)
+	rating.Complete(at, found)
 	drift.Sort(found)
 	return &record.Drift{Found: found}
 }
