@@ -10,76 +10,92 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// couple is two environments that are compared with each other.
-type couple struct{ a, b string }
+// pair is two environments that are compared with each other.
+type pair struct{ a, b string }
 
-// couples are the environments to compare. Two that a user names narrow the selection to them.
-func (s *Session) couples(selection *v1alpha1.Selection, options DriftOptions) ([]couple, error) {
-	selected, err := s.Config.Select(selection.Environments)
+// pairsOf returns the environments to compare, and the selection. Two environments that a user names narrow the selection to
+// them.
+func pairsOf(config *v1alpha1.Config, options DriftOptions) ([]pair, v1alpha1.Selection, error) {
+	selection := options.Selection
+	selected, err := config.Select(selection.Environments)
 	if err != nil {
-		return nil, err
+		return nil, selection, err
 	}
 	if len(options.Compare) > 0 {
-		if len(options.Compare) != 2 || options.Compare[0] == options.Compare[1] {
-			return nil, errors.New("two environments are compared; name them as in staging,prod")
-		}
-		if _, err := s.Config.Select(options.Compare); err != nil {
-			return nil, err
-		}
-		for _, name := range options.Compare {
-			if !slices.Contains(v1alpha1.Names(selected), name) {
-				return nil, fmt.Errorf("environment %s is to be compared and is not selected", name)
-			}
+		if err := checkPair(config, v1alpha1.Names(selected), options.Compare); err != nil {
+			return nil, selection, err
 		}
 		if len(selection.Environments) == 0 {
 			selection.Environments = options.Compare
 		}
-		return []couple{{options.Compare[0], options.Compare[1]}}, nil
+		return []pair{{options.Compare[0], options.Compare[1]}}, selection, nil
 	}
-	var out []couple
+	var out []pair
 	for i := 1; options.CompareAll && i < len(selected); i++ {
-		out = append(out, couple{selected[i-1].Name, selected[i].Name})
+		out = append(out, pair{selected[i-1].Name, selected[i].Name})
 	}
-	return out, nil
+	return out, selection, nil
 }
 
-// skew lists the differences between environments of each pipeline, as far as both could be read. It lists the objects of a
+// checkPair refuses names that are not two selected environments.
+func checkPair(config *v1alpha1.Config, selected, names []string) error {
+	if len(names) != 2 || names[0] == names[1] {
+		return errors.New("two environments are compared; name them as in staging,prod")
+	}
+	if _, err := config.Select(names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.Contains(selected, name) {
+			return fmt.Errorf("environment %s is to be compared and is not selected", name)
+		}
+	}
+	return nil
+}
+
+// environments are the compared targets of one pipeline, by environment. A target that could not be read has no side.
+type environments map[string]drift.Side
+
+// skewOf lists the differences between environments of each pipeline, as far as both could be read. It lists the objects of a
 // pipeline that only one of them has; git says whether the other one is to have it.
-func (s *Session) skew(targets []*target.Desired, couples []couple, sides map[v1alpha1.Target]drift.Side, inGit []*target.Pipeline) []drift.Skew {
+func skewOf(compared []comparison, pairs []pair, inGit []*target.Pipeline, expected []drift.ExpectedRule) []drift.Skew {
 	var pipelines []string
-	deployed := map[v1alpha1.Target]bool{}
-	for _, d := range targets { // sorted
-		pipelines = append(pipelines, d.Target.Pipeline)
-		deployed[d.Target] = true
+	deployed := map[string]environments{}
+	for _, c := range compared { // sorted
+		pipeline := c.target.Target.Pipeline
+		if deployed[pipeline] == nil {
+			pipelines, deployed[pipeline] = append(pipelines, pipeline), environments{}
+		}
+		deployed[pipeline][c.target.Target.Environment] = c.side
 	}
 	var out []drift.Skew
-	for _, name := range slices.Compact(pipelines) {
-		for _, c := range couples {
-			of := func(environment string) (drift.Side, bool) {
-				at := v1alpha1.Target{Pipeline: name, Environment: environment}
-				side, ok := sides[at]
-				if !ok {
-					side.Environment = environment
-				}
-				return side, ok || !deployed[at] // else it could not be read
-			}
-			a, knownA := of(c.a)
-			b, knownB := of(c.b)
-			switch {
-			case !knownA || !knownB || a.Rendered == nil && b.Rendered == nil:
-			case b.Rendered == nil:
-				out = append(out, drift.OnlyIn(name, a, c.b, true, isIn(inGit, name, c.b))...)
-			case a.Rendered == nil:
-				out = append(out, drift.OnlyIn(name, b, c.a, false, isIn(inGit, name, c.a))...)
-			default:
-				out = append(out, drift.CompareEnvironments(name, a, b, s.expected)...)
-			}
+	for _, name := range pipelines {
+		for _, p := range pairs {
+			out = append(out, skewOfPair(name, deployed[name], p, inGit, expected)...)
 		}
 	}
 	return out
 }
 
+// skewOfPair lists the differences between two environments of one pipeline.
+func skewOfPair(pipeline string, deployed environments, p pair, inGit []*target.Pipeline, expected []drift.ExpectedRule) []drift.Skew {
+	a, inA := deployed[p.a]
+	b, inB := deployed[p.b]
+	switch {
+	case inA && a.Rendered == nil, inB && b.Rendered == nil: // it could not be read
+		return nil
+	case inA && inB:
+		return drift.CompareEnvironments(pipeline, a, b, expected)
+	case inA:
+		return drift.OnlyIn(pipeline, a, p.b, true, isIn(inGit, pipeline, p.b))
+	case inB:
+		return drift.OnlyIn(pipeline, b, p.a, false, isIn(inGit, pipeline, p.a))
+	}
+	return nil
+}
+
 // isIn reports whether a pipeline has an overlay for an environment.
 func isIn(pipelines []*target.Pipeline, name, environment string) bool {
-	return slices.ContainsFunc(pipelines, func(p *target.Pipeline) bool { return p.Name == name && p.Overlays[environment] != "" })
+	p := find(pipelines, name)
+	return p != nil && p.Overlays[environment] != ""
 }

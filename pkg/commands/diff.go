@@ -17,7 +17,7 @@ func (s *Session) Diff(ctx context.Context, revision string, selection v1alpha1.
 	if _, err := s.Config.Select(selection.Environments); err != nil {
 		return nil, err // before the network is asked
 	}
-	snap, err := s.snapshot(ctx, revision)
+	snap, err := snapshotAt(ctx, s.Source, revision)
 	if err != nil {
 		return nil, err
 	}
@@ -33,12 +33,12 @@ func (s *Session) Diff(ctx context.Context, revision string, selection v1alpha1.
 	return out, errors.Join(commit.Incomplete...)
 }
 
-// snapshot reads a revision; "" is the newest commit.
-func (s *Session) snapshot(ctx context.Context, revision string) (source.Snapshot, error) {
+// snapshotAt reads a revision; "" is the newest commit.
+func snapshotAt(ctx context.Context, repository *source.Repository, revision string) (source.Snapshot, error) {
 	if revision == "" {
-		return s.Source.Fetch(ctx)
+		return repository.Fetch(ctx)
 	}
-	return s.Source.At(ctx, revision)
+	return repository.At(ctx, revision)
 }
 
 // find returns a pipeline by its name; nil where there is none.

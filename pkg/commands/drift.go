@@ -29,8 +29,7 @@ type DriftOptions struct {
 // Drift compares every object of the selected targets with the commit applied last there, by server-side dry runs, and
 // environments with each other. It writes nothing. The report is complete but for the targets that the error names.
 func (s *Session) Drift(ctx context.Context, options DriftOptions) (drift.Report, error) {
-	selection := options.Selection
-	couples, err := s.couples(&selection, options)
+	pairs, selection, err := pairsOf(s.Config, options)
 	if err != nil {
 		return drift.Report{}, err // before the network is asked
 	}
@@ -47,122 +46,39 @@ func (s *Session) Drift(ctx context.Context, options DriftOptions) (drift.Report
 	if err != nil {
 		return report, err
 	}
-	errs := []error{incomplete}
-	var quiet []apply.Quiet
-	sides := map[v1alpha1.Target]drift.Side{}
-	for _, c := range s.compareAll(ctx, targets, snap) {
-		d := c.d
-		report.Findings = append(report.Findings, c.findings...)
-		report.Past = append(report.Past, drift.PastOf(d.Target.Pipeline, d.Target.Environment, d.Record.Status.Drift)...)
-		report.Targets = append(report.Targets, c.reported())
-		quiet = append(quiet, c.quiet...)
-		if c.side.Rendered != nil {
-			sides[d.Target] = c.side
-		}
-		if c.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", d.Target, c.err))
-		}
-	}
-	report.Quiet = append(report.Quiet, counted(quiet)...)
-	if incomplete == nil && len(couples) > 0 {
+	compared := s.compareAll(ctx, targets, snap)
+	errs := append([]error{incomplete}, addTargets(&report, compared)...)
+	if incomplete == nil && len(pairs) > 0 {
 		inGit, err := s.Planner.Discover(snap)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		report.Skew = append(report.Skew, s.skew(targets, couples, sides, inGit)...)
+		errs = append(errs, err)
+		report.Skew = append(report.Skew, skewOf(compared, pairs, inGit, s.expected)...)
 	}
-	s.orderTargets(report.Targets)
+	orderTargets(report.Targets, s.Config)
 	report.Finish()
 	return report, errors.Join(errs...)
 }
 
-// comparison is one target, compared with the commit applied last.
-type comparison struct {
-	d        *target.Desired
-	at       *target.Desired // at that commit; nil: it was not compared
-	findings []drift.Finding
-	quiet    []apply.Quiet
-	side     drift.Side
-	behind   int // newer commits that change the target; -1: not known
-	err      error
-}
-
-// compareAll compares targets, several at once, in their order.
-func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, snap source.Snapshot) []comparison {
-	lookups := s.Reconciler.Pins.NewLookups()
-	out := make([]comparison, len(targets)) // each worker owns one slot
-	index := make(map[v1alpha1.Target]int, len(targets))
-	for i, d := range targets {
-		out[i].d, index[d.Target] = d, i
+// addTargets adds compared targets to a report, and returns their errors.
+func addTargets(report *drift.Report, compared []comparison) (errs []error) {
+	var quiet []apply.Quiet
+	for _, c := range compared {
+		of := c.target.Target
+		report.Findings = append(report.Findings, c.findings...)
+		report.Past = append(report.Past, drift.PastOf(of.Pipeline, of.Environment, c.target.Record.Status.Drift)...)
+		report.Targets = append(report.Targets, c.reported())
+		quiet = append(quiet, c.quiet...)
+		if c.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", of, c.err))
+		}
 	}
-	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
-		c, result := &out[index[d.Target]], reconcile.NewResult(d)
-		d.Snapshot = snap
-		err := s.compareOne(ctx, c, lookups)
-		result.Drift = c.findings
-		return result, err
-	})
-	for i := range results {
-		out[i].err = results[i].Detail.Failure
-	}
-	return out
-}
-
-// compareOne compares a target with the commit applied last.
-func (s *Session) compareOne(ctx context.Context, c *comparison, lookups *pin.Lookups) error {
-	d := c.d
-	if d.Record.Status.LastAppliedCommit == "" && len(d.Record.Status.Inventory) == 0 {
-		return nil // nothing was ever applied, so nothing can differ
-	}
-	c.behind = -1
-	at, set, err := s.Planner.LastApplied(ctx, d)
-	if err != nil {
-		return err
-	}
-	c.behind = s.behind(ctx, d, at)
-	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
-	if err != nil {
-		return err
-	}
-	rating := s.Reconciler.Rating
-	found := rating.Differences(d, reconcile.Released(d.Record.Status, plan.Changes), plan.Changes)
-	found = append(found, rating.Rated(reconcile.StillHeld(d, found))...)
-	found = append(found, rating.Planned(d, plan)...)
-	found = append(found, rating.Rated(s.imageFindings(ctx, lookups, at))...)
-	rating.Complete(at, found)
-	drift.Recall(found, d.Record.Status.Drift)
-	c.at, c.findings, c.quiet = at, found, plan.Quiet()
-	c.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set, Findings: found}
-	return reconcile.UncomparedError(plan)
-}
-
-// behind counts the commits since the one that was applied last, where the newest one changes the target.
-func (s *Session) behind(ctx context.Context, d, applied *target.Desired) int {
-	if applied.Snapshot.Commit == d.Snapshot.Commit {
-		return 0
-	}
-	commits, err := s.Source.Since(ctx, d.Record.Status.LastAppliedCommit, d.Snapshot.Commit)
-	if err != nil {
-		return -1 // history may not have been fetched that far
-	}
-	return len(commits)
-}
-
-// reported is the target in the report.
-func (c *comparison) reported() drift.Target {
-	out := view.Reported(c.d.Record, c.behind)
-	if c.err != nil {
-		out.Error = c.err.Error()
-	} else if c.at != nil {
-		out.Unpinned = view.UnpinnedOf(c.at.Rendered.Suspects)
-	}
-	return out
+	report.Quiet = append(report.Quiet, counted(quiet)...)
+	return errs
 }
 
 // orderTargets sorts targets by pipeline, and by environment as the configuration has them.
-func (s *Session) orderTargets(targets []drift.Target) {
+func orderTargets(targets []drift.Target, config *v1alpha1.Config) {
 	place := map[string]int{}
-	for i, environment := range s.Config.Environments {
+	for i, environment := range config.Environments {
 		place[environment.Name] = i
 	}
 	slices.SortFunc(targets, func(a, b drift.Target) int {
@@ -187,9 +103,105 @@ func counted(quiet []apply.Quiet) []drift.Quiet {
 	return out
 }
 
+// comparison is one target, compared with the commit applied last.
+type comparison struct {
+	target   *target.Desired
+	at       *target.Desired // at that commit; nil: it was not compared
+	findings []drift.Finding
+	quiet    []apply.Quiet
+	side     drift.Side // without a rendered set: it was not compared
+	behind   int        // newer commits that change the target; -1: not known
+	err      error
+}
+
+// reported is the target in the report.
+func (c comparison) reported() drift.Target {
+	out := view.Reported(c.target.Record, c.behind)
+	if c.err != nil {
+		out.Error = c.err.Error()
+	} else if c.at != nil {
+		out.Unpinned = view.UnpinnedOf(c.at.Rendered.Suspects)
+	}
+	return out
+}
+
+// compareAll compares targets, several at once, in their order.
+func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, snap source.Snapshot) []comparison {
+	c := comparer{planner: s.Planner, pins: s.Reconciler.Pins, rating: s.Reconciler.Rating, lookups: s.Reconciler.Pins.NewLookups()}
+	out := make([]comparison, len(targets)) // each worker owns one slot
+	index := make(map[v1alpha1.Target]int, len(targets))
+	for i, d := range targets {
+		at := *d
+		at.Snapshot = snap
+		out[i].target, index[d.Target] = &at, i
+	}
+	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
+		slot, result := &out[index[d.Target]], reconcile.NewResult(d)
+		err := c.compare(ctx, slot)
+		result.Drift = slot.findings
+		return result, err
+	})
+	for i := range results {
+		out[i].err = results[i].Detail.Failure
+	}
+	return out
+}
+
+// comparer compares targets with the commit applied last.
+type comparer struct {
+	planner *target.Planner
+	pins    *pin.Resolver
+	rating  reconcile.Rating
+	lookups *pin.Lookups
+}
+
+// compare fills a comparison, as far as it comes.
+func (c comparer) compare(ctx context.Context, out *comparison) error {
+	d := out.target
+	if d.Record.Status.LastAppliedCommit == "" && len(d.Record.Status.Inventory) == 0 {
+		return nil // nothing was ever applied, so nothing can differ
+	}
+	out.behind = -1
+	at, set, err := c.planner.LastApplied(ctx, d)
+	if err != nil {
+		return err
+	}
+	out.behind = c.behind(ctx, d, at)
+	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
+	if err != nil {
+		return err
+	}
+	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, plan), plan.Quiet()
+	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set, Findings: out.findings}
+	return reconcile.UncomparedError(plan)
+}
+
+// findings returns what a plan of the commit applied last says, what waits, and what the registries say of the images.
+func (c comparer) findings(ctx context.Context, d, at *target.Desired, plan *apply.Plan) []drift.Finding {
+	found := c.rating.Differences(d, reconcile.Released(d.Record.Status, plan.Changes), plan.Changes)
+	found = append(found, c.rating.Rated(reconcile.StillHeld(d, found))...)
+	found = append(found, c.rating.Planned(d, plan)...)
+	found = append(found, c.rating.Rated(c.imageFindings(ctx, at))...)
+	c.rating.Complete(at, found)
+	drift.Recall(found, d.Record.Status.Drift)
+	return found
+}
+
+// behind counts the commits since the one that was applied last, where the newest one changes the target.
+func (c comparer) behind(ctx context.Context, d, applied *target.Desired) int {
+	if applied.Snapshot.Commit == d.Snapshot.Commit {
+		return 0
+	}
+	commits, err := c.planner.Source.Since(ctx, d.Record.Status.LastAppliedCommit, d.Snapshot.Commit)
+	if err != nil {
+		return -1 // history may not have been fetched that far
+	}
+	return len(commits)
+}
+
 // imageFindings asks the registries about the images of a target. A finding that the record has keeps its time.
-func (s *Session) imageFindings(ctx context.Context, lookups *pin.Lookups, at *target.Desired) []drift.Finding {
-	found := s.Reconciler.Pins.Check(ctx, lookups, at, at.Record.Spec.Images)
+func (c comparer) imageFindings(ctx context.Context, at *target.Desired) []drift.Finding {
+	found := c.pins.Check(ctx, c.lookups, at, at.Record.Spec.Images)
 	for i := range found {
 		found[i].Time = pin.RecordedSince(at.Record, found[i])
 	}

@@ -35,7 +35,7 @@ func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, 
 		return Rendered{}, err
 	}
 	environment := environments[0]
-	snap, err := s.snapshot(ctx, options.Revision)
+	snap, err := snapshotAt(ctx, s.Source, options.Revision)
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -53,32 +53,33 @@ func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, 
 	d := s.Planner.Desired(pipeline, environment, snap)
 	var out Rendered
 	err = s.Reconciler.Guard.Call(d.Target, func() (err error) {
-		out, err = s.renderTarget(ctx, d, options)
+		out, err = renderTarget(ctx, s.Reconciler.Pins, d, options)
 		return err
 	})
 	return out, err
 }
 
-func (s *Session) renderTarget(ctx context.Context, d *target.Desired, options RenderOptions) (Rendered, error) {
+// renderTarget renders one target, with the digests that a sync would deploy.
+func renderTarget(ctx context.Context, pins *pin.Resolver, d *target.Desired, options RenderOptions) (Rendered, error) {
 	d.Render()
 	if options.Tags || d.Err != nil {
 		return Rendered{Set: d.Rendered.Set, Warnings: d.Warnings()}, d.Err
 	}
 	var note string
-	if err := s.readRecord(ctx, d); err != nil {
+	if err := readRecord(ctx, pins.Clusters, d); err != nil {
 		note = fmt.Sprintf("digests come from the registry, not from what is deployed, because the record cannot be read: %v", err)
 	}
-	decided, err := s.Reconciler.Pins.Decide(ctx, d, pin.Request{Lookups: s.Reconciler.Pins.NewLookups(), Frozen: true})
+	decided, err := pins.Decide(ctx, d, pin.Request{Lookups: pins.NewLookups(), Frozen: true})
 	if err != nil {
 		return Rendered{}, err
 	}
-	set, err := d.Applicable(decided.Resolved, s.Config.Namespace)
+	set, err := d.Applicable(decided.Resolved, pins.Config.Namespace)
 	return Rendered{Set: set, Warnings: d.Warnings(), Note: note}, err
 }
 
 // readRecord reads a target's record, if its cluster has one.
-func (s *Session) readRecord(ctx context.Context, d *target.Desired) error {
-	server, err := s.Clusters.Of(d.Environment)
+func readRecord(ctx context.Context, clusters *target.Clusters, d *target.Desired) error {
+	server, err := clusters.Of(d.Environment)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
@@ -42,6 +40,18 @@ type Options struct {
 	Now func() time.Time
 	// Observe receives what a process counts. Optional.
 	Observe Observer
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 }
 
 // Observer receives what a process counts. Each function may be called by many goroutines; nil ones are not called.
@@ -91,7 +101,7 @@ func Open(file string, options Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	judge, err := health.New(declaredKinds(config.Kinds))
+	kinds, err := health.New(declaredKinds(config.Kinds))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), "\n", "\n"+file+": "))
 	}
@@ -99,65 +109,36 @@ func Open(file string, options Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if options.Log == nil {
-		options.Log = slog.New(slog.DiscardHandler)
-	}
-	if options.Progress == nil {
-		options.Progress = func(Progress) {}
-	}
-	if options.Now == nil {
-		options.Now = time.Now
-	}
-	s := &Session{Config: config, Source: repository, expected: rules.expected, progress: options.Progress}
-	if s.Registry, err = image.NewRegistry(registryHosts(config.Registries), options.Observe.AskedRegistry); err != nil {
+	options.setDefaults()
+	registry, err := image.NewRegistry(registryHosts(config.Registries), options.Observe.AskedRegistry)
+	if err != nil {
 		return nil, err
 	}
-	s.Clusters = target.NewClusters(cluster.Options{
-		Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: judge, Requested: options.Observe.Requested,
+	clusters := target.NewClusters(cluster.Options{
+		Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: kinds, Requested: options.Observe.Requested,
 	})
-	s.connect(options, rules)
-	return s, nil
+	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
+	planner := &target.Planner{
+		Config: config, Source: repository, Clusters: clusters, Renderings: &target.Renderings{Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
+	}
+	return &Session{
+		Config: config, Source: repository, Clusters: clusters, Planner: planner, Registry: registry,
+		Reconciler: newReconciler(planner, guard, registry, rules, options), expected: rules.expected, progress: options.Progress,
+	}, nil
 }
 
-// connect makes the parts that reconcile targets.
-func (s *Session) connect(options Options, rules rules) {
-	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
+// newReconciler makes the parts that reconcile targets.
+func newReconciler(planner *target.Planner, guard target.Guard, registry *image.Registry, rules rules, options Options) *reconcile.Reconciler {
 	dates := target.Dates{Now: options.Now, Wall: clock.Wall(options.Now)}
-	s.Planner = &target.Planner{
-		Config: s.Config, Source: s.Source, Clusters: s.Clusters, Renderings: &target.Renderings{Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
-	}
 	pins := &pin.Resolver{
-		Config: s.Config, Clusters: s.Clusters, Checks: pin.NewChecks(s.Config, options.Now), Dates: dates, Log: options.Log,
-		Source: func(credentials image.Credentials) image.Source { return s.Registry.With(credentials) },
+		Config: planner.Config, Clusters: planner.Clusters, Checks: pin.NewChecks(planner.Config, options.Now), Dates: dates, Log: options.Log,
+		Source: func(credentials image.Credentials) image.Source { return registry.With(credentials) },
 	}
-	audits := &auditFiles{}
-	s.Reconciler = &reconcile.Reconciler{
-		Config: s.Config, Planner: s.Planner, Pins: pins, Dates: dates, Guard: guard, Log: options.Log,
+	audits := &auditLogs{}
+	return &reconcile.Reconciler{
+		Config: planner.Config, Planner: planner, Pins: pins, Dates: dates, Guard: guard, Log: options.Log,
 		Rating: reconcile.Rating{Severities: rules.severities, Exempt: rules.exempt, AuditLog: audits.of, Log: options.Log},
 	}
-}
-
-// auditFiles are the audit logs that the configuration names, by file. It is safe for concurrent use.
-type auditFiles struct {
-	mu   sync.Mutex
-	logs map[string]*audit.Log
-}
-
-// of returns the log of an environment; nil where the configuration names none.
-func (a *auditFiles) of(environment *v1alpha1.Environment) *audit.Log {
-	file := environment.Cluster.AuditLog
-	if file == "" {
-		return nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.logs == nil {
-		a.logs = map[string]*audit.Log{}
-	}
-	if a.logs[file] == nil {
-		a.logs[file] = audit.NewLog(file)
-	}
-	return a.logs[file]
 }
 
 // Delete deletes the objects and the record of one target, as if it had left git, and returns the objects that it deleted. The
