@@ -39,7 +39,7 @@ func (r *Reconciler) Diff(ctx context.Context, d *target.Desired, pass *Pass) (R
 // difference plans a target, or its removal, read-only.
 func (r *Reconciler) difference(ctx context.Context, t task) (p prepared, err error) {
 	d := t.desired
-	if d.Err == nil && d.Overlay == "" || isMissingOverlay(d.Err) && t.mayPrune() {
+	if d.Err == nil && d.Overlay == "" || is[*target.MissingOverlayError](d.Err) && t.mayPrune() {
 		p.plan, err = apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], ReadOnly: true, Rules: d.Rules})
 		return p, err
 	}

@@ -1,12 +1,7 @@
 package reconcile
 
 import (
-	"context"
-	"errors"
-
-	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
@@ -58,55 +53,4 @@ func unpinned(suspects []image.Suspect) []v1alpha1.UnpinnedValue {
 		out = append(out, v1alpha1.UnpinnedValue{Object: v1alpha1.ReferenceTo(s.Object), Path: s.Path, Reference: s.Value, Nameable: s.Nameable})
 	}
 	return out
-}
-
-// failureOf describes a failure for the record; nil without one.
-func failureOf(err error) *record.Failure {
-	if err == nil {
-		return nil
-	}
-	return &record.Failure{Reason: reasonOf(err), Message: err.Error(), Passing: isPassing(err), Canceled: errors.Is(err, context.Canceled)}
-}
-
-// isPassing reports whether a failure may end by itself.
-func isPassing(err error) bool {
-	return answer.IsPassing(err) || errors.Is(err, image.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-}
-
-// reasonOf names a failure in one word for a condition.
-func reasonOf(err error) string {
-	if _, ok := errors.AsType[*apply.PruneRefusedError](err); ok {
-		return "PruneRefused"
-	}
-	if _, ok := errors.AsType[*target.RefusedError](err); ok {
-		return "PruneRefused"
-	}
-	if _, ok := errors.AsType[*apply.OwnedError](err); ok {
-		return "OwnedByAnother"
-	}
-	if _, ok := errors.AsType[*apply.AdoptionError](err); ok {
-		return "AdoptionNeeded"
-	}
-	if _, ok := errors.AsType[*record.TooLargeError](err); ok {
-		return "TooLarge"
-	}
-	if _, ok := errors.AsType[*target.MissingOverlayError](err); ok {
-		return "OverlayMissing"
-	}
-	if _, ok := errors.AsType[*image.RefusedError](err); ok {
-		return "ImageRefused"
-	}
-	switch {
-	case errors.Is(err, image.ErrUnsigned):
-		return "ImageUnsigned"
-	case errors.Is(err, image.ErrNotFound):
-		return "ImageNotFound"
-	case errors.Is(err, image.ErrMismatch):
-		return "RegistryMismatch"
-	case errors.Is(err, image.ErrDenied):
-		return "RegistryDenied"
-	case errors.Is(err, image.ErrUnavailable):
-		return "RegistryUnavailable"
-	}
-	return "Failed"
 }

@@ -14,8 +14,7 @@ var ErrOutdated = errors.New("a newer commit came before the first object was wr
 
 // IsOvertaken reports whether a target was left to another syncer or to a newer commit. That is no fault of the target.
 func IsOvertaken(err error) bool {
-	_, overtaken := errors.AsType[*answer.OvertakenError](err)
-	return overtaken || errors.Is(err, ErrOutdated)
+	return is[*answer.OvertakenError](err) || errors.Is(err, ErrOutdated)
 }
 
 // dateSlack is the greatest difference of two dates of one API server that stand for the same moment: it writes full seconds.

@@ -42,7 +42,7 @@ func (r *Reconciler) remove(ctx context.Context, t task) (Result, error) {
 // has deleted it since the commit was planned, and without it nothing says which objects are the target's to delete.
 func planRemoval(ctx context.Context, t task) (*apply.Plan, error) {
 	d := t.desired
-	if d.Err != nil && !(isMissingOverlay(d.Err) && t.mayPrune()) {
+	if d.Err != nil && !(is[*target.MissingOverlayError](d.Err) && t.mayPrune()) {
 		return nil, d.Err
 	}
 	if d.Record == nil {

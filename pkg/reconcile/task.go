@@ -60,16 +60,11 @@ func (t task) awaitHealth(ctx context.Context, wait *target.Wait) bool {
 
 // leftGit reports whether the objects of the target are to be deleted: git has no overlay for it any more.
 func (t task) leftGit() bool {
-	return t.desired.Overlay == "" || isMissingOverlay(t.desired.Err) && t.mayPrune()
+	return t.desired.Overlay == "" || is[*target.MissingOverlayError](t.desired.Err) && t.mayPrune()
 }
 
 // mayPrune reports whether a commit trailer allows any number of deletions.
 func (t task) mayPrune() bool { return t.pass.Commit.Allowed.Prunes[t.desired.Target] }
-
-func isMissingOverlay(err error) bool {
-	_, missing := errors.AsType[*target.MissingOverlayError](err)
-	return missing
-}
 
 // corrects reports whether changes of the cluster alone are corrected.
 func (t task) corrects() bool {
