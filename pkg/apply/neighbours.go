@@ -10,8 +10,29 @@ import (
 // Neighbours are the targets of one commit in one cluster, including the plan's own target. An object that moves from one
 // target to another is handed over. It is not deleted and created anew.
 type Neighbours struct {
-	Named map[manifest.Key]v1alpha1.Target // the target whose set names the object
-	Known map[string]bool                  // the ApplySets of the targets whose new sets are known
+	Named   map[manifest.Key]v1alpha1.Target // the target whose set names the object
+	Known   map[string]bool                  // the ApplySets of the targets whose new sets are known
+	Unknown []Unknown                        // the targets whose new sets are not known
+}
+
+// Unknown is a target whose set at the commit is not known, such as one that does not render.
+type Unknown struct {
+	Target v1alpha1.Target
+	// MayName says why the target may have an object at the commit, as a clause; "" if it does not have it.
+	MayName func(manifest.ID) string
+}
+
+// doubt says why an object that leaves a target may have moved to one whose set is not known; "": it did not.
+func (n Neighbours) doubt(leaves v1alpha1.Target, id manifest.ID) string {
+	for _, u := range n.Unknown {
+		if u.Target == leaves {
+			continue
+		}
+		if why := u.MayName(id); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // Add notes a target and its set. A target with an empty set names no objects any more.

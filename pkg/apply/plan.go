@@ -90,7 +90,7 @@ type step struct {
 	gone     bool // the object ran, and must not run again
 	ranAs    types.UID
 	remadeAs types.UID // a later object of this name, by an unconfirmed apply, that ran and is gone as well
-	handed   bool      // another target of the commit names the object, and takes it over
+	handed   bool      // another target of the commit names the object and takes it over, or may do so
 	endedRun string    // the run that had ended when the change was judged
 }
 
@@ -420,6 +420,7 @@ func (p *planner) prunes(ctx context.Context) error {
 	for _, s := range p.plan.steps {
 		inSet[s.change.ID.Key()] = true
 	}
+	generated := p.plan.generated()
 	var errs []error
 	for key, live := range p.plan.Members {
 		if inSet[key] {
@@ -434,12 +435,24 @@ func (p *planner) prunes(ctx context.Context) error {
 			change.Action = manifest.None
 		} else if handed {
 			change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), change.ID)
+		} else if why := p.doubt(change.ID, generated); why != "" {
+			change.Hold(manifest.HeldUnrendered, why)
+			handed = true
 		} else if err := p.respectPrune(ctx, change); err != nil {
 			errs = append(errs, err)
 		}
 		p.plan.steps = append(p.plan.steps, step{change: change, handed: handed, unlabelled: unlabelled})
 	}
 	return answer.Join(errs)
+}
+
+// doubt says why an object that left git may have moved to a target whose set is not known. An old version of a generated
+// object did not: the target still has the newer one.
+func (p *planner) doubt(id manifest.ID, generated map[manifest.ID]bool) string {
+	if name, ok := id.WithoutSuffix(); ok && generated[name] {
+		return ""
+	}
+	return p.plan.request.Neighbours.doubt(p.plan.request.Target, id)
 }
 
 // Terminating lists the objects that left git, are being deleted, and are not gone yet.

@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"slices"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/limit"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -54,13 +56,13 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 // the plan may be applied: a set that lost many objects at once is more likely a mistake than an intention.
 func (p *Plan) LimitPrunes(most PruneLimit) error {
 	var doomed, waiting []manifest.ID
-	kept, held := p.generated(), p.heldPrunes()
+	kept, held := p.generated(), p.heldPrunes(manifest.HeldUnrendered)
 	for _, s := range p.steps {
 		switch {
 		case s.rendered != nil || s.change.Action == manifest.None:
 		case most.Disabled:
 			s.change.Action, s.change.Held = manifest.None, nil
-		case s.handed: // the object stays, in another target
+		case s.handed: // the object stays, in another target; or it waits, and the limit counts it when that is over
 		case held[s.change.ID.Key()]: // an earlier pass allowed it
 			waiting = append(waiting, s.change.ID)
 		default:
@@ -83,12 +85,12 @@ func (p *Plan) LimitPrunes(most PruneLimit) error {
 	return nil
 }
 
-// heldPrunes returns the prunes that an earlier pass allowed and that wait since.
-func (p *Plan) heldPrunes() map[manifest.Key]bool {
+// heldPrunes returns the prunes that an earlier pass allowed and that wait since, without those that wait for some reasons.
+func (p *Plan) heldPrunes(without ...manifest.HoldReason) map[manifest.Key]bool {
 	held := map[manifest.Key]bool{}
 	if p.request.Record != nil {
 		for _, h := range p.request.Record.Status.Held {
-			if h.Action == string(manifest.Prune) {
+			if h.Action == string(manifest.Prune) && !slices.Contains(without, manifest.HoldReason(h.Reason)) {
 				id := h.ID()
 				held[id.Key()] = true
 			}

@@ -50,10 +50,11 @@ type Commit struct {
 	Unread []string
 	// Allowed holds the permissions in the trailers of the commits that are new to the targets.
 	Allowed Allowed
-	// Neighbours are the targets of each cluster whose sets at this commit are known. A target that a limit refuses is one of
-	// them: git still names its objects, and another target may take them over.
+	// Neighbours are the targets of each cluster, with the objects that git names for them at this commit. A target that a
+	// limit refuses is one of them: git still names its objects, and another target may take them over.
 	Neighbours map[*cluster.Cluster]apply.Neighbours
 
+	layout   string         // of the repository
 	recorded map[string]int // the number of targets with a record in each environment, selected or not
 	index    map[v1alpha1.Target]*Desired
 	base     *Commit // of Only
@@ -104,7 +105,7 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	if err != nil {
 		return nil, err
 	}
-	c := &Commit{recorded: map[string]int{}}
+	c := &Commit{layout: p.Config.Source.Layout, recorded: map[string]int{}}
 	known := map[string]bool{}
 	reads := p.read(ctx, environments, pipelines, snap)
 	for i, environment := range environments {
@@ -137,8 +138,11 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	p.Renderings.Render(c.All(), snap.Files)
 	c.claim()
 	c.orderByDependency()
-	c.findNeighbours() // before the limits
 	c.Allowed = p.Trailers(ctx, c.Targets)
+	c.findNeighbours() // before the limits
+	if err := p.addUnplanned(c, pipelines, snap); err != nil {
+		return nil, err
+	}
 	c.limitRemovals()
 	c.limitPrunes()
 	return c, nil
@@ -274,19 +278,6 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 		d.Overlay = overlay
 	}
 	return d, nil
-}
-
-// findNeighbours finds the targets whose sets are known.
-func (c *Commit) findNeighbours() {
-	c.Neighbours = map[*cluster.Cluster]apply.Neighbours{}
-	for _, d := range c.All() {
-		if d.Err != nil || d.Rendered.Set == nil && d.Overlay != "" || d.Cluster == nil {
-			continue
-		}
-		n := c.Neighbours[d.Cluster.Server()]
-		n.Add(d.Cluster.Namespace(), d.Target, d.Rendered.Set)
-		c.Neighbours[d.Cluster.Server()] = n
-	}
 }
 
 // Provides returns the namespaces and kinds that the selected targets provide in each cluster.
