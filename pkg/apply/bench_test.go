@@ -111,6 +111,10 @@ func (b *bench) meddle(method string, happen func()) {
 	})
 }
 
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
 type meddling struct {
 	inner  http.RoundTripper
 	method string

@@ -184,15 +184,12 @@ func TestRestoredObjectIsAtRest(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
 	b.sync(set)
-	w := b.watch()
-	w.judged()
 	fields, err := json.Marshal(b.get(configMaps, b.namespace, "a").GetManagedFields())
 	if err != nil {
 		t.Fatal(err)
 	}
 	made := b.recreate(configMaps, "a", func(*unstructured.Unstructured) {})
 	b.edit(configMaps, "a", `{"metadata":{"managedFields":`+string(fields)+`}}`)
-	w.noticed("another object")
 	if got := actions(b.plan(set).Changes); got != "" {
 		t.Errorf("the plan: %s", got)
 	}
@@ -208,8 +205,6 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	b := newBench(t)
 	set := b.set(settings("a", "1"))
 	b.sync(set)
-	w := b.watch()
-	w.judged()
 	_, id := v1alpha1.MemberLabel(b.records, b.target)
 	labelled := func(name, more string) string {
 		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: $NS, labels: {" + partOf + ": " + id + "}" + more + "}\n"
@@ -219,11 +214,7 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	}
 	owner := b.get(configMaps, b.namespace, "a").GetUID()
 	b.create(configMaps, labelled("owned", ", ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: "+string(owner)+"}]"))
-	if fields, _ := w.told(); fields > 0 {
-		t.Errorf("%d notices of what controllers made", fields)
-	}
 	b.create(configMaps, labelled("copied", ""))
-	w.noticed("a copy")
 
 	b.sync(set)
 	plan := b.plan(set)
@@ -234,9 +225,8 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	if got := actions(plan.Changes); got != "" {
 		t.Errorf("the plan: %s", got)
 	}
-	w.watches.Judged(b.cluster, b.target, b.record(), plan.Seen(plan.Members))
-	if w.watches.Differs(b.target) {
-		t.Error("what was judged is news")
+	if plan.Seen(plan.Members)[strays[0].ID.Key()] == nil {
+		t.Error("the copy is not among what the plan has seen")
 	}
 	if b.get(configMaps, b.namespace, "copied") == nil {
 		t.Error("the copy is gone")
@@ -244,18 +234,5 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	b.sync(b.set(join(settings("a", "1"), settings("copied", "ours"))))
 	if got := inventoryNames(b.record().Status.Inventory); got != "ConfigMap/a, ConfigMap/copied" {
 		t.Errorf("when git takes it in: %s", got)
-	}
-}
-
-func TestWatchNoticesALostObject(t *testing.T) {
-	for how, lose := range losses {
-		t.Run(how, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(settings("a", "1")))
-			w := b.watch()
-			w.judged()
-			lose(b, configMaps, "a")
-			w.noticed(how)
-		})
 	}
 }

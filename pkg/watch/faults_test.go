@@ -1,4 +1,4 @@
-package apply_test
+package watch_test
 
 import (
 	"context"
@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
 	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/apply"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 )
 
@@ -48,7 +47,7 @@ func (f *faulty) stall() {
 	f.stuck = nil
 }
 
-func (f *faulty) through(inner http.RoundTripper, req *http.Request) (*http.Response, error) {
+func (f *faulty) through(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 	watch := req.URL.Query().Get("watch") == "true"
 	f.mu.Lock()
 	fault := f.fault
@@ -94,18 +93,9 @@ func (s *stalled) Read(p []byte) (int, error) {
 const answered = 3 * time.Second
 
 // throughFaults connects the cluster through a transport with faults, with the given limits.
-func (b *bench) throughFaults(read, write time.Duration) *faulty {
-	b.t.Helper()
+func throughFaults(b *bench.Bench, read, write time.Duration) *faulty {
 	f := &faulty{}
-	config := b.plane.Config()
-	config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(req *http.Request) (*http.Response, error) { return f.through(inner, req) })
-	})
-	cluster, err := cluster.With(config, connect.Limits{Read: read, Write: write}, cluster.Options{Namespace: b.records})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.cluster = cluster
+	b.ConnectThrough(connect.Limits{Read: read, Write: write}, f.through)
 	return f
 }
 
@@ -126,35 +116,35 @@ func busyWatches(req *http.Request, inner http.RoundTripper) (*http.Response, er
 
 // A watch that is refused with a long Retry-After counts as none. It is reported, and requested again much earlier.
 func TestWatchThatIsRefusedForLong(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(settings("a", "1")))
-	line := b.throughFaults(time.Minute, time.Minute)
-	w := b.watch()
+	b := bench.New(t)
+	b.Deploy(b.Set(bench.Settings("a", "1")))
+	line := throughFaults(b, time.Minute, time.Minute)
+	w := follow(b)
 	w.judged()
-	if kinds := w.watches.Unwatched(b.target); len(kinds) > 0 || w.watches.UnwatchedKinds() > 0 {
+	if kinds := w.watches.Unwatched(b.Target); len(kinds) > 0 || w.watches.UnwatchedKinds() > 0 {
 		t.Errorf("unwatched: %v", kinds)
 	}
 	line.set(busyWatches)
-	b.endWatches(line)
-	w.eventually("it is not watched", func() bool { return !w.watches.Follows(w.target) })
-	w.eventually("its kinds are named", func() bool {
-		return slices.Contains(w.watches.Unwatched(b.target), "ConfigMap") && w.watches.UnwatchedKinds() == 2
+	line.endWatches()
+	w.Eventually("it is not watched", func() bool { return !w.watches.Follows(w.Target) })
+	w.Eventually("its kinds are named", func() bool {
+		return slices.Contains(w.watches.Unwatched(b.Target), "ConfigMap") && w.watches.UnwatchedKinds() == 2
 	})
-	w.eventually("it is told of", func() bool {
+	w.Eventually("it is told of", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.failed) > 0 && strings.Contains(w.failed[0], "too many requests")
 	})
-	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
+	b.Edit(bench.ConfigMaps, "a", `{"data":{"key":"2"}}`)
 	line.set(nil)
 	w.noticed("what happened meanwhile")
-	w.eventually("it follows again", func() bool {
-		return w.watches.Follows(w.target) && w.watches.UnwatchedKinds() == 0
+	w.Eventually("it follows again", func() bool {
+		return w.watches.Follows(w.Target) && w.watches.UnwatchedKinds() == 0
 	})
 } // the limit of a test is shorter than the quarter of an hour
 
 // endWatches ends the open watches as an API server that is stopped does.
-func (b *bench) endWatches(line *faulty) {
+func (line *faulty) endWatches() {
 	line.mu.Lock()
 	defer line.mu.Unlock()
 	for _, end := range line.ends {
@@ -165,10 +155,10 @@ func (b *bench) endWatches(line *faulty) {
 
 // If a watch ended and its next request gets no answer, it counts as none after a while, although no error arrives.
 func TestWatchThatIsNotAnswered(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(settings("a", "1")))
-	line := b.throughFaults(answered, answered)
-	w := b.watch()
+	b := bench.New(t)
+	b.Deploy(b.Set(bench.Settings("a", "1")))
+	line := throughFaults(b, answered, answered)
+	w := follow(b)
 	w.judged()
 	line.set(func(req *http.Request, _ http.RoundTripper) (*http.Response, error) {
 		if req.URL.Query().Get("watch") != "true" {
@@ -177,31 +167,31 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 		<-req.Context().Done()
 		return nil, context.Cause(req.Context())
 	})
-	b.endWatches(line)
-	w.eventually("it is told of", func() bool {
+	line.endWatches()
+	w.Eventually("it is told of", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.failed) > 0 && strings.Contains(w.failed[0], "the server sent nothing for 3s")
 	})
-	w.eventually("it does not count as watched", func() bool {
-		return !w.watches.Follows(w.target) && len(w.watches.Unwatched(b.target)) > 0
+	w.Eventually("it does not count as watched", func() bool {
+		return !w.watches.Follows(w.Target) && len(w.watches.Unwatched(b.Target)) > 0
 	})
 	line.set(nil)
-	w.eventually("it follows again", func() bool { return w.watches.Follows(w.target) })
+	w.Eventually("it follows again", func() bool { return w.watches.Follows(w.Target) })
 }
 
 // A request without an answer ends within the limit, for reads and writes, before the header or in the body. The fault may
 // be temporary. The watches, which may hang as well, are started again.
 func TestRequestsThatAreNotAnswered(t *testing.T) {
-	b := newBench(t)
-	set := b.set(settings("a", "1"))
-	b.sync(set)
-	line := b.throughFaults(answered, answered)
-	w := b.watch()
+	b := bench.New(t)
+	set := b.Set(bench.Settings("a", "1"))
+	b.Deploy(set)
+	line := throughFaults(b, answered, answered)
+	w := follow(b)
 	w.judged()
 	before := line.watches()
 	line.stall()
-	b.edit(configMaps, "a", `{"data":{"key":"2"}}`)
+	b.Edit(bench.ConfigMaps, "a", `{"data":{"key":"2"}}`)
 	hang := func(method string, inBody bool) func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 		return func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 			if req.Method != method || req.URL.Query().Get("watch") == "true" {
@@ -222,13 +212,13 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 	}
 	silent := func(what string, err error) {
 		t.Helper()
-		wantError(t, err, "the server sent nothing for 3s")
+		bench.WantError(t, err, "the server sent nothing for 3s")
 		if !errors.Is(err, context.DeadlineExceeded) || answer.IsPermanent(err) {
 			t.Errorf("%s: %v counts as a failure that stays", what, err)
 		}
 	}
 	line.set(hang(http.MethodGet, false))
-	_, err := b.cluster.Records().Get(b.ctx, b.target)
+	_, err := b.Cluster.Records().Get(b.Ctx, b.Target)
 	silent("a read", err)
 	line.set(nil)
 	w.noticed("what the watches that hang had missed")
@@ -236,33 +226,9 @@ func TestRequestsThatAreNotAnswered(t *testing.T) {
 		t.Error("no watch was begun anew")
 	}
 	line.set(hang(http.MethodGet, true))
-	_, err = b.cluster.Records().Get(b.ctx, b.target)
+	_, err = b.Cluster.Records().Get(b.Ctx, b.Target)
 	silent("the body of an answer", err)
 	line.set(hang(http.MethodPatch, false))
-	_, err = apply.Make(b.ctx, b.cluster, requestOf(b, b.set(settings("a", "3")), b.record()))
+	_, err = b.Cluster.DryRun(b.Ctx, set[0])
 	silent("a write", err)
-}
-
-// A request does not wait as long as an API server, or a proxy before it, asks for.
-func TestRetryAfterIsBounded(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(settings("a", "1")))
-	line := b.throughFaults(time.Minute, time.Minute)
-	if _, err := b.cluster.Records().Get(b.ctx, b.target); err != nil {
-		t.Fatal(err)
-	}
-	times := 0
-	line.set(func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
-		if times++; times > 1 {
-			return nil, nil
-		}
-		return busy(req, inner)
-	})
-	began := time.Now()
-	if _, err := b.cluster.Records().Get(b.ctx, b.target); err != nil {
-		t.Errorf("a read that is answered with 429 once: %v", err)
-	}
-	if took := time.Since(began); took < 5*time.Second || took > 2*time.Minute {
-		t.Errorf("that took %s, want the longest wait of 10s", took)
-	}
 }
