@@ -1,4 +1,4 @@
-package underway_test
+package underway
 
 import (
 	"log/slog"
@@ -8,7 +8,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
-	"github.com/syncerdev/syncer/pkg/underway"
 )
 
 const (
@@ -28,8 +27,8 @@ func desired(commit string) *target.Desired {
 	}
 }
 
-func newTracker() *underway.Tracker {
-	return underway.NewTracker(target.Dates{Now: time.Now}, slog.New(slog.DiscardHandler), nil)
+func newTracker() *Tracker {
+	return NewTracker(target.Dates{Now: time.Now}, slog.New(slog.DiscardHandler), nil)
 }
 
 // TestWhichRecordsAreMarked: a record says that a newer commit is on its way only where it is the daemon's own and says of an
