@@ -197,11 +197,3 @@ func (o *outage) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return o.inner.RoundTrip(req)
 }
-
-func TestConnectNamesWhatIsWrong(t *testing.T) {
-	missing := filepath.Join(t.TempDir(), "missing")
-	_, err := cluster.Connect(cluster.Options{Kubeconfig: missing})
-	wantError(t, err, "reading the kubeconfig", missing)
-	_, err = cluster.Connect(cluster.Options{Kubeconfig: nowhere(t), Context: "absent"})
-	wantError(t, err, "reading the kubeconfig", `"absent"`)
-}

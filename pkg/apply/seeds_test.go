@@ -1,8 +1,6 @@
 package apply_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -158,19 +156,5 @@ func TestRunOfADescribedKindIsRespected(t *testing.T) {
 	applied := b.sync(changed)
 	if len(applied.Held) != 1 || applied.Held[0].Held.Reason != manifest.HeldRunning {
 		t.Errorf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
-	}
-}
-
-// A kubeconfig may come from any source. syncer runs its program only if the user allows it.
-func TestKubeconfigThatRunsAProgram(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "config")
-	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: get-token, interactiveMode: Never}}}]\n"
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := cluster.Connect(cluster.Options{Kubeconfig: file})
-	wantError(t, err, `the kubeconfig runs the program "get-token"`, "set cluster.allowExec: true")
-	if _, err := cluster.Connect(cluster.Options{Kubeconfig: file, AllowExec: true}); err != nil {
-		t.Error(err)
 	}
 }
