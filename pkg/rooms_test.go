@@ -33,7 +33,7 @@ var home = map[string]string{
 	"github.com/sony/gobreaker/":              "pkg/image",
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",
-	"k8s.io/client-go/":                       "pkg/connect pkg/cluster pkg/election pkg/watch pkg/apply",
+	"k8s.io/client-go/":                       "pkg/connect pkg/cluster pkg/election pkg/watch pkg/takeover",
 	"github.com/fluxcd/cli-utils/":            "pkg/health",
 	"github.com/google/cel-go/":               "pkg/health",
 	"k8s.io/apiserver/":                       "pkg/health",
@@ -53,10 +53,11 @@ var home = map[string]string{
 var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
-	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift"},
+	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
 	{"pkg/cluster", "pkg/origin", "pkg/record"},
 	{"pkg/inventory", "pkg/election"},
-	{"pkg/apply", "pkg/watch", "pkg/access"},
+	{"pkg/plan", "pkg/watch", "pkg/access"},
+	{"pkg/apply"},
 	{"pkg/target"},
 	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway", "pkg/leases"},
 	{"pkg/reconcile"},
@@ -71,6 +72,8 @@ var narrow = map[string][]string{
 	"pkg/source":    {"pkg/gitserver"},                                                                             // knows git, not objects
 	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                // no disk, network, clock or environment
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
+	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
+	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster

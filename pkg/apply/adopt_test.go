@@ -19,7 +19,10 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/takeover"
 )
 
 var (
@@ -261,7 +264,7 @@ func TestObjectOfAnotherToolIsRefused(t *testing.T) {
 			before := b.get(deployments, b.namespace, "web").GetResourceVersion()
 			_, err := b.trySyncFirst(b.web(""))
 			wantError(t, err, "Deployment/"+b.namespace+"/web: ", strings.ReplaceAll(tool.refuse, "$NS", b.namespace))
-			if _, ok := errors.AsType[*apply.AdoptionError](err); !ok {
+			if _, ok := errors.AsType[*takeover.Error](err); !ok {
 				t.Errorf("the error is %#v", err)
 			}
 			if after := b.get(deployments, b.namespace, "web").GetResourceVersion(); after != before {
@@ -287,11 +290,11 @@ func (b *bench) settled() {
 // trySyncFirst is a sync that saves nothing when it fails.
 func (b *bench) trySyncFirst(set manifest.Set) (apply.Applied, error) {
 	b.t.Helper()
-	plan, err := b.tryPlan(set)
+	planned, err := b.tryPlan(set)
 	if err != nil {
 		return apply.Applied{}, err
 	}
-	return apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	return apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 }
 
 func TestAdoptedObjectHasOneOwner(t *testing.T) {
@@ -303,11 +306,11 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 			made := b.get(deployments, b.namespace, "web")
 			set := b.web(adopt)
 
-			plan := b.plan(set)
-			if got := actions(plan.Changes); got != "Update Deployment/web" {
+			planned := b.plan(set)
+			if got := actions(planned.Changes()); got != "Update Deployment/web" {
 				t.Fatalf("the plan: %s", got)
 			}
-			planned := plan.Changes[0].Fields
+			fields := planned.Changes()[0].Fields
 			if now := b.get(deployments, b.namespace, "web").GetResourceVersion(); now != made.GetResourceVersion() {
 				t.Error("the plan wrote the object")
 			}
@@ -318,7 +321,7 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 			}
 			b.wantOnlyGit(live)
 			// The result matches the plan.
-			if got, want := paths(planned), paths(manifest.Diff(made, live, nil)); got != want {
+			if got, want := paths(fields), paths(manifest.Diff(made, live, nil)); got != want {
 				t.Errorf("the plan said %s\nand it was %s", got, want)
 			}
 			b.wantRest(set)
@@ -339,15 +342,15 @@ func TestAdoptedObjectHasOneOwner(t *testing.T) {
 // wantRest checks that a set is in the cluster as it is, by a full comparison that writes nothing.
 func (b *bench) wantRest(set manifest.Set) {
 	b.t.Helper()
-	var plan *apply.Plan
-	requests := b.requests(func() { plan = b.plan(set, full) })
+	var planned *plan.Plan
+	requests := b.requests(func() { planned = b.plan(set, full) })
 	for _, e := range requests {
 		if isWrite(e) {
 			b.t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
 		}
 	}
-	if got := actions(plan.Changes); got != "" {
-		b.t.Errorf("the second plan: %s %v", got, plan.Changes[0].Fields)
+	if got := actions(planned.Changes()); got != "" {
+		b.t.Errorf("the second plan: %s %v", got, planned.Changes()[0].Fields)
 	}
 }
 
@@ -457,14 +460,14 @@ func TestAdoptionLeavesOtherManagersTheirFields(t *testing.T) {
 func TestAdoptionHonoursIgnoreRules(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(strings.ReplaceAll(traced("", ""), "replicas: 0", "replicas: 4"), "apply", "-f", "-")
-	ignoring := func(req *apply.Request) {
-		req.Rules.Ignore = []apply.Ignore{{Kind: "Deployment", Paths: []manifest.Path{mustPath("spec.replicas")}}}
+	ignoring := func(req *plan.Request) {
+		req.Policies.Ignore = []ignore.Rule{{Kind: "Deployment", Paths: []manifest.Path{mustPath("spec.replicas")}}}
 	}
-	plan := b.plan(b.web(adopt), ignoring)
-	if got := paths(plan.Changes[0].Fields); strings.Contains(got, "replicas") {
+	planned := b.plan(b.web(adopt), ignoring)
+	if got := paths(planned.Changes()[0].Fields); strings.Contains(got, "replicas") {
 		t.Errorf("the plan: %s", got)
 	}
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
 	if got := value(b.get(deployments, b.namespace, "web"), "spec", "replicas"); got != int64(4) {
@@ -482,8 +485,8 @@ func TestInterruptedAdoptionHeals(t *testing.T) {
 			b.cluster = b.connectBy(func(config *rest.Config) {
 				config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return powerless{inner} })
 			})
-			plan := b.plan(b.web(adopt))
-			if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); !errors.Is(err, errDied) {
+			planned := b.plan(b.web(adopt))
+			if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); !errors.Is(err, errDied) {
 				t.Fatalf("it did not die: %v", err)
 			}
 			live := b.get(deployments, b.namespace, "web")
@@ -524,10 +527,10 @@ func (d powerless) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestAdoptionOfAnObjectThatChanges(t *testing.T) {
 	b := newBench(t)
 	b.kubectl(traced("", ""), "apply", "-f", "-")
-	plan := b.plan(b.web(adopt))
+	planned := b.plan(b.web(adopt))
 	b.patchAs("kubectl-edit", deployments, "web", `{"metadata":{"annotations":{"person":"theirs"}}}`)
 	b.kubectl(strings.ReplaceAll(traced("", ""), "extra: theirs", "late: theirs"), "apply", "-f", "-")
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
 	live := b.get(deployments, b.namespace, "web")
@@ -545,8 +548,8 @@ func TestClientSideApplyOfAMemberIsDrift(t *testing.T) {
 	set := b.web("note: ours")
 	b.sync(set)
 	b.kubectl(traced("", ""), "apply", "-f", "-")
-	plan := b.plan(set)
-	if got := actions(plan.Changes); got != "Update Deployment/web (drifted)" {
+	planned := b.plan(set)
+	if got := actions(planned.Changes()); got != "Update Deployment/web (drifted)" {
 		t.Fatalf("the plan: %s", got)
 	}
 	b.sync(set)
@@ -556,7 +559,7 @@ func TestClientSideApplyOfAMemberIsDrift(t *testing.T) {
 
 	// This holds also when its label is gone, because the inventory has it.
 	b.kubectl("", "label", "deployment", "web", "-n", b.namespace, partOf+"-")
-	if got := actions(b.plan(set).Changes); got != "Update Deployment/web (drifted)" {
+	if got := actions(b.plan(set).Changes()); got != "Update Deployment/web (drifted)" {
 		t.Errorf("the plan: %s", got)
 	}
 }
@@ -624,12 +627,12 @@ func TestAdoptionShowsNoSecret(t *testing.T) {
 	b := newBench(t)
 	b.kubectl("apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: $NS}\nstringData: {a: canary-one, b: canary-two}\n", "apply", "-f", "-")
 	set := b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: $NS, annotations: {" + adopt + "}}\nstringData: {a: canary-three}\n")
-	plan := b.plan(set)
-	shown, err := json.Marshal(plan.Changes[0].Fields)
+	planned := b.plan(set)
+	shown, err := json.Marshal(planned.Changes()[0].Fields)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := paths(plan.Changes[0].Fields); !strings.Contains(got, "data.a data.b") || strings.Contains(string(shown), "canary") || strings.Contains(string(shown), "Y2FuYXJ5") {
+	if got := paths(planned.Changes()[0].Fields); !strings.Contains(got, "data.a data.b") || strings.Contains(string(shown), "canary") || strings.Contains(string(shown), "Y2FuYXJ5") {
 		t.Errorf("the plan shows %s", shown)
 	}
 	b.sync(set)
@@ -647,10 +650,10 @@ func TestAdoptionRespectsRunningWork(t *testing.T) {
 	allowed := strings.Replace(backfill("once", 60), "metadata: {name", "metadata: {annotations: {"+adopt+"}, name", 1)
 
 	held := b.plan(b.set(strings.Replace(allowed, "backfill:1", "backfill:2", 1)))
-	if got := actions(held.Changes); got != "Hold Job/once" {
+	if got := actions(held.Changes()); got != "Hold Job/once" {
 		t.Errorf("the plan of another run: %s", got)
 	}
-	if _, err := apply.Carry(b.ctx, b.cluster, held, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, held, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range b.get(jobs, b.namespace, "once").GetManagedFields() {

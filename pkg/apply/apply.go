@@ -22,9 +22,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // Applied is the result of an apply.
@@ -36,23 +38,36 @@ type Applied struct {
 	Record    cluster.Written // zero: not written
 }
 
+// Options say how a plan is carried out.
+type Options struct {
+	// Spec is the new spec of the record. Apply writes it before the first object.
+	Spec v1alpha1.PipelineSyncSpec
+	// Recorded receives the record as Apply has written it, before the first object. Optional.
+	Recorded func(cluster.Written)
+	// Confirm is called after the record is written and before the first object is written. An error ends the apply there.
+	// Before the record was visible, another syncer may have applied a newer commit that leaves the target as it is.
+	// Optional.
+	Confirm func(context.Context) error
+}
+
 // Carry executes a plan: first the record's spec, then the objects stage by stage, then the prunes. Objects of one stage do
 // not wait for each other. A failed object does not stop the rest of its stage. Later stages and prunes need every earlier
 // stage to succeed. Applied lists the applied objects also when the error is not nil.
 //
 // Each write requires the state of the object that was judged. If that state has changed, Carry reads the record first. An
 // OvertakenError means that another syncer has begun to apply the target; then Carry writes nothing more.
-func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.PipelineSyncSpec) (Applied, error) {
-	a := newApplication(c, plan)
-	written, err := c.Records().SaveSpec(ctx, plan.request.Target, plan.request.Record, spec, a.promises())
+func Carry(ctx context.Context, c *cluster.Cluster, p *plan.Plan, options Options) (Applied, error) {
+	a := newApplication(c, p)
+	request := p.Request()
+	written, err := c.Records().SaveSpec(ctx, request.Target, request.Record, options.Spec, p.Promises())
 	a.attempt = written.Apply
-	if err == nil && plan.request.Recorded != nil {
-		plan.request.Recorded(written)
+	if err == nil && options.Recorded != nil {
+		options.Recorded(written)
 	}
-	if confirm := plan.request.Confirm; err == nil && confirm != nil {
-		err = confirm(ctx)
+	if err == nil && options.Confirm != nil {
+		err = options.Confirm(ctx)
 	}
-	if err == nil && plan.request.Record == nil {
+	if err == nil && request.Record == nil {
 		// The key is needed also where git holds no Secret: reports use a keyed hash for values that look like credentials.
 		_, err = c.Key(ctx, true)
 	}
@@ -64,38 +79,34 @@ func Carry(ctx context.Context, c *cluster.Cluster, plan *Plan, spec v1alpha1.Pi
 	return applied, err
 }
 
+// Nothing returns the result of a plan that is not carried out, because nothing in it is pending.
+func Nothing(p *plan.Plan) Applied {
+	return Applied{Held: p.Held(), Inventory: p.Inventory(), Live: p.Members}
+}
+
+// application is one apply under way. It has its own copies of the plan's steps, and judges a step again if its object has
+// changed.
 type application struct {
 	cluster   *cluster.Cluster
-	plan      *Plan
-	attempt   string // the ID of the apply in the record; empty: there is no record
+	comparer  *plan.Comparer
+	target    v1alpha1.Target
+	policies  plan.Policies
+	attempt   string       // the ID of the apply in the record; empty: there is no record
+	steps     []*plan.Step // in the order of their execution
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      inventory.Members
 	done      []manifest.Change
 	skipped   bool // a run began in the meantime; its change is part of the next run
 }
 
-func newApplication(c *cluster.Cluster, plan *Plan) *application {
-	a := &application{cluster: c, plan: plan, inventory: plan.inventory(), live: inventory.Members{}}
-	maps.Copy(a.live, plan.Members)
+func newApplication(c *cluster.Cluster, p *plan.Plan) *application {
+	request := p.Request()
+	a := &application{
+		cluster: c, comparer: p.Comparer(), target: request.Target, policies: request.Policies,
+		steps: p.Steps(), inventory: p.Entries(), live: inventory.Members{},
+	}
+	maps.Copy(a.live, p.Members)
 	return a
-}
-
-// promises returns the content of the record before anything is applied. The record names the kinds and namespaces of the
-// old and of the new objects. So it finds every member again, whenever the work is interrupted.
-func (a *application) promises() cluster.Promises {
-	var p cluster.Promises
-	add := func(id manifest.ID) {
-		p.Kinds = append(p.Kinds, id.GroupKind())
-		p.Namespaces = append(p.Namespaces, id.Namespace)
-	}
-	for _, s := range a.plan.steps {
-		add(s.change.ID)
-	}
-	for _, entry := range a.inventory {
-		add(entry.ID())
-	}
-	p.Creating, p.Writes = a.plan.intents(), a.plan.writes()
-	return p
 }
 
 func (a *application) run(ctx context.Context) error {
@@ -103,12 +114,11 @@ func (a *application) run(ctx context.Context) error {
 		return err
 	}
 	for steps := range a.groups() {
-		a.plan.holdBack(a.cluster, steps, a.live, false)
-		steps = slices.DeleteFunc(steps, func(s step) bool { return s.change.Action == manifest.Hold })
+		steps = slices.DeleteFunc(steps, a.holdBack)
 		if err := a.stage(ctx, steps); err != nil {
 			return err
 		}
-		if len(steps) > 0 && steps[0].at.stage == definitions {
+		if len(steps) > 0 && steps[0].Order.At.Defines() {
 			if err := a.awaitKinds(ctx, steps); err != nil {
 				return err
 			}
@@ -117,20 +127,24 @@ func (a *application) run(ctx context.Context) error {
 	return a.prune(ctx)
 }
 
+// holdBack holds a step whose predecessors are missing or unhealthy, and reports whether it does.
+func (a *application) holdBack(s *plan.Step) bool {
+	held := plan.HeldBack(s, a.steps, func(other *plan.Step) string { return a.comparer.Unready(other, a.live) })
+	if held != nil {
+		s.Change.Hold(held.Reason, held.Message, held.For...)
+	}
+	return held != nil
+}
+
 // groups yields, in order, groups of steps that may run in parallel.
-func (a *application) groups() iter.Seq[[]step] {
-	return func(yield func([]step) bool) {
-		var group []step
-		for _, s := range a.plan.inOrder() {
-			switch s.change.Action {
-			case manifest.Create, manifest.Update, manifest.Replace:
-			default:
+func (a *application) groups() iter.Seq[[]*plan.Step] {
+	return func(yield func([]*plan.Step) bool) {
+		var group []*plan.Step
+		for _, s := range a.steps {
+			if !s.Writes() {
 				continue
 			}
-			if s.rendered == nil {
-				continue
-			}
-			if len(group) > 0 && group[0].at != s.at {
+			if len(group) > 0 && group[0].Order.At != s.Order.At {
 				if !yield(group) {
 					return
 				}
@@ -145,15 +159,15 @@ func (a *application) groups() iter.Seq[[]step] {
 }
 
 // stage applies objects in parallel.
-func (a *application) stage(ctx context.Context, steps []step) error {
+func (a *application) stage(ctx context.Context, steps []*plan.Step) error {
 	errs := make([]error, len(steps)) // each worker owns one slot
-	applied := make([]*unstructured.Unstructured, len(steps))
+	written := make([]written, len(steps))
 	var g panics.Group
 	g.SetLimit(cluster.FanOut)
-	for i := range steps {
+	for i, s := range steps {
 		g.Go(func() error {
-			if applied[i], errs[i] = a.object(ctx, &steps[i]); errs[i] == nil {
-				applied[i], errs[i] = a.regain(ctx, &steps[i], applied[i])
+			if written[i].object, errs[i] = a.object(ctx, s); errs[i] == nil {
+				written[i], errs[i] = a.regain(ctx, s, written[i].object)
 			}
 			return nil
 		})
@@ -166,11 +180,12 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 			if held.held.Reason == manifest.HeldTerminating {
 				a.doubt(s) // the object is deleted and must be created anew
 			}
-			s.change.Action, s.change.Held, errs[i] = manifest.Hold, &held.held, nil
-		case errs[i] == nil && s.skipped:
+			s.Change.Action, s.Change.Held, errs[i] = manifest.Hold, &held.held, nil
+		case errs[i] == nil && s.State == plan.NextRun:
 			a.skip(s)
-		case errs[i] == nil && !s.left:
-			a.record(s, applied[i])
+		case errs[i] == nil && !s.Stays():
+			a.confirm(s, written[i])
+			a.done = append(a.done, s.Change)
 		case errs[i] != nil:
 			a.doubt(s)
 		}
@@ -178,44 +193,50 @@ func (a *application) stage(ctx context.Context, steps []step) error {
 	return answer.Join(errs)
 }
 
-func (a *application) object(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
-	id := s.change.ID
+// written is an object as a write left it.
+type written struct {
+	object   *unstructured.Unstructured
+	defaults []string // its fields that do not count as additions, though others own them
+}
+
+func (a *application) object(ctx context.Context, s *plan.Step) (*unstructured.Unstructured, error) {
+	id := s.Change.ID
 	id, err := a.cluster.Scope(id)
 	if err != nil {
-		return nil, answer.Explain(s.rendered, id, "looking up", err)
+		return nil, answer.Explain(s.Rendered, id, "looking up", err)
 	}
-	if s.deferred {
+	if s.State == plan.Deferred {
 		// The dependencies of this object were missing when the other objects were tried.
 		live, err := a.cluster.Get(ctx, id)
 		if err != nil {
-			return nil, answer.Explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.Rendered, id, "reading", err)
 		}
-		if err := a.plan.planner.claim(ctx, s, live); err != nil {
+		if err := a.comparer.Claim(ctx, s, live); err != nil {
 			return nil, err
 		}
-		judgedAgain := live != nil && s.adopts == nil
-		if err := a.settle(ctx, s.rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
-			return nil, answer.Explain(s.rendered, id, "trying", err, live)
+		judgedAgain := live != nil && s.Adopts == nil
+		if err := a.settle(ctx, s.Rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
+			return nil, answer.Explain(s.Rendered, id, "trying", err, live)
 		}
 		if judgedAgain {
 			return a.again(ctx, id, s) // the object could not be judged before, and may be running
 		}
 	}
-	if s.change.Action == manifest.Replace {
+	if s.Change.Action == manifest.Replace {
 		applied, err := a.replace(ctx, id, s)
 		if apierrors.IsConflict(err) {
 			return a.again(ctx, id, s)
 		}
 		return applied, err
 	}
-	if s.adopts != nil {
+	if s.Adopts != nil {
 		return a.adopt(ctx, id, s)
 	}
-	applied, err := a.cluster.Write(ctx, s.sent, s.change.Live)
-	if !changed(err, s.change.Live) {
-		return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
+	applied, err := a.cluster.Write(ctx, s.Sent, s.Change.Live)
+	if !changed(err, s.Change.Live) {
+		return applied, answer.Explain(s.Rendered, id, "applying", err, s.Change.Live)
 	}
-	if s.change.Live == nil {
+	if s.Change.Live == nil {
 		return a.appeared(ctx, id, s)
 	}
 	return a.again(ctx, id, s)
@@ -227,15 +248,15 @@ func changed(err error, judged *unstructured.Unstructured) bool {
 }
 
 // appeared judges an object that another process created between the plan and the write.
-func (a *application) appeared(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
+func (a *application) appeared(ctx context.Context, id manifest.ID, s *plan.Step) (*unstructured.Unstructured, error) {
 	live, err := a.cluster.Get(ctx, id)
 	if err != nil {
-		return nil, answer.Explain(s.rendered, id, "reading", err)
+		return nil, answer.Explain(s.Rendered, id, "reading", err)
 	}
-	if err := a.plan.planner.claim(ctx, s, live); err != nil {
+	if err := a.comparer.Claim(ctx, s, live); err != nil {
 		return nil, err
 	}
-	if s.adopts != nil {
+	if s.Adopts != nil {
 		return a.adopt(ctx, id, s)
 	}
 	return a.again(ctx, id, s)
@@ -246,30 +267,30 @@ const changedTries = 8
 
 // again judges an object that changed between the plan and the write. A run may have begun in the meantime, another syncer
 // may have taken the target over, or the answer to the own write was lost.
-func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
-	planned := s.change.Action
+func (a *application) again(ctx context.Context, id manifest.ID, s *plan.Step) (*unstructured.Unstructured, error) {
+	planned := s.Change.Action
 	for range changedTries {
 		live, err := a.cluster.Get(ctx, id)
 		if err != nil {
-			return nil, answer.Explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.Rendered, id, "reading", err)
 		}
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
 		}
-		if err := a.plan.planner.refuseForeign(ctx, id, live); err != nil {
+		if err := a.comparer.RefuseForeign(ctx, id, live); err != nil {
 			return nil, err
 		}
 		if a.onlyReported(s, live) {
-			s.change.Live = live
-		} else if err := a.plan.planner.rejudge(ctx, s, live); err != nil {
+			s.Change.Live = live
+		} else if err := a.comparer.Again(ctx, s, live); err != nil {
 			return nil, err
 		}
-		switch s.change.Action {
+		switch s.Change.Action {
 		case manifest.Hold:
-			return nil, &heldError{*s.change.Held}
+			return nil, &heldError{*s.Change.Held}
 		case manifest.None:
-			if !s.left {
-				s.change.Action = planned // an earlier try or another syncer has made the change
+			if !s.Stays() {
+				s.Change.Action = planned // an earlier try or another syncer has made the change
 			}
 			return live, nil
 		case manifest.Replace:
@@ -279,9 +300,9 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unst
 			}
 			return applied, err
 		}
-		applied, err := a.cluster.Write(ctx, s.sent, live)
+		applied, err := a.cluster.Write(ctx, s.Sent, live)
 		if !changed(err, live) {
-			return applied, answer.Explain(s.rendered, id, "applying", err, s.change.Live)
+			return applied, answer.Explain(s.Rendered, id, "applying", err, s.Change.Live)
 		}
 	}
 	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
@@ -289,9 +310,9 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *step) (*unst
 
 // onlyReported reports whether only the status of an object has changed since it was judged. Then the judgement is still
 // valid. An object that runs to completion is judged by its status, so it never counts here.
-func (a *application) onlyReported(s *step, live *unstructured.Unstructured) bool {
-	judged := s.change.Live
-	if live == nil || judged == nil || s.deferred || s.change.Action != manifest.Update || a.plan.judge.Run(live).State != health.NotARun {
+func (a *application) onlyReported(s *plan.Step, live *unstructured.Unstructured) bool {
+	judged := s.Change.Live
+	if live == nil || judged == nil || s.State == plan.Deferred || s.Change.Action != manifest.Update || a.cluster.Judge().Run(live).State != health.NotARun {
 		return false
 	}
 	return equality.Semantic.DeepEqual(withoutStatus(judged), withoutStatus(live))
@@ -326,20 +347,14 @@ func (a *application) settle(ctx context.Context, obj *unstructured.Unstructured
 	return cmp.Or(refused, err)
 }
 
-// record notes an applied object. It runs on one goroutine.
-func (a *application) record(s step, applied *unstructured.Unstructured) {
-	a.confirm(s, applied)
-	a.done = append(a.done, *s.change)
-}
-
 // doubt notes that the outcome of a write is unknown.
-func (a *application) doubt(s step) {
-	key := s.change.ID.Key()
+func (a *application) doubt(s *plan.Step) {
+	key := s.Change.ID.Key()
 	entry, recorded := a.inventory[key]
 	if !recorded {
 		return // an object without an entry is always compared
 	}
-	if s.outdates(entry) {
+	if s.Outdates(entry) {
 		entry.Spec = ""
 	}
 	entry.Unconfirmed = true
@@ -347,27 +362,27 @@ func (a *application) doubt(s step) {
 }
 
 // confirm notes an object as a write left it. It runs on one goroutine.
-func (a *application) confirm(s step, applied *unstructured.Unstructured) {
-	s.change.Want = applied
-	id := s.change.ID
-	a.live[id.Key()] = applied
-	entry := a.plan.newEntry(s, applied)
-	entry.Others = slices.Concat(others(a.inventory[id.Key()], applied), s.defaults)
-	if s.endedRun == "" && s.change.Action == manifest.Update {
+func (a *application) confirm(s *plan.Step, w written) {
+	s.Change.Want = w.object
+	id := s.Change.ID
+	a.live[id.Key()] = w.object
+	entry := a.comparer.NewEntry(s, w.object)
+	entry.Others = slices.Concat(ignore.Others(a.inventory[id.Key()], w.object), w.defaults)
+	if s.Runs.Ended == "" && s.Change.Action == manifest.Update {
 		entry.EndedRun = a.inventory[id.Key()].EndedRun // a new label does not start a run either
 	}
-	if len(s.spared) > 0 {
+	if len(s.Owners.Spared) > 0 {
 		entry.Fields = a.inventory[id.Key()].Fields // fields that are left as they are stay drift
 	}
 	a.inventory[id.Key()] = entry
 }
 
 // skip notes a change that is not applied, because the current run must not be disturbed.
-func (a *application) skip(s step) {
+func (a *application) skip(s *plan.Step) {
 	a.skipped = true
-	key := s.change.ID.Key()
+	key := s.Change.ID.Key()
 	if entry, ok := a.inventory[key]; ok {
-		entry.Skipped = a.plan.hashes[key]
+		entry.Skipped = s.Hash
 		a.inventory[key] = entry
 	}
 }
@@ -379,12 +394,12 @@ const (
 
 // awaitKinds waits until the API server serves the kinds of new CRDs. The server answers 404 for a moment after it accepted
 // a definition, and again until discovery lists the kind.
-func (a *application) awaitKinds(ctx context.Context, steps []step) error {
+func (a *application) awaitKinds(ctx context.Context, steps []*plan.Step) error {
 	for _, s := range steps {
-		id := s.change.ID
+		id := s.Change.ID
 		id, err := a.cluster.Scope(id)
 		if err != nil {
-			return answer.Explain(s.rendered, id, "looking up", err)
+			return answer.Explain(s.Rendered, id, "looking up", err)
 		}
 		last := "its status names no condition yet"
 		err = wait.PollUntilContextTimeout(ctx, establishPoll, establishTimeout, true, func(ctx context.Context) (bool, error) {
@@ -430,29 +445,29 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 // prune deletes the objects that git no longer has, in the reverse order of an apply. If a delete fails, the objects that
 // the remaining object may need stay.
 func (a *application) prune(ctx context.Context) error {
-	steps := a.plan.inOrder()
+	steps := slices.Clone(a.steps)
 	slices.Reverse(steps)
-	running := a.skipped || slices.ContainsFunc(steps, func(s step) bool { return s.change.Held != nil && s.change.Held.Reason == manifest.HeldRunning })
+	running := a.skipped || slices.ContainsFunc(steps, func(s *plan.Step) bool { return s.Change.Held != nil && s.Change.Held.Reason == manifest.HeldRunning })
 	for len(steps) > 0 {
-		end := slices.IndexFunc(steps, func(s step) bool { return s.at != steps[0].at })
+		end := slices.IndexFunc(steps, func(s *plan.Step) bool { return s.Order.At != steps[0].Order.At })
 		if end < 0 {
 			end = len(steps)
 		}
 		var errs []error
 		for _, s := range steps[:end] {
-			if s.change.Action != manifest.Prune {
+			if s.Change.Action != manifest.Prune {
 				continue
 			}
 			if running {
 				// A run has begun since the plan was made. It needs the objects that it was started with.
-				s.change.Hold(manifest.HeldInUse, "a run that began in the meantime may need it")
+				s.Change.Hold(manifest.HeldInUse, "a run that began in the meantime may need it")
 				continue
 			}
-			if user, named := a.plan.stillNamed(s.change.ID); named {
-				s.change.Hold(manifest.HeldInUse, fmt.Sprintf("%s is not changed yet and needs it", user), user)
+			if held := plan.StillNamed(s.Change.ID, a.steps); held != nil {
+				s.Change.Hold(held.Reason, held.Message, held.For...)
 				continue
 			}
-			hold, err := a.remove(ctx, s.change)
+			hold, err := a.remove(ctx, &s.Change)
 			if err != nil {
 				a.doubt(s)
 				errs = append(errs, err)
@@ -462,9 +477,9 @@ func (a *application) prune(ctx context.Context) error {
 				running = true
 				continue
 			}
-			delete(a.inventory, s.change.ID.Key())
-			delete(a.live, s.change.ID.Key())
-			a.done = append(a.done, *s.change)
+			delete(a.inventory, s.Change.ID.Key())
+			delete(a.live, s.Change.ID.Key())
+			a.done = append(a.done, s.Change)
 		}
 		if err := answer.Join(errs); err != nil {
 			return err
@@ -482,9 +497,9 @@ const removeTries = 5
 // if the object has changed, the present one. An object stays if another owner took it over, if it was created anew, or if
 // it is marked to be kept. An object that is running now is held.
 func (a *application) remove(ctx context.Context, change *manifest.Change) (held bool, err error) {
-	request, member := a.plan.request, change.Live
+	member := change.Live
 	propagation := metav1.DeletePropagationBackground
-	if request.Rules.Propagation == v1alpha1.Foreground {
+	if a.policies.Propagation == v1alpha1.Foreground {
 		propagation = metav1.DeletePropagationForeground
 	}
 	id, err := a.cluster.Scope(manifest.IDOf(member))
@@ -494,7 +509,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 	if err != nil {
 		return false, answer.Explain(member, id, "pruning", err)
 	}
-	_, own := v1alpha1.MemberLabel(a.cluster.Namespace(), request.Target)
+	_, own := v1alpha1.MemberLabel(a.cluster.Namespace(), a.target)
 	for range removeTries {
 		if err = a.cluster.Delete(ctx, change.Live, propagation); err == nil || apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 			return false, nil
@@ -513,7 +528,7 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 			return false, nil
 		}
 		change.Live = live
-		if err := a.plan.planner.respectPrune(ctx, change); err != nil || change.Action == manifest.Hold {
+		if err := a.comparer.MayPrune(ctx, change); err != nil || change.Action == manifest.Hold {
 			return change.Action == manifest.Hold, err
 		}
 	}
@@ -522,27 +537,5 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 
 func (a *application) result() Applied {
 	manifest.SortChanges(a.done)
-	return Applied{Changes: a.done, Held: a.plan.Held(), Inventory: inventory.Sorted(a.inventory), Live: a.live}
-}
-
-// Remove deletes every object of a target that is no longer in git. It writes this intention to the target's record first.
-// The caller has decided that the delete is allowed. Objects with prune disabled stay.
-func Remove(ctx context.Context, c *cluster.Cluster, plan *Plan) (Applied, error) {
-	a := newApplication(c, plan)
-	request := plan.request
-	var written cluster.Written
-	var err error
-	if len(plan.Pending()) > 0 && request.Record != nil {
-		written, err = c.Records().SaveSpec(ctx, request.Target, request.Record, request.Record.Spec, a.promises())
-		a.attempt = written.Apply
-		if confirm := plan.request.Confirm; err == nil && confirm != nil {
-			err = confirm(ctx)
-		}
-	}
-	if err == nil {
-		err = a.prune(ctx)
-	}
-	applied := a.result()
-	applied.Record = written
-	return applied, err
+	return Applied{Changes: a.done, Held: plan.Held(a.steps), Inventory: inventory.Sorted(a.inventory), Live: a.live}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestObjectsAreCreatedUpdatedAndPruned(t *testing.T) {
@@ -54,12 +55,12 @@ spec:
 	record := b.record()
 	var pending []manifest.Change
 	requests := b.requests(func() {
-		plan, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
+		planned, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		if err != nil {
 			t.Fatal(err)
 		}
-		pending = plan.Pending()
-		for _, change := range plan.Changes {
+		pending = planned.Pending()
+		for _, change := range planned.Changes() {
 			if change.Drifted {
 				t.Errorf("%s counts as drifted", change.ID)
 			}
@@ -102,7 +103,7 @@ func TestFailedObjectHoldsLaterStagesBack(t *testing.T) {
 		t.Error("something was pruned")
 	}
 	b.restart()
-	if got := actions(b.plan(set).Changes); got != "Create ConfigMap/bad, Prune ConfigMap/dropped, Create CronJob/nightly" {
+	if got := actions(b.plan(set).Changes()); got != "Create ConfigMap/bad, Prune ConfigMap/dropped, Create CronJob/nightly" {
 		t.Errorf("the next plan: %s", got)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // bench is one deployment target on the shared control plane, with a namespace for its objects and another for its records.
@@ -212,42 +213,42 @@ func (b *bench) spec() v1alpha1.PipelineSyncSpec {
 }
 
 // tryPlan plans a set against the record as it is.
-func (b *bench) tryPlan(set manifest.Set, change ...func(*apply.Request)) (*apply.Plan, error) {
+func (b *bench) tryPlan(set manifest.Set, change ...func(*plan.Request)) (*plan.Plan, error) {
 	b.t.Helper()
-	req := apply.Request{Target: b.target, Record: b.record(), Set: set}
+	req := plan.Request{Target: b.target, Record: b.record(), Set: set}
 	for _, f := range change {
 		f(&req)
 	}
-	return apply.Make(b.ctx, b.cluster, req)
+	return plan.Make(b.ctx, b.cluster, req)
 }
 
-func full(req *apply.Request) { req.Full = true }
+func full(req *plan.Request) { req.Full = true }
 
-func (b *bench) plan(set manifest.Set, change ...func(*apply.Request)) *apply.Plan {
+func (b *bench) plan(set manifest.Set, change ...func(*plan.Request)) *plan.Plan {
 	b.t.Helper()
-	plan, err := b.tryPlan(set, change...)
+	planned, err := b.tryPlan(set, change...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return plan
+	return planned
 }
 
 // trySync applies a set as pkg/reconcile does, and saves the inventory at the end.
-func (b *bench) trySync(set manifest.Set, change ...func(*apply.Request)) (apply.Applied, error) {
+func (b *bench) trySync(set manifest.Set, change ...func(*plan.Request)) (apply.Applied, error) {
 	b.t.Helper()
-	plan, err := b.tryPlan(set, change...)
+	planned, err := b.tryPlan(set, change...)
 	if err != nil {
 		return apply.Applied{}, err
 	}
-	applied := apply.Applied{Changes: plan.Pending(), Held: plan.Held(), Inventory: plan.Inventory(), Live: plan.Members}
-	if len(plan.Pending()) > 0 || plan.Unfinished() || b.record() == nil {
-		applied, err = apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	applied := apply.Applied{Changes: planned.Pending(), Held: planned.Held(), Inventory: planned.Inventory(), Live: planned.Members}
+	if len(planned.Pending()) > 0 || planned.Unfinished() || b.record() == nil {
+		applied, err = apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 	}
 	b.save(applied.Inventory)
 	return applied, err
 }
 
-func (b *bench) sync(set manifest.Set, change ...func(*apply.Request)) apply.Applied {
+func (b *bench) sync(set manifest.Set, change ...func(*plan.Request)) apply.Applied {
 	b.t.Helper()
 	applied, err := b.trySync(set, change...)
 	if err != nil {
@@ -430,8 +431,8 @@ func wantError(t *testing.T, err error, parts ...string) {
 	t.Logf("error: %v", err)
 }
 
-func requestOf(b *bench, set manifest.Set, record *v1alpha1.PipelineSync) apply.Request {
-	return apply.Request{Target: b.target, Record: record, Set: set}
+func requestOf(b *bench, set manifest.Set, record *v1alpha1.PipelineSync) plan.Request {
+	return plan.Request{Target: b.target, Record: record, Set: set}
 }
 
 // letGo removes an object's finalizers when a test is over.

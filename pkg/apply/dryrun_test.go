@@ -174,7 +174,7 @@ func TestQuotaControllerThatLagsBehind(t *testing.T) {
 				}
 			})
 			plan := b.plan(b.set(join(c.docs...)))
-			if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+			if _, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()}); err != nil {
 				t.Fatal(err)
 			}
 			if patches != c.patches {

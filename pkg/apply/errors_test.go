@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestErrorsSayWhatToDo(t *testing.T) {
@@ -171,13 +171,13 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		record := b.record()
 		outage.refuse = 1000
 		began := time.Now()
-		_, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record))
+		_, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record))
 		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
 		if took := time.Since(began); took > time.Minute { // some seconds, with ample time for a busy machine
 			t.Errorf("that took %s", took)
 		}
 		outage.refuse = 2
-		if _, err := apply.Make(b.ctx, b.cluster, requestOf(b, set, record)); err != nil {
+		if _, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record)); err != nil {
 			t.Errorf("a short outage: %v", err)
 		}
 	})

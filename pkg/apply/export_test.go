@@ -1,10 +1,12 @@
 package apply
 
+import "github.com/syncerdev/syncer/pkg/plan"
+
 // HashOf returns the hash that a plan gives an object of its set.
-func HashOf(plan *Plan, name string) string {
-	for key, hash := range plan.hashes {
-		if key.Name == name {
-			return hash
+func HashOf(p *plan.Plan, name string) string {
+	for _, s := range p.Steps() {
+		if s.Change.ID.Name == name {
+			return s.Hash
 		}
 	}
 	return ""

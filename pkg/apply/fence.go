@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -11,51 +12,30 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // annotationFence is set on an object between the two writes of a fence.
 const annotationFence = v1alpha1.Group + "/fence"
 
-// needsFence reports whether an unconfirmed apply may still write an object that matches git. The process of that apply may
-// be paused, or its request may be on its way. An object that left git and stays needs no fence, because git sets nothing of
-// it.
-func (p *planner) needsFence(s *step) bool {
-	return s.rendered != nil && s.change.Action == manifest.None && !s.left && !s.gone && s.change.Live != nil && p.recorded[s.change.ID.Key()].Unconfirmed
-}
-
-// Unfinished reports whether an earlier apply was never confirmed. Then this apply must run although the objects match git.
-func (p *Plan) Unfinished() bool {
-	for i := range p.steps {
-		if p.planner.needsFence(&p.steps[i]) {
-			return true
-		}
-	}
-	return false
-}
-
 // fences gives a new version to the objects that an unconfirmed apply may still write. Its late writes require the version
 // that it judged, so the API server refuses them.
 func (a *application) fences(ctx context.Context) error {
-	var steps []step
-	for _, s := range a.plan.steps {
-		if a.plan.planner.needsFence(&s) {
-			steps = append(steps, s)
-		}
-	}
+	steps := slices.DeleteFunc(slices.Clone(a.steps), func(s *plan.Step) bool { return !a.comparer.NeedsFence(s) })
 	errs := make([]error, len(steps)) // each worker owns one slot
 	fenced := make([]*unstructured.Unstructured, len(steps))
 	var g panics.Group
 	g.SetLimit(cluster.FanOut)
 	for i := range steps {
 		g.Go(func() error {
-			fenced[i], errs[i] = a.fence(ctx, &steps[i])
+			fenced[i], errs[i] = a.fence(ctx, steps[i])
 			return nil
 		})
 	}
 	_ = g.Wait() // the workers report by slot
 	for i, s := range steps {
 		if errs[i] == nil {
-			a.confirm(s, fenced[i])
+			a.confirm(s, written{object: fenced[i]})
 		}
 	}
 	return answer.Join(errs)
@@ -63,26 +43,26 @@ func (a *application) fences(ctx context.Context) error {
 
 // fence writes an object twice, because an apply that changes nothing keeps the version. Controllers may write the object in
 // between. The Deployment controller does so, for example, because it follows the annotations.
-func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
-	id, err := a.cluster.Scope(s.change.ID)
+func (a *application) fence(ctx context.Context, s *plan.Step) (*unstructured.Unstructured, error) {
+	id, err := a.cluster.Scope(s.Change.ID)
 	if err != nil {
-		return nil, answer.Explain(s.rendered, id, "looking up", err)
+		return nil, answer.Explain(s.Rendered, id, "looking up", err)
 	}
-	judged := manifest.OwnedState(s.change.Live, manifest.FieldManager, a.plan.key)
-	live, next, marked := s.change.Live, a.marked(s.sent), false
+	judged := manifest.OwnedState(s.Change.Live, manifest.FieldManager, a.comparer.Key())
+	live, next, marked := s.Change.Live, a.marked(s.Sent), false
 	for range changedTries {
 		written, err := a.cluster.Write(ctx, next, live)
 		switch {
 		case err == nil && marked:
 			return written, nil
 		case err == nil:
-			live, next, marked = written, s.sent, true
+			live, next, marked = written, s.Sent, true
 			continue
 		case !changed(err, live):
-			return nil, answer.Explain(s.rendered, id, "applying", err, live)
+			return nil, answer.Explain(s.Rendered, id, "applying", err, live)
 		}
 		if live, err = a.cluster.Get(ctx, id); err != nil {
-			return nil, answer.Explain(s.rendered, id, "reading", err)
+			return nil, answer.Explain(s.Rendered, id, "reading", err)
 		}
 		if err := a.stillOurs(ctx); err != nil {
 			return nil, err
@@ -90,9 +70,9 @@ func (a *application) fence(ctx context.Context, s *step) (*unstructured.Unstruc
 		switch {
 		case live == nil:
 		case live.GetAnnotations()[annotationFence] == a.attempt: // another apply would have removed the annotation
-			next, marked = s.sent, true
+			next, marked = s.Sent, true
 			continue
-		case manifest.OwnedState(live, manifest.FieldManager, a.plan.key) != judged:
+		case manifest.OwnedState(live, manifest.FieldManager, a.comparer.Key()) != judged:
 		case marked:
 			return live, nil // the answer to the second write was lost
 		default:

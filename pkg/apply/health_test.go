@@ -67,7 +67,7 @@ spec:
 		t.Errorf("completed: %v", completed)
 	}
 	// Writes to the status of the objects are no drift.
-	if got := actions(b.plan(set, full).Changes); got != "" {
+	if got := actions(b.plan(set, full).Changes()); got != "" {
 		t.Errorf("the full plan: %s", got)
 	}
 }

@@ -7,8 +7,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // replicas reads the wanted number of replicas of a deployment.
@@ -29,13 +30,13 @@ func (b *bench) scale(name, replicas string) {
 }
 
 func TestIgnoredFieldsAreTheirs(t *testing.T) {
-	for name, rule := range map[string]apply.Ignore{
+	for name, rule := range map[string]ignore.Rule{
 		"by path":    {Kind: "Deployment", Paths: []manifest.Path{mustPath("spec.replicas")}},
 		"by manager": {Group: "apps", Managers: []string{"autoscaler"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			with := rules(apply.Rules{Ignore: []apply.Ignore{rule}})
+			with := rules(plan.Policies{Ignore: []ignore.Rule{rule}})
 			doc := strings.Replace(service(""), "replicas: 1", "replicas: 3", 1)
 			set := b.set(doc)
 			b.sync(set, with)
@@ -48,7 +49,7 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 				t.Errorf("an apply made it %d replicas", got)
 			}
 			b.scale("web", "5")
-			if got := actions(b.plan(b.set(strings.Replace(doc, "web:1", "web:2", 1)), full, with).Changes); got != "" {
+			if got := actions(b.plan(b.set(strings.Replace(doc, "web:1", "web:2", 1)), full, with).Changes()); got != "" {
 				t.Errorf("drift: %s", got)
 			}
 			set = b.set(strings.Replace(doc, "web:1", "web:3", 1))
@@ -59,7 +60,7 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 			if got := images(b.get(deployments, b.namespace, "web")); got != "web:3" {
 				t.Errorf("it runs %s", got)
 			}
-			if got := actions(b.plan(set, with).Changes); got != "" {
+			if got := actions(b.plan(set, with).Changes()); got != "" {
 				t.Errorf("a second pass: %s", got)
 			}
 			b.by("kubectl", `{"spec":{"replicas":6}}`, "scale")
@@ -67,11 +68,11 @@ func TestIgnoredFieldsAreTheirs(t *testing.T) {
 			if len(rule.Managers) > 0 {
 				want = "Update Deployment/web (drifted)" // by another manager
 			}
-			if got := actions(b.plan(set, with).Changes); got != want {
+			if got := actions(b.plan(set, with).Changes()); got != want {
 				t.Errorf("scaled by hand: %q", got)
 			}
 			// Without the rule it is drift again.
-			if got := actions(b.plan(set, full).Changes); got != "Update Deployment/web (drifted)" {
+			if got := actions(b.plan(set, full).Changes()); got != "Update Deployment/web (drifted)" {
 				t.Errorf("without the rule: %s", got)
 			}
 		})
@@ -83,8 +84,8 @@ func TestFieldsAreTakenBackFromAName(t *testing.T) {
 	set := b.set(service(""))
 	b.sync(set)
 	b.scale("web", "4")
-	plan := b.plan(set)
-	if got := plan.Changes[0].Taken; len(got) != 1 || got[0] != (manifest.Taken{Path: "spec.replicas", Manager: "autoscaler"}) {
+	planned := b.plan(set)
+	if got := planned.Changes()[0].Taken; len(got) != 1 || got[0] != (manifest.Taken{Path: "spec.replicas", Manager: "autoscaler"}) {
 		t.Errorf("taken: %v", got)
 	}
 }
@@ -99,7 +100,7 @@ func TestObjectThatIsLeftAlone(t *testing.T) {
 	if got := actions(b.sync(set).Changes); got != "" {
 		t.Errorf("applied: %s", got)
 	}
-	if got := actions(b.plan(set, full).Changes); got != "" {
+	if got := actions(b.plan(set, full).Changes()); got != "" {
 		t.Errorf("drift: %s", got)
 	}
 	if got := actions(b.sync(b.set(settings("three", "1"))).Changes); got != "Create ConfigMap/three, Prune ConfigMap/two" {

@@ -19,17 +19,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
-// endless ends an apply after the write of the record and before the write of the first object, as a kill at this point
+// killed ends an apply after the write of the record and before the write of the first object, as a kill at this point
 // does.
-func endless(req *apply.Request) {
-	req.Confirm = func(context.Context) error { return errors.New("killed") }
-}
+func killed(context.Context) error { return errors.New("killed") }
 
 // leaveAll leaves all drift, as an environment with drift reports does, and returns it.
-func leaveAll(plan *apply.Plan) string {
-	return actions(plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
+func leaveAll(planned *plan.Plan) string {
+	return actions(planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
 }
 
 // dieAfterWrites lets only some writes of ConfigMaps arrive.
@@ -61,24 +60,24 @@ func TestDoubtOutlivesASecondInterruption(t *testing.T) {
 				b.sync(b.set(c.good))
 				b.begin(c.bad)
 				b.restart()
-				change := endless
+				confirm := killed
 				if fenced {
 					b.dieAfterWrites(1)
-					change = func(*apply.Request) {}
+					confirm = nil
 				}
-				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(c.bad), change), b.spec()); err == nil {
+				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(c.bad)), apply.Options{Spec: b.spec(), Confirm: confirm}); err == nil {
 					t.Error("it was not interrupted")
 				}
 				b.restart()
-				plan := b.plan(b.set(c.good))
-				if got := leaveAll(plan); got != "" {
+				planned := b.plan(b.set(c.good))
+				if got := leaveAll(planned); got != "" {
 					t.Errorf("left as somebody's drift: %s", got)
 				}
-				if got := actions(plan.Changes); got != "Update ConfigMap/a" {
+				if got := actions(planned.Changes()); got != "Update ConfigMap/a" {
 					t.Errorf("the revert is to do: %q", got)
 				}
 				b.sync(b.set(c.good))
-				if got := actions(b.plan(b.set(c.good), full).Changes); got != "" {
+				if got := actions(b.plan(b.set(c.good), full).Changes()); got != "" {
 					t.Errorf("after the revert: %s", got)
 				}
 			})
@@ -111,17 +110,17 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 			}
 			b.restart()
 			for range 2 {
-				plan := b.plan(b.set(rest))
-				if err := plan.LimitPrunes(apply.PruneLimit{Disabled: c.disabled, MaxPercent: 100, Allowed: true}); err != nil {
+				planned := b.plan(b.set(rest))
+				if err := planned.LimitPrunes(plan.PruneLimit{Disabled: c.disabled, MaxPercent: 100, Allowed: true}); err != nil {
 					t.Fatal(err)
 				}
-				applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+				applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 				if err != nil {
 					t.Fatal(err)
 				}
 				b.save(applied.Inventory)
 			}
-			if plan := b.plan(b.set(rest)); plan.Unfinished() {
+			if planned := b.plan(b.set(rest)); planned.Unfinished() {
 				t.Error("it is carried out again at each pass")
 			}
 		})
@@ -142,11 +141,11 @@ func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 	}
 	b.letGo(jobs, "once")
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
-	plan := b.plan(good)
-	if got := leaveAll(plan); got != "" {
+	planned := b.plan(good)
+	if got := leaveAll(planned); got != "" {
 		t.Errorf("left as somebody's drift: %s", got)
 	}
-	if got := actions(plan.Changes); got != "Create Job/once" {
+	if got := actions(planned.Changes()); got != "Create Job/once" {
 		t.Errorf("the revert is to do: %q", got)
 	}
 	b.sync(good)
@@ -162,19 +161,17 @@ func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.sync(b.set(settings("a", "1")))
-			taken := func(req *apply.Request) {
-				req.Confirm = func(context.Context) error {
-					if delete {
-						b.delete(configMaps, b.namespace, "a")
-						b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {"+partOf+": applyset-xyz-v1}}\ndata: {key: theirs}\n")
-						return nil
-					}
-					b.edit(configMaps, "a", `{"metadata":{"labels":{"`+partOf+`":"applyset-xyz-v1"}},"data":{"key":"theirs"}}`)
+			taken := func(context.Context) error {
+				if delete {
+					b.delete(configMaps, b.namespace, "a")
+					b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {"+partOf+": applyset-xyz-v1}}\ndata: {key: theirs}\n")
 					return nil
 				}
+				b.edit(configMaps, "a", `{"metadata":{"labels":{"`+partOf+`":"applyset-xyz-v1"}},"data":{"key":"theirs"}}`)
+				return nil
 			}
-			plan := b.plan(b.set(settings("a", "2")), taken)
-			_, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+			planned := b.plan(b.set(settings("a", "2")))
+			_, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec(), Confirm: taken})
 			wantError(t, err, "it belongs to the ApplySet applyset-xyz-v1")
 			if got := b.key("a"); got != "theirs" {
 				t.Errorf("it is %v", got)
@@ -200,9 +197,9 @@ func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := b.plan(set, full)
-	if got := leaveAll(plan); got != "Update Deployment/web (drifted)" || len(plan.Pending()) != 0 {
-		t.Errorf("left: %q; to do: %s", got, actions(plan.Pending()))
+	planned := b.plan(set, full)
+	if got := leaveAll(planned); got != "Update Deployment/web (drifted)" || len(planned.Pending()) != 0 {
+		t.Errorf("left: %q; to do: %s", got, actions(planned.Pending()))
 	}
 }
 
@@ -229,8 +226,8 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.restart()
-	plan := b.plan(set)
-	if got := actions(plan.Changes); got != "" || plan.Unfinished() {
+	planned := b.plan(set)
+	if got := actions(planned.Changes()); got != "" || planned.Unfinished() {
 		t.Errorf("the plan: %s", got)
 	}
 	for _, e := range b.requests(func() { b.sync(set) }) {
@@ -289,16 +286,16 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 			for _, step := range c.steps {
 				image, made := strings.CutSuffix(step, "!")
 				if made {
-					if _, err := apply.Carry(b.ctx, b.cluster, b.plan(job(image)), b.spec()); err != nil {
+					if _, err := apply.Carry(b.ctx, b.cluster, b.plan(job(image)), apply.Options{Spec: b.spec()}); err != nil {
 						t.Fatal(err)
 					}
 					b.eventually("the other job is gone", gone)
 				} else {
-					_, _ = apply.Carry(b.ctx, b.cluster, b.plan(job(image), endless), b.spec()) // killed
+					_, _ = apply.Carry(b.ctx, b.cluster, b.plan(job(image)), apply.Options{Spec: b.spec(), Confirm: killed})
 				}
 				b.restart()
 			}
-			got := strings.Contains(actions(b.plan(job(ran)).Changes), "Create Job/once")
+			got := strings.Contains(actions(b.plan(job(ran)).Changes()), "Create Job/once")
 			if got != c.again {
 				t.Errorf("it is run again: %t", got)
 			}
@@ -344,8 +341,8 @@ func TestFenceBesideOthers(t *testing.T) {
 			if _, there := live.GetAnnotations()["syncer.dev/fence"]; there || live.GetResourceVersion() == before || writes.Load() < 2 {
 				t.Errorf("after the fence: %v", live.Object["metadata"])
 			}
-			if plan := b.plan(b.set(settings("a", "2"))); actions(plan.Changes) != "" || plan.Unfinished() {
-				t.Errorf("the next plan: %s", actions(plan.Changes))
+			if planned := b.plan(b.set(settings("a", "2"))); actions(planned.Changes()) != "" || planned.Unfinished() {
+				t.Errorf("the next plan: %s", actions(planned.Changes()))
 			}
 		})
 	}

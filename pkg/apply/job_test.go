@@ -66,14 +66,14 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 			b.eventually("the object is gone", func() bool { return b.get(c.resource, b.namespace, "once") == nil })
 			b.restart()
 			for range 3 {
-				plan := b.plan(set)
-				if got := actions(plan.Changes); got != "" {
+				planned := b.plan(set)
+				if got := actions(planned.Changes()); got != "" {
 					t.Fatalf("the plan: %s", got)
 				}
-				if got := inventory.Touched(b.ctx, b.cluster, plan.Inventory(), plan.Members); len(got) != 0 {
+				if got := inventory.Touched(b.ctx, b.cluster, planned.Inventory(), planned.Members); len(got) != 0 {
 					t.Errorf("touched: %v", got)
 				}
-				if got := actions(b.plan(set, full).Changes); got != "" {
+				if got := actions(b.plan(set, full).Changes()); got != "" {
 					t.Errorf("the full plan: %s", got)
 				}
 				b.sync(set)
@@ -83,7 +83,7 @@ func TestFinishedJobThatIsGoneIsNotRunAgain(t *testing.T) {
 				t.Error("a change beside it ran it again")
 			}
 			changed := strings.NewReplacer("backfill:1", "backfill:2", "spark:1", "spark:2").Replace(c.doc)
-			if got := actions(b.plan(b.set(join(changed, settings("beside", "2")))).Changes); !strings.HasPrefix(got, "Create ") || strings.Contains(got, "drifted") {
+			if got := actions(b.plan(b.set(join(changed, settings("beside", "2")))).Changes()); !strings.HasPrefix(got, "Create ") || strings.Contains(got, "drifted") {
 				t.Errorf("its change in git: %s", got)
 			}
 		})
@@ -99,7 +99,7 @@ func TestJobDeletedBeforeItFinishedIsMissing(t *testing.T) {
 	})
 	b.delete(jobs, b.namespace, "long")
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "long") == nil })
-	if got := actions(b.plan(set).Changes); got != "Create Job/long (drifted)" {
+	if got := actions(b.plan(set).Changes()); got != "Create Job/long (drifted)" {
 		t.Errorf("the plan: %s", got)
 	}
 }
@@ -160,7 +160,7 @@ func TestRunningJobIsNotWritten(t *testing.T) {
 			t.Errorf("a request:%s", shortly([]lab.AuditEvent{e}))
 		}
 	}
-	if got := actions(b.plan(set, full).Changes); got != "" {
+	if got := actions(b.plan(set, full).Changes()); got != "" {
 		t.Errorf("the full plan: %s", got)
 	}
 }
@@ -202,21 +202,21 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 				}
 			}
 			b.eventually("it is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
-			plan := b.plan(set)
-			if got := actions(plan.Changes); got != c.want {
-				t.Fatalf("the plan: %s; %+v", got, plan.Inventory())
+			planned := b.plan(set)
+			if got := actions(planned.Changes()); got != c.want {
+				t.Fatalf("the plan: %s; %+v", got, planned.Inventory())
 			}
-			if got := actions(b.plan(set, full).Changes); got != c.want {
+			if got := actions(b.plan(set, full).Changes()); got != c.want {
 				t.Errorf("the full plan: %s", got)
 			}
-			entry := plan.Inventory()[indexOf(plan, "once")]
+			entry := planned.Inventory()[indexOf(planned, "once")]
 			if entry.Deleted != (c.want != "") || entry.Completed != c.completed || entry.MayBeGone() != c.completed {
 				t.Errorf("the inventory: %+v", entry)
 			}
 			if c.completed {
 				return
 			}
-			if lost := plan.Changes[indexOf(plan, "once")].Lost; lost == nil || lost.Kind != manifest.CutOff || lost.Unproven != c.unproven {
+			if lost := planned.Changes()[indexOf(planned, "once")].Lost; lost == nil || lost.Kind != manifest.CutOff || lost.Unproven != c.unproven {
 				t.Errorf("it is lost: %+v", lost)
 			}
 			b.sync(set)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // crd defines a kind in a group of the test, with a schema that has the given properties of spec.
@@ -58,7 +59,7 @@ func TestDefinitionAndItsObjectsInOneSet(t *testing.T) {
 	if got := actions(applied.Changes); got != "Create CustomResourceDefinition/widgets."+b.group()+", Create Widget/one, Create Widget/two" {
 		t.Errorf("the apply: %s", got)
 	}
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the second plan: %s", got)
 	}
 }
@@ -78,7 +79,7 @@ func TestDefinitionNamespaceAndObjectInOneSet(t *testing.T) {
 	if b.get(configMaps, fresh, "inside") == nil {
 		t.Error("the object in the new namespace is not there")
 	}
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the second plan: %s", got)
 	}
 	if applied := b.sync(b.set(settings("plain", "1"))); len(applied.Inventory) != 1 {
@@ -112,14 +113,14 @@ func TestDefinitionInAnotherSetOfThePass(t *testing.T) {
 	if _, err := b.tryPlan(set); err == nil {
 		t.Error("a plan that knows nothing of the other set passes")
 	}
-	plan := b.plan(set, func(req *apply.Request) { req.Brings = apply.BroughtBy(bringing) })
+	planned := b.plan(set, func(req *plan.Request) { req.Provides = plan.ProvidedBy(bringing) })
 	definitions.sync(bringing)
-	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.save(applied.Inventory)
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the second plan: %s", got)
 	}
 	for _, entry := range applied.Inventory {
@@ -136,10 +137,10 @@ func TestClusterScopedKind(t *testing.T) {
 	// Kustomize's namespace applies also to objects of unknown kinds.
 	set := b.set(join(definition, custom(b.group(), "v1", "Planet", b.namespace, "earth", "size: 3")))
 	b.sync(set)
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the second plan: %s", got)
 	}
-	if got := actions(b.plan(set, full).Changes); got != "" {
+	if got := actions(b.plan(set, full).Changes()); got != "" {
 		t.Errorf("the full plan: %s", got)
 	}
 	planets := schema.GroupVersionResource{Group: b.group(), Version: "v1", Resource: "planets"}
@@ -164,7 +165,7 @@ func TestDefinitionThatGrowsTogetherWithItsObject(t *testing.T) {
 			custom(b.group(), "v1", "Widget", b.namespace, "one", "size: 3, colour: red"),
 		))
 		b.sync(set)
-		if got := actions(b.plan(set).Changes); got != "" {
+		if got := actions(b.plan(set).Changes()); got != "" {
 			t.Errorf("the second plan: %s", got)
 		}
 	})
@@ -175,7 +176,7 @@ func TestDefinitionThatGrowsTogetherWithItsObject(t *testing.T) {
 			custom(b.group(), "v2", "Widget", b.namespace, "two", "size: 3, colour: red"),
 		))
 		b.sync(set)
-		if got := actions(b.plan(set).Changes); got != "" {
+		if got := actions(b.plan(set).Changes()); got != "" {
 			t.Errorf("the second plan: %s", got)
 		}
 	})
@@ -211,20 +212,20 @@ func TestKindThatIsGone(t *testing.T) {
 				b.restart()
 			}
 			b.eventually("the API server stops serving the kind", func() bool {
-				plan, err := b.tryPlan(b.set(widget))
-				if err != nil || len(plan.Uncompared()) != 1 {
+				planned, err := b.tryPlan(b.set(widget))
+				if err != nil || len(planned.Uncompared()) != 1 {
 					return false
 				}
-				return strings.Contains(plan.Uncompared()[0].Err.Error(), "the cluster serves no kind Widget")
+				return strings.Contains(planned.Uncompared()[0].Err.Error(), "the cluster serves no kind Widget")
 			})
 			if _, err := b.tryPlan(b.set(custom(b.group(), "v1", "Widget", b.namespace, "one", "size: 4"))); err == nil || !strings.Contains(err.Error(), "the cluster serves no kind Widget") {
 				t.Errorf("git changes the object, and the error is %v", err)
 			}
-			plan := b.plan(b.set(settings("plain", "1")))
-			if got := actions(plan.Changes); got != "" {
+			planned := b.plan(b.set(settings("plain", "1")))
+			if got := actions(planned.Changes()); got != "" {
 				t.Errorf("the plan: %s", got)
 			}
-			if got := inventoryNames(plan.Inventory()); got != "ConfigMap/plain" {
+			if got := inventoryNames(planned.Inventory()); got != "ConfigMap/plain" {
 				t.Errorf("the inventory: %s", got)
 			}
 		})

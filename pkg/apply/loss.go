@@ -2,16 +2,16 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/takeover"
 )
 
 // regain completes the repair of a loss after an apply. Syncer now owns the fields of git again. A second owner remains: the
@@ -21,55 +21,30 @@ import (
 //
 // A field beside git's fields has one of three origins: it is a default, which does not count as an addition, or git set it
 // before, or another owner set it. The API server restores the defaults, and regain recognizes them by that.
-func (a *application) regain(ctx context.Context, s *step, applied *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if s.change.Lost == nil || s.change.Action != manifest.Update || s.left {
-		return applied, nil
+func (a *application) regain(ctx context.Context, s *plan.Step, applied *unstructured.Unstructured) (written, error) {
+	if s.Change.Lost == nil || s.Change.Action != manifest.Update || s.Stays() {
+		return written{object: applied}, nil
 	}
-	id, err := a.cluster.Scope(s.change.ID)
+	id, err := a.cluster.Scope(s.Change.ID)
 	if err != nil {
-		return nil, answer.Explain(s.rendered, id, "looking up", err)
+		return written{}, answer.Explain(s.Rendered, id, "looking up", err)
 	}
 	alone, err := a.soleOwner(ctx, applied)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
 		alone, err = applied, nil // another process wrote the object at this moment
 	}
 	if err != nil {
-		return nil, answer.Explain(s.rendered, id, "taking its fields back", err, applied)
+		return written{}, answer.Explain(s.Rendered, id, "taking its fields back", err, applied)
 	}
-	s.defaults = a.defaults(ctx, alone, a.inventory[id.Key()].Others)
-	return alone, nil
+	return written{alone, a.defaults(ctx, alone, a.inventory[id.Key()].Others)}, nil
 }
 
 // soleOwner takes the fields that syncer applies from the managers that created an object anew, and from placeholder
 // managers.
 func (a *application) soleOwner(ctx context.Context, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	own := ownFields(live)
-	var entries []metav1.ManagedFieldsEntry
-	changed := false
-	for _, entry := range live.GetManagedFields() {
-		fields := fieldsOf(entry)
-		maker := entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && !slices.Contains(manifest.QuietManagers, entry.Manager)
-		if rest := fields.Difference(own); maker && !rest.Equals(fields) {
-			var err error
-			if entry, err = withFields(entry, rest); err != nil {
-				return nil, err
-			}
-			fields, changed = rest, true
-		}
-		if !fields.Empty() || entry.Manager == manifest.FieldManager {
-			entries = append(entries, entry)
-		}
-	}
-	if !changed {
-		return live, nil
-	}
-	patch, err := json.Marshal([]map[string]any{
-		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
-		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
-		{"op": "replace", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
-	})
-	if err != nil {
-		return nil, err
+	patch, err := takeover.SoleOwner(live)
+	if err != nil || patch == nil {
+		return live, err
 	}
 	return a.cluster.Patch(ctx, manifest.IDOf(live), patch)
 }
@@ -91,7 +66,7 @@ func (a *application) defaults(ctx context.Context, live *unstructured.Unstructu
 		return nil
 	}
 	tried := live
-	if patch, err := difference(live, less); err == nil {
+	if patch, err := takeover.Difference(live, less); err == nil {
 		after, err := a.cluster.TryPatch(ctx, manifest.IDOf(live), patch)
 		if err == nil {
 			tried = after

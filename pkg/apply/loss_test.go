@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func nightlyWith(env string) string {
@@ -90,11 +90,11 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				b.sync(set)
 				lose(b, c.resource, c.name)
 
-				plan := b.plan(set)
-				if got := actions(plan.Changes); got != "Update "+kind+"/"+c.name+" (drifted)" {
+				planned := b.plan(set)
+				if got := actions(planned.Changes()); got != "Update "+kind+"/"+c.name+" (drifted)" {
 					t.Fatalf("the plan: %s", got)
 				}
-				change := plan.Changes[indexOf(plan, c.name)]
+				change := planned.Changes()[indexOf(planned, c.name)]
 				want := manifest.Recreated
 				if strings.HasPrefix(how, "managed") {
 					want = manifest.Disowned
@@ -105,19 +105,19 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				if len(change.Added) != 0 {
 					t.Errorf("beside it, a finding each: %+v", change.Added)
 				}
-				if len(plan.Members) != 2 {
-					t.Errorf("members: %v", plan.Members)
+				if len(planned.Members) != 2 {
+					t.Errorf("members: %v", planned.Members)
 				}
-				if got := inventory.Touched(b.ctx, b.cluster, b.record().Status.Inventory, plan.Members); len(got) != 1 {
+				if got := inventory.Touched(b.ctx, b.cluster, b.record().Status.Inventory, planned.Members); len(got) != 1 {
 					t.Errorf("touched: %v", got)
 				}
 
 				b.sync(set) // syncer takes it back
-				plan = b.plan(set)
-				if got := actions(plan.Changes); got != "" {
+				planned = b.plan(set)
+				if got := actions(planned.Changes()); got != "" {
 					t.Errorf("after it was taken back: %s", got)
 				}
-				for _, change := range plan.Changes {
+				for _, change := range planned.Changes() {
 					if len(change.Added) > 0 {
 						t.Errorf("what has a default counts as added: %+v", change.Added)
 					}
@@ -138,8 +138,8 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				b.sync(set)
 				lose(b, c.resource, c.name)
 				b.sync(less)
-				plan := b.plan(less)
-				added := plan.Changes[indexOf(plan, c.name)].Added
+				planned := b.plan(less)
+				added := planned.Changes()[indexOf(planned, c.name)].Added
 				if len(added) != 1 || added[0].Path != c.formerPath {
 					t.Errorf("added: %+v", added)
 				}
@@ -150,19 +150,19 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 				lose(b, c.resource, c.name)
 				rest := b.set(settings("beside", "1"))
 				b.sync(rest)
-				plan := b.plan(rest)
+				planned := b.plan(rest)
 				gone := b.get(c.resource, b.namespace, c.name) == nil
-				if labelled := !strings.Contains(how, "without its label"); gone != labelled || labelled != (len(plan.Strays()) == 0) {
-					t.Errorf("gone: %t; strays: %+v", gone, plan.Strays())
+				if labelled := !strings.Contains(how, "without its label"); gone != labelled || labelled != (len(planned.Strays()) == 0) {
+					t.Errorf("gone: %t; strays: %+v", gone, planned.Strays())
 				}
 				if !gone {
-					if got := plan.Strays()[0]; !got.Unlabelled || got.ID.Name != c.name || got.By.Name != "somebody" {
+					if got := planned.Strays()[0]; !got.Unlabelled || got.ID.Name != c.name || got.By.Name != "somebody" {
 						t.Errorf("it is %+v", got)
 					}
 					b.edit(c.resource, c.name, `{"metadata":{"annotations":{"syncer.dev/prune":"disabled"}}}`)
 					b.sync(rest)
-					if plan := b.plan(rest); len(plan.Strays()) > 0 || len(b.record().Status.Inventory) != 1 {
-						t.Errorf("it is kept by permission, and said: %+v", plan.Strays())
+					if planned := b.plan(rest); len(planned.Strays()) > 0 || len(b.record().Status.Inventory) != 1 {
+						t.Errorf("it is kept by permission, and said: %+v", planned.Strays())
 					}
 				}
 			})
@@ -170,8 +170,8 @@ func TestLostObjectIsNoticedAndTakenBack(t *testing.T) {
 	}
 }
 
-func indexOf(plan *apply.Plan, name string) int {
-	for i, change := range plan.Changes {
+func indexOf(planned *plan.Plan, name string) int {
+	for i, change := range planned.Changes() {
 		if change.ID.Name == name {
 			return i
 		}
@@ -190,7 +190,7 @@ func TestRestoredObjectIsAtRest(t *testing.T) {
 	}
 	made := b.recreate(configMaps, "a", func(*unstructured.Unstructured) {})
 	b.edit(configMaps, "a", `{"metadata":{"managedFields":`+string(fields)+`}}`)
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the plan: %s", got)
 	}
 	b.sync(set)
@@ -217,15 +217,15 @@ func TestObjectsWithTheLabelThatGitDoesNotHave(t *testing.T) {
 	b.create(configMaps, labelled("copied", ""))
 
 	b.sync(set)
-	plan := b.plan(set)
-	strays := plan.Strays()
+	planned := b.plan(set)
+	strays := planned.Strays()
 	if len(strays) != 1 || strays[0].ID.Name != "copied" || strays[0].Unlabelled || strays[0].By.Name != "somebody" {
 		t.Errorf("strays: %+v", strays)
 	}
-	if got := actions(plan.Changes); got != "" {
+	if got := actions(planned.Changes()); got != "" {
 		t.Errorf("the plan: %s", got)
 	}
-	if plan.Seen(plan.Members)[strays[0].ID.Key()] == nil {
+	if planned.Seen(planned.Members)[strays[0].ID.Key()] == nil {
 		t.Error("the copy is not among what the plan has seen")
 	}
 	if b.get(configMaps, b.namespace, "copied") == nil {

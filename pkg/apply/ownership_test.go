@@ -7,6 +7,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestObjectOfAnotherTargetIsRefused(t *testing.T) {
@@ -16,7 +17,7 @@ func TestObjectOfAnotherTargetIsRefused(t *testing.T) {
 	var err error
 	requests := b.requests(func() { _, err = b.tryPlan(b.set(join(settings("shared", "ours"), settings("ours", "1")))) })
 	wantError(t, err, "ConfigMap/"+b.namespace+"/shared: it belongs to owner@prod, so orders@prod may not take it")
-	if owned, ok := errors.AsType[*apply.OwnedError](err); !ok || owned.Owner != "owner@prod" || owned.ID.Name != "shared" {
+	if owned, ok := errors.AsType[*plan.OwnedError](err); !ok || owned.Owner != "owner@prod" || owned.ID.Name != "shared" {
 		t.Errorf("the error is %#v", err)
 	}
 	for _, e := range requests {
@@ -61,8 +62,8 @@ func TestObjectOfNobodyIsAdopted(t *testing.T) {
 	b := newBench(t)
 	made := b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: found, namespace: $NS}\ndata: {key: theirs, extra: theirs}\n")
 	set := b.set(settings("found", "ours"))
-	plan := b.plan(set)
-	if got := actions(plan.Changes); got != "Update ConfigMap/found" {
+	planned := b.plan(set)
+	if got := actions(planned.Changes()); got != "Update ConfigMap/found" {
 		t.Errorf("the plan: %s", got)
 	}
 	b.sync(set)
@@ -79,7 +80,7 @@ func TestObjectOfNobodyIsAdopted(t *testing.T) {
 	if got := value(live, "data", "extra"); got != "theirs" {
 		t.Errorf("a field that git does not set is %v", got)
 	}
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("the second plan: %s", got)
 	}
 	b.sync(b.set(settings("other", "1")))
@@ -94,11 +95,11 @@ func TestDeferredObjectOfAnotherTargetIsRefused(t *testing.T) {
 	fresh := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + b.namespace + "-fresh}\n"
 	inside := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: " + b.namespace + "-fresh}\n"
 	rival := b.other("rival")
-	brings := func(req *apply.Request) { req.Brings = apply.BroughtBy(b.set(fresh)) }
-	plan, theirs := b.plan(b.set(join(fresh, inside))), rival.plan(rival.set(inside), brings)
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+	brings := func(req *plan.Request) { req.Provides = plan.ProvidedBy(b.set(fresh)) }
+	planned, theirs := b.plan(b.set(join(fresh, inside))), rival.plan(rival.set(inside), brings)
+	if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := apply.Carry(b.ctx, b.cluster, theirs, rival.spec())
+	_, err := apply.Carry(b.ctx, b.cluster, theirs, apply.Options{Spec: rival.spec()})
 	wantError(t, err, "ConfigMap/"+b.namespace+"-fresh/inside: it belongs to orders@prod")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
@@ -20,32 +21,32 @@ func TestEditByAnotherManagerIsNoticedFromManagedFields(t *testing.T) {
 	b.edit(configMaps, "edited", `{"data":{"key":"hand"}}`)
 	record := b.record()
 
-	var plan *apply.Plan
-	requests := b.requests(func() { plan = b.plan(set) })
+	var planned *plan.Plan
+	requests := b.requests(func() { planned = b.plan(set) })
 	for _, e := range requests {
 		if isDryRun(e) && e.Object.Name != "edited" {
 			t.Errorf("an untouched object was tried:%s", shortly([]lab.AuditEvent{e}))
 		}
 	}
-	if got := actions(plan.Changes); got != "Update ConfigMap/edited (drifted)" {
+	if got := actions(planned.Changes()); got != "Update ConfigMap/edited (drifted)" {
 		t.Fatalf("the plan: %s", got)
 	}
 	want := []manifest.FieldChange{{Path: "data.key", From: "hand", To: "git"}}
-	if got := plan.Pending()[0].Fields; len(got) != 1 || got[0] != want[0] {
+	if got := planned.Pending()[0].Fields; len(got) != 1 || got[0] != want[0] {
 		t.Errorf("the fields: %v", got)
 	}
-	if got := inventory.Touched(b.ctx, b.cluster, record.Status.Inventory, plan.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
+	if got := inventory.Touched(b.ctx, b.cluster, record.Status.Inventory, planned.Members); len(got) != 1 || !strings.HasSuffix(got[0], "/edited") {
 		t.Errorf("touched: %v", got)
 	}
 
-	left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
-	if len(left) != 1 || left[0].ID.Name != "edited" || len(plan.Pending()) != 0 {
-		t.Errorf("left %s, pending %s", actions(left), actions(plan.Pending()))
+	left := planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
+	if len(left) != 1 || left[0].ID.Name != "edited" || len(planned.Pending()) != 0 {
+		t.Errorf("left %s, pending %s", actions(left), actions(planned.Pending()))
 	}
-	if diff := cmp.Diff(record.Status.Inventory, plan.Inventory()); diff != "" {
+	if diff := cmp.Diff(record.Status.Inventory, planned.Inventory()); diff != "" {
 		t.Errorf("what is left would not be noticed again (-want +got):\n%s", diff)
 	}
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
 	if got := value(b.get(configMaps, b.namespace, "edited"), "data", "key"); got != "hand" {
@@ -73,8 +74,8 @@ func TestDriftIsTakenBackFromAnotherManager(t *testing.T) {
 	if manager, ok := manifest.ManagerOf(live, path, manifest.FieldManager); ok {
 		t.Errorf("%s still owns the field", manager.Name)
 	}
-	if plan := b.plan(set); len(plan.Pending()) > 0 {
-		t.Errorf("after that: %s", actions(plan.Changes))
+	if planned := b.plan(set); len(planned.Pending()) > 0 {
+		t.Errorf("after that: %s", actions(planned.Changes()))
 	}
 }
 
@@ -83,7 +84,7 @@ func TestMissingObjectIsDrift(t *testing.T) {
 	set := b.set(join(settings("gone", "1"), settings("there", "1")))
 	b.sync(set)
 	b.delete(configMaps, b.namespace, "gone")
-	if got := actions(b.plan(set).Changes); got != "Create ConfigMap/gone (drifted)" {
+	if got := actions(b.plan(set).Changes()); got != "Create ConfigMap/gone (drifted)" {
 		t.Errorf("the plan: %s", got)
 	}
 }
@@ -92,7 +93,7 @@ func TestChangeInGitIsNoDrift(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(settings("a", "1")))
 	b.edit(configMaps, "a", `{"data":{"key":"hand"}}`)
-	if got := actions(b.plan(b.set(settings("a", "2"))).Changes); got != "Update ConfigMap/a" {
+	if got := actions(b.plan(b.set(settings("a", "2"))).Changes()); got != "Update ConfigMap/a" {
 		t.Errorf("the plan: %s", got)
 	}
 }
@@ -101,8 +102,8 @@ func TestFullPlanTriesEveryObject(t *testing.T) {
 	b := newBench(t)
 	set := b.set(join(settings("a", "1"), settings("b", "1")))
 	b.sync(set)
-	var plan *apply.Plan
-	requests := b.requests(func() { plan = b.plan(set, full) })
+	var planned *plan.Plan
+	requests := b.requests(func() { planned = b.plan(set, full) })
 	tried := 0
 	for _, e := range requests {
 		if isWrite(e) {
@@ -115,7 +116,7 @@ func TestFullPlanTriesEveryObject(t *testing.T) {
 	if tried != 2 {
 		t.Errorf("%d dry runs", tried)
 	}
-	for _, change := range plan.Changes {
+	for _, change := range planned.Changes() {
 		if change.Action != manifest.None || change.Drifted {
 			t.Errorf("%s: %s, drifted %v", change.ID, change.Action, change.Drifted)
 		}
@@ -127,11 +128,11 @@ func TestLabelTakenOffIsDriftAndComesBack(t *testing.T) {
 	set := b.set(settings("a", "1"))
 	b.sync(set)
 	b.edit(configMaps, "a", `{"metadata":{"labels":{"applyset.kubernetes.io/part-of":null}}}`)
-	if got := actions(b.plan(set).Changes); got != "Update ConfigMap/a (drifted)" {
+	if got := actions(b.plan(set).Changes()); got != "Update ConfigMap/a (drifted)" {
 		t.Errorf("the plan: %s", got)
 	}
 	b.sync(set)
-	if got := actions(b.plan(set).Changes); got != "" {
+	if got := actions(b.plan(set).Changes()); got != "" {
 		t.Errorf("after a sync: %s", got)
 	}
 }
@@ -168,9 +169,9 @@ func TestInventoryThatNamesOtherFieldsIsMended(t *testing.T) {
 	other := slices.Clone(want)
 	other[0].Fields = "other"
 	b.save(other)
-	plan := b.plan(set)
-	if diff := cmp.Diff(want, plan.Inventory()); len(plan.Pending()) > 0 || diff != "" {
-		t.Errorf("pending %s, the inventory differs: %s", actions(plan.Changes), diff)
+	planned := b.plan(set)
+	if diff := cmp.Diff(want, planned.Inventory()); len(planned.Pending()) > 0 || diff != "" {
+		t.Errorf("pending %s, the inventory differs: %s", actions(planned.Changes()), diff)
 	}
 }
 
@@ -182,12 +183,12 @@ func TestLostRecordIsRebuiltFromTheMembers(t *testing.T) {
 
 	b.restart()
 	set := b.set(join(settings("a", "1"), settings("b", "2")))
-	plan := b.plan(set)
-	if got := actions(plan.Changes); got != "Update ConfigMap/b, Prune ConfigMap/dropped" {
+	planned := b.plan(set)
+	if got := actions(planned.Changes()); got != "Update ConfigMap/b, Prune ConfigMap/dropped" {
 		t.Errorf("the plan: %s", got)
 	}
-	if len(plan.Members) != 3 {
-		t.Errorf("%d members", len(plan.Members))
+	if len(planned.Members) != 3 {
+		t.Errorf("%d members", len(planned.Members))
 	}
 	applied := b.sync(set)
 	if got := inventoryNames(applied.Inventory); got != "ConfigMap/a, ConfigMap/b" {
@@ -234,12 +235,12 @@ func TestTargetsDoNotDisturbEachOther(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				plan, err := apply.Make(o.ctx, o.cluster, requestOf(o, set, record))
+				planned, err := plan.Make(o.ctx, o.cluster, requestOf(o, set, record))
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				applied, err := apply.Carry(o.ctx, o.cluster, plan, o.spec())
+				applied, err := apply.Carry(o.ctx, o.cluster, planned, apply.Options{Spec: o.spec()})
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return

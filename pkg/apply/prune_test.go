@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 const partOf = "applyset.kubernetes.io/part-of"
@@ -54,9 +55,9 @@ func TestPruneJudgesTheObjectAsItIsNow(t *testing.T) {
 		docs = append(docs, settings(name, "1"))
 	}
 	b.sync(b.set(join(docs...)))
-	plan := b.plan(b.set(settings("anchor", "1")))
-	if got := len(plan.Pending()); got != len(names) {
-		t.Fatalf("pending: %s", actions(plan.Changes))
+	planned := b.plan(b.set(settings("anchor", "1")))
+	if got := len(planned.Pending()); got != len(names) {
+		t.Fatalf("pending: %s", actions(planned.Changes()))
 	}
 	b.edit(configMaps, "relabelled", `{"metadata":{"labels":{"`+partOf+`":"somebody"}}}`)
 	labels := b.get(configMaps, b.namespace, "remade").GetLabels()
@@ -64,7 +65,7 @@ func TestPruneJudgesTheObjectAsItIsNow(t *testing.T) {
 	b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remade, namespace: $NS, labels: {"+partOf+": "+labels[partOf]+"}}\n")
 	b.edit(configMaps, "marked", `{"metadata":{"annotations":{"syncer.dev/prune":"disabled"}}}`)
 	b.edit(configMaps, "busy", `{"data":{"key":"2"}}`)
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"relabelled", "remade", "marked"} {
@@ -99,11 +100,11 @@ func TestPruneDisabledOnAnObject(t *testing.T) {
 	b := newBench(t)
 	kept := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n"
 	b.sync(b.set(join(settings("anchor", "1"), kept)))
-	plan := b.plan(b.set(settings("anchor", "1")))
-	if got := actions(plan.Changes); got != "" {
+	planned := b.plan(b.set(settings("anchor", "1")))
+	if got := actions(planned.Changes()); got != "" {
 		t.Errorf("the plan: %s", got)
 	}
-	if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err != nil {
+	if err := planned.LimitPrunes(plan.PruneLimit{MaxPercent: 0}); err != nil {
 		t.Errorf("an object that stays counts as a loss: %v", err)
 	}
 	b.sync(b.set(settings("anchor", "2")))
@@ -121,50 +122,50 @@ func TestPruneLimits(t *testing.T) {
 	b.sync(b.set(join(docs...)))
 	for name, c := range map[string]struct {
 		left    int
-		limit   apply.PruneLimit
+		limit   plan.PruneLimit
 		refused string // "" passes it
 	}{
-		"as many percent as allowed":    {left: 7, limit: apply.PruneLimit{MaxPercent: 30}},
-		"more percent than allowed":     {left: 6, limit: apply.PruneLimit{MaxPercent: 30}, refused: "would delete 4 of the 10 objects of orders@prod, which is above the limit of 30 %: ConfigMap/" + b.namespace + "/c6, "},
-		"as many objects as allowed":    {left: 8, limit: apply.PruneLimit{MaxPercent: 100, MaxObjects: 2}},
-		"more objects than allowed":     {left: 7, limit: apply.PruneLimit{MaxPercent: 100, MaxObjects: 2}, refused: "above the limit of 2 objects"},
-		"everything":                    {left: 0, limit: apply.PruneLimit{MaxPercent: 100}, refused: "would delete 10 of the 10 objects"},
-		"everything, with leave":        {left: 0, limit: apply.PruneLimit{Allowed: true}},
-		"more than allowed, with leave": {left: 2, limit: apply.PruneLimit{MaxPercent: 30, Allowed: true}},
+		"as many percent as allowed":    {left: 7, limit: plan.PruneLimit{MaxPercent: 30}},
+		"more percent than allowed":     {left: 6, limit: plan.PruneLimit{MaxPercent: 30}, refused: "would delete 4 of the 10 objects of orders@prod, which is above the limit of 30 %: ConfigMap/" + b.namespace + "/c6, "},
+		"as many objects as allowed":    {left: 8, limit: plan.PruneLimit{MaxPercent: 100, MaxObjects: 2}},
+		"more objects than allowed":     {left: 7, limit: plan.PruneLimit{MaxPercent: 100, MaxObjects: 2}, refused: "above the limit of 2 objects"},
+		"everything":                    {left: 0, limit: plan.PruneLimit{MaxPercent: 100}, refused: "would delete 10 of the 10 objects"},
+		"everything, with leave":        {left: 0, limit: plan.PruneLimit{Allowed: true}},
+		"more than allowed, with leave": {left: 2, limit: plan.PruneLimit{MaxPercent: 30, Allowed: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var set manifest.Set
 			if c.left > 0 {
 				set = b.set(join(docs[:c.left]...))
 			}
-			plan := b.plan(set)
-			err := plan.LimitPrunes(c.limit)
+			planned := b.plan(set)
+			err := planned.LimitPrunes(c.limit)
 			if c.refused == "" && err != nil {
 				t.Error(err)
 			}
 			if c.refused != "" {
 				wantError(t, err, c.refused, "add the trailer `Syncer-Allow-Prune: orders@prod` to a commit message")
-				if refused, ok := errors.AsType[*apply.PruneRefusedError](err); !ok || len(refused.Objects) != 10-c.left || refused.Of != 10 {
+				if refused, ok := errors.AsType[*plan.PruneRefusedError](err); !ok || len(refused.Objects) != 10-c.left || refused.Of != 10 {
 					t.Errorf("the error is %#v", err)
 				}
 			}
-			if got := len(plan.Pending()); got != 10-c.left {
+			if got := len(planned.Pending()); got != 10-c.left {
 				t.Errorf("%d prunes are pending", got)
 			}
 		})
 	}
 	t.Run("switched off", func(t *testing.T) {
-		plan := b.plan(b.set(docs[0]))
-		if err := plan.LimitPrunes(apply.PruneLimit{Disabled: true}); err != nil {
+		planned := b.plan(b.set(docs[0]))
+		if err := planned.LimitPrunes(plan.PruneLimit{Disabled: true}); err != nil {
 			t.Error(err)
 		}
-		if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil {
+		if _, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()}); err != nil {
 			t.Fatal(err)
 		}
 		if b.get(configMaps, b.namespace, "c9") == nil {
 			t.Error("an object is gone")
 		}
-		if got := len(plan.Inventory()); got != 10 {
+		if got := len(planned.Inventory()); got != 10 {
 			t.Errorf("the inventory has %d entries", got)
 		}
 	})
@@ -175,12 +176,12 @@ func TestPruneThatWaitedIsSwitchedOff(t *testing.T) {
 	b := newBench(t)
 	b.sync(b.set(join(settings("old", "1"), settings("stays", "1"))))
 	held := v1alpha1.HeldChange{Action: string(manifest.Prune), ObjectReference: v1alpha1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: b.namespace, Name: "old"}}
-	for want, limit := range map[string]apply.PruneLimit{"Prune ConfigMap/old": {}, "": {Disabled: true}} {
-		plan := b.plan(b.set(settings("stays", "1")), func(req *apply.Request) { req.Record.Status.Held = []v1alpha1.HeldChange{held} })
-		if err := plan.LimitPrunes(limit); err != nil {
+	for want, limit := range map[string]plan.PruneLimit{"Prune ConfigMap/old": {}, "": {Disabled: true}} {
+		planned := b.plan(b.set(settings("stays", "1")), func(req *plan.Request) { req.Record.Status.Held = []v1alpha1.HeldChange{held} })
+		if err := planned.LimitPrunes(limit); err != nil {
 			t.Fatal(err)
 		}
-		if got := actions(plan.Pending()); got != want {
+		if got := actions(planned.Pending()); got != want {
 			t.Errorf("disabled %t: the plan says %q", limit.Disabled, got)
 		}
 	}
@@ -191,22 +192,22 @@ func TestGeneratedNamesAreNoLoss(t *testing.T) {
 	b := newBench(t)
 	job := "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n"
 	b.sync(b.set(join(job, settings("settings-5f7b9c8d2k", "1"), settings("team-production", "1"))))
-	plan := b.plan(b.set(join(job, settings("settings-2222222222", "2"), settings("team-production", "1"))))
-	if got := actions(plan.Changes); got != "Create ConfigMap/settings-2222222222, Prune ConfigMap/settings-5f7b9c8d2k" {
+	planned := b.plan(b.set(join(job, settings("settings-2222222222", "2"), settings("team-production", "1"))))
+	if got := actions(planned.Changes()); got != "Create ConfigMap/settings-2222222222, Prune ConfigMap/settings-5f7b9c8d2k" {
 		t.Errorf("the plan: %s", got)
 	}
-	if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err != nil {
+	if err := planned.LimitPrunes(plan.PruneLimit{MaxPercent: 0}); err != nil {
 		t.Errorf("the old version of a generated object counts as a loss: %v", err)
 	}
 	t.Run("a word of ten letters is no hash", func(t *testing.T) {
-		plan := b.plan(b.set(join(job, settings("settings-5f7b9c8d2k", "1"), settings("team-operations", "1"))))
-		if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err == nil {
+		planned := b.plan(b.set(join(job, settings("settings-5f7b9c8d2k", "1"), settings("team-operations", "1"))))
+		if err := planned.LimitPrunes(plan.PruneLimit{MaxPercent: 0}); err == nil {
 			t.Error("it passes")
 		}
 	})
 	t.Run("one that is not followed by another", func(t *testing.T) {
-		plan := b.plan(b.set(join(job, settings("team-production", "1"))))
-		if err := plan.LimitPrunes(apply.PruneLimit{MaxPercent: 0}); err == nil {
+		planned := b.plan(b.set(join(job, settings("team-production", "1"))))
+		if err := planned.LimitPrunes(plan.PruneLimit{MaxPercent: 0}); err == nil {
 			t.Error("it passes")
 		}
 	})
@@ -226,8 +227,8 @@ func TestFinalizerThatHangsBlocksNothing(t *testing.T) {
 		t.Errorf("the pass after the prune: %s", got)
 	}
 	requests := b.requests(func() {
-		if plan := b.plan(set); len(plan.Pending()) > 0 {
-			t.Errorf("the pass after that: %s", actions(plan.Changes))
+		if planned := b.plan(set); len(planned.Pending()) > 0 {
+			t.Errorf("the pass after that: %s", actions(planned.Changes()))
 		}
 	})
 	for _, e := range requests {
@@ -271,7 +272,7 @@ func TestFailedPruneKeepsTheEarlierStages(t *testing.T) {
 			return refusing{inner, http.MethodDelete, "/configmaps/one"}
 		})
 	})
-	_, err := apply.Remove(b.ctx, b.cluster, b.plan(nil))
+	_, err := apply.Carry(b.ctx, b.cluster, b.plan(nil), apply.Options{Spec: b.record().Spec})
 	wantError(t, err, "ConfigMap/"+b.namespace+"/one: pruning: ")
 	if b.get(configMaps, b.namespace, "two") != nil {
 		t.Error("an object beside the failed one is still there")
@@ -302,7 +303,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	b.sync(b.set(join(settings("one", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: $NS, annotations: {syncer.dev/prune: disabled}}\n")))
 	other := b.other("neighbour")
 	other.sync(other.set(settings("neighbour", "1")))
-	if _, err := apply.Remove(b.ctx, b.cluster, b.plan(nil)); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(nil), apply.Options{Spec: b.record().Spec}); err != nil {
 		t.Fatal(err)
 	}
 	if b.get(configMaps, b.namespace, "one") != nil {
@@ -327,7 +328,7 @@ func TestRemovingATargetLeavesNothingOfIt(t *testing.T) {
 	if b.get(configMaps, b.namespace, "neighbour") == nil || other.record() == nil {
 		t.Error("another target lost something")
 	}
-	if _, err := apply.Remove(b.ctx, b.cluster, b.plan(nil)); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(nil), apply.Options{Spec: b.spec()}); err != nil {
 		t.Errorf("removing what is gone: %v", err)
 	}
 }
@@ -338,14 +339,14 @@ func TestPruneInTheForeground(t *testing.T) {
 	b.sync(b.set(join(settings("owner", "1"), settings("stays", "1"))))
 	owner := b.get(configMaps, b.namespace, "owner").GetUID()
 	b.create(configMaps, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: owned\n  namespace: $NS\n  finalizers: [example.com/hold]\n  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: %s, blockOwnerDeletion: true}]\n", owner))
-	b.sync(b.set(settings("stays", "1")), rules(apply.Rules{Propagation: v1alpha1.Foreground}))
+	b.sync(b.set(settings("stays", "1")), rules(plan.Policies{Propagation: v1alpha1.Foreground}))
 	b.eventually("what it owns is being deleted", func() bool { return b.get(configMaps, b.namespace, "owned").GetDeletionTimestamp() != nil })
 	if live := b.get(configMaps, b.namespace, "owner"); live == nil || live.GetDeletionTimestamp() == nil {
 		t.Error("it did not wait for what it owns")
 	}
-	plan := b.plan(b.set(settings("stays", "1")))
-	if got := plan.Terminating(); len(got) != 1 || !strings.Contains(got[0], "ConfigMap/"+b.namespace+"/owner is being deleted since ") || len(plan.Pending()) > 0 {
-		t.Errorf("terminating: %v, pending: %s", got, actions(plan.Pending()))
+	planned := b.plan(b.set(settings("stays", "1")))
+	if got := planned.Terminating(); len(got) != 1 || !strings.Contains(got[0], "ConfigMap/"+b.namespace+"/owner is being deleted since ") || len(planned.Pending()) > 0 {
+		t.Errorf("terminating: %v, pending: %s", got, actions(planned.Pending()))
 	}
 	b.letGo(configMaps, "owned")
 	b.eventually("both are gone", func() bool { return b.get(configMaps, b.namespace, "owner") == nil })

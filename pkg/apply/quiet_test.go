@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 var leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
@@ -18,9 +19,9 @@ var leases = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: 
 var mutatingWebhooks = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
 
 // additions lists the additions of others in a plan.
-func additions(plan *apply.Plan) string {
+func additions(planned *plan.Plan) string {
 	var out []string
-	for _, change := range plan.Changes {
+	for _, change := range planned.Changes() {
 		for _, a := range change.Added {
 			out = append(out, change.ID.Name+" "+a.Path+" by "+a.Manager.Name)
 		}
@@ -29,9 +30,9 @@ func additions(plan *apply.Plan) string {
 }
 
 // quiet lists the rules that kept a difference out.
-func quiet(plan *apply.Plan) string {
+func quiet(planned *plan.Plan) string {
 	var out []string
-	for _, q := range plan.Quiet() {
+	for _, q := range planned.Quiet() {
 		out = append(out, q.Rule+" "+q.Path)
 	}
 	slices.Sort(out)
@@ -101,14 +102,14 @@ func TestControllersAreQuiet(t *testing.T) {
 	b.by("kubectl-rollout", `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}}}`)
 	b.by("some-controller", `{"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"5"},"finalizers":["example.com/clean"]}}`)
 	b.by("kubectl-edit", `{"metadata":{"annotations":{"hand":"made"}}}`)
-	plan := b.plan(set, full)
-	if got := actions(plan.Changes); got != "" {
+	planned := b.plan(set, full)
+	if got := actions(planned.Changes()); got != "" {
 		t.Errorf("an apply would do %s", got)
 	}
-	if got := additions(plan); got != "web metadata.annotations.hand by kubectl-edit" {
+	if got := additions(planned); got != "web metadata.annotations.hand by kubectl-edit" {
 		t.Errorf("found %s", got)
 	}
-	got := quiet(plan)
+	got := quiet(planned)
 	for _, want := range []string{
 		"HorizontalPodAutoscaler spec.replicas", `rollout restart spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"]`,
 		`Kubernetes' notes metadata.annotations["deployment.kubernetes.io/desired-replicas"]`, "finalizers metadata.finalizers[0]",
@@ -124,18 +125,18 @@ func TestControllersAreQuiet(t *testing.T) {
 	// A change by hand is treated differently.
 	b.by("kubectl", `{"spec":{"replicas":7}}`, "scale")
 	newer := b.set(strings.Replace(doc, "web:1", "web:2", 1))
-	for _, how := range []func(*apply.Request){full, func(*apply.Request) {}} {
-		if got := actions(b.plan(newer, how).Changes); got != "Update Deployment/web (drifted)" {
+	for _, how := range []func(*plan.Request){full, func(*plan.Request) {}} {
+		if got := actions(b.plan(newer, how).Changes()); got != "Update Deployment/web (drifted)" {
 			t.Errorf("an apply would do %q", got)
 		}
 	}
 	// A scale to zero leaves no manager as the owner.
 	b.by("keda", `{"spec":{"replicas":4}}`, "scale")
-	if got := actions(b.plan(newer).Changes); got != "" {
+	if got := actions(b.plan(newer).Changes()); got != "" {
 		t.Errorf("an apply would do %q", got)
 	}
 	b.by("kubectl", `{"spec":{"replicas":0}}`, "scale")
-	if got := actions(b.plan(newer).Changes); got != "Update Deployment/web (drifted)" {
+	if got := actions(b.plan(newer).Changes()); got != "Update Deployment/web (drifted)" {
 		t.Errorf("an apply would do %q", got)
 	}
 }
@@ -165,9 +166,9 @@ func TestInjectedCertificatesAreQuiet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan := b.plan(set, full)
-		if got := actions(plan.Changes) + additions(plan); got != "" || !strings.Contains(quiet(plan), "caBundle ") {
-			t.Errorf("with %q: %s; quiet are %s", bundle, got, quiet(plan))
+		planned := b.plan(set, full)
+		if got := actions(planned.Changes()) + additions(planned); got != "" || !strings.Contains(quiet(planned), "caBundle ") {
+			t.Errorf("with %q: %s; quiet are %s", bundle, got, quiet(planned))
 		}
 	}
 }
@@ -179,14 +180,14 @@ func TestDriftIsLeftByField(t *testing.T) {
 	set := b.set(doc)
 	b.sync(set)
 	b.edit(configMaps, "a", `{"data":{"key":"hand","free":"hand"}}`)
-	plan := b.plan(set)
-	left := plan.Leave(func(_ manifest.Change, field *manifest.FieldChange) bool {
+	planned := b.plan(set)
+	left := planned.Leave(func(_ manifest.Change, field *manifest.FieldChange) bool {
 		return field != nil && field.Path == "data.free"
 	})
-	if len(left) != 1 || len(left[0].Fields) != 1 || left[0].Fields[0].Path != "data.free" || actions(plan.Pending()) != "Update ConfigMap/a (drifted)" || len(plan.Pending()[0].Fields) != 1 {
-		t.Fatalf("left %+v, pending %+v", left, plan.Pending())
+	if len(left) != 1 || len(left[0].Fields) != 1 || left[0].Fields[0].Path != "data.free" || actions(planned.Pending()) != "Update ConfigMap/a (drifted)" || len(planned.Pending()[0].Fields) != 1 {
+		t.Fatalf("left %+v, pending %+v", left, planned.Pending())
 	}
-	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 const kindsAnnotation = "applyset.kubernetes.io/contains-group-kinds"
@@ -68,11 +69,11 @@ func TestPinsAreWrittenBeforeTheFirstObject(t *testing.T) {
 		})
 	})
 	set := b.set(join(settings("a", "1"), "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner, namespace: $NS}\n"))
-	plan, err := apply.Make(ctx, mortal, requestOf(b, set, b.record()))
+	planned, err := plan.Make(ctx, mortal, requestOf(b, set, b.record()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := apply.Carry(ctx, mortal, plan, b.pinned()); !errors.Is(err, context.Canceled) {
+	if _, err := apply.Carry(ctx, mortal, planned, apply.Options{Spec: b.pinned()}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the apply was not cut: %v", err)
 	}
 	if b.get(configMaps, b.namespace, "a") != nil {
@@ -90,12 +91,12 @@ func TestPinsAreWrittenBeforeTheFirstObject(t *testing.T) {
 	}
 
 	// The next pass finds the objects that this one wrote, including a kind that the inventory does not name.
-	plan = b.plan(first)
-	if got := actions(plan.Changes); got != "Prune ServiceAccount/runner" {
+	planned = b.plan(first)
+	if got := actions(planned.Changes()); got != "Prune ServiceAccount/runner" {
 		t.Errorf("the way back: %s", got)
 	}
-	plan = b.plan(set)
-	if got := actions(plan.Changes); got != "Create ConfigMap/a, Prune ConfigMap/old" {
+	planned = b.plan(set)
+	if got := actions(planned.Changes()); got != "Create ConfigMap/a, Prune ConfigMap/old" {
 		t.Errorf("the way on: %s", got)
 	}
 }
@@ -109,7 +110,7 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := b.record()
-	applied, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.pinned())
+	applied, err := apply.Carry(b.ctx, b.cluster, b.plan(set), apply.Options{Spec: b.pinned()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestAccountLeavesTheRecord(t *testing.T) {
 				spec v1alpha1.PipelineSyncSpec
 				want string
 			}{{spec, "team/deployer"}, {b.spec(), ""}, {b.spec(), ""}, {spec, "team/deployer"}} {
-				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("one", fmt.Sprint(i)))), c.spec); err != nil {
+				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("one", fmt.Sprint(i)))), apply.Options{Spec: c.spec}); err != nil {
 					t.Fatal(err)
 				}
 				if got := b.record().Spec.ServiceAccount; got != c.want {
@@ -227,16 +228,16 @@ func TestRecordsNeedAnInstallation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := apply.Make(b.ctx, server, requestOf(b, b.set(settings("a", "1")), nil))
+		planned, err := plan.Make(b.ctx, server, requestOf(b, b.set(settings("a", "1")), nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = apply.Carry(b.ctx, server, plan, b.spec())
+		_, err = apply.Carry(b.ctx, server, planned, apply.Options{Spec: b.spec()})
 		wantError(t, err, "orders@prod", "namespace nowhere is not there; run `syncer install`")
 		if b.get(configMaps, b.namespace, "a") != nil {
 			t.Error("the object was written all the same")
 		}
-		_, err = apply.Make(b.ctx, server, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
+		_, err = plan.Make(b.ctx, server, requestOf(b, b.set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\n"), nil))
 		wantError(t, err, "nowhere", "run `syncer install`")
 	})
 	t.Run("definition", func(t *testing.T) {
@@ -289,10 +290,10 @@ func TestTwoWritersOfOneRecord(t *testing.T) {
 				b.sync(b.set(settings("one", "0")))
 			}
 			ours, theirs := b.plan(b.set(settings("one", "1"))), b.plan(b.set(settings("one", "2")))
-			if _, err := apply.Carry(b.ctx, b.cluster, theirs, b.pinned()); err != nil {
+			if _, err := apply.Carry(b.ctx, b.cluster, theirs, apply.Options{Spec: b.pinned()}); err != nil {
 				t.Fatal(err)
 			}
-			_, err := apply.Carry(b.ctx, b.cluster, ours, b.spec())
+			_, err := apply.Carry(b.ctx, b.cluster, ours, apply.Options{Spec: b.spec()})
 			wantError(t, err, "writing the record of orders@prod: another syncer wrote it in the meantime")
 			if !answer.IsPassing(err) {
 				t.Error("the error does not pass")

@@ -77,7 +77,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 		t.Logf("the record has %d KiB", len(doc)>>10)
 	}
 	spec.Source.Commit = "beef"
-	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("a", "1"))), spec); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("a", "1"))), apply.Options{Spec: spec}); err != nil {
 		t.Fatalf("writing the spec beside %d objects: %v", len(before.Status.Inventory), err)
 	}
 }

@@ -188,7 +188,7 @@ func TestForceReplacesWhatCannotBeChanged(t *testing.T) {
 			}
 
 			allowed := b.set(strings.Replace(changed, "annotations: {}", forced, 1))
-			if got := b.plan(allowed).Changes; len(got) != 1 || got[0].Action != manifest.Replace {
+			if got := b.plan(allowed).Changes(); len(got) != 1 || got[0].Action != manifest.Replace {
 				t.Fatalf("the plan: %s", actions(got))
 			}
 			b.sync(allowed)
@@ -228,7 +228,7 @@ func TestForceReplacesWhatARuleFixes(t *testing.T) {
 			wantError(t, err, "Queue/"+b.namespace+"/"+c.name+": trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
 		})
 	}
-	if got := actions(b.plan(b.set(join(append(docs[:1:1], changed[1:]...)...))).Changes); strings.Count(got, "Replace Queue/") != len(ruledFields) {
+	if got := actions(b.plan(b.set(join(append(docs[:1:1], changed[1:]...)...))).Changes()); strings.Count(got, "Replace Queue/") != len(ruledFields) {
 		t.Errorf("the plan: %s", got)
 	}
 	set := b.set(join(changed...))
@@ -343,7 +343,7 @@ func TestForceWaitsForAPodThatRunsToItsEnd(t *testing.T) {
 		t.Fatalf("held are %q, applied is %q", got, actions(applied.Changes))
 	}
 	b.status(pods, "it", `{"status":{"phase":"Succeeded"}}`)
-	if got := actions(b.plan(changed).Changes); got != "Replace Pod/it" {
+	if got := actions(b.plan(changed).Changes()); got != "Replace Pod/it" {
 		t.Errorf("after its end: %q", got)
 	}
 }

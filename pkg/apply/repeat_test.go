@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // A value that the API server writes in another form than git, or fills in, is no difference. A plan without the record of
@@ -63,20 +63,20 @@ func (b *bench) nothingToDo(set manifest.Set) {
 	whole := b.record()
 	behind := *whole
 	behind.Status.Inventory = nil
-	for what, req := range map[string]apply.Request{
+	for what, req := range map[string]plan.Request{
 		"a full plan":              {Target: b.target, Record: whole, Set: set, Full: true},
 		"a plan without inventory": {Target: b.target, Record: &behind, Set: set},
 		"a plan without a record":  {Target: b.target, Set: set},
 	} {
-		plan, err := apply.Make(b.ctx, b.cluster, req)
+		planned, err := plan.Make(b.ctx, b.cluster, req)
 		if err != nil {
 			b.t.Errorf("%s: %v", what, err)
 			continue
 		}
-		for _, change := range plan.Pending() {
+		for _, change := range planned.Pending() {
 			b.t.Errorf("%s: %s %s %v", what, change.Action, change.ID, change.Fields)
 		}
-		if diff := cmp.Diff(whole.Status.Inventory, plan.Inventory()); diff != "" {
+		if diff := cmp.Diff(whole.Status.Inventory, planned.Inventory()); diff != "" {
 			b.t.Errorf("%s: the inventory (-want +got):\n%s", what, diff)
 		}
 	}
@@ -136,7 +136,7 @@ spec: {policyName: `+b.namespace+`}
 `)
 	web := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: $NS}\nspec:\n  selector: {matchLabels: {app: web}}\n  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: \"web:1\"}]}}\n"
 	b.eventually("the policy is in force", func() bool {
-		containers, _ := value(b.plan(b.set(web)).Changes[0].Want, "spec", "template", "spec", "containers").([]any)
+		containers, _ := value(b.plan(b.set(web)).Changes()[0].Want, "spec", "template", "spec", "containers").([]any)
 		return len(containers) == 2
 	})
 	set := b.set(web)

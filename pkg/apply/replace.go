@@ -2,9 +2,7 @@ package apply
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,21 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
-
-// mayReplace reports whether an object may be deleted and created again if the API server refuses to change it. A Job may:
-// its template cannot be changed in any other way.
-func mayReplace(obj *unstructured.Unstructured) bool {
-	kind := manifest.IDOf(obj).GroupKind()
-	if slices.Contains(manifest.Irreplaceable, kind) {
-		return false
-	}
-	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[v1alpha1.AnnotationForce] == v1alpha1.Enabled
-}
 
 // The maximum wait for a deleted object. Pods have half a minute to stop. The finalizer of another controller may take any
 // time.
@@ -42,8 +30,8 @@ var ownFinalizers = []string{metav1.FinalizerDeleteDependents, metav1.FinalizerO
 
 // replace deletes an object, waits until it is gone, and creates it again. If a finalizer that is not removed keeps the
 // object, replace returns a heldError.
-func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*unstructured.Unstructured, error) {
-	live := s.change.Live
+func (a *application) replace(ctx context.Context, id manifest.ID, s *plan.Step) (*unstructured.Unstructured, error) {
+	live := s.Change.Live
 	if live.GetDeletionTimestamp() == nil {
 		propagation := metav1.DeletePropagationForeground
 		if health.KindOf(id.GroupKind()).Is(health.KeepsPods) {
@@ -54,14 +42,14 @@ func (a *application) replace(ctx context.Context, id manifest.ID, s *step) (*un
 		}
 		err := a.cluster.Delete(ctx, live, propagation)
 		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, answer.Explain(s.rendered, id, "deleting, to create it again", err, live)
+			return nil, answer.Explain(s.Rendered, id, "deleting, to create it again", err, live)
 		}
 	}
 	if err := awaitGone(ctx, a.cluster, live); err != nil {
 		return nil, err
 	}
-	applied, err := a.cluster.Write(ctx, s.rendered, nil)
-	return applied, answer.Explain(s.rendered, id, "creating it again", err)
+	applied, err := a.cluster.Write(ctx, s.Rendered, nil)
+	return applied, answer.Explain(s.Rendered, id, "creating it again", err)
 }
 
 // awaitGone waits until an object is gone, or replaced by another of its name. The wait is shorter for an object that was
@@ -87,22 +75,10 @@ func awaitGone(ctx context.Context, c *cluster.Cluster, live *unstructured.Unstr
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
 		return &heldError{manifest.Held{
-			Action: manifest.Replace, Reason: manifest.HeldTerminating, Message: terminating(last), For: []manifest.ID{id},
+			Action: manifest.Replace, Reason: manifest.HeldTerminating, Message: plan.Terminating(last), For: []manifest.ID{id},
 		}}
 	}
 	return err
-}
-
-// terminating describes the wait of an object that is being deleted.
-func terminating(obj *unstructured.Unstructured) string {
-	text := fmt.Sprintf("%s is being deleted", manifest.IDOf(obj))
-	if deleted := obj.GetDeletionTimestamp(); deleted != nil {
-		text += " since " + deleted.UTC().Format(time.RFC3339)
-	}
-	if finalizers := obj.GetFinalizers(); len(finalizers) > 0 {
-		text += " and waits for its finalizers " + strings.Join(finalizers, ", ")
-	}
-	return text
 }
 
 // heldError says that a change must wait.

@@ -51,9 +51,9 @@ func TestImmutableFieldNeedsLeave(t *testing.T) {
 			wantError(t, err, kind+"/"+b.namespace+"/it: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
 
 			allowed := b.set(strings.Replace(changed, "annotations: {}", forced, 1))
-			plan := b.plan(allowed)
-			if got := actions(plan.Changes); got != "Replace "+kind+"/it" || len(plan.Changes[0].Fields) == 0 {
-				t.Errorf("the plan: %s, fields %v", got, plan.Changes[0].Fields)
+			planned := b.plan(allowed)
+			if got := actions(planned.Changes()); got != "Replace "+kind+"/it" || len(planned.Changes()[0].Fields) == 0 {
+				t.Errorf("the plan: %s, fields %v", got, planned.Changes()[0].Fields)
 			}
 			b.sync(allowed)
 			if after := b.get(c.resource, b.namespace, "it"); after == nil || after.GetUID() == before.GetUID() {

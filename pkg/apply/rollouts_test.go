@@ -83,7 +83,7 @@ func TestSettingsStayUntilTheRolloutIsComplete(t *testing.T) {
 			b.eventually("it is rolled out", b.rolledOut(resource))
 
 			after := join(workload(kind, more, reads(newSettings)), settings(newSettings, "2"))
-			if got := actions(b.plan(b.set(after)).Changes); !strings.Contains(got, "Hold ConfigMap/"+oldSettings) {
+			if got := actions(b.plan(b.set(after)).Changes()); !strings.Contains(got, "Hold ConfigMap/"+oldSettings) {
 				t.Errorf("the plan: %s", got)
 			}
 			applied := b.sync(b.set(after))

@@ -13,10 +13,11 @@ import (
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/watch"
 )
 
-func rules(r apply.Rules) func(*apply.Request) { return func(req *apply.Request) { req.Rules = r } }
+func rules(r plan.Policies) func(*plan.Request) { return func(req *plan.Request) { req.Policies = r } }
 
 // awaitRun waits until an object is in a state of its run.
 func (b *bench) awaitRun(resource schema.GroupVersionResource, name string, state health.State) *unstructured.Unstructured {
@@ -108,7 +109,7 @@ func TestOnRunningReplace(t *testing.T) {
 			doc := w.doc("daily", 600)
 			b.sync(b.set(doc))
 			before := b.awaitRun(w.resource, "daily", health.Running)
-			applied := b.sync(b.set(strings.ReplaceAll(doc, w.from, w.to)), rules(apply.Rules{OnRunning: v1alpha1.Replace}))
+			applied := b.sync(b.set(strings.ReplaceAll(doc, w.from, w.to)), rules(plan.Policies{OnRunning: v1alpha1.Replace}))
 			if got := actions(applied.Changes); got != string(w.change)+" "+kind+"/daily" || len(applied.Held) > 0 {
 				t.Errorf("applied: %s, held: %v", got, applied.Held)
 			}
@@ -131,7 +132,7 @@ func TestOnRunningSkipIsPartOfTheNextRun(t *testing.T) {
 		t.Errorf("applied: %s, held: %v", got, applied.Held)
 	}
 	b.awaitRun(sparkApps, "daily", health.Ended)
-	if got := actions(b.plan(changed, full).Changes); got != "" {
+	if got := actions(b.plan(changed, full).Changes()); got != "" {
 		t.Errorf("when the run has ended: %s", got)
 	}
 	b.delete(sparkApps, b.namespace, "daily")
@@ -179,13 +180,13 @@ func TestRunThatBeginsDuringTheApply(t *testing.T) {
 	suspended := strings.Replace(doc, "spec:\n", "spec:\n  suspend: true\n", 1)
 	b.sync(b.set(suspended))
 	changed := b.set(strings.ReplaceAll(suspended, "spark:1", "spark:2"))
-	plan := b.plan(changed)
-	if got := actions(plan.Changes); got != "Update SparkApplication/daily" {
+	planned := b.plan(changed)
+	if got := actions(planned.Changes()); got != "Update SparkApplication/daily" {
 		t.Fatalf("the plan: %s", got)
 	}
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 	if err != nil || len(applied.Held) != 1 || len(applied.Changes) > 0 {
 		t.Errorf("applied: %s, held: %v, error: %v", actions(applied.Changes), applied.Held, err)
 	}
@@ -232,9 +233,9 @@ func TestFinishedJobIsReplaced(t *testing.T) {
 	b.sync(b.set(doc))
 	before := b.awaitRun(jobs, "once", health.Ended)
 	changed := b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2"))
-	plan := b.plan(changed)
-	if got := actions(plan.Changes); got != "Replace Job/once" || len(plan.Changes[0].Fields) == 0 {
-		t.Errorf("the plan: %s %v", got, plan.Changes[0].Fields)
+	planned := b.plan(changed)
+	if got := actions(planned.Changes()); got != "Replace Job/once" || len(planned.Changes()[0].Fields) == 0 {
+		t.Errorf("the plan: %s %v", got, planned.Changes()[0].Fields)
 	}
 	b.sync(changed)
 	if live := b.get(jobs, b.namespace, "once"); live.GetUID() == before.GetUID() || images(live) != "backfill:2" {
@@ -257,7 +258,7 @@ func TestOnlyItsSpecRunsAGoneJobAgain(t *testing.T) {
 			t.Fatalf("a label: %s", got)
 		}
 	}
-	if got := actions(b.plan(b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2"))).Changes); got != "Create Job/once" {
+	if got := actions(b.plan(b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2"))).Changes()); got != "Create Job/once" {
 		t.Errorf("its image: %s", got)
 	}
 }
@@ -267,7 +268,7 @@ func TestOnlyItsSpecRunsAGoneJobAgain(t *testing.T) {
 func TestJobThatRanWhileSyncerWasDeadIsNotRunAgain(t *testing.T) {
 	b := newBench(t)
 	set := b.set(backfill("once", 1, "ttlSecondsAfterFinished: 0"))
-	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), apply.Options{Spec: b.spec()}); err != nil {
 		t.Fatal(err) // its status is never written
 	}
 	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
@@ -289,7 +290,7 @@ func TestJobThatWasNeverCreatedIsRun(t *testing.T) {
 			return refusing{inner, http.MethodPatch, "/jobs/once"}
 		})
 	})
-	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), b.spec()); err == nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(set), apply.Options{Spec: b.spec()}); err == nil {
 		t.Fatal("nothing refused the job")
 	}
 	b.cluster = whole
@@ -303,7 +304,7 @@ func TestRerunOnChange(t *testing.T) {
 	doc := strings.Replace(sparkApp("daily", 1), "annotations: {", `annotations: {lab.syncer.dev/outcome: failed, `, 1)
 	b.sync(b.set(doc))
 	before := b.awaitRun(sparkApps, "daily", health.Ended)
-	b.sync(b.set(strings.ReplaceAll(doc, "spark:1", "spark:2")), rules(apply.Rules{Rerun: v1alpha1.OnChange}))
+	b.sync(b.set(strings.ReplaceAll(doc, "spark:1", "spark:2")), rules(plan.Policies{Rerun: v1alpha1.OnChange}))
 	if live := b.get(sparkApps, b.namespace, "daily"); live.GetUID() == before.GetUID() || images(live) != "spark:2" {
 		t.Errorf("it is %s with %s", live.GetUID(), images(live))
 	}
@@ -318,19 +319,19 @@ func TestApplicationThatItsOperatorDoesNotRunAgain(t *testing.T) {
 	b.status(sparkApps, "daily", `{"status": {"submissionID": "first", "driverInfo": {}, "applicationState": {"state": "FAILED", "errorMessage": "no such table"}}}`)
 	mended := b.set(strings.ReplaceAll(doc, "spark:1", "spark:2"))
 	b.sync(mended)
-	var plan *apply.Plan
+	var planned *plan.Plan
 	b.eventually("the operator has had its time", func() bool {
-		plan = b.plan(mended)
-		return len(plan.NotRerun()) > 0
+		planned = b.plan(mended)
+		return len(planned.NotRerun()) > 0
 	})
-	if got := plan.NotRerun(); len(got) != 1 || got[0].Name != "daily" || len(plan.Pending()) > 0 {
-		t.Errorf("not rerun: %v, pending: %s", got, actions(plan.Pending()))
+	if got := planned.NotRerun(); len(got) != 1 || got[0].Name != "daily" || len(planned.Pending()) > 0 {
+		t.Errorf("not rerun: %v, pending: %s", got, actions(planned.Pending()))
 	}
-	applied := b.sync(mended, rules(apply.Rules{Rerun: v1alpha1.OnChange}))
+	applied := b.sync(mended, rules(plan.Policies{Rerun: v1alpha1.OnChange}))
 	if got := actions(applied.Changes); got != "Replace SparkApplication/daily" {
 		t.Errorf("with OnChange: %s", got)
 	}
-	if got := b.plan(mended, rules(apply.Rules{Rerun: v1alpha1.OnChange})); len(got.NotRerun()) > 0 || len(got.Pending()) > 0 {
+	if got := b.plan(mended, rules(plan.Policies{Rerun: v1alpha1.OnChange})); len(got.NotRerun()) > 0 || len(got.Pending()) > 0 {
 		t.Errorf("afterwards: %v, %s", got.NotRerun(), actions(got.Pending()))
 	}
 }

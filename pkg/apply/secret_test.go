@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 const canary = "apply-canary-5c1d"
@@ -55,9 +56,9 @@ func TestHashOfASecretIsKeyed(t *testing.T) {
 
 	t.Run("by one key for every syncer", func(t *testing.T) {
 		b.restart()
-		plan := b.plan(set)
-		if got := hashOf(plan.Inventory(), "login"); got != recorded || len(plan.Pending()) > 0 {
-			t.Errorf("the hash is %s, was %s; pending: %s", got, recorded, actions(plan.Changes))
+		planned := b.plan(set)
+		if got := hashOf(planned.Inventory(), "login"); got != recorded || len(planned.Pending()) > 0 {
+			t.Errorf("the hash is %s, was %s; pending: %s", got, recorded, actions(planned.Changes()))
 		}
 		if again := b.get(secrets, b.records, "syncer-inventory-key"); again.GetUID() != key.GetUID() {
 			t.Error("the key was made again")
@@ -72,13 +73,13 @@ func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
 	for range cap(hashes) {
 		_, cluster := b.connect(b.plane.Kubeconfig)
 		go func() {
-			plan, err := apply.Make(b.ctx, cluster, requestOf(b, set, nil))
+			planned, err := plan.Make(b.ctx, cluster, requestOf(b, set, nil))
 			if err != nil {
 				t.Error(err)
 				hashes <- ""
 				return
 			}
-			hashes <- apply.HashOf(plan, "login")
+			hashes <- apply.HashOf(planned, "login")
 		}()
 	}
 	first := <-hashes
@@ -91,8 +92,8 @@ func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
 
 func TestReadOnlyPlanMakesNoKey(t *testing.T) {
 	b := newBench(t)
-	plan := b.plan(b.set(login(canary)), func(req *apply.Request) { req.ReadOnly = true })
-	if got := actions(plan.Changes); got != "Create Secret/login" {
+	planned := b.plan(b.set(login(canary)), func(req *plan.Request) { req.ReadOnly = true })
+	if got := actions(planned.Changes()); got != "Create Secret/login" {
 		t.Errorf("the plan: %s", got)
 	}
 	if b.get(secrets, b.records, "syncer-inventory-key") != nil {
@@ -106,7 +107,7 @@ func TestDriftOfASecretIsMasked(t *testing.T) {
 	b.sync(set)
 	other := base64.StdEncoding.EncodeToString([]byte(canary + "-by-hand"))
 	b.edit(secrets, "login", `{"data":{"password":"`+other+`"}}`)
-	changes := b.plan(set).Changes
+	changes := b.plan(set).Changes()
 	if len(changes) != 1 || len(changes[0].Fields) != 1 || changes[0].Fields[0].Path != "data.password" || !changes[0].Drifted {
 		t.Fatalf("the plan: %+v", changes)
 	}

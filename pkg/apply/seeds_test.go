@@ -70,7 +70,7 @@ func TestObjectDeletedWhileItIsApplied(t *testing.T) {
 			plan := b.plan(changed)
 			b.delete(c.resource, b.namespace, "one")
 			b.eventually("it is gone", func() bool { return b.get(c.resource, b.namespace, "one") == nil })
-			applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+			applied, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()})
 			if err != nil || len(applied.Held) > 0 {
 				t.Fatalf("held: %v, error: %v", applied.Held, err)
 			}
@@ -95,7 +95,7 @@ func TestNamespaceWithObjectsOfOthersIsKept(t *testing.T) {
 		t.Fatalf("applied: %s, held: %v", actions(applied.Changes), applied.Held)
 	}
 	plan := other.plan(nil)
-	if _, err := apply.Remove(b.ctx, other.cluster, plan); err != nil {
+	if _, err := apply.Carry(b.ctx, other.cluster, plan, apply.Options{Spec: b.record().Spec}); err != nil {
 		t.Fatal(err)
 	}
 	other.save(nil)

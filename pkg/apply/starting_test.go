@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
@@ -106,12 +107,12 @@ func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
 			b := newBench(t)
 			b.sync(b.set(unmanaged("backfill:1")))
 			before := b.get(jobs, b.namespace, "slow")
-			plan := b.plan(b.set(unmanaged("backfill:2")))
-			if got := actions(plan.Changes); got != "Replace Job/slow" {
+			planned := b.plan(b.set(unmanaged("backfill:2")))
+			if got := actions(planned.Changes()); got != "Replace Job/slow" {
 				t.Fatalf("the plan: %s", got)
 			}
 			happen(b, before)
-			applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+			applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,12 +133,12 @@ func TestLateReplacementMeetsTheJobOfAnotherSyncer(t *testing.T) {
 	var theirs *unstructured.Unstructured
 	b.meddle(http.MethodDelete, func() {
 		if theirs == nil {
-			other.sync(newer, rules(apply.Rules{OnRunning: v1alpha1.Replace}))
+			other.sync(newer, rules(plan.Policies{OnRunning: v1alpha1.Replace}))
 			theirs = b.get(jobs, b.namespace, "slow")
 			b.status(jobs, "slow", hasStart)
 		}
 	})
-	_, err := apply.Carry(b.ctx, b.cluster, late, b.spec())
+	_, err := apply.Carry(b.ctx, b.cluster, late, apply.Options{Spec: b.spec()})
 	if live := b.get(jobs, b.namespace, "slow"); theirs == nil || live.GetUID() != theirs.GetUID() || !strings.Contains(images(live), "backfill:3") {
 		t.Errorf("the Job is %s: %s (%v)", live.GetUID(), images(live), err)
 	}

@@ -51,7 +51,7 @@ func TestNamespaceStaysForWhatIsInIt(t *testing.T) {
 	}
 	claim := "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: " + own + ", annotations: {syncer.dev/prune: disabled}}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
 	b.sync(b.set(join(namespace, claim)))
-	applied, err := apply.Remove(b.ctx, b.cluster, b.plan(nil))
+	applied, err := apply.Carry(b.ctx, b.cluster, b.plan(nil), apply.Options{Spec: b.record().Spec})
 	if err != nil || b.going(namespaces, "", own) {
 		t.Errorf("the namespace of a claim that is kept goes (held are %q, %v)", held(applied), err)
 	}
@@ -102,7 +102,7 @@ func TestJobOnItsWayOutIsNotRunAgain(t *testing.T) {
 	}
 	labelled := strings.Replace(backfill("once", 1), "namespace: $NS}", "namespace: $NS, labels: {team: b}}", 1)
 	for _, set := range []string{backfill("once", 1), labelled} {
-		if got := actions(b.plan(b.set(join(set, settings("beside", "1")))).Changes); got != "" {
+		if got := actions(b.plan(b.set(join(set, settings("beside", "1")))).Changes()); got != "" {
 			t.Errorf("an apply would do %s", got)
 		}
 	}
@@ -151,7 +151,7 @@ func TestRunThatBeginsBeforeItsPruneGoesOn(t *testing.T) {
 	plan := b.plan(b.set(settings("beside", "1")))
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	applied, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()})
 	if got := held(applied); err != nil || got != "Running SparkApplication/daily" || b.going(sparkApps, b.namespace, "daily") {
 		t.Errorf("held are %q, %v", got, err)
 	}
@@ -165,7 +165,7 @@ func TestSkippedRunKeepsItsSettings(t *testing.T) {
 	plan := b.plan(b.set(join(strings.ReplaceAll(suspended, "spark:1", "spark:2"), settings("new", "1"))))
 	b.edit(sparkApps, "daily", `{"spec": {"suspend": false}}`)
 	b.awaitRun(sparkApps, "daily", health.Running)
-	if _, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil || b.going(configMaps, b.namespace, "old") {
+	if _, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()}); err != nil || b.going(configMaps, b.namespace, "old") {
 		t.Errorf("the settings of the run go (%v)", err)
 	}
 }
@@ -200,7 +200,7 @@ func TestDeletedAfterItsRunRunsAgain(t *testing.T) {
 	b.sync(mended)
 	b.delete(sparkApps, b.namespace, "daily")
 	b.eventually("it is gone", func() bool { return b.get(sparkApps, b.namespace, "daily") == nil })
-	if got := actions(b.plan(mended).Changes); got != "Create SparkApplication/daily (drifted)" {
+	if got := actions(b.plan(mended).Changes()); got != "Create SparkApplication/daily (drifted)" {
 		t.Errorf("an apply would do %q", got)
 	}
 }
@@ -220,7 +220,7 @@ func TestInterruptedReplacementIsMade(t *testing.T) {
 			return refusing{inner, http.MethodPatch, "/jobs/once"}
 		})
 	})
-	applied, err := apply.Carry(b.ctx, breaks, b.plan(changed), b.spec())
+	applied, err := apply.Carry(b.ctx, breaks, b.plan(changed), apply.Options{Spec: b.spec()})
 	if err == nil {
 		t.Fatal("nothing broke")
 	}
@@ -237,7 +237,7 @@ func TestReplacementSurvivesAHarmlessWrite(t *testing.T) {
 	b.awaitRun(jobs, "once", health.Ended)
 	plan := b.plan(b.set(strings.ReplaceAll(doc, "backfill:1", "backfill:2")))
 	b.edit(jobs, "once", `{"metadata":{"annotations":{"note":"x"}}}`)
-	if applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec()); err != nil || actions(applied.Changes) != "Replace Job/once" {
+	if applied, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()}); err != nil || actions(applied.Changes) != "Replace Job/once" {
 		t.Errorf("applied %q, %v", actions(applied.Changes), err)
 	}
 }

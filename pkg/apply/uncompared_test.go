@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // valves is a kind with two versions. Only objects of the old version need conversion.
@@ -151,11 +151,11 @@ func TestWhatCannotBeComparedStopsOnlyItself(t *testing.T) {
 
 			// A report has the rest.
 			b.edit(configMaps, "beside", `{"data":{"a":"by hand"}}`)
-			plan := b.plan(both(c.doc, "one"), full, func(req *apply.Request) { req.ReadOnly = true })
-			if got := plan.Pending(); len(got) != 1 || got[0].ID.Name != "beside" || !got[0].Drifted || len(got[0].Fields) != 1 {
+			planned := b.plan(both(c.doc, "one"), full, func(req *plan.Request) { req.ReadOnly = true })
+			if got := planned.Pending(); len(got) != 1 || got[0].ID.Name != "beside" || !got[0].Drifted || len(got[0].Fields) != 1 {
 				t.Errorf("beside it: %s", actions(got))
 			}
-			all := plan.Uncompared()
+			all := planned.Uncompared()
 			if len(all) != 1 || all[0].Change.ID.Name != "it" {
 				t.Fatalf("not compared: %+v", all)
 			}
@@ -209,8 +209,8 @@ func TestWhatCannotBeReadIsNotForgotten(t *testing.T) {
 	const beside = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: beside, namespace: $NS}\ndata: {a: b}\n"
 	b.sync(b.set("apiVersion: $NS.example.com/v1beta1\nkind: Valve\nmetadata: {name: it, namespace: $NS}\n---\n" + beside))
 	uncompared["a conversion webhook that is down"].spoil(b)
-	plan := b.plan(b.set(beside))
-	if all := plan.Uncompared(); len(all) != 1 || !all[0].Unread || all[0].Change.ID.Name != "it" {
+	planned := b.plan(b.set(beside))
+	if all := planned.Uncompared(); len(all) != 1 || !all[0].Unread || all[0].Change.ID.Name != "it" {
 		t.Errorf("not compared: %+v", all)
 	}
 	b.sync(b.set(beside))

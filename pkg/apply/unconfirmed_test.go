@@ -34,7 +34,7 @@ func (b *bench) key(name string) any {
 // begin applies a set as a process that ends before it saves its result.
 func (b *bench) begin(docs ...string) {
 	b.t.Helper()
-	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(join(docs...))), b.spec()); err != nil {
+	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(join(docs...))), apply.Options{Spec: b.spec()}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -58,12 +58,12 @@ func TestRevertAfterAnApplyThatWasNotConfirmed(t *testing.T) {
 			b.sync(good)
 			b.begin(c.bad)
 			b.restart() // another process finds the objects
-			plan := b.plan(good)
-			if left := plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }); len(left) != 0 {
+			planned := b.plan(good)
+			if left := planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }); len(left) != 0 {
 				t.Errorf("taken for somebody's drift: %s", actions(left))
 			}
 			b.sync(good)
-			if got := actions(b.plan(good, full).Changes); got != "" {
+			if got := actions(b.plan(good, full).Changes()); got != "" {
 				t.Errorf("after the revert, git and the cluster differ: %s", got)
 			}
 			if requests := b.requests(func() { b.plan(good) }); slices.ContainsFunc(requests, isDryRun) {
@@ -101,9 +101,9 @@ func TestWriteUnderTheOwnNameIsPutRight(t *testing.T) {
 				}
 				return !at.Equal(written.Time)
 			})
-			plan := b.plan(set)
-			plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
-			if got := actions(plan.Pending()); got != "Update ConfigMap/a (drifted)" {
+			planned := b.plan(set)
+			planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
+			if got := actions(planned.Pending()); got != "Update ConfigMap/a (drifted)" {
 				t.Errorf("to do, and to report: %q", got)
 			}
 			b.sync(set)
@@ -128,29 +128,27 @@ func TestLateWritesAreRefused(t *testing.T) {
 			b := newBench(t)
 			b.sync(b.set(c.before))
 			var newer *bench
-			pause := func(req *apply.Request) {
-				req.Confirm = func(context.Context) error {
-					other := *b
-					other.restart()
-					newer = &other
-					if c.newer == "" {
-						newer.sync(newer.set(settings("b", "0")))
-						newer.sync(newer.set(join(settings("a", "newer"), settings("b", "0"))))
-						return nil
-					}
-					newer.sync(newer.set(c.newer))
+			pause := func(context.Context) error {
+				other := *b
+				other.restart()
+				newer = &other
+				if c.newer == "" {
+					newer.sync(newer.set(settings("b", "0")))
+					newer.sync(newer.set(join(settings("a", "newer"), settings("b", "0"))))
 					return nil
 				}
+				newer.sync(newer.set(c.newer))
+				return nil
 			}
-			plan := b.plan(b.set(c.late), pause)
-			_, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+			planned := b.plan(b.set(c.late))
+			_, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec(), Confirm: pause})
 			if !errors.As(err, new(*answer.OvertakenError)) || !answer.IsPassing(err) {
 				t.Errorf("the late apply ends with %v", err)
 			}
 			if got := newer.key("a"); got != "newer" {
 				t.Errorf("the object is %v", got)
 			}
-			if got := actions(newer.plan(newer.set(join(settings("a", "newer"), settings("b", "0")))).Changes); strings.Contains(got, "ConfigMap/a") {
+			if got := actions(newer.plan(newer.set(join(settings("a", "newer"), settings("b", "0")))).Changes()); strings.Contains(got, "ConfigMap/a") {
 				t.Errorf("the newer one finds: %s", got)
 			}
 			for _, entry := range newer.record().Status.Inventory {
@@ -195,7 +193,7 @@ func TestLostAnswerOfAWrite(t *testing.T) {
 			if got := actions(applied.Changes); got != want || lost.Load() == 0 {
 				t.Errorf("applied: %s", got)
 			}
-			if got := actions(b.plan(b.set(settings("a", "2"))).Changes); got != "" {
+			if got := actions(b.plan(b.set(settings("a", "2"))).Changes()); got != "" {
 				t.Errorf("the next plan: %s", got)
 			}
 		})
@@ -220,8 +218,8 @@ func TestFailedWriteIsNotTrusted(t *testing.T) {
 			})
 		})
 	})
-	plan := b.plan(b.set(settings("a", "bad")))
-	applied, err := apply.Carry(b.ctx, b.cluster, plan, b.spec())
+	planned := b.plan(b.set(settings("a", "bad")))
+	applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
 	if err == nil {
 		t.Fatal("it did not fail")
 	}

@@ -8,9 +8,10 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -60,7 +61,7 @@ func (s *Session) Drift(ctx context.Context, options DriftOptions) (drift.Report
 
 // addTargets adds compared targets to a report, and returns their errors.
 func addTargets(report *drift.Report, compared []comparison) (errs []error) {
-	var quiet []apply.Quiet
+	var quiet []ignore.Quiet
 	for _, c := range compared {
 		of := c.target.Target
 		report.Findings = append(report.Findings, c.findings...)
@@ -87,7 +88,7 @@ func orderTargets(targets []drift.Target, config *v1alpha1.Config) {
 }
 
 // counted sums up the quiet differences by rule.
-func counted(quiet []apply.Quiet) []drift.Quiet {
+func counted(quiet []ignore.Quiet) []drift.Quiet {
 	byRule := map[string]*drift.Quiet{}
 	for _, q := range quiet {
 		if byRule[q.Rule] == nil {
@@ -108,7 +109,7 @@ type comparison struct {
 	target   *target.Desired
 	at       *target.Desired // at that commit; nil: it was not compared
 	findings []drift.Finding
-	quiet    []apply.Quiet
+	quiet    []ignore.Quiet
 	side     drift.Side // without a rendered set: it was not compared
 	behind   int        // newer commits that change the target; -1: not known
 	err      error
@@ -167,20 +168,20 @@ func (c comparer) compare(ctx context.Context, out *comparison) error {
 		return err
 	}
 	out.behind = c.behind(ctx, d, at)
-	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Rules: at.Rules})
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Policies: at.Policies})
 	if err != nil {
 		return err
 	}
-	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, plan), plan.Quiet()
+	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, planned), planned.Quiet()
 	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set, Findings: out.findings}
-	return reconcile.UncomparedError(plan)
+	return reconcile.UncomparedError(planned)
 }
 
 // findings returns what a plan of the commit applied last says, what waits, and what the registries say of the images.
-func (c comparer) findings(ctx context.Context, d, at *target.Desired, plan *apply.Plan) []drift.Finding {
-	found := c.rating.Differences(d, reconcile.Released(d.Record.Status, plan.Changes), plan.Changes)
+func (c comparer) findings(ctx context.Context, d, at *target.Desired, planned *plan.Plan) []drift.Finding {
+	found := c.rating.Differences(d, reconcile.Released(d.Record.Status, planned.Changes()), planned.Changes())
 	found = append(found, c.rating.Rated(reconcile.StillHeld(d, found))...)
-	found = append(found, c.rating.Planned(d, plan)...)
+	found = append(found, c.rating.Planned(d, planned)...)
 	found = append(found, c.rating.Rated(c.imageFindings(ctx, at))...)
 	c.rating.Complete(at, found)
 	drift.Recall(found, d.Record.Status.Drift)

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -19,8 +19,8 @@ import (
 // rules are those of a configuration that name fields.
 type rules struct {
 	severities []drift.SeverityRule
-	exempt     map[string][]apply.Ignore // by environment: drift that is not corrected
-	expected   []drift.ExpectedRule      // differences between environments
+	exempt     map[string][]ignore.Rule // by environment: drift that is not corrected
+	expected   []drift.ExpectedRule     // differences between environments
 }
 
 func readRules(config *v1alpha1.Config) (out rules, err error) {
@@ -33,7 +33,7 @@ func readRules(config *v1alpha1.Config) (out rules, err error) {
 		}
 		out.severities = append(out.severities, severity)
 	}
-	out.exempt = map[string][]apply.Ignore{}
+	out.exempt = map[string][]ignore.Rule{}
 	for i, environment := range config.Environments {
 		for n, rule := range environment.CorrectExcept {
 			exempt, err := target.FieldRule(fmt.Sprintf("environments[%d].correctExcept[%d]", i, n), rule)

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -183,7 +183,7 @@ func sameInput(a, b *target.Desired) bool {
 func (s *scheduler) helped(all []*target.Desired) map[*cluster.Cluster]bool {
 	out := map[*cluster.Cluster]bool{}
 	for _, w := range all {
-		if w.Cluster != nil && apply.BroughtBy(w.Rendered.Set).Any() && !s.isConverged(w) && !s.isUnchanged(w) {
+		if w.Cluster != nil && plan.ProvidedBy(w.Rendered.Set).Any() && !s.isConverged(w) && !s.isUnchanged(w) {
 			out[serverOf(w)] = true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -25,16 +26,16 @@ type applied struct {
 func (a applied) isRecorded() bool { return a.Record.Generation != 0 }
 
 // untouched is a plan that is not applied, because there is nothing to write.
-func untouched(plan *apply.Plan) applied {
-	return applied{Applied: apply.Applied{Inventory: plan.Inventory(), Live: plan.Members, Held: plan.Held()}}
+func untouched(planned *plan.Plan) applied {
+	return applied{Applied: apply.Nothing(planned)}
 }
 
 // carry carries a plan out where there is something to write; spec is that of the record then.
 func carry(ctx context.Context, t task, p prepared, spec v1alpha1.PipelineSyncSpec) applied {
-	out := untouched(p.plan)
-	out.attempted = len(p.plan.Pending()) > 0
+	out := untouched(p.planned)
+	out.attempted = len(p.planned.Pending()) > 0
 	if writesSpec(t, p) {
-		out.Applied, out.err = apply.Carry(ctx, t.desired.Cluster, p.plan, spec)
+		out.Applied, out.err = apply.Carry(ctx, t.desired.Cluster, p.planned, apply.Options{Spec: spec, Recorded: t.mark.Reopen, Confirm: t.pass.Confirm})
 		out.Record.Version = t.mark.Leave(ctx, out.Record.Version)
 	}
 	return out
@@ -44,7 +45,7 @@ func carry(ctx context.Context, t task, p prepared, spec v1alpha1.PipelineSyncSp
 // nothing: the reference may be new and its bytes the same.
 func writesSpec(t task, p prepared) bool {
 	d := t.desired
-	return len(p.plan.Pending()) > 0 || p.plan.Unfinished() || d.Record == nil || !pin.Same(p.decided.Pins, d.Record.Spec.Images) ||
+	return len(p.planned.Pending()) > 0 || p.planned.Unfinished() || d.Record == nil || !pin.Same(p.decided.Pins, d.Record.Spec.Images) ||
 		d.Record.Spec.ServiceAccount != d.Settings.ServiceAccount
 }
 
@@ -56,12 +57,12 @@ func (r *Reconciler) conclude(ctx context.Context, t task, p prepared, corrected
 		return result, done.err // the other syncer records the state of the target
 	}
 	result.Result, result.Drift = done.verdict(), r.findings(ctx, t, p)
-	deployed := p.decided.Deployed(t.desired, p.plan.LeftAlone())
-	now, unhealthy := observeHealth(ctx, t, p.plan, done, deployed)
+	deployed := p.decided.Deployed(t.desired, p.planned.LeftAlone())
+	now, unhealthy := observeHealth(ctx, t, p.planned, done, deployed)
 	result.Detail = detail(t, p, done, now.health)
 	o := appliedOutcome(t, p, done, deployed)
 	flapping := record.Flapping(p.decided.Pins, r.Dates.In(t.desired.Cluster), t.desired.Environment.Images.Interval.Duration)
-	o.Health = healthFor(now.health, now.swapped, slices.Concat(flapping, p.plan.Terminating()))
+	o.Health = healthFor(now.health, now.swapped, slices.Concat(flapping, p.planned.Terminating()))
 	if done.err == nil { // else the comparison before the apply is not true any more
 		o.Drift = comparison(t, result, among(corrected, done.Changes), r.ChecksImages)
 	}
@@ -89,7 +90,7 @@ func (a applied) verdict() Verdict {
 
 // findings returns the drift that a plan leaves alone, and the findings beside it, all of them completed.
 func (r *Reconciler) findings(ctx context.Context, t task, p prepared) []drift.Finding {
-	found := slices.Concat(p.drift, r.Rating.Planned(t.desired, p.plan))
+	found := slices.Concat(p.drift, r.Rating.Planned(t.desired, p.planned))
 	if r.ChecksImages {
 		found = append(found, r.Rating.Rated(r.Pins.Findings(ctx, t.pass.Lookups, t.desired, p.decided.Pins))...)
 	}
@@ -101,7 +102,7 @@ func (r *Reconciler) findings(ctx context.Context, t task, p prepared) []drift.F
 // detail returns what a caller has to know to reconcile the target again.
 func detail(t task, p prepared, done applied, h target.Health) Detail {
 	out := Detail{
-		Uncompared: UncomparedError(p.plan), Live: p.plan.Seen(done.Live), Pins: p.decided.Pins,
+		Uncompared: UncomparedError(p.planned), Live: p.planned.Seen(done.Live), Pins: p.decided.Pins,
 		Unwatched: len(t.pass.unwatched(t.desired)) > 0, Wait: target.WaitFor(t.desired, slices.Concat(done.Held, h.Waiting)),
 	}
 	out.Converged = done.err == nil && out.Uncompared == nil && len(done.Held) == 0 && h.Status != health.InProgress &&

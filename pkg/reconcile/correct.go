@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 )
 
@@ -37,21 +37,21 @@ func isUnproven(change manifest.Change) bool { return change.Lost != nil && chan
 // leaveDrift takes changes of the cluster alone out of a plan: all of them where drift is reported, and else the fields that
 // the configuration leaves alone and the ones that another manager keeps taking. It returns their findings. The drift that is
 // left in the plan is corrected.
-func leaveDrift(rating Rating, now time.Time, t task, plan *apply.Plan) []drift.Finding {
+func leaveDrift(rating Rating, now time.Time, t task, planned *plan.Plan) []drift.Finding {
 	d := t.desired
 	conflicts := t.last().Status.Contested
 	c := correction{enabled: t.corrects(), asked: t.pass.Options.Correct, spared: func(object manifest.ID, path string) bool {
 		return rating.exempts(d, object, path) || record.IsContested(conflicts, object, path, now)
 	}}
-	left := plan.Leave(c.leaves)
-	edits := drift.HeldEdits(d.Target.Pipeline, d.Target.Environment, plan.Held(), manifest.FieldManager)
-	return append(rating.Differences(d, left, plan.Changes), rating.Rated(edits)...)
+	left := planned.Leave(c.leaves)
+	edits := drift.HeldEdits(d.Target.Pipeline, d.Target.Environment, planned.Held(), manifest.FieldManager)
+	return append(rating.Differences(d, left, planned.Changes()), rating.Rated(edits)...)
 }
 
 // noteCorrections writes the drift that is about to be corrected into the record: the manager of a field is known now, and
 // afterwards the field is syncer's again.
 func (r *Reconciler) noteCorrections(ctx context.Context, t task, p prepared) ([]drift.Finding, error) {
-	found := r.Rating.Differences(t.desired, corrections(p.plan.Pending()), nil)
+	found := r.Rating.Differences(t.desired, corrections(p.planned.Pending()), nil)
 	r.Rating.Complete(t.desired, found)
 	if len(found) == 0 || t.desired.Record == nil {
 		return found, nil

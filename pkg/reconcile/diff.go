@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -23,10 +23,10 @@ func (r *Reconciler) Diff(ctx context.Context, d *target.Desired, pass *Pass) (R
 		return result, err
 	}
 	// A change of the cluster is drift, and not a change of this revision.
-	left := p.plan.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
+	left := p.planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true })
 	result.Drift = drift.Compare(d.Target.Pipeline, d.Target.Environment, left, manifest.FieldManager)
-	held := p.plan.Held()
-	result.Changes = Changes(slices.Concat(p.plan.Pending(), held), true)
+	held := p.planned.Held()
+	result.Changes = Changes(slices.Concat(p.planned.Pending(), held), true)
 	switch {
 	case len(held) > 0:
 		result.Result, result.Message = Held, target.WouldWait(held)
@@ -40,7 +40,7 @@ func (r *Reconciler) Diff(ctx context.Context, d *target.Desired, pass *Pass) (R
 func (r *Reconciler) difference(ctx context.Context, t task) (p prepared, err error) {
 	d := t.desired
 	if d.Err == nil && d.Overlay == "" || is[*target.MissingOverlayError](d.Err) && t.mayPrune() {
-		p.plan, err = apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], ReadOnly: true, Rules: d.Rules})
+		p.planned, err = plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], ReadOnly: true, Policies: d.Policies})
 		return p, err
 	}
 	if err := suspended(d); err != nil {

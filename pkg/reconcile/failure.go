@@ -5,9 +5,10 @@ import (
 	"errors"
 
 	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/takeover"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -27,11 +28,11 @@ func isPassing(err error) bool {
 // reasonOf names a failure in one word for a condition.
 func reasonOf(err error) string {
 	switch {
-	case is[*apply.PruneRefusedError](err), is[*target.RefusedError](err):
+	case is[*plan.PruneRefusedError](err), is[*target.RefusedError](err):
 		return "PruneRefused"
-	case is[*apply.OwnedError](err):
+	case is[*plan.OwnedError](err):
 		return "OwnedByAnother"
-	case is[*apply.AdoptionError](err):
+	case is[*takeover.Error](err):
 		return "AdoptionNeeded"
 	case is[*record.TooLargeError](err):
 		return "TooLarge"

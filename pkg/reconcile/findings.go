@@ -7,11 +7,12 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/audit"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -19,7 +20,7 @@ import (
 type Rating struct {
 	Severities []drift.SeverityRule
 	// Exempt are the fields of each environment whose drift is not corrected.
-	Exempt map[string][]apply.Ignore
+	Exempt map[string][]ignore.Rule
 	// AuditLog returns the audit log of an environment; nil where there is none.
 	AuditLog func(*v1alpha1.Environment) *audit.Log
 	Log      *slog.Logger
@@ -42,8 +43,8 @@ func (r Rating) Differences(d *target.Desired, changes, objects []manifest.Chang
 
 // Planned returns the findings that a plan has beside differences: objects that could not be compared, that were not run
 // again after a change, and that git does not have.
-func (r Rating) Planned(d *target.Desired, plan *apply.Plan) []drift.Finding {
-	return slices.Concat(r.uncompared(d, plan), r.Rated(notRerun(d, plan)), r.Rated(strays(d, plan)))
+func (r Rating) Planned(d *target.Desired, planned *plan.Plan) []drift.Finding {
+	return slices.Concat(r.uncompared(d, planned), r.Rated(notRerun(d, planned)), r.Rated(strays(d, planned)))
 }
 
 // Complete names the place in git and the user of findings.
@@ -55,7 +56,7 @@ func (r Rating) Complete(d *target.Desired, findings []drift.Finding) {
 // exempts reports whether the environment leaves drift of a field alone although it corrects other drift.
 func (r Rating) exempts(d *target.Desired, id manifest.ID, text string) bool {
 	path, err := manifest.ParsePath(text)
-	return err == nil && slices.ContainsFunc(r.Exempt[d.Environment.Name], func(rule apply.Ignore) bool { return rule.Covers(id, path) })
+	return err == nil && slices.ContainsFunc(r.Exempt[d.Environment.Name], func(rule ignore.Rule) bool { return rule.Covers(id, path) })
 }
 
 // Released returns changes of which the ones wait that the record lists as held, also where their wait is over: until the
@@ -114,10 +115,10 @@ func locate(d *target.Desired, findings []drift.Finding) {
 
 // uncompared returns the objects that a plan could not compare. The last findings of an object that cannot be read stay:
 // they may still be true.
-func (r Rating) uncompared(d *target.Desired, plan *apply.Plan) []drift.Finding {
+func (r Rating) uncompared(d *target.Desired, planned *plan.Plan) []drift.Finding {
 	var out []drift.Finding
 	pipeline, environment := d.Target.Pipeline, d.Target.Environment
-	for _, u := range plan.Uncompared() {
+	for _, u := range planned.Uncompared() {
 		out = append(out, drift.Uncompared(pipeline, environment, u.Change, u.Err, u.Unread, manifest.FieldManager)...)
 		if !u.Unread || d.Record == nil {
 			continue
@@ -132,9 +133,9 @@ func (r Rating) uncompared(d *target.Desired, plan *apply.Plan) []drift.Finding 
 }
 
 // UncomparedError names the objects that a plan could not compare; nil: it compared all.
-func UncomparedError(plan *apply.Plan) error {
+func UncomparedError(planned *plan.Plan) error {
 	var errs []error
-	for _, u := range plan.Uncompared() {
+	for _, u := range planned.Uncompared() {
 		errs = append(errs, u.Err)
 	}
 	if len(errs) == 0 {
@@ -144,18 +145,18 @@ func UncomparedError(plan *apply.Plan) error {
 }
 
 // notRerun returns the objects of a plan that were changed after their run, and not run again.
-func notRerun(d *target.Desired, plan *apply.Plan) []drift.Finding {
+func notRerun(d *target.Desired, planned *plan.Plan) []drift.Finding {
 	var out []drift.Finding
-	for _, id := range plan.NotRerun() {
+	for _, id := range planned.NotRerun() {
 		out = append(out, drift.NotRerunOf(d.Target.Pipeline, d.Target.Environment, id))
 	}
 	return out
 }
 
 // strays returns the objects of a plan that carry the label of the target, and that git does not have.
-func strays(d *target.Desired, plan *apply.Plan) []drift.Finding {
+func strays(d *target.Desired, planned *plan.Plan) []drift.Finding {
 	var out []drift.Finding
-	for _, stray := range plan.Strays() {
+	for _, stray := range planned.Strays() {
 		out = append(out, drift.StrayOf(d.Target.Pipeline, d.Target.Environment, stray.ID, stray.Unlabelled, stray.By))
 	}
 	return out

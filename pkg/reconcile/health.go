@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/inventory"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -23,14 +23,14 @@ type observed struct {
 // observeHealth reads the state of the objects of a target after its apply, and notes it for the targets that depend on it.
 // It waits for them to be healthy where the user asked for that; the error says that they are not. The state of an object that
 // cannot be read is not known.
-func observeHealth(ctx context.Context, t task, plan *apply.Plan, done applied, deployed []v1alpha1.DeployedImage) (observed, error) {
-	d, entries := t.desired, plan.Readable(done.Inventory)
+func observeHealth(ctx context.Context, t task, planned *plan.Plan, done applied, deployed []v1alpha1.DeployedImage) (observed, error) {
+	d, entries := t.desired, planned.Readable(done.Inventory)
 	h := target.HealthOf(ctx, d.Cluster, entries, done.Live)
 	var unhealthy error
 	if t.pass.Options.Wait != 0 && done.err == nil {
 		h, unhealthy = untilHealthy(ctx, t, entries, h)
 	}
-	out := observed{health: h.WithUnread(plan)}
+	out := observed{health: h.WithUnread(planned)}
 	out.swapped = target.Swapped(ctx, d.Cluster, entries, done.Live, d.Rendered.Fields, deployed)
 	out.objects = target.ObjectsOf(ctx, d.Cluster, entries, done.Live)
 	t.pass.noteHealth(d.Target, out.health, done.Inventory)

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -37,8 +37,8 @@ type Pass struct {
 	// Unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
 	Unwatched func(*target.Desired) []string
 
-	provides   map[*cluster.Cluster]apply.Brings
-	neighbours map[*cluster.Cluster]apply.Neighbours
+	provides   map[*cluster.Cluster]plan.Provides
+	neighbours map[*cluster.Cluster]plan.Neighbours
 	single     bool // the other targets of the commit are as they were planned, and not part of this pass
 	reached    reachedTargets
 }

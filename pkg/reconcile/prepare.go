@@ -5,11 +5,11 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -18,7 +18,7 @@ import (
 type prepared struct {
 	decided pin.Decision
 	images  []Image // the references and the decided digests
-	plan    *apply.Plan
+	planned *plan.Plan
 	drift   []drift.Finding // that the plan leaves alone
 }
 
@@ -51,14 +51,14 @@ func (r *Reconciler) prepare(ctx context.Context, t task, readOnly bool) (p prep
 		return p, err
 	}
 	server := d.Cluster.Server()
-	p.plan, err = apply.Make(ctx, d.Cluster, apply.Request{
-		Target: d.Target, Record: d.Record, Set: set, Brings: t.pass.provides[server], Neighbours: t.pass.neighbours[server],
-		ReadOnly: readOnly, Full: t.pass.Options.Full, Rules: d.Rules, Confirm: t.pass.Confirm, Recorded: t.mark.Reopen,
+	p.planned, err = plan.Make(ctx, d.Cluster, plan.Request{
+		Target: d.Target, Record: d.Record, Set: set, Provides: t.pass.provides[server], Neighbours: t.pass.neighbours[server],
+		ReadOnly: readOnly, Full: t.pass.Options.Full, Policies: d.Policies,
 	})
 	if err != nil {
 		return p, err
 	}
-	return p, p.plan.LimitPrunes(pruneLimit(t))
+	return p, p.planned.LimitPrunes(pruneLimit(t))
 }
 
 // fit returns the pins that the record can hold beside the inventory of a set. A target that is too large for a record is
@@ -74,9 +74,9 @@ func fit(d *target.Desired, decided pin.Decision, set manifest.Set) ([]v1alpha1.
 	return demand.Fit()
 }
 
-func pruneLimit(t task) apply.PruneLimit {
+func pruneLimit(t task) plan.PruneLimit {
 	prune := t.desired.Environment.Prune
-	return apply.PruneLimit{Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: t.mayPrune()}
+	return plan.PruneLimit{Disabled: !*prune.Enabled, MaxPercent: *prune.MaxPercent, MaxObjects: prune.MaxObjects, Allowed: t.mayPrune()}
 }
 
 // images lists the image references of a target for a result.

@@ -80,8 +80,8 @@ func (r *Reconciler) reconcile(ctx context.Context, t task) (Result, error) {
 		p, err = r.prepare(reading, t, false)
 	}
 	if err == nil {
-		p.drift = leaveDrift(r.Rating, r.Dates.In(t.desired.Cluster), t, p.plan)
-		if len(p.plan.Pending()) > 0 {
+		p.drift = leaveDrift(r.Rating, r.Dates.In(t.desired.Cluster), t, p.planned)
+		if len(p.planned.Pending()) > 0 {
 			err = awaitDependencies(reading, r.Planner, t)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/limit"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -18,13 +19,13 @@ import (
 // remove deletes the objects of a target that left git: it applies the empty set, and ends the record.
 func (r *Reconciler) remove(ctx context.Context, t task) (Result, error) {
 	d, result := t.desired, NewResult(t.desired)
-	plan, err := planRemoval(ctx, t)
+	planned, err := planRemoval(ctx, t)
 	t.mark.Close(ctx)
 	if err != nil {
 		return result, r.fail(ctx, t, err)
 	}
 	switch {
-	case plan == nil:
+	case planned == nil:
 		result.Detail.Converged, result.Message = true, "it is no longer in git, and has no record any more"
 		return result, nil
 	case !*d.Environment.Prune.Enabled:
@@ -32,15 +33,15 @@ func (r *Reconciler) remove(ctx context.Context, t task) (Result, error) {
 		result.Message = "it is no longer in git; its objects stay, because prune is disabled for " + d.Environment.Name
 		return result, nil
 	}
-	if err := limitRemoval(t, plan); err != nil {
+	if err := limitRemoval(t, planned); err != nil {
 		return result, r.fail(ctx, t, err)
 	}
-	return r.concludeRemoval(ctx, t, applyRemoval(ctx, t, plan))
+	return r.concludeRemoval(ctx, t, applyRemoval(ctx, t, planned))
 }
 
 // planRemoval plans the empty set. It returns nil for a target that has no record: another reconcile, another syncer or a user
 // has deleted it since the commit was planned, and without it nothing says which objects are the target's to delete.
-func planRemoval(ctx context.Context, t task) (*apply.Plan, error) {
+func planRemoval(ctx context.Context, t task) (*plan.Plan, error) {
 	d := t.desired
 	if d.Err != nil && !(is[*target.MissingOverlayError](d.Err) && t.mayPrune()) {
 		return nil, d.Err
@@ -48,30 +49,30 @@ func planRemoval(ctx context.Context, t task) (*apply.Plan, error) {
 	if d.Record == nil {
 		return nil, nil
 	}
-	plan, err := apply.Make(ctx, d.Cluster, apply.Request{
-		Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], Rules: d.Rules, Confirm: t.pass.Confirm,
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{
+		Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], Policies: d.Policies,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return plan, UncomparedError(plan) // an object that cannot be read cannot be deleted, and the record stays until it is
+	return planned, UncomparedError(planned) // an object that cannot be read cannot be deleted, and the record stays until it is
 }
 
 // limitRemoval returns a PruneRefusedError for a target with more objects than a commit may delete.
-func limitRemoval(t task, plan *apply.Plan) error {
+func limitRemoval(t task, planned *plan.Plan) error {
 	d := t.desired
-	exceeded := limit.Target(len(plan.Members), d.Environment.Prune.MaxObjects)
+	exceeded := limit.Target(len(planned.Members), d.Environment.Prune.MaxObjects)
 	if exceeded == "" || t.mayPrune() {
 		return nil
 	}
-	return &apply.PruneRefusedError{Target: d.Target, Objects: idsOf(plan.Pending()), Of: len(plan.Members), Limit: exceeded}
+	return &plan.PruneRefusedError{Target: d.Target, Objects: idsOf(planned.Pending()), Of: len(planned.Members), Limit: exceeded}
 }
 
 // applyRemoval deletes the objects of a plan. The spec of the record stays, with its pins.
-func applyRemoval(ctx context.Context, t task, plan *apply.Plan) applied {
-	out := untouched(plan)
-	if len(plan.Pending()) > 0 {
-		out.Applied, out.err = apply.Carry(ctx, t.desired.Cluster, plan, t.desired.Record.Spec)
+func applyRemoval(ctx context.Context, t task, planned *plan.Plan) applied {
+	out := untouched(planned)
+	if len(planned.Pending()) > 0 {
+		out.Applied, out.err = apply.Carry(ctx, t.desired.Cluster, planned, apply.Options{Spec: t.desired.Record.Spec, Confirm: t.pass.Confirm})
 	}
 	return out
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -28,12 +28,12 @@ func compareLastApplied(ctx context.Context, planner *target.Planner, rating Rat
 	if err != nil {
 		return unknownDrift(err)
 	}
-	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, Set: set, Full: t.pass.Options.Full, ReadOnly: true, Rules: at.Rules})
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: t.pass.Options.Full, ReadOnly: true, Policies: at.Policies})
 	if err != nil {
 		return unknownDrift(err)
 	}
-	found := rating.Differences(d, Released(d.Record.Status, plan.Changes), plan.Changes)
-	found = append(found, rating.Planned(d, plan)...)
+	found := rating.Differences(d, Released(d.Record.Status, planned.Changes()), planned.Changes())
+	found = append(found, rating.Planned(d, planned)...)
 	rating.Complete(at, found)
 	drift.Sort(found)
 	return &record.Drift{Found: found}

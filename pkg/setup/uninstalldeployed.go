@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -42,22 +42,22 @@ func holdsOthers(record *v1alpha1.PipelineSync) bool {
 
 // target deletes the objects of one target.
 func (u *uninstall) target(ctx context.Context, d *target.Desired) error {
-	plan, err := apply.Make(ctx, d.Cluster, apply.Request{Target: d.Target, Record: d.Record, ReadOnly: true, Rules: d.Rules})
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, ReadOnly: true, Policies: d.Policies})
 	if err != nil {
 		return err
 	}
-	for _, change := range plan.Changes {
+	for _, change := range planned.Changes() {
 		if change.Action == manifest.None && change.Live.GetDeletionTimestamp() == nil {
 			u.keep(change.ID, "its annotation says that it stays")
 		}
 	}
-	held := plan.Held()
+	held := planned.Held()
 	for _, change := range held {
 		u.keep(change.ID, change.Held.Message+"; run uninstall again when that has ended")
 	}
 	reason := "deployed by " + d.Target.String()
 	if u.options.DryRun {
-		for _, change := range plan.Pending() {
+		for _, change := range planned.Pending() {
 			u.noteDeleted(change.ID, reason)
 		}
 		if len(held) > 0 {

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -52,7 +52,7 @@ type Commit struct {
 	Allowed Allowed
 	// Neighbours are the targets of each cluster, with the objects that git names for them at this commit. A target that a
 	// limit refuses is one of them: git still names its objects, and another target may take them over.
-	Neighbours map[*cluster.Cluster]apply.Neighbours
+	Neighbours map[*cluster.Cluster]plan.Neighbours
 
 	layout   string         // of the repository
 	recorded map[string]int // the number of targets with a record in each environment, selected or not
@@ -245,7 +245,7 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 		}
 		targets = append(targets, &Desired{
 			Target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
-			Environment: environment, Cluster: acting, Record: record, Snapshot: snap, Rules: EnvironmentRules(environment),
+			Environment: environment, Cluster: acting, Record: record, Snapshot: snap, Policies: EnvironmentPolicies(environment),
 		})
 	}
 	return targets, nil
@@ -281,7 +281,7 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 }
 
 // Provides returns the namespaces and kinds that the selected targets provide in each cluster.
-func (c *Commit) Provides() map[*cluster.Cluster]apply.Brings {
+func (c *Commit) Provides() map[*cluster.Cluster]plan.Provides {
 	sets := map[*cluster.Cluster][]manifest.Set{}
 	for _, d := range c.Targets {
 		if d.Cluster == nil {
@@ -289,9 +289,9 @@ func (c *Commit) Provides() map[*cluster.Cluster]apply.Brings {
 		}
 		sets[d.Cluster.Server()] = append(sets[d.Cluster.Server()], d.Rendered.Set)
 	}
-	out := map[*cluster.Cluster]apply.Brings{}
+	out := map[*cluster.Cluster]plan.Provides{}
 	for cluster, all := range sets {
-		out[cluster] = apply.BroughtBy(all...)
+		out[cluster] = plan.ProvidedBy(all...)
 	}
 	return out
 }

@@ -5,10 +5,11 @@ import (
 	"fmt"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -21,7 +22,7 @@ type Desired struct {
 	Snapshot    source.Snapshot
 	Overlay     string                    // "": git does not have this target any more
 	Settings    v1alpha1.PipelineSettings // of pipeline.yaml
-	Rules       apply.Rules               // by which its objects are changed
+	Policies    plan.Policies             // by which its objects are changed
 	Level       int                       // the length of the longest chain of targets that it depends on
 	Rendered    Rendered
 	Err         error // why it cannot be deployed
@@ -57,7 +58,7 @@ func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment,
 		Settings: pipeline.settings[environment.Name].values,
 	}
 	rules, ruleErr := rulesOf(d.Settings, environment)
-	d.Rules = rules
+	d.Policies = rules
 	if d.Err = pipeline.settings[environment.Name].err; d.Err == nil {
 		d.Rendered.Fields, d.Err = imageFields(d.Settings.Images.Fields)
 	}
@@ -86,20 +87,20 @@ func imageFields(fields []v1alpha1.ImageField) ([]image.Field, error) {
 
 // rulesOf returns the rules by which the objects of a target are changed. If there is an error, they are valid except
 // for Ignore.
-func rulesOf(settings v1alpha1.PipelineSettings, environment *v1alpha1.Environment) (rules apply.Rules, err error) {
-	rules = EnvironmentRules(environment)
+func rulesOf(settings v1alpha1.PipelineSettings, environment *v1alpha1.Environment) (rules plan.Policies, err error) {
+	rules = EnvironmentPolicies(environment)
 	rules.OnRunning, rules.Rerun = cmp.Or(settings.OnRunning, rules.OnRunning), settings.Rerun
 	rules.Ignore, err = ignoreRules(settings.Ignore)
 	return rules, err
 }
 
-// EnvironmentRules are the rules of a target for which git has no settings any more.
-func EnvironmentRules(environment *v1alpha1.Environment) apply.Rules {
-	return apply.Rules{OnRunning: environment.OnRunning, Propagation: environment.Prune.Propagation}
+// EnvironmentPolicies are the policies of a target for which git has no settings any more.
+func EnvironmentPolicies(environment *v1alpha1.Environment) plan.Policies {
+	return plan.Policies{OnRunning: environment.OnRunning, Propagation: environment.Prune.Propagation}
 }
 
-func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
-	out := make([]apply.Ignore, len(rules))
+func ignoreRules(rules []v1alpha1.IgnoreRule) ([]ignore.Rule, error) {
+	out := make([]ignore.Rule, len(rules))
 	for i, rule := range rules {
 		fields := v1alpha1.FieldRule{Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name, Paths: rule.Paths}
 		var err error
@@ -112,8 +113,8 @@ func ignoreRules(rules []v1alpha1.IgnoreRule) ([]apply.Ignore, error) {
 }
 
 // FieldRule reads a rule of the configuration that names fields. The place names the rule in errors.
-func FieldRule(place string, rule v1alpha1.FieldRule) (apply.Ignore, error) {
-	out := apply.Ignore{Place: place, Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name}
+func FieldRule(place string, rule v1alpha1.FieldRule) (ignore.Rule, error) {
+	out := ignore.Rule{Place: place, Group: rule.Group, Kind: rule.Kind, Namespace: rule.Namespace, Name: rule.Name}
 	for n, text := range rule.Paths {
 		path, err := manifest.ParsePath(text)
 		if err != nil {

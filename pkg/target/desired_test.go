@@ -67,11 +67,11 @@ func TestFieldsThatCannotBeReadAreNamedByTheirPlace(t *testing.T) {
 
 func TestRulesOfThePipelineReplaceThoseOfTheEnvironment(t *testing.T) {
 	environment := v1alpha1.Environment{Name: "prod", OnRunning: v1alpha1.Wait}
-	if d := settled(t, &environment, ""); d.Rules.OnRunning != v1alpha1.Wait {
-		t.Errorf("without settings: %s", d.Rules.OnRunning)
+	if d := settled(t, &environment, ""); d.Policies.OnRunning != v1alpha1.Wait {
+		t.Errorf("without settings: %s", d.Policies.OnRunning)
 	}
-	if d := settled(t, &environment, "onRunning: skip\n"); d.Rules.OnRunning != v1alpha1.Skip {
-		t.Errorf("with settings: %s, %v", d.Rules.OnRunning, d.Err)
+	if d := settled(t, &environment, "onRunning: skip\n"); d.Policies.OnRunning != v1alpha1.Skip {
+		t.Errorf("with settings: %s, %v", d.Policies.OnRunning, d.Err)
 	}
 }
 

@@ -7,12 +7,12 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // Health is the state of all objects of a target.
@@ -111,9 +111,9 @@ func Swapped(ctx context.Context, cluster *cluster.Cluster, entries []v1alpha1.I
 }
 
 // WithUnread returns the health with the unreadable objects, whose state is not known.
-func (h Health) WithUnread(plan *apply.Plan) Health {
+func (h Health) WithUnread(planned *plan.Plan) Health {
 	var names []string
-	for _, u := range plan.Uncompared() {
+	for _, u := range planned.Uncompared() {
 		if u.Unread {
 			names = append(names, fmt.Sprintf("%s cannot be read", u.Change.ID))
 		}

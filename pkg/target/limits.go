@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/limit"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // limitRemovals refuses to remove more pipelines from an environment than its limit allows: a moved folder or a wrong
@@ -49,7 +49,7 @@ func (c *Commit) limitPrunes() {
 		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
 			continue
 		}
-		if n := apply.Doomed(d.Record, d.Rendered.Set); n > 0 {
+		if n := plan.Doomed(d.Record, d.Rendered.Set); n > 0 {
 			deleted[d.Environment.Name] += n
 			losing[d.Environment.Name] = append(losing[d.Environment.Name], d)
 		}

@@ -62,7 +62,7 @@ func (p *Planner) recordedIn(ctx context.Context, environment *v1alpha1.Environm
 		}
 		targets = append(targets, &Desired{
 			Target:      v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment.Name},
-			Environment: environment, Cluster: acting, Record: record, Rules: EnvironmentRules(environment),
+			Environment: environment, Cluster: acting, Record: record, Policies: EnvironmentPolicies(environment),
 		})
 	}
 	return targets, errs

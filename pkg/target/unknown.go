@@ -6,15 +6,15 @@ import (
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
 // findNeighbours finds what each target wants at the commit, or says that it is not known.
 func (c *Commit) findNeighbours() {
-	c.Neighbours = map[*cluster.Cluster]apply.Neighbours{}
+	c.Neighbours = map[*cluster.Cluster]plan.Neighbours{}
 	for _, failed := range []bool{true, false} { // of two targets that name an object, the one that can be deployed counts
 		for _, d := range c.All() {
 			if d.Cluster == nil || (d.Err != nil) != failed {
@@ -42,9 +42,9 @@ func (c *Commit) wanted(d *Desired) (manifest.Set, bool) {
 }
 
 // unrendered is a target whose overlay is not rendered.
-func (d *Desired) unrendered(layout string) apply.Unknown {
+func (d *Desired) unrendered(layout string) plan.Unknown {
 	read := d.words(layout)
-	return apply.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
+	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
 		return d.doubt(read().mayName(id))
 	}}
 }
@@ -88,10 +88,10 @@ func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Sna
 }
 
 // unplanned is a target that is rendered only if an object that may be its own leaves another target.
-func (d *Desired) unplanned(layout string) apply.Unknown {
+func (d *Desired) unplanned(layout string) plan.Unknown {
 	read := d.words(layout)
 	rendering := sync.OnceValue(func() *Rendering { return newRendering(d.Snapshot.Files, d.Overlay) })
-	return apply.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
+	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
 		file := read().mayName(id)
 		if file == "" {
 			return ""
@@ -100,7 +100,7 @@ func (d *Desired) unplanned(layout string) apply.Unknown {
 		if rendered.Err != nil {
 			return d.doubt(file)
 		}
-		var n apply.Neighbours
+		var n plan.Neighbours
 		if n.Add("", d.Target, rendered.Set); n.Named[id.Key()] != d.Target {
 			return ""
 		}

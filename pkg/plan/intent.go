@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"context"
@@ -22,15 +22,15 @@ func intent(id manifest.ID, hash string) string {
 }
 
 // intents lists the objects that a plan creates and that syncer cannot look up afterwards.
-func (p *Plan) intents() string {
+func intents(steps []*Step) string {
 	var out []string
-	for _, s := range p.steps {
-		if s.rendered != nil && (s.change.Action == manifest.Create || s.change.Action == manifest.Replace) && health.RemovesItself(s.rendered) {
-			text := intent(s.change.ID, p.hashes[s.change.ID.Key()])
-			if s.change.Live != nil {
-				text += "@" + string(s.change.Live.GetUID())
-			} else if s.remadeAs != "" {
-				text += "@" + string(s.remadeAs)
+	for _, s := range steps {
+		if s.Rendered != nil && (s.Change.Action == manifest.Create || s.Change.Action == manifest.Replace) && health.RemovesItself(s.Rendered) {
+			text := intent(s.Change.ID, s.Hash)
+			if s.Change.Live != nil {
+				text += "@" + string(s.Change.Live.GetUID())
+			} else if s.Runs.Remade != "" {
+				text += "@" + string(s.Runs.Remade)
 			}
 			out = append(out, text)
 		}
@@ -83,8 +83,8 @@ func intended(annotation, intent string) (replaced string, ok bool) {
 // the events of the object's controller. It returns the UID of that object if the events have it. Events of an object in the
 // inventory, or of a replaced object, belong to an earlier object. Their times are in whole seconds, so times cannot order
 // events within one second.
-func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (as types.UID, ran bool) {
-	record := p.plan.request.Record
+func ranAlready(ctx context.Context, c *Comparer, id manifest.ID, hash string) (as types.UID, ran bool) {
+	record := c.request.Record
 	if record == nil {
 		return "", false
 	}
@@ -92,30 +92,29 @@ func (p *planner) ranAlready(ctx context.Context, id manifest.ID, hash string) (
 	if !ok {
 		return "", false
 	}
-	as, made, err := p.madeSince(ctx, id, types.UID(replaced), p.recorded[id.Key()].UID)
+	as, made, err := madeSince(ctx, c, id, types.UID(replaced), c.recorded[id.Key()].UID)
 	return as, made && err == nil // without the right to read events, an extra run is better than a missing one
 }
 
 // remade reports whether an object that ran and is gone may have been created anew, in another form, by an unconfirmed
-// apply.
-func (p *planner) remade(ctx context.Context, s *step, entry v1alpha1.InventoryEntry) bool {
+// apply. It returns the UID of the new object if events name it.
+func remade(ctx context.Context, c *Comparer, id manifest.ID, entry v1alpha1.InventoryEntry) (as types.UID, remade bool) {
 	if !entry.Unconfirmed {
-		return false
+		return "", false
 	}
-	as, made, err := p.madeSince(ctx, s.change.ID, entry.UID)
-	s.remadeAs = as
-	return made || err != nil
+	as, made, err := madeSince(ctx, c, id, entry.UID)
+	return as, made || err != nil
 }
 
 // madeSince reports whether events since the start of the last apply name an object of this name other than the earlier
 // ones.
-func (p *planner) madeSince(ctx context.Context, id manifest.ID, earlier ...types.UID) (as types.UID, made bool, err error) {
-	events, err := p.cluster.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
+func madeSince(ctx context.Context, c *Comparer, id manifest.ID, earlier ...types.UID) (as types.UID, made bool, err error) {
+	events, err := c.cluster.List(ctx, schema.GroupVersionKind{Version: "v1", Kind: "Event"}, id.Namespace,
 		metav1.ListOptions{FieldSelector: "involvedObject.kind=" + id.Kind + ",involvedObject.name=" + id.Name})
 	if err != nil {
 		return "", false, err
 	}
-	began := v1alpha1.Decided(p.plan.request.Record)
+	began := v1alpha1.Decided(c.request.Record)
 	for _, event := range events {
 		of, _, _ := unstructured.NestedString(event.Object, "involvedObject", "uid")
 		if !event.GetCreationTimestamp().Time.Before(began) && (of == "" || !slices.Contains(earlier, types.UID(of))) {

@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 // rollouts has the pods that Deployments, StatefulSets and DaemonSets of one namespace run or may start again. The templates
 // of these pods may be older than the present templates of the workloads.
 type rollouts struct {
-	planner *planner
-	users   []rolloutUser
-	owners  map[types.UID]*rollout
+	plan   *Plan
+	users  []rolloutUser
+	owners map[types.UID]*rollout
 }
 
 // rollout is a workload with its template as it will be after the plan.
@@ -39,10 +39,10 @@ type rolloutUser struct {
 }
 
 // rolloutsOf collects the rollouts of a namespace from its pods. Kinds that the account may not list give no protection.
-func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
-	r := &rollouts{planner: p, owners: map[types.UID]*rollout{}}
+func (w *waiting) rolloutsOf(ctx context.Context, namespace string, pods []unstructured.Unstructured) (*rollouts, error) {
+	r := &rollouts{plan: w.plan, owners: map[types.UID]*rollout{}}
 	list := func(kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
-		objects, err := p.cluster.List(ctx, kind, namespace, metav1.ListOptions{})
+		objects, err := w.plan.comparer.cluster.List(ctx, kind, namespace, metav1.ListOptions{})
 		if apierrors.IsForbidden(err) {
 			return nil, nil
 		}
@@ -79,15 +79,15 @@ func (p *planner) rolloutsOf(ctx context.Context, namespace string, pods []unstr
 			return nil, err
 		}
 	}
-	for _, s := range p.plan.steps {
+	for _, s := range w.plan.steps {
 		// The plan changes the template, also if no pod of the old template exists at this moment.
-		if live := s.change.Live; live != nil && s.change.ID.Namespace == namespace && health.KindOf(s.change.ID.GroupKind()).Is(health.RollsOut) {
+		if live := s.Change.Live; live != nil && s.Change.ID.Namespace == namespace && health.KindOf(s.Change.ID.GroupKind()).Is(health.RollsOut) {
 			owner := metav1.OwnerReference{APIVersion: live.GetAPIVersion(), Kind: live.GetKind(), Name: live.GetName(), UID: live.GetUID()}
 			if err := r.own(ctx, namespace, owner); err != nil {
 				return nil, err
 			}
 			if known := r.owners[owner.UID]; known != nil && !known.done && health.HasReplicas(live) {
-				r.add(s.change.ID, live.Object, owner)
+				r.add(s.Change.ID, live.Object, owner)
 			}
 		}
 	}
@@ -103,20 +103,20 @@ func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerRe
 	}
 	r.owners[ref.UID] = nil
 	var found rollout
-	for _, s := range r.planner.plan.steps {
-		if s.change.ID.Key() != id.Key() || s.change.Live == nil {
+	for _, s := range r.plan.steps {
+		if s.Change.ID.Key() != id.Key() || s.Change.Live == nil {
 			continue
 		}
-		found = rollout{live: s.change.Live, next: s.change.Live, done: true}
-		switch s.change.Action {
+		found = rollout{live: s.Change.Live, next: s.Change.Live, done: true}
+		switch s.Change.Action {
 		case manifest.Prune:
 			return nil
 		case manifest.Update, manifest.Replace:
-			found.next, found.done = s.change.Want, !changesPods(s)
+			found.next, found.done = s.Change.Want, !changesPods(s)
 		}
 	}
 	if found.live == nil {
-		live, err := cluster.Read(ctx, r.planner.cluster, id)
+		live, err := cluster.Read(ctx, r.plan.comparer.cluster, id)
 		if err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}
@@ -130,12 +130,12 @@ func (r *rollouts) own(ctx context.Context, namespace string, ref metav1.OwnerRe
 }
 
 // changesPods reports whether a change of a workload replaces its pods.
-func changesPods(s step) bool {
-	if s.deferred || s.change.Action == manifest.Replace {
+func changesPods(s *Step) bool {
+	if s.State == Deferred || s.Change.Action == manifest.Replace {
 		return true
 	}
 	template := manifest.Path{{Name: "spec"}, {Name: "template"}}
-	return slices.ContainsFunc(s.change.Fields, func(f manifest.FieldChange) bool {
+	return slices.ContainsFunc(s.Change.Fields, func(f manifest.FieldChange) bool {
 		path, err := manifest.ParsePath(f.Path)
 		return err != nil || path.Under(template)
 	})

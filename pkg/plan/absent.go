@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 // absent returns the reason why a step must wait that depends on an object which is not in the cluster. It returns "" if the
 // step need not wait: the object belongs to another target, and that target's record says that the object ran and removed
 // itself. If the record does not have the outcome yet, absent reads the events of the object.
-func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
-	target, entry, err := p.recordedElsewhere(ctx, id)
+func absent(ctx context.Context, c *Comparer, id manifest.ID) (string, error) {
+	target, entry, err := recordedElsewhere(ctx, c, id)
 	if err != nil {
 		return "", err
 	}
@@ -24,7 +24,7 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 	}
 	ended := inventory.Fate{Completed: entry.Completed, Failed: entry.Failed}
 	if !entry.Completed {
-		ended = inventory.AwaitFate(ctx, p.cluster, entry)
+		ended = inventory.AwaitFate(ctx, c.cluster, entry)
 	}
 	switch {
 	case ended.Err != nil && !apierrors.IsForbidden(ended.Err):
@@ -39,16 +39,16 @@ func (p *planner) absent(ctx context.Context, id manifest.ID) (string, error) {
 
 // recordedElsewhere finds an object in the inventory of another target. It looks at the target that names the object in the
 // commit first, and then at every record in the same namespace as this target's record.
-func (p *planner) recordedElsewhere(ctx context.Context, id manifest.ID) (v1alpha1.Target, v1alpha1.InventoryEntry, error) {
-	if full, err := p.cluster.Scope(id); err == nil {
+func recordedElsewhere(ctx context.Context, c *Comparer, id manifest.ID) (v1alpha1.Target, v1alpha1.InventoryEntry, error) {
+	if full, err := c.cluster.Scope(id); err == nil {
 		id = full
 	}
-	own := p.plan.request.Target
-	if target, named := p.plan.request.Neighbours.Named[id.Key()]; named && target != own {
-		record, err := p.cluster.Records().Get(ctx, target)
+	own := c.request.Target
+	if target, named := c.request.Neighbours.Named[id.Key()]; named && target != own {
+		record, err := c.cluster.Records().Get(ctx, target)
 		return target, inventory.ByKey(record)[id.Key()], err
 	}
-	records, err := p.cluster.Records().List(ctx)
+	records, err := c.cluster.Records().List(ctx)
 	for _, record := range records {
 		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 		if entry, found := inventory.ByKey(record)[id.Key()]; found && target != own {

@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"k8s.io/apimachinery/pkg/runtime/schema"

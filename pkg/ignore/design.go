@@ -1,4 +1,4 @@
-package apply
+package ignore
 
 import (
 	"slices"
@@ -21,11 +21,7 @@ type Quiet struct {
 
 // designed lists fields that git may set but that a controller decides. Every apply leaves them to the controller, as with
 // an ignore rule.
-var designed = []struct {
-	name, reason string
-	patterns     []manifest.Path
-	yields       func(field manifest.Field, live *unstructured.Unstructured) bool
-}{
+var designed = []design{
 	{
 		name: "HorizontalPodAutoscaler", reason: "an autoscaler set the number of replicas",
 		patterns: patterns("spec.replicas"),
@@ -42,6 +38,21 @@ var designed = []struct {
 			return field.Value == "" || field.Value == emptyLine
 		},
 	},
+}
+
+type design struct {
+	name, reason string
+	patterns     []manifest.Path
+	yields       func(field manifest.Field, live *unstructured.Unstructured) bool
+}
+
+// fields returns the fields of an object that the rule is about.
+func (d design) fields(obj *unstructured.Unstructured) []manifest.Field {
+	var out []manifest.Field
+	for _, pattern := range d.patterns {
+		out = append(out, manifest.Find(obj.Object, pattern)...)
+	}
+	return out
 }
 
 // autoscalers are the controllers that scale by a rule. They write the scale subresource, as a person's `kubectl scale`
@@ -143,9 +154,9 @@ func patterns(texts ...string) []manifest.Path {
 	return out
 }
 
-// additions lists the fields of a live object that others have set since syncer first applied it and that git does not set.
+// Additions lists the fields of a live object that others have set since syncer first applied it and that git does not set.
 // It leaves out fields that others set by design.
-func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
+func (r Rules) Additions(rendered, live *unstructured.Unstructured, entry v1alpha1.InventoryEntry, salt func() []byte) (out []manifest.Addition, quiet []Quiet) {
 	if entry.Fields == "" || len(manifest.Additions(live, manifest.FieldManager, nil)) == 0 {
 		return nil, nil
 	}
@@ -169,7 +180,7 @@ func (r Rules) additions(rendered, live *unstructured.Unstructured, entry v1alph
 }
 
 func (r Rules) quietly(id manifest.ID, path manifest.Path, addition manifest.Addition) (rule, reason string, is bool) {
-	for _, ignore := range r.Ignore {
+	for _, ignore := range r {
 		if ignore.Covers(id, path) || ignore.matches(id) && slices.Contains(ignore.Managers, addition.Manager.Name) {
 			return ignore.Place, "an ignore rule", true
 		}
@@ -182,10 +193,10 @@ func (r Rules) quietly(id manifest.ID, path manifest.Path, addition manifest.Add
 	return "", "", false
 }
 
-// others returns the fields of an object that belong to others and are not reported: the fields that they had when syncer
+// Others returns the fields of an object that belong to others and are not reported: the fields that they had when syncer
 // first applied the object, as far as these still exist. A field that was reported as added stays reported when syncer
 // applies again.
-func others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []string {
+func Others(before v1alpha1.InventoryEntry, live *unstructured.Unstructured) []string {
 	var out []string
 	for _, addition := range manifest.Additions(live, manifest.FieldManager, nil) {
 		path, err := manifest.ParsePath(addition.Path)

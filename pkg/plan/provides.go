@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -7,16 +7,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Brings holds the namespaces and kinds that sets create.
-type Brings struct {
+// Provides holds the namespaces and kinds that sets create.
+type Provides struct {
 	namespaces map[string]bool
 	kinds      map[schema.GroupKind]bool
 	clusterSet map[schema.GroupKind]bool // kinds without a namespace
 }
 
-// BroughtBy collects the namespaces and kinds that sets create.
-func BroughtBy(sets ...manifest.Set) Brings {
-	b := Brings{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}, clusterSet: map[schema.GroupKind]bool{}}
+// ProvidedBy collects the namespaces and kinds that sets create.
+func ProvidedBy(sets ...manifest.Set) Provides {
+	b := Provides{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}, clusterSet: map[schema.GroupKind]bool{}}
 	for _, set := range sets {
 		for _, obj := range set {
 			switch manifest.IDOf(obj).GroupKind() {
@@ -36,11 +36,11 @@ func BroughtBy(sets ...manifest.Set) Brings {
 }
 
 // Any reports whether the sets create any namespace or kind.
-func (b Brings) Any() bool { return len(b.namespaces)+len(b.kinds) > 0 }
+func (b Provides) Any() bool { return len(b.namespaces)+len(b.kinds) > 0 }
 
-func (b Brings) and(other Brings) Brings {
-	out := BroughtBy()
-	for _, each := range []Brings{b, other} {
+func (b Provides) and(other Provides) Provides {
+	out := ProvidedBy()
+	for _, each := range []Provides{b, other} {
 		for name := range each.namespaces {
 			out.namespaces[name] = true
 		}
@@ -53,7 +53,7 @@ func (b Brings) and(other Brings) Brings {
 }
 
 // scoped fills in the namespace of an object whose kind is defined only by a CRD of the same pass.
-func (b Brings) scoped(id manifest.ID) manifest.ID {
+func (b Provides) scoped(id manifest.ID) manifest.ID {
 	switch {
 	case b.clusterSet[id.GroupKind()]:
 		id.Namespace = ""

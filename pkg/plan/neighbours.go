@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -52,11 +52,11 @@ func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.
 }
 
 // handsOver reports whether a live object belongs to another target of the same commit which does not name it any more.
-func (p *planner) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
+func (c *Comparer) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
 	if live == nil {
 		return false
 	}
-	request, owner := p.plan.request, live.GetLabels()[v1alpha1.LabelMember]
-	_, own := v1alpha1.MemberLabel(p.cluster.Namespace(), request.Target)
+	request, owner := c.request, live.GetLabels()[v1alpha1.LabelMember]
+	_, own := v1alpha1.MemberLabel(c.cluster.Namespace(), request.Target)
 	return owner != own && request.Neighbours.Known[owner] && request.Neighbours.Named[id.Key()] == request.Target
 }

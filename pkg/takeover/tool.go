@@ -1,4 +1,4 @@
-package apply
+package takeover
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
-	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -54,17 +53,17 @@ var (
 
 const clientSideApply = "kubectl-client-side-apply"
 
-// former is the tool that managed an object before syncer.
-type former struct {
+// Former is the tool that managed an object before syncer.
+type Former struct {
 	Tool     string
 	Owner    string   // the release, Kustomization, HelmRelease or Application; empty: the tool has none
 	Managers []string // the field managers that write for the tool, sorted
 }
 
-// managedBy returns the tool that manages an object, judged by the object's traces. It returns nil if it finds no known
+// ManagedBy returns the tool that manages an object, judged by the object's traces. It returns nil if it finds no known
 // tool. If syncer has applied fields of the object and no tool has written it since, the object is syncer's, even with
 // traces of the tool. The same is true after an interrupted adoption.
-func managedBy(live *unstructured.Unstructured) *former {
+func ManagedBy(live *unstructured.Unstructured) *Former {
 	var managers []string
 	applied := false
 	for _, entry := range live.GetManagedFields() {
@@ -80,7 +79,7 @@ func managedBy(live *unstructured.Unstructured) *former {
 	if tool == "" || applied && len(managers) == 0 {
 		return nil
 	}
-	return &former{Tool: tool, Owner: owner, Managers: managers}
+	return &Former{Tool: tool, Owner: owner, Managers: managers}
 }
 
 // tracesOf returns the tool and the tool's own object that an object belongs to. Some tools apply with the mechanism of
@@ -157,38 +156,4 @@ func traces(live *unstructured.Unstructured) *fieldpath.Set {
 		out.Insert(fieldpath.MakePathOrDie("metadata", "labels", labelManagedBy))
 	}
 	return presentIn(live.Object, out)
-}
-
-// AdoptionError says that a tool manages an object of git's set, and that git does not allow the adoption.
-type AdoptionError struct {
-	ID     manifest.ID
-	Target v1alpha1.Target
-	Tool   string
-	Owner  string // the tool's release, Kustomization or Application; empty: the tool has none
-}
-
-func (e *AdoptionError) Error() string {
-	by := e.Tool
-	if e.Owner != "" {
-		by += " (" + e.Owner + ")"
-	}
-	return fmt.Sprintf("%s: it is managed by %s, so %s does not take it; %s, then annotate it in git with `%s: %s`",
-		e.ID, by, e.Target, e.release(), v1alpha1.AnnotationAdopt, v1alpha1.Enabled)
-}
-
-// release returns the way in which the tool releases its objects without deleting them.
-func (e *AdoptionError) release() string {
-	kind, name, _ := strings.Cut(e.Owner, " ")
-	namespace, base, _ := strings.Cut(name, "/")
-	switch {
-	case e.Tool == toolHelm:
-		return fmt.Sprintf("delete the records of the release, not the release (`kubectl -n %s delete secret -l owner=helm,name=%s`)", namespace, base)
-	case kind == "HelmRelease":
-		return fmt.Sprintf("suspend the HelmRelease before it is deleted (`flux -n %s suspend helmrelease %s`), so that its objects stay", namespace, base)
-	case e.Tool == toolFlux:
-		return "set `prune: false` in the Kustomization before it or the object is removed from Flux, so that the object stays"
-	case e.Tool == toolArgo:
-		return fmt.Sprintf("take it out of the Application without deleting it (`argocd app delete %s --cascade=false`, or the sync option `Prune=false`)", name)
-	}
-	return "stop applying it with kubectl"
 }

@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -29,16 +28,24 @@ func (e *OwnedError) Error() string {
 	return text
 }
 
-// refuseForeign returns an error for a live object that belongs to another ApplySet.
-func refuseForeign(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, live *unstructured.Unstructured) error {
+// RefuseForeign returns an OwnedError for a live object of another ApplySet, unless that ApplySet hands the object over.
+func (c *Comparer) RefuseForeign(ctx context.Context, id manifest.ID, live *unstructured.Unstructured) error {
+	if c.handsOver(id, live) {
+		return nil
+	}
+	return c.RefuseMember(ctx, live)
+}
+
+// RefuseMember returns an OwnedError for a live object of another ApplySet.
+func (c *Comparer) RefuseMember(ctx context.Context, live *unstructured.Unstructured) error {
 	if live == nil {
 		return nil
 	}
-	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
+	_, own := v1alpha1.MemberLabel(c.cluster.Namespace(), c.request.Target)
 	other := live.GetLabels()[v1alpha1.LabelMember]
 	if other == "" || other == own {
 		return nil
 	}
-	owner, namespace := c.Records().Owner(ctx, other)
-	return &OwnedError{ID: manifest.IDOf(live), Target: target, Owner: owner, Namespace: namespace}
+	owner, namespace := c.cluster.Records().Owner(ctx, other)
+	return &OwnedError{ID: manifest.IDOf(live), Target: c.request.Target, Owner: owner, Namespace: namespace}
 }

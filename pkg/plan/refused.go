@@ -1,4 +1,4 @@
-package apply
+package plan
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/syncerdev/syncer/pkg/answer"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
@@ -20,18 +22,18 @@ import (
 // as a new object. Without this, the object would not come back after its deletion and would be lost. Second, only the
 // update is refused. Either the API server says so itself, or it names fields that git changes and would accept the updated
 // object, with the fields of others, as a new object.
-func (p *planner) refused(ctx context.Context, s *step, err error) error {
-	obj, live, id := s.rendered, s.change.Live, s.change.ID
+func refused(ctx context.Context, c *Comparer, s *Step, err error) error {
+	obj, live, id := s.Rendered, s.Change.Live, s.Change.ID
 	if !answer.IsRefusal(err) || slices.Contains(manifest.Irreplaceable, id.GroupKind()) {
 		return answer.Explain(obj, id, "trying", err, live)
 	}
-	asNew := p.cluster.TryNew(ctx, obj)
+	asNew := c.cluster.TryNew(ctx, obj)
 	if answer.Retryable(asNew) {
 		return answer.Explain(obj, id, "trying as a new object", asNew, live)
 	}
 	fixed, accepted := answer.IsImmutableOnly(err), asNew == nil || answer.IsContested(asNew)
 	if updated, changed := update(live, obj); !fixed && asNew == nil && isOnlyOf(err, changed) {
-		asNew = p.cluster.TryNew(ctx, updated)
+		asNew = c.cluster.TryNew(ctx, updated)
 		fixed = asNew == nil || answer.IsContested(asNew)
 	}
 	switch {
@@ -97,4 +99,14 @@ func plainPath(path string) string {
 // related reports whether two fields are the same, or one contains the other.
 func related(a, b string) bool {
 	return a == "" || a == b || strings.HasPrefix(a, b+".") || strings.HasPrefix(b, a+".")
+}
+
+// mayReplace reports whether an object may be deleted and created again if the API server refuses to change it. A Job may:
+// its template cannot be changed in any other way.
+func mayReplace(obj *unstructured.Unstructured) bool {
+	kind := manifest.IDOf(obj).GroupKind()
+	if slices.Contains(manifest.Irreplaceable, kind) {
+		return false
+	}
+	return health.KindOf(kind).Is(health.Recreated) || obj.GetAnnotations()[v1alpha1.AnnotationForce] == v1alpha1.Enabled
 }

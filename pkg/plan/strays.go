@@ -1,10 +1,14 @@
-package apply
+package plan
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Stray is an object that git does not have, that seems to belong to a target, and that syncer does not delete by itself.
@@ -24,8 +28,8 @@ func (p *Plan) Strays() []Stray {
 		out = append(out, Stray{ID: manifest.IDOf(live), By: inventory.WriterOf(live)})
 	}
 	for _, s := range p.steps {
-		if s.rendered == nil && s.unlabelled {
-			out = append(out, Stray{ID: s.change.ID, Unlabelled: true, By: inventory.WriterOf(s.change.Live)})
+		if s.State == Unlabelled {
+			out = append(out, Stray{ID: s.Change.ID, Unlabelled: true, By: inventory.WriterOf(s.Change.Live)})
 		}
 	}
 	slices.SortFunc(out, func(a, b Stray) int { return a.ID.Compare(b.ID) })
@@ -45,4 +49,27 @@ func (p *Plan) Seen(live inventory.Members) inventory.Members {
 		out[key] = obj
 	}
 	return out
+}
+
+// Terminating lists the objects that left git, are being deleted, and are not gone yet.
+func (p *Plan) Terminating() []string {
+	var out []string
+	for _, s := range p.steps {
+		if s.IsPrune() && s.Change.Live.GetDeletionTimestamp() != nil {
+			out = append(out, Terminating(s.Change.Live))
+		}
+	}
+	return out
+}
+
+// Terminating describes the wait of an object that is being deleted.
+func Terminating(obj *unstructured.Unstructured) string {
+	text := fmt.Sprintf("%s is being deleted", manifest.IDOf(obj))
+	if deleted := obj.GetDeletionTimestamp(); deleted != nil {
+		text += " since " + deleted.UTC().Format(time.RFC3339)
+	}
+	if finalizers := obj.GetFinalizers(); len(finalizers) > 0 {
+		text += " and waits for its finalizers " + strings.Join(finalizers, ", ")
+	}
+	return text
 }
