@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -34,7 +36,7 @@ type state struct {
 type reconciliation struct {
 	converged   bool            // there is nothing to do before something happens
 	unwatched   bool            // its record says so of some of its kinds
-	tried       *target.Desired // nil: the target is to be looked at in any case
+	tried       *target.Desired // nil: the next commit reconciles the target in any case
 	ended       time.Time
 	compared    time.Time       // when all objects of the target were last compared
 	judged      *target.Desired // of the last reconcile that judged the objects; nil: none did
@@ -168,6 +170,9 @@ func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool)
 	}
 	last := s.last
 	last.ended, last.unwatched, last.tried = now, result.Detail.Unwatched, w
+	if reconcile.IsUntried(result.Detail.Failure) || waitsForGit(result) {
+		last.tried = nil
+	}
 	// The objects may all be as they should be while the record is not: a failure is looked at again.
 	last.converged = result.Detail.Converged && result.Detail.Failure == nil
 	if compared {
@@ -179,6 +184,14 @@ func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool)
 			last.pins = result.Detail.Pins
 		}
 	}
+}
+
+// waitsForGit reports whether a change waits for what git says of another target: a commit that leaves this target as it is may
+// end the wait.
+func waitsForGit(result *reconcile.Result) bool {
+	return result.Detail.Wait != nil && slices.ContainsFunc(result.Detail.Wait.Held, func(change manifest.Change) bool {
+		return change.Held.Reason == manifest.HeldUnrendered
+	})
 }
 
 // waitsFor says what a target waits for after a reconcile; empty: nothing, or it failed, which has a back-off of its own.

@@ -143,6 +143,9 @@ func (r *Reconciler) fail(ctx context.Context, t task, failure error) error {
 	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(d.Target.Pipeline) {
 		return failure
 	}
+	if IsUntried(failure) {
+		return failure // the record is not known
+	}
 	if d.Record != nil && d.Record.Spec.Owner != r.Config.Name {
 		return failure // the record belongs to another configuration
 	}

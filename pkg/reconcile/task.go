@@ -29,13 +29,22 @@ func newTask(ctx context.Context, request Request) task {
 	if touched := t.mark.Touched(); touched || request.Stale {
 		record, err := d.Cluster.Records().Get(ctx, d.Target)
 		if err != nil {
-			d.Err = errors.Join(d.Err, err)
+			d.Err = errors.Join(d.Err, &untriedError{err})
 		}
 		d.Record = record
 	}
 	t.mark.Begin(d.Record)
 	return t
 }
+
+// untriedError says that a reconcile ended before it did anything: the record of the target could not be read again.
+type untriedError struct{ err error }
+
+func (e *untriedError) Error() string { return e.err.Error() }
+func (e *untriedError) Unwrap() error { return e.err }
+
+// IsUntried reports whether a reconcile ended before it tried anything of the commit.
+func IsUntried(err error) bool { return is[*untriedError](err) }
 
 // readAgain reads the record of the target, and reports whether there is one.
 func (t task) readAgain(ctx context.Context) bool {
