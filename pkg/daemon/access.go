@@ -13,7 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// Access says who may read what a daemon serves, and takes in what API servers post. It is safe for concurrent use.
+// Access says who may read what a daemon serves, and receives what API servers post. It is safe for concurrent use.
 type Access struct {
 	config   *v1alpha1.Config
 	clusters *target.Clusters
@@ -91,7 +91,7 @@ func (a *Access) AuditLog(environment *v1alpha1.Environment) *audit.Log {
 	return a.files[file]
 }
 
-// TakeAudit takes in a batch of audit events that the API server of an environment posted. Without an environment it is
+// TakeAudit receives a batch of audit events that the API server of an environment posted. Without an environment it is
 // that of all, which must be one.
 func (a *Access) TakeAudit(environment string, batch []byte) error {
 	log, err := a.postedLog(environment)

@@ -39,7 +39,7 @@ func (f *failures) goOn(commit string) {
 	}
 }
 
-// note takes in the end of a reconcile; nil: it did not fail.
+// note updates the back-off after a reconcile; nil: it did not fail.
 func (f *failures) note(commit string, failure error, interval time.Duration) {
 	if failure == nil {
 		*f = failures{}
@@ -56,7 +56,7 @@ func (f *failures) note(commit string, failure error, interval time.Duration) {
 	f.times++
 }
 
-// wait is the back-off of a target that waits for something: nothing has to happen to it for a look. It is longer each
+// wait is the back-off of a target that waits for something: it is reconciled again although nothing happens to it. It is longer each
 // time, as long as the target waits for the same. The zero value: it waits for nothing.
 type wait struct {
 	what  string
@@ -64,10 +64,10 @@ type wait struct {
 	due   time.Time
 }
 
-// isDue reports whether the target is to be looked at: its back-off has ended, or it has none.
+// isDue reports whether the target is to be reconciled: its back-off has ended, or it has none.
 func (w wait) isDue() bool { return w.times == 0 || !time.Now().Before(w.due) }
 
-// note takes in what the target waits for; empty: nothing that has a back-off.
+// note updates the back-off by what the target waits for; empty: nothing that has a back-off.
 func (w *wait) note(what string, interval time.Duration) {
 	if what == "" {
 		*w = wait{}

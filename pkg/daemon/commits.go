@@ -48,14 +48,14 @@ func (c *commits) planned() planned {
 	return c.newest
 }
 
-// plan takes in a new commit: from now on targets are reconciled by it.
+// plan sets a new commit: from now on targets are reconciled by it.
 func (c *commits) plan(p planned) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = p
 }
 
-// mark takes in the marks of the newest commit.
+// mark sets the marks of the newest commit.
 func (c *commits) mark(m underway.Marks) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,14 +69,14 @@ func (c *commits) current() *rollout {
 	return c.rollout
 }
 
-// begin takes in a rollout that begins.
+// begin sets the rollout of the newest commit.
 func (c *commits) begin(r *rollout) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rollout = r
 }
 
-// end takes in that every target of a commit was reconciled. A rollout that was stopped says nothing of that.
+// end notes that every target of a commit was reconciled. A rollout that was stopped says nothing of that.
 func (c *commits) end(r *rollout, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *commits) complete() *target.Commit {
 	return c.newest.commit
 }
 
-// fetched takes in when the repository was asked.
+// fetched notes when the repository was asked.
 func (c *commits) fetched(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -154,29 +154,29 @@ func (d *Daemon) Alive() error {
 	return nil
 }
 
-// FetchFailed takes in that a try to reach the repository failed and is made again.
+// FetchFailed receives the error of a try to reach the repository that is made again.
 func (d *Daemon) FetchFailed(err error) {
 	d.parts.Metrics.requests.git.WithLabelValues("failed").Inc()
 	d.publisher.fetchFailed(err)
-	if d.logged.isNews(aboutTry, err.Error()) {
+	if d.logged.isNew(aboutTry, err.Error()) {
 		d.parts.Log.Warn("the repository does not answer; it is asked again", "error", err)
 	}
 }
 
-// Observe takes in the state of a target that was judged.
+// Observe receives the state of a target after a reconcile.
 func (d *Daemon) Observe(w *target.Desired, seen reconcile.Observation) {
 	for _, f := range seen.Missed {
 		d.parts.Metrics.targets.missed.Inc()
 		d.parts.Log.Warn("a full comparison found what no watch had noticed", "pipeline", w.Target.Pipeline, "environment", w.Target.Environment, "finding", f.Message)
 	}
 	state, _ := view.StateOf(seen.After)
-	d.states.saw(w.Target, measured{findings: seen.Findings, state: state, held: seen.Held, objects: seen.Objects})
+	d.states.measure(w.Target, measured{findings: seen.Findings, state: state, held: seen.Held, objects: seen.Objects})
 	d.parts.Metrics.live(w, seen.Before, seen.After)
 }
 
-// failed logs a failure once. It does not log the failure that follows from being told to stop.
+// failed logs a failure once. It does not log a failure that a stop causes.
 func (d *Daemon) failed(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !d.logged.isNews(aboutRollout, err.Error()) {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !d.logged.isNew(aboutRollout, err.Error()) {
 		return
 	}
 	d.parts.Log.Error("pass failed", "error", err)

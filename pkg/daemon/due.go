@@ -24,7 +24,7 @@ func (s *scheduler) queueDue(ctx context.Context) {
 		last := known.last
 		switch {
 		case last != nil && last.converged && w.Overlay == "": // removed
-		case last == nil || s.isUnsettled(w, known):
+		case last == nil || s.needsPoll(w, known):
 			if known.failures.isDue(w.Snapshot.Commit) {
 				s.queue.add(w.Target, time.Now(), retryDue)
 			}
@@ -44,8 +44,8 @@ func (s *scheduler) queueDue(ctx context.Context) {
 	}
 }
 
-// isUnsettled reports whether a target that was reconciled needs more than events to be as git says.
-func (s *scheduler) isUnsettled(w *target.Desired, known state) bool {
+// needsPoll reports whether a target that was reconciled needs more than events to be as git says.
+func (s *scheduler) needsPoll(w *target.Desired, known state) bool {
 	last := known.last
 	switch {
 	case last.converged && last.judged == nil, last.judged != nil && !s.watching.follows(w), last.unwatched:

@@ -48,7 +48,7 @@ func (f *fetching) begin(ctx context.Context) bool {
 	return true
 }
 
-// ended takes in that the answer was read, and reports whether to send another request at once.
+// ended notes that the answer was read, and reports whether to send another request at once.
 func (f *fetching) ended() (again bool) {
 	f.busy = false
 	return f.again

@@ -25,8 +25,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
-// patience is how long a test waits for a daemon on a busy machine.
-const patience = time.Minute
+// maxWait is how long a test waits for a daemon on a busy machine.
+const maxWait = time.Minute
 
 // project is a git repository of pipelines, an image registry, and namespaces that no other test uses.
 type project struct {
@@ -194,7 +194,7 @@ func (p *project) follow(identity string) *replica {
 // until waits until something is so, which a new view may tell.
 func (r *replica) until(what string, is func(*view.View) bool) {
 	r.t.Helper()
-	tooLate := time.After(patience)
+	tooLate := time.After(maxWait)
 	for {
 		changed := r.Changed()
 		if is(r.View()) {

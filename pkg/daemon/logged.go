@@ -18,8 +18,8 @@ const (
 	aboutTry        subject = "repository, a try"
 )
 
-// isNews reports whether a text of a subject was not logged last, and notes it. An empty text says that all is well.
-func (l *logged) isNews(about subject, text string) bool {
+// isNew reports whether a text of a subject was not logged last, and notes it. An empty text says that all is well.
+func (l *logged) isNew(about subject, text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last[about] == text {

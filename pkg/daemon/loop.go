@@ -39,7 +39,7 @@ func (l *loop) passOn(ctx context.Context) {
 	}
 }
 
-// poll asks the repository, and starts what follows from its answer. A late answer is taken in when it comes; until then
+// poll asks the repository, and starts what follows from its answer. A late answer is handled when it comes; until then
 // the loop goes on with the commit in force.
 func (l *loop) poll(ctx context.Context) {
 	wait := time.Duration(0) // a request that was under way before has had its time
@@ -59,7 +59,7 @@ func (l *loop) poll(ctx context.Context) {
 	}
 }
 
-// answered takes in the answer of the repository, and reports whether to ask again at once.
+// answered handles the answer of the repository, and reports whether to ask again at once.
 func (l *loop) answered(ctx context.Context, a fetched) (again bool) {
 	s, d := l.scheduler, l.scheduler.daemon
 	again = l.fetching.ended()
@@ -67,19 +67,19 @@ func (l *loop) answered(ctx context.Context, a fetched) (again bool) {
 	switch {
 	case a.err == nil:
 		s.commits.fetched(a.asked)
-		d.logged.isNews(aboutTry, "")
-		if d.logged.isNews(aboutRepository, "") {
+		d.logged.isNew(aboutTry, "")
+		if d.logged.isNew(aboutRepository, "") {
 			d.parts.Log.Info("the repository can be read again", "commit", a.snap.Commit)
 		}
 	case ctx.Err() == nil:
-		if d.logged.isNews(aboutRepository, a.err.Error()) {
+		if d.logged.isNew(aboutRepository, a.err.Error()) {
 			d.parts.Log.Error("the repository cannot be read; the last commit stays in force", "error", a.err)
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
 	case a.err == nil && a.snap.Commit != l.last.Commit:
-		d.announce(a.snap)
+		d.logCommit(a.snap)
 		l.last = a.snap
 		l.last.Rewound = ""
 		s.rollOut(ctx, a.snap)
@@ -134,8 +134,8 @@ func jittered(interval time.Duration) time.Duration {
 	return interval + rand.N(interval/jitterShare+1)
 }
 
-// announce logs a new commit.
-func (d *Daemon) announce(snap source.Snapshot) {
+// logCommit logs a new commit.
+func (d *Daemon) logCommit(snap source.Snapshot) {
 	d.parts.Log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
 	if snap.Rewound != "" {
 		d.parts.Log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)

@@ -105,7 +105,7 @@ func (m requestMetrics) all() []prometheus.Collector {
 // runs has the metrics show a daemon that runs.
 func (m *Metrics) runs(g *gauges) { m.running.Store(g) }
 
-// reconciled takes in that a target was reconciled.
+// reconciled counts a reconcile.
 func (m *Metrics) reconciled(w *target.Desired, verdict reconcile.Verdict, took time.Duration) {
 	m.targets.reconcile.WithLabelValues(w.Environment.Name, string(verdict)).Observe(took.Seconds())
 }

@@ -23,15 +23,15 @@ func TestDriftMetrics(t *testing.T) {
 	m, known := NewMetrics(func() time.Time { return noon }), &states{}
 	hour, minute := noon.Add(-time.Hour), noon.Add(-time.Minute)
 	prod, dev := v1alpha1.Target{Pipeline: "etl", Environment: "prod"}, v1alpha1.Target{Pipeline: "etl", Environment: "dev"}
-	known.saw(prod, measured{state: drift.Ready, findings: []drift.Finding{
+	known.measure(prod, measured{state: drift.Ready, findings: []drift.Finding{
 		{Kind: drift.Modified, Severity: drift.Warning, Time: &minute, Path: "data.password", Desired: "canary", Live: "canary", Message: "canary"},
 		{Kind: drift.Modified, Severity: drift.Warning, FirstSeen: &hour},
 		{Kind: drift.Missing, Severity: drift.Critical},
 	}})
-	known.saw(prod, measured{state: drift.Failed, held: 2, objects: map[string]int{"Healthy": 3, "Missing": 1}}) // says nothing of the findings
-	known.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{{Kind: drift.Added, Severity: drift.Info}}})
-	known.saw(dev, measured{state: drift.Ready, findings: []drift.Finding{}})
-	known.saw(v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
+	known.measure(prod, measured{state: drift.Failed, held: 2, objects: map[string]int{"Healthy": 3, "Missing": 1}}) // says nothing of the findings
+	known.measure(dev, measured{state: drift.Ready, findings: []drift.Finding{{Kind: drift.Added, Severity: drift.Info}}})
+	known.measure(dev, measured{state: drift.Ready, findings: []drift.Finding{}})
+	known.measure(v1alpha1.Target{Pipeline: "gone", Environment: "dev"}, measured{state: drift.Ready})
 	known.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
 	m.targets.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false}, known)

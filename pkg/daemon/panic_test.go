@@ -50,12 +50,12 @@ func (f brokenFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 var (
-	falling = v1alpha1.Target{Pipeline: "falling", Environment: "dev"}
-	well    = v1alpha1.Target{Pipeline: "well", Environment: "dev"}
+	broken = v1alpha1.Target{Pipeline: "broken", Environment: "dev"}
+	well   = v1alpha1.Target{Pipeline: "well", Environment: "dev"}
 )
 
-// toldOnce checks that one panic was counted for a target, and logged with the stack from where it was.
-func toldOnce(t *testing.T, d *Daemon, log *bytes.Buffer, target v1alpha1.Target, function string) {
+// wantReportedOnce checks that one panic was counted for a target, and logged with the stack from where it was.
+func wantReportedOnce(t *testing.T, d *Daemon, log *bytes.Buffer, target v1alpha1.Target, function string) {
 	t.Helper()
 	if n := testutil.ToFloat64(d.parts.Metrics.targets.panics.WithLabelValues(target.Pipeline, target.Environment)); n != 1 {
 		t.Errorf("%v panics of %s were counted", n, target)
@@ -76,19 +76,19 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		d, log := newTestDaemon()
 		finished := false
 		roll := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: map[v1alpha1.Target]waiting{
-			falling: {finished: func() { finished = true }},
+			broken: {finished: func() { finished = true }},
 		}}
 		ctx, stop := context.WithCancel(t.Context())
 		s := newScheduler(ctx, d)
 		s.commits.begin(roll)
-		s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: falling}})})
-		d.states.change(falling, func(of *state) { of.last = &reconciliation{converged: true} })
+		s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: broken}})})
+		d.states.change(broken, func(of *state) { of.last = &reconciliation{converged: true} })
 		s.leases.Begin(ctx)
-		s.queue.add(falling, time.Now(), commitChanged)
+		s.queue.add(broken, time.Now(), commitChanged)
 		s.queue.add(well, time.Now(), retryDue)
 		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).work(ctx) })
 		synctest.Wait()
-		if s.queue.depth() > 0 || s.queue.taken(falling) || s.queue.taken(well) {
+		if s.queue.depth() > 0 || s.queue.isBusy(broken) || s.queue.isBusy(well) {
 			t.Error("the worker is stuck")
 		}
 		stop()
@@ -96,10 +96,10 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		if !finished {
 			t.Error("the targets that wait for this one wait until the daemon ends")
 		}
-		if known := d.states.of(falling); known.last.converged || !known.failures.has() {
+		if known := d.states.of(broken); known.last.converged || !known.failures.has() {
 			t.Error("it is not tried again")
 		}
-		toldOnce(t, d, log, falling, "revisit(") // it has no cluster
+		wantReportedOnce(t, d, log, broken, "revisit(") // it has no cluster
 	})
 }
 

@@ -83,7 +83,7 @@ func (p *publisher) newer() <-chan struct{} {
 	return p.changed
 }
 
-// fetched takes in the answer of the repository.
+// fetched handles the answer of the repository.
 func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	if ctx.Err() != nil {
 		return
@@ -117,7 +117,7 @@ func (p *publisher) commit() string {
 	return p.facts.source.Commit
 }
 
-// fetched takes in the answer of the repository, with the last commits where it has a new one.
+// fetched publishes the answer of the repository, with the last commits where it has a new one.
 func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *publisher) knows(commit string) bool {
 	return slices.ContainsFunc(p.facts.commits, func(c view.Commit) bool { return c.Hash == commit })
 }
 
-// planned takes in what the newest commit says of each target.
+// planned publishes what the newest commit says of each target.
 func (p *publisher) planned(commit *target.Commit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +167,7 @@ func (p *publisher) planned(commit *target.Commit) {
 	p.publishSoon()
 }
 
-// leads takes in which Leases this replica holds.
+// leads publishes which Leases this replica holds.
 func (p *publisher) leads(leases []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -238,7 +238,7 @@ func (p *publisher) anyRead() error {
 	return err
 }
 
-// read takes in the records of environments that are in one cluster, and returns the targets whose record changed.
+// read publishes the records of environments that are in one cluster, and returns the targets whose record changed.
 func (p *publisher) read(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

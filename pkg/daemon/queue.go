@@ -97,7 +97,7 @@ func (q *queue) notify() {
 	q.changed = make(chan struct{})
 }
 
-// withdraw takes a reason back from every target that waits.
+// withdraw removes a reason from every target that waits.
 func (q *queue) withdraw(why reasons) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -152,7 +152,7 @@ func (q *queue) first(now time.Time) (target v1alpha1.Target, e entry, soonest t
 	return target, e, soonest, found
 }
 
-// finish gives a target back, so that a worker may take it again.
+// finish ends the work on a target, so that a worker may take it again.
 func (q *queue) finish(target v1alpha1.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -174,8 +174,8 @@ func (q *queue) forget(target v1alpha1.Target) {
 	}
 }
 
-// taken reports whether a target is with a worker.
-func (q *queue) taken(target v1alpha1.Target) bool {
+// isBusy reports whether a target is with a worker.
+func (q *queue) isBusy(target v1alpha1.Target) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.busy[target]

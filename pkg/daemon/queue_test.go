@@ -45,7 +45,7 @@ func TestQueue(t *testing.T) {
 			}
 		})
 	})
-	t.Run("nothing waits for ever behind what is more urgent", func(t *testing.T) {
+	t.Run("nothing waits without end behind what is more urgent", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(100, oneCluster)
 			q.add(named("check"), time.Now(), slowCheck)
@@ -56,7 +56,7 @@ func TestQueue(t *testing.T) {
 			}
 		})
 	})
-	t.Run("what comes while a target waits is one turn, at the earlier time", func(t *testing.T) {
+	t.Run("what happens while a target waits is one reconcile, at the earlier time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q, began := newQueue(100, oneCluster), time.Now()
 			q.add(named("a"), began.Add(time.Minute), slowCheck)
@@ -79,7 +79,7 @@ func TestQueue(t *testing.T) {
 			q.add(named("a"), began, commitChanged)
 			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
 			if _, why := take(t, q); why != commitChanged || time.Since(began) != time.Minute {
-				t.Errorf("the second turn is for %b after %s", why, time.Since(began))
+				t.Errorf("the second reconcile is for %b after %s", why, time.Since(began))
 			}
 		})
 	})
@@ -94,28 +94,28 @@ func TestQueue(t *testing.T) {
 			elsewhere := v1alpha1.Target{Pipeline: "d", Environment: "dev"}
 			q.add(elsewhere, now.Add(time.Second), slowCheck)
 			if name, _ := take(t, q); name != "d" {
-				t.Errorf("%s has its turn, and d of the other cluster does not", name)
+				t.Errorf("%s is reconciled, and d of the other cluster is not", name)
 			}
 			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
 			if name, _ := take(t, q); name != "c" || time.Since(now) != time.Minute+time.Second {
-				t.Errorf("%s has its turn after %s", name, time.Since(now))
+				t.Errorf("%s is reconciled after %s", name, time.Since(now))
 			}
 		})
 	})
-	t.Run("a target is taken from the beginning of its turn to the end", func(t *testing.T) {
+	t.Run("a target is busy from the beginning of its reconcile to the end", func(t *testing.T) {
 		q := newQueue(100, oneCluster)
 		q.add(named("a"), time.Now(), commitChanged)
-		if q.taken(named("a")) {
-			t.Error("it is taken while it waits")
+		if q.isBusy(named("a")) {
+			t.Error("it is busy while it waits")
 		}
 		take(t, q)
 		q.add(named("a"), time.Now(), fieldsChanged)
-		if !q.taken(named("a")) {
-			t.Error("it is not taken in its turn")
+		if !q.isBusy(named("a")) {
+			t.Error("it is not busy during its reconcile")
 		}
 		q.finish(named("a"))
-		if q.taken(named("a")) {
-			t.Error("it is taken after its turn")
+		if q.isBusy(named("a")) {
+			t.Error("it is busy after its reconcile")
 		}
 	})
 	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {

@@ -56,7 +56,7 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			return // the next rollout reconciles what is left
 		}
 		if err == nil {
-			s.daemon.logged.isNews(aboutRollout, "") // whatever failed before
+			s.daemon.logged.isNew(aboutRollout, "") // whatever failed before
 		}
 		if err != nil {
 			s.daemon.failed(ctx, err)
@@ -123,8 +123,8 @@ func (s *scheduler) due(r *rollout, commit *target.Commit) []*target.Desired {
 	return due
 }
 
-// take gives a target to a worker, which calls finished at the end; nil when the rollout does not wait for the target.
-func (r *rollout) take(target v1alpha1.Target) (w *target.Desired, finished func()) {
+// claim gives a target to a worker, which calls finished at the end; nil when the rollout does not wait for the target.
+func (r *rollout) claim(target v1alpha1.Target) (w *target.Desired, finished func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	mine, ok := r.waiting[target]
@@ -148,7 +148,7 @@ func (r *rollout) ended() bool {
 // A target that is with a worker is not converged: its reconcile may write what another commit says. Nor is a target whose
 // record says that a commit is on its way.
 func (s *scheduler) isConverged(w *target.Desired) bool {
-	if s.queue.taken(w.Target) || s.daemon.tracker.Message(w.Target) != "" {
+	if s.queue.isBusy(w.Target) || s.daemon.tracker.Message(w.Target) != "" {
 		return false
 	}
 	last := s.daemon.states.of(w.Target).last
@@ -160,7 +160,7 @@ func (s *scheduler) isConverged(w *target.Desired) bool {
 // isUnchanged reports whether a commit leaves a target as it is that waits or failed: git says of it what it said at its
 // last reconcile. What happens to the target has it reconciled, and the end of its back-off.
 func (s *scheduler) isUnchanged(w *target.Desired) bool {
-	if s.queue.taken(w.Target) {
+	if s.queue.isBusy(w.Target) {
 		return false
 	}
 	last := s.daemon.states.of(w.Target).last

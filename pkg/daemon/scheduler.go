@@ -112,7 +112,7 @@ func (s *scheduler) stop() {
 	s.watching.wait()
 }
 
-// notice takes in that an object changed.
+// notice queues a target one of whose objects changed.
 func (s *scheduler) notice(n watch.Notice) {
 	why := fieldsChanged
 	if n.Status {
@@ -130,7 +130,7 @@ func (s *scheduler) renew() {
 // retryLater has a poll reconcile a target again that failed, when its back-off has ended.
 func (s *scheduler) retryLater(w *target.Desired, failure error) {
 	s.daemon.states.change(w.Target, func(of *state) {
-		of.unsettle()
+		of.makeDue()
 		of.failures.note(w.Snapshot.Commit, failure, s.daemon.parts.Config.Source.Interval.Duration)
 	})
 }

@@ -118,13 +118,13 @@ func (s *states) now() uint64 {
 	return s.steps
 }
 
-// isNews reports whether a text of a target was not logged last, and notes it. An empty text says that all is well.
-func (s *states) isNews(target v1alpha1.Target, text string) (news bool) {
+// isNew reports whether a text of a target was not logged last, and notes it. An empty text says that all is well.
+func (s *states) isNew(target v1alpha1.Target, text string) (isNew bool) {
 	if text == "" && s.of(target).logged == "" {
 		return false
 	}
-	s.change(target, func(of *state) { news, of.logged = of.logged != text, text })
-	return news
+	s.change(target, func(of *state) { isNew, of.logged = of.logged != text, text })
+	return isNew
 }
 
 // forget drops all that is known of a target.
@@ -154,15 +154,15 @@ func (s *states) goOn(target v1alpha1.Target, commit string) {
 	s.change(target, func(of *state) { of.failures.goOn(commit) })
 }
 
-// unsettle has the next poll reconcile the target.
-func (s *state) unsettle() {
+// makeDue has the next poll reconcile the target.
+func (s *state) makeDue() {
 	s.wait = wait{}
 	if s.last != nil {
 		s.last.converged, s.last.tried = false, nil
 	}
 }
 
-// note takes in the end of a reconcile.
+// note updates the state after a reconcile.
 func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool) {
 	now := time.Now()
 	if s.last == nil {
@@ -173,7 +173,7 @@ func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool)
 	if reconcile.IsUntried(result.Detail.Failure) || waitsForGit(result) {
 		last.tried = nil
 	}
-	// The objects may all be as they should be while the record is not: a failure is looked at again.
+	// The objects may all be as they should be while the record is not: a failure is reconciled again.
 	last.converged = result.Detail.Converged && result.Detail.Failure == nil
 	if compared {
 		last.compared = now
@@ -202,8 +202,8 @@ func waitsFor(result *reconcile.Result) string {
 	return string(result.Result) + " " + result.Message
 }
 
-// saw takes in how a target is, for the metrics.
-func (s *states) saw(target v1alpha1.Target, is measured) {
+// measure notes how a target is, for the metrics.
+func (s *states) measure(target v1alpha1.Target, is measured) {
 	s.change(target, func(of *state) {
 		if is.findings == nil && of.measured != nil { // it was not compared
 			is.findings = of.measured.findings
@@ -212,7 +212,7 @@ func (s *states) saw(target v1alpha1.Target, is measured) {
 	})
 }
 
-// progresses takes in that a newer commit is on its way to a target, for the metrics.
+// progresses notes for the metrics that a newer commit is on its way to a target.
 func (s *states) progresses(target v1alpha1.Target) {
 	s.change(target, func(of *state) {
 		is := measured{}

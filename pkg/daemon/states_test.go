@@ -26,10 +26,10 @@ func TestTheSameIsLoggedOnce(t *testing.T) {
 		{a, "", false}, {a, "failed", true}, {a, "failed", false}, {b, "failed", true}, {a, "failed otherwise", true},
 		{a, "", true}, {a, "", false}, {a, "failed", true}, {b, "failed", false},
 	} {
-		if got := s.isNews(step.of, step.text); got != step.news {
+		if got := s.isNew(step.of, step.text); got != step.news {
 			t.Errorf("step %d: %q of %s is news: %t", i, step.text, step.of, got)
 		}
-		if got := l.isNews(subject(step.of.Pipeline), step.text); got != step.news {
+		if got := l.isNew(subject(step.of.Pipeline), step.text); got != step.news {
 			t.Errorf("step %d: %q of a subject is news: %t", i, step.text, got)
 		}
 	}
@@ -56,8 +56,8 @@ func fill(t *testing.T, s *scheduler, w *target.Desired) {
 	t.Helper()
 	of, d := w.Target, s.daemon
 	d.states.step(of)
-	d.states.isNews(of, "failed")
-	d.states.saw(of, measured{state: drift.Ready})
+	d.states.isNew(of, "failed")
+	d.states.measure(of, measured{state: drift.Ready})
 	s.retryLater(w, errors.New("no answer"))
 	d.states.change(of, func(known *state) {
 		known.last, known.objects = &reconciliation{converged: true}, &liveObjects{}
@@ -133,7 +133,7 @@ func TestATargetThatIsGoneLeavesNothing(t *testing.T) {
 			s.queue.add(gone.Target, time.Now(), fieldsChanged)
 			of, why, _ := s.queue.next(t.Context())
 			s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{left})})
-			(&worker{scheduler: s, daemon: s.daemon}).takeGuarded(t.Context(), of, why)
+			(&worker{scheduler: s, daemon: s.daemon}).handleGuarded(t.Context(), of, why)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,37 +25,37 @@ func (w *worker) work(ctx context.Context) {
 		if !ok {
 			return
 		}
-		w.takeGuarded(ctx, of, why)
+		w.handleGuarded(ctx, of, why)
 	}
 }
 
-// takeGuarded is take, after which another worker may take the target, also after a panic: then the next poll that its
+// handleGuarded is handle, after which another worker may take the target, also after a panic: then the next poll that its
 // back-off allows reconciles it again.
-func (w *worker) takeGuarded(ctx context.Context, of v1alpha1.Target, why reasons) {
+func (w *worker) handleGuarded(ctx context.Context, of v1alpha1.Target, why reasons) {
 	s := w.scheduler
 	defer s.queue.finish(of)
 	err := w.daemon.parts.Reconciler.Guard.Call(of, func() error {
-		w.take(ctx, of, why)
+		w.handle(ctx, of, why)
 		return nil
 	})
 	if err != nil {
 		if d := s.commits.planned().find(of); d != nil {
 			s.retryLater(d, err)
 		} else {
-			w.daemon.states.change(of, (*state).unsettle)
+			w.daemon.states.change(of, (*state).makeDue)
 		}
 	}
 	s.forgetUnknown(of)
 }
 
-// take reconciles one target: by the rollout that waits for it, or else by itself.
-func (w *worker) take(ctx context.Context, of v1alpha1.Target, why reasons) {
+// handle reconciles one target: by the rollout that waits for it, or else by itself.
+func (w *worker) handle(ctx context.Context, of v1alpha1.Target, why reasons) {
 	s := w.scheduler
 	r := s.commits.current()
 	if r == nil {
 		return
 	}
-	d, finished := r.take(of)
+	d, finished := r.claim(of)
 	defer finished()
 	if d == nil {
 		w.revisit(ctx, of, why, r)
@@ -121,7 +121,7 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	if d.Record = record; d.Overlay == "" && (record == nil || record.Status.RemovedAt != nil) {
 		return // it left git, and its objects are gone
 	}
-	// The limits of a pass were judged with the commit: a target that they refused has its error.
+	// The limits of a pass were checked with the commit: a target that they refused has its error.
 	j.pass = planned.pass.Single(d, parts.Planner.Trailers(ctx, []*target.Desired{d}), parts.Reconciler.Pins.NewLookups())
 	j.pass.Options.Full = why.has(slowCheck)
 	if j.pass.Newest = r.ctx; r.ctx.Err() != nil { // one that was stopped before says nothing: the next may take long, as while git is away
@@ -151,7 +151,7 @@ func (w *worker) needsNoRevisit(d *target.Desired, why reasons) bool {
 	return false
 }
 
-// reconcile reconciles a target within a step that has begun, and takes in how it went.
+// reconcile reconciles a target within a step that has begun, and notes how it went.
 func (w *worker) reconcile(ctx context.Context, d *target.Desired, j job) reconcile.Result {
 	request := reconcile.Request{Desired: d, Pass: j.pass, Stale: j.stale}
 	if j.mark != nil {
@@ -159,7 +159,7 @@ func (w *worker) reconcile(ctx context.Context, d *target.Desired, j job) reconc
 	}
 	began := time.Now()
 	result, err := w.daemon.parts.Reconciler.Reconcile(ctx, request)
-	if j.running.Err() == nil || !errors.Is(err, context.Canceled) { // a target that was told to stop did not fail
+	if j.running.Err() == nil || !errors.Is(err, context.Canceled) { // a target whose work was stopped did not fail
 		w.daemon.logResult(d, &result, time.Since(began))
 	}
 	failure := ""
@@ -172,12 +172,12 @@ func (w *worker) reconcile(ctx context.Context, d *target.Desired, j job) reconc
 	return result
 }
 
-// note takes in the result of a target. The worker still has the target.
+// note updates what is known of a target by a result. The worker still has the target.
 func (w *worker) note(ctx context.Context, planned *target.Desired, result *reconcile.Result, compared bool) {
 	s, detail := w.scheduler, &result.Detail
 	left := detail.Superseded || reconcile.IsOvertaken(detail.Failure)
 	if left {
-		w.daemon.states.change(planned.Target, (*state).unsettle) // a newer commit has to reconcile it
+		w.daemon.states.change(planned.Target, (*state).makeDue) // a newer commit has to reconcile it
 	}
 	if ctx.Err() != nil || left {
 		return
@@ -207,7 +207,7 @@ func (w *worker) note(ctx context.Context, planned *target.Desired, result *reco
 	}
 }
 
-// reconciled takes in that a reconcile has ended.
+// reconciled counts a reconcile that has ended, or queues the target again.
 func (w *worker) reconciled(d *target.Desired, j job, result *reconcile.Result) {
 	switch {
 	case reconcile.IsOvertaken(result.Detail.Failure):
@@ -238,15 +238,15 @@ func (d *Daemon) logResult(of *target.Desired, result *reconcile.Result, took ti
 	} else if uncompared != nil {
 		text = uncompared.Error()
 	}
-	news := d.states.isNews(of.Target, text)
+	isNew := d.states.isNew(of.Target, text)
 	switch {
-	case result.Result == reconcile.Failed && news:
+	case result.Result == reconcile.Failed && isNew:
 		log.Error("target failed", "error", result.Error, "owner", result.Owner)
-	case result.Result != reconcile.Failed && uncompared != nil && news:
+	case result.Result != reconcile.Failed && uncompared != nil && isNew:
 		log.Warn("objects of it could not be compared", "result", result.Result, "changes", len(result.Changes), "message", result.Message)
 	case result.Result == reconcile.Applied:
 		log.Info("target applied", "changes", len(result.Changes), "message", result.Message)
-	case result.Result == reconcile.Held && news:
+	case result.Result == reconcile.Held && isNew:
 		log.Info("target held", "message", result.Message)
 	default:
 		log.Debug("target looked at", "result", result.Result, "message", result.Message, "error", result.Error)

@@ -164,12 +164,12 @@ func (l *Leases) elect(of *Lease) {
 		Identity: l.parts.Identity,
 		Leads: func(ctx context.Context) {
 			log.Info("leading")
-			l.take(of, ctx)
+			l.gain(of, ctx)
 		},
 		Leader: func(identity string) {
-			if identity != l.parts.Identity { // take says so of this one, when the context is there
+			if identity != l.parts.Identity { // gain says so of this one, when the context is there
 				log.Info("another replica leads; standing by", "leader", identity)
-				l.know(of)
+				l.knowHolder(of)
 			}
 		},
 		Lost:   func() { l.lose(of) },
@@ -198,8 +198,8 @@ func (l *Leases) elect(of *Lease) {
 	}
 }
 
-// know notes that the holder is known.
-func (l *Leases) know(of *Lease) {
+// knowHolder notes that the holder is known.
+func (l *Leases) knowHolder(of *Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -209,8 +209,8 @@ func (l *Leases) know(of *Lease) {
 	}
 }
 
-// take begins the work on a shard. All of its targets are reconciled: what happened before is not known.
-func (l *Leases) take(of *Lease, ctx context.Context) {
+// gain begins the work on a shard. All of its targets are reconciled: what happened before is not known.
+func (l *Leases) gain(of *Lease, ctx context.Context) {
 	l.mu.Lock()
 	if ctx.Err() != nil { // it is lost already, and lose may have been called before
 		l.mu.Unlock()
@@ -219,7 +219,7 @@ func (l *Leases) take(of *Lease, ctx context.Context) {
 	of.holding = ctx
 	l.parts.Changed(of.shard.lease, true, l.held())
 	l.mu.Unlock()
-	l.know(of)
+	l.knowHolder(of)
 	l.parts.Gained()
 	l.share()
 }
@@ -259,11 +259,11 @@ func (l *Leases) attend(server *cluster.Cluster) {
 func (l *Leases) isMeant(s shard) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.meant(s)
+	return l.isMeantLocked(s)
 }
 
-// meant is isMeant under the lock. Shards go round among the replicas in the order of their names.
-func (l *Leases) meant(s shard) bool {
+// isMeantLocked is isMeant under the lock. Shards go round among the replicas in the order of their names.
+func (l *Leases) isMeantLocked(s shard) bool {
 	var present []string
 	if of := l.replicas[s.server]; of != nil {
 		present = of.present
@@ -276,16 +276,16 @@ func (l *Leases) share() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s, of := range l.ByShard {
-		if l.ended || of.holding == nil || of.leaving || l.meant(s) {
+		if l.ended || of.holding == nil || of.leaving || l.isMeantLocked(s) {
 			continue
 		}
 		l.parts.Log.Info("giving the Lease to another replica", "lease", s.lease)
-		l.leave(of)
+		l.release(of)
 	}
 }
 
-// leave gives a Lease up when nothing is written under it any more. The caller holds the lock.
-func (l *Leases) leave(of *Lease) {
+// release gives a Lease up when nothing is written under it any more. The caller holds the lock.
+func (l *Leases) release(of *Lease) {
 	of.leaving = true
 	giveUp := of.giveUp
 	l.running.Go(func() {
@@ -302,7 +302,7 @@ func (l *Leases) Retire() {
 	l.ended = true
 	for _, of := range l.ByShard {
 		if !of.leaving && of.giveUp != nil { // without, its election has not begun, and does not any more
-			l.leave(of)
+			l.release(of)
 		}
 	}
 }

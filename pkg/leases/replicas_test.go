@@ -17,7 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// replica is a process that takes part in elections, and what it was told.
+// replica is a process that takes part in elections, and what it received.
 type replica struct {
 	*Leases
 	gained, lost, nudged atomic.Int32

@@ -159,7 +159,7 @@ func (d *decider) lookUp(ctx context.Context, ask []target.PinKey) error {
 			continue
 		}
 		if _, pinned := d.recorded[key]; !pinned {
-			errs = append(errs, d.desired.Blame(key.Reference, failed[i])...)
+			errs = append(errs, d.desired.PlaceErrors(key.Reference, failed[i])...)
 			continue
 		}
 		if errors.Is(failed[i], image.ErrMismatch) {

@@ -31,7 +31,7 @@ func (d *decider) verify(ctx context.Context, decided Decision) error {
 				d.lookup = d.resolver.lookupFor(ctx, d.request.Lookups, d.desired)
 			}
 			if err := d.lookup.Verify(ctx, image.Located(ref.Value), digest, required.PublicKeyFile); err != nil {
-				errs = append(errs, d.desired.Blame(ref.Value, err)...)
+				errs = append(errs, d.desired.PlaceErrors(ref.Value, err)...)
 			}
 		}
 	}

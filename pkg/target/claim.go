@@ -31,15 +31,15 @@ func (c *Commit) claim() {
 			}
 		}
 	}
-	for at, rivals := range claims {
-		if len(rivals) < 2 {
+	for at, claimants := range claims {
+		if len(claimants) < 2 {
 			continue
 		}
-		for _, d := range rivals {
+		for _, d := range claimants {
 			if d.owns(at.key) {
 				continue
 			}
-			others := slices.DeleteFunc(slices.Clone(rivals), func(o *Desired) bool { return o == d })
+			others := slices.DeleteFunc(slices.Clone(claimants), func(o *Desired) bool { return o == d })
 			d.Err = errors.Join(d.Err, fmt.Errorf("%s is in %s and in %s; keep it in one of the two", ids[at.key], d.Target, others[0].Target))
 		}
 	}

@@ -10,8 +10,8 @@ import (
 // place orders targets: an environment comes before the ones that promote from it, a target before the ones that depend
 // on it, and targets that provide namespaces or kinds before the ones that may need them.
 type place struct {
-	depth, level int
-	needy        bool // it provides neither namespaces nor kinds
+	depth, level    int
+	providesNothing bool // it provides neither namespaces nor kinds
 }
 
 func placeOf(d *Desired, config *v1alpha1.Config) place {
@@ -25,19 +25,19 @@ func (p place) before(o place) bool {
 	case p.level != o.level:
 		return p.level < o.level
 	}
-	return !p.needy && o.needy
+	return !p.providesNothing && o.providesNothing
 }
 
 // needs lists for each target the ones that are reconciled before it: the same pipeline in the environment that it
 // promotes from, its dependencies, and the targets that provide namespaces or kinds to its cluster. Each of them has an
 // earlier place, so that no targets wait for each other.
 func (c *Commit) needs(targets []*Desired, config *v1alpha1.Config) map[*Desired][]*Desired {
-	var bringers []*Desired
+	var providers []*Desired
 	byTarget, places := map[v1alpha1.Target]*Desired{}, map[*Desired]place{}
 	for _, d := range targets {
 		byTarget[d.Target], places[d] = d, placeOf(d, config)
-		if !places[d].needy {
-			bringers = append(bringers, d)
+		if !places[d].providesNothing {
+			providers = append(providers, d)
 		}
 	}
 	needs := map[*Desired][]*Desired{}
@@ -55,7 +55,7 @@ func (c *Commit) needs(targets []*Desired, config *v1alpha1.Config) map[*Desired
 		for _, name := range d.Settings.DependsOn {
 			add(byTarget[v1alpha1.Target{Pipeline: name, Environment: d.Environment.Name}])
 		}
-		for _, other := range bringers {
+		for _, other := range providers {
 			if d.Cluster != nil && other.Cluster != nil && other.Cluster.Server() == d.Cluster.Server() {
 				add(other)
 			}

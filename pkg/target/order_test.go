@@ -40,7 +40,7 @@ func TestInOrder(t *testing.T) {
 	config := &v1alpha1.Config{Environments: []v1alpha1.Environment{
 		{Name: "staging"}, {Name: "prod", Images: v1alpha1.ImagePolicy{PromoteFrom: "staging"}},
 	}}
-	works := func() []*Desired {
+	targets := func() []*Desired {
 		var all []*Desired
 		for i := range config.Environments {
 			for _, name := range []string{"a", "b", "c"} {
@@ -54,7 +54,7 @@ func TestInOrder(t *testing.T) {
 		return all
 	}
 	t.Run("each target waits for what it needs and for nothing else", func(t *testing.T) {
-		a := &Commit{Targets: works()}
+		a := &Commit{Targets: targets()}
 		ends := map[string]func(){}
 		var mu sync.Mutex
 		synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestInOrder(t *testing.T) {
 		})
 	})
 	t.Run("it is not waited for what has begun when the context ends", func(t *testing.T) {
-		a := &Commit{Targets: works()}
+		a := &Commit{Targets: targets()}
 		ctx, cancel := context.WithCancel(t.Context())
 		a.InOrder(ctx, a.Targets, config, func(*Desired, func()) { cancel() })
 	})

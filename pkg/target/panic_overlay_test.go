@@ -12,16 +12,16 @@ import (
 
 // An overlay whose files panic fails the targets that it is for.
 func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
-	files := fallingFiles{within: "broken", MapFS: fstest.MapFS{
+	files := panickingFiles{within: "broken", MapFS: fstest.MapFS{
 		"well/kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
 		"well/a.yaml":             {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")},
 	}}
-	works := func() []*Desired {
-		return []*Desired{{Target: v1alpha1.Target{Pipeline: "falling", Environment: "dev"}, Overlay: "broken"}, {Target: v1alpha1.Target{Pipeline: "well", Environment: "dev"}, Overlay: "well"}}
+	targets := func() []*Desired {
+		return []*Desired{{Target: v1alpha1.Target{Pipeline: "broken", Environment: "dev"}, Overlay: "broken"}, {Target: v1alpha1.Target{Pipeline: "well", Environment: "dev"}, Overlay: "well"}}
 	}
 	var r Renderings
 	for pass := range 2 {
-		all := works()
+		all := targets()
 		r.Render(all, files)
 		if panics.In(all[0].Err) == nil {
 			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].Err)
@@ -32,34 +32,34 @@ func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
 	}
 }
 
-// fallingFiles panic where a path is read.
-type fallingFiles struct {
+// panickingFiles panic where a path is read.
+type panickingFiles struct {
 	fstest.MapFS
 	within string
 }
 
-func (f fallingFiles) check(name string) {
+func (f panickingFiles) check(name string) {
 	if name == f.within || strings.HasPrefix(name, f.within+"/") || f.within == "." {
 		panic("the file system is broken")
 	}
 }
 
-func (f fallingFiles) Open(name string) (fs.File, error) {
+func (f panickingFiles) Open(name string) (fs.File, error) {
 	f.check(name)
 	return f.MapFS.Open(name)
 }
 
-func (f fallingFiles) Stat(name string) (fs.FileInfo, error) {
+func (f panickingFiles) Stat(name string) (fs.FileInfo, error) {
 	f.check(name)
 	return f.MapFS.Stat(name)
 }
 
-func (f fallingFiles) ReadFile(name string) ([]byte, error) {
+func (f panickingFiles) ReadFile(name string) ([]byte, error) {
 	f.check(name)
 	return f.MapFS.ReadFile(name)
 }
 
-func (f fallingFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+func (f panickingFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 	f.check(name)
 	return f.MapFS.ReadDir(name)
 }

@@ -64,8 +64,8 @@ func Distinct(refs []image.Reference) []image.Reference {
 	return out
 }
 
-// Blame names each place that uses a reference which could not be resolved.
-func (d *Desired) Blame(reference string, err error) []error {
+// PlaceErrors returns an error for each place that uses a reference which could not be resolved.
+func (d *Desired) PlaceErrors(reference string, err error) []error {
 	var errs []error
 	for _, ref := range d.Rendered.Refs {
 		if ref.Value == reference {

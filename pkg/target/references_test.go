@@ -16,7 +16,7 @@ func TestBlameNamesPlacesAndReason(t *testing.T) {
 	d := &Desired{Rendered: Rendered{Refs: []image.Reference{
 		{Object: object, Path: "spec.a", Value: "web:1"}, {Object: object, Path: "spec.b", Value: "web:2"}, {Object: object, Path: "spec.c", Value: "web:1"},
 	}}}
-	errs := d.Blame("web:1", image.ErrNotFound)
+	errs := d.PlaceErrors("web:1", image.ErrNotFound)
 	if len(errs) != 2 {
 		t.Fatalf("%d errors: %v", len(errs), errs)
 	}

@@ -68,7 +68,7 @@ func (r *Renderings) Render(targets []*Desired, files fs.FS) {
 			delete(r.byOverlay, overlay) // a pass keeps the overlays that it only leaves out
 		}
 	}
-	r.hand(targets)
+	r.assign(targets)
 }
 
 // refresh builds the wanted overlays that the files change.
@@ -114,8 +114,8 @@ func (r *Renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
 	}
 }
 
-// hand gives each target its rendering. A target with the same input as at the last commit gets the same references.
-func (r *Renderings) hand(targets []*Desired) {
+// assign gives each target its rendering. A target with the same input as at the last commit gets the same references.
+func (r *Renderings) assign(targets []*Desired) {
 	if r.last == nil {
 		r.last = map[v1alpha1.Target]given{}
 	}
@@ -129,7 +129,7 @@ func (r *Renderings) hand(targets []*Desired) {
 			d.Rendered.From, d.Rendered.Set, d.Rendered.Refs, d.Rendered.Suspects, d.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
 			continue
 		}
-		if err := panics.Try(func() error { d.take(now.rendering); return nil }); err != nil {
+		if err := panics.Try(func() error { d.setRendering(now.rendering); return nil }); err != nil {
 			d.Err = err
 		}
 		now.refs, now.suspects, now.err = d.Rendered.Refs, d.Rendered.Suspects, d.Err
@@ -153,7 +153,7 @@ func (d *Desired) Renders() bool { return d.Err == nil && d.Overlay != "" }
 // Render renders one target by itself.
 func (d *Desired) Render() {
 	if d.Renders() {
-		d.take(newRendering(d.Snapshot.Files, d.Overlay))
+		d.setRendering(newRendering(d.Snapshot.Files, d.Overlay))
 	}
 }
 
@@ -165,8 +165,8 @@ func (d *Desired) Warnings() []string {
 	return d.Rendered.From.Warnings
 }
 
-// take sets the rendered overlay and finds its image references.
-func (d *Desired) take(rendered *Rendering) {
+// setRendering sets the rendered overlay and finds its image references.
+func (d *Desired) setRendering(rendered *Rendering) {
 	d.Rendered.From = rendered
 	if d.Rendered.Set, d.Err = rendered.Set, rendered.Err; d.Err == nil {
 		d.Rendered.Refs, d.Err = image.Find(d.Rendered.Set, d.Rendered.Fields)

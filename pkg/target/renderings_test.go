@@ -91,33 +91,33 @@ func (c *checkout) commit() source.Snapshot {
 	return snap
 }
 
-// works are those of a pass over the pipelines, or over some of them.
-func (c *checkout) works(snap source.Snapshot, only ...string) []*Desired {
+// targets are those of a pass over the pipelines, or over some of them.
+func (c *checkout) targets(snap source.Snapshot, only ...string) []*Desired {
 	c.t.Helper()
 	pipelines, err := c.planner.Discover(snap)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	var works []*Desired
+	var all []*Desired
 	for _, p := range pipelines {
 		for i := range c.planner.Config.Environments {
 			if environment := &c.planner.Config.Environments[i]; len(only) == 0 || slices.Contains(only, p.Name) {
-				works = append(works, c.planner.Desired(p, environment, snap))
+				all = append(all, c.planner.Desired(p, environment, snap))
 			}
 		}
 	}
-	return works
+	return all
 }
 
 // pass commits and renders. It returns the counts and the targets with another content in git than before.
 func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts map[RenderResult]int, differ []string) {
 	c.t.Helper()
 	snap := c.commit()
-	works := c.works(snap, only...)
+	all := c.targets(snap, only...)
 	clear(c.counts)
-	c.planner.Renderings.Render(works, snap.Files)
+	c.planner.Renderings.Render(all, snap.Files)
 	byTarget = map[string]*Desired{}
-	for _, w := range works {
+	for _, w := range all {
 		byTarget[w.Target.String()] = w
 		before := c.last[w.Target.String()]
 		if before == nil || w.Rendered.From == nil || w.Rendered.From != before.Rendered.From || !equality.Semantic.DeepEqual(w.Settings, before.Settings) {
@@ -269,8 +269,8 @@ func TestASharedOverlayIsRenderedOnce(t *testing.T) {
 func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	c := newCheckout(t, "dev")
 	c.pipeline("clicks")
-	works, _, _ := c.pass()
-	w := works["clicks@dev"]
+	all, _, _ := c.pass()
+	w := all["clicks@dev"]
 	before := yamlOf(t, w.Rendered.Set, w.Err)
 	const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	set, err := w.Applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
@@ -314,11 +314,11 @@ func BenchmarkCommit(b *testing.B) {
 
 func (c *checkout) timed(snap source.Snapshot) time.Duration {
 	c.t.Helper()
-	works := c.works(snap)
+	all := c.targets(snap)
 	start := time.Now()
-	c.planner.Renderings.Render(works, snap.Files)
+	c.planner.Renderings.Render(all, snap.Files)
 	took := time.Since(start)
-	for _, w := range works {
+	for _, w := range all {
 		if w.Err != nil {
 			c.t.Fatal(w.Err)
 		}

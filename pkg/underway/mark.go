@@ -19,15 +19,15 @@ type Mark struct {
 	target  v1alpha1.Target
 	cluster *cluster.Cluster
 
-	mu         sync.Mutex
-	commit     string                 // that is on its way; empty: the target was reconciled with it
-	closed     bool                   // a reconcile writes the record, or is about to
-	record     *v1alpha1.PipelineSync // that a reconcile works with; nil: none has begun
-	version    string                 // of the record, where a mark has changed it
-	conditions []metav1.Condition     // of the record then
-	marked     string                 // the commit that the record names
-	stale      bool                   // the record was marked while no reconcile worked with it
-	doubt      bool                   // the outcome of a write is not known
+	mu          sync.Mutex
+	commit      string                 // that is on its way; empty: the target was reconciled with it
+	closed      bool                   // a reconcile writes the record, or is about to
+	record      *v1alpha1.PipelineSync // that a reconcile works with; nil: none has begun
+	version     string                 // of the record, where a mark has changed it
+	conditions  []metav1.Condition     // of the record then
+	marked      string                 // the commit that the record names
+	stale       bool                   // the record was marked while no reconcile worked with it
+	unconfirmed bool                   // the outcome of a write is not known
 }
 
 // expect sets the commit that is on its way.
@@ -56,7 +56,7 @@ func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 		return nil
 	}
 	r := m.record
-	if r == nil || m.doubt {
+	if r == nil || m.unconfirmed {
 		var err error
 		if r, err = m.cluster.Records().Get(ctx, m.target); err != nil || r == nil {
 			return err
@@ -67,12 +67,12 @@ func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 		m.version = ""
 	}
 	status := record.Underway(r.Status, m.commit, now())
-	m.doubt = true // until the answer is there
+	m.unconfirmed = true // until the answer is there
 	w, err := m.cluster.Records().SaveStatus(ctx, m.target, status, cmp.Or(m.version, r.ResourceVersion))
 	if err != nil {
 		return err
 	}
-	m.doubt, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
+	m.unconfirmed, m.version, m.conditions, m.marked, m.stale = false, w.Version, status.Conditions, m.commit, m.record == nil
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (m *Mark) Touched() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	return m.stale || m.doubt
+	return m.stale || m.unconfirmed
 }
 
 // Begin allows marks over the record that a reconcile works with, as it was just read.
@@ -94,7 +94,7 @@ func (m *Mark) Begin(record *v1alpha1.PipelineSync) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed, m.record, m.version, m.stale, m.doubt = record == nil, record, "", false, false
+	m.closed, m.record, m.version, m.stale, m.unconfirmed = record == nil, record, "", false, false
 }
 
 // Close ends the marking before the reconcile writes the record, and takes the marks over into that record.
@@ -113,14 +113,14 @@ func (m *Mark) Close(ctx context.Context) {
 
 // takeOver sets a record to what the marks left. Where that cannot be found out, the next write of the reconcile fails.
 func (m *Mark) takeOver(ctx context.Context, into *v1alpha1.PipelineSync) {
-	if m.doubt {
+	if m.unconfirmed {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 		defer cancel()
 		now, err := m.cluster.Records().Get(ctx, m.target)
 		if err != nil || now == nil || !record.SameButConditions(into, now) {
 			return
 		}
-		m.doubt, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
+		m.unconfirmed, m.version, m.conditions = false, now.ResourceVersion, now.Status.Conditions
 	}
 	if m.version != "" {
 		into.ResourceVersion, into.Status.Conditions = m.version, m.conditions

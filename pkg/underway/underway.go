@@ -1,5 +1,5 @@
-// Package underway follows commits that are on their way to targets: where one takes long, the record of the target says so,
-// so that nobody takes the commit before it for the newest one.
+// Package underway follows commits that are on their way to targets: where one takes long, the record of the target says so.
+// Else a reader of the record would mistake the commit before it for the newest one.
 package underway
 
 import (
@@ -38,11 +38,11 @@ type Tracker struct {
 	notify func(v1alpha1.Target)
 
 	mu       sync.Mutex
-	byTarget map[v1alpha1.Target]journey
+	byTarget map[v1alpha1.Target]progress
 }
 
-// journey is a commit on its way to a target.
-type journey struct {
+// progress is a commit on its way to a target.
+type progress struct {
 	commit  string
 	since   time.Time // when a commit that has not arrived yet was first seen, by the monotonic clock; zero: none is on its way
 	message string    // empty: there is none yet
@@ -51,7 +51,7 @@ type journey struct {
 
 // NewTracker returns a tracker. notify receives each target whose message is new; nil: it is not called.
 func NewTracker(dates target.Dates, log *slog.Logger, notify func(v1alpha1.Target)) *Tracker {
-	return &Tracker{dates: dates, log: log, notify: notify, byTarget: map[v1alpha1.Target]journey{}}
+	return &Tracker{dates: dates, log: log, notify: notify, byTarget: map[v1alpha1.Target]progress{}}
 }
 
 // Marks are those of the targets that a commit is on its way to. A target without one is not marked.
@@ -90,7 +90,7 @@ func (t *Tracker) expect(d *target.Desired, since time.Time) *Mark {
 // Message says that a commit is on its way to a target, or that it failed there; empty: there is nothing to say.
 func (t *Tracker) Message(of v1alpha1.Target) string { return t.of(of).message }
 
-func (t *Tracker) of(of v1alpha1.Target) journey {
+func (t *Tracker) of(of v1alpha1.Target) progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byTarget[of]
@@ -167,7 +167,7 @@ func earlier(a, b time.Time) time.Time {
 // markAll marks targets, several at once.
 func (t *Tracker) markAll(ctx context.Context, targets []*target.Desired, marks Marks) {
 	for _, d := range targets {
-		marks[d.Target].unlessClosed(func() { t.say(d) })
+		marks[d.Target].unlessClosed(func() { t.setMessage(d) })
 	}
 	var g panics.Group
 	g.SetLimit(marksAtOnce)
@@ -196,8 +196,8 @@ func changes(ctx context.Context, d *target.Desired) bool {
 	return err != nil || !same
 }
 
-// say sets the message of a target and notifies where it is new.
-func (t *Tracker) say(d *target.Desired) {
+// setMessage sets the message of a target and notifies where it is new.
+func (t *Tracker) setMessage(d *target.Desired) {
 	message := record.UnderwayMessage(d.Record.Status, d.Snapshot.Commit)
 	t.mu.Lock()
 	at, ok := t.byTarget[d.Target]

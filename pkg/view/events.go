@@ -60,7 +60,7 @@ func eventsOf(t *Target) []Event {
 		}
 	}
 	ready := meta.FindStatusCondition(t.Conditions, v1alpha1.ConditionReady)
-	if told := len(t.Deployments) > 0 && t.Deployments[0].Outcome == record.Failed; ready != nil && t.State == drift.Failed && !told {
+	if listed := len(t.Deployments) > 0 && t.Deployments[0].Outcome == record.Failed; ready != nil && t.State == drift.Failed && !listed {
 		add(ready.LastTransitionTime.Time, EventFailed, "", drift.Critical, ready.Message)
 	}
 	for _, f := range t.Findings {

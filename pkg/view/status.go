@@ -31,8 +31,8 @@ type TargetStatus struct {
 	DeployedAt  *time.Time               `json:"deployedAt"`
 }
 
-// news is the message of a status: empty for a target that is ready and in sync.
-func (t *Target) news() string {
+// summary is the message of a status: empty for a target that is ready and in sync.
+func (t *Target) summary() string {
 	var parts, touched []string
 	if t.State != drift.Ready && t.Message != "" {
 		parts = append(parts, t.Message)
@@ -63,7 +63,7 @@ func (v *View) Status(selection v1alpha1.Selection) Status {
 		}
 		s := TargetStatus{
 			Pipeline: t.Pipeline, Environment: t.Environment, Commit: t.Commit, Ready: t.State == drift.Ready, Held: t.State == drift.Waiting,
-			Message: t.news(), Images: []v1alpha1.DeployedImage{}, DeployedAt: t.DeployedAt,
+			Message: t.summary(), Images: []v1alpha1.DeployedImage{}, DeployedAt: t.DeployedAt,
 			Drifted: t.Drift(drift.Critical)+t.Drift(drift.Warning)+t.Drift(drift.Info) > 0,
 		}
 		if t.DeployedAt != nil {

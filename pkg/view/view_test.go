@@ -75,7 +75,7 @@ func TestCommitsAreFoundByTheirBeginning(t *testing.T) {
 	}
 }
 
-// A record tells its story as a view, whichever replica reads it.
+// A record gives the same view, whichever replica reads it.
 func TestViewOfARecord(t *testing.T) {
 	at := func(minute int) metav1.Time { return metav1.NewTime(midday.Add(time.Duration(minute) * time.Minute)) }
 	healthy, seen := at(2), at(7)
@@ -121,7 +121,7 @@ func TestViewOfARecord(t *testing.T) {
 	}
 }
 
-// A daemon says of a target what the command says that looks itself: nothing where there is no news.
+// A daemon says of a target what the command says: nothing for a target that is ready and in sync.
 func TestViewStatusSaysOnlyNews(t *testing.T) {
 	deploy := manifest.ID{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "data-prod", Name: "app"}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
