@@ -31,6 +31,7 @@ import (
 
 // Applied is the result of an apply.
 type Applied struct {
+	Pending   bool              // the plan had changes, and not all of them wait
 	Changes   []manifest.Change // the executed changes, with the objects as the API server returned them
 	Held      []manifest.Change // the changes that wait
 	Inventory []v1alpha1.InventoryEntry
@@ -81,7 +82,7 @@ func Carry(ctx context.Context, c *cluster.Cluster, p *plan.Plan, options Option
 
 // Nothing returns the result of a plan that is not carried out, because nothing in it is pending.
 func Nothing(p *plan.Plan) Applied {
-	return Applied{Held: p.Held(), Inventory: p.Inventory(), Live: p.Members}
+	return Applied{Pending: len(p.Pending()) > 0, Held: p.Held(), Inventory: p.Inventory(), Live: p.Members}
 }
 
 // application is one apply under way. It has its own copies of the plan's steps, and judges a step again if its object has
@@ -92,7 +93,7 @@ type application struct {
 	target    v1alpha1.Target
 	policies  plan.Policies
 	attempt   string       // the ID of the apply in the record; empty: there is no record
-	steps     []*plan.Step // in the order of their execution
+	steps     []*plan.Step // sorted by ID
 	inventory map[manifest.Key]v1alpha1.InventoryEntry
 	live      inventory.Members
 	done      []manifest.Change
@@ -140,7 +141,7 @@ func (a *application) holdBack(s *plan.Step) bool {
 func (a *application) groups() iter.Seq[[]*plan.Step] {
 	return func(yield func([]*plan.Step) bool) {
 		var group []*plan.Step
-		for _, s := range a.steps {
+		for _, s := range plan.InOrder(a.steps) {
 			if !s.Writes() {
 				continue
 			}
@@ -445,7 +446,7 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 // prune deletes the objects that git no longer has, in the reverse order of an apply. If a delete fails, the objects that
 // the remaining object may need stay.
 func (a *application) prune(ctx context.Context) error {
-	steps := slices.Clone(a.steps)
+	steps := plan.InOrder(a.steps)
 	slices.Reverse(steps)
 	running := a.skipped || slices.ContainsFunc(steps, func(s *plan.Step) bool { return s.Change.Held != nil && s.Change.Held.Reason == manifest.HeldRunning })
 	for len(steps) > 0 {
@@ -537,5 +538,5 @@ func (a *application) remove(ctx context.Context, change *manifest.Change) (held
 
 func (a *application) result() Applied {
 	manifest.SortChanges(a.done)
-	return Applied{Changes: a.done, Held: plan.Held(a.steps), Inventory: inventory.Sorted(a.inventory), Live: a.live}
+	return Applied{Pending: plan.IsPending(a.steps), Changes: a.done, Held: plan.Held(a.steps), Inventory: inventory.Sorted(a.inventory), Live: a.live}
 }

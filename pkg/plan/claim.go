@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/takeover"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Claim decides whether a target may take a live object that is not at rest. It refuses an object of another ApplySet. It

@@ -183,17 +183,20 @@ func (c *Comparer) compare(ctx context.Context, s *Step, mayPass func(manifest.I
 		}
 		s.Sent, s.Owners.Quiet = c.request.Policies.Ignore.Yield(change.ID, s.Rendered, change.Live, s.Owners.Spared)
 	}
-	err := c.dryRun(ctx, s)
+	refusal, err := c.dryRun(ctx, s)
+	if err != nil {
+		return answer.Explain(s.Rendered, change.ID, "reading", err)
+	}
 	switch {
-	case err == nil:
+	case refusal == nil:
 		c.compareDryRun(change)
-	case mayPass(change.ID, err):
+	case mayPass(change.ID, refusal):
 		s.State, change.Want = Deferred, s.Rendered
 		return nil
 	case change.Live == nil:
-		return answer.Explain(s.Rendered, change.ID, "trying", err)
+		return answer.Explain(s.Rendered, change.ID, "trying", refusal)
 	default:
-		if err := refused(ctx, c, s, err); err != nil {
+		if err := refused(ctx, c, s, refusal); err != nil {
 			return err
 		}
 		change.Action, change.Want = manifest.Replace, s.Rendered
@@ -203,24 +206,24 @@ func (c *Comparer) compare(ctx context.Context, s *Step, mayPass func(manifest.I
 	return err
 }
 
-// dryRun sets the object as an apply would leave it.
-func (c *Comparer) dryRun(ctx context.Context, s *Step) (err error) {
+// dryRun sets the object as an apply would leave it. refusal is the answer to the dry run, err that to a read of the object.
+func (c *Comparer) dryRun(ctx context.Context, s *Step) (refusal, err error) {
 	change := &s.Change
-	change.Want, err = c.cluster.DryRun(ctx, s.Sent)
-	for tries := 0; err == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() && tries < triesAgain; tries++ {
+	change.Want, refusal = c.cluster.DryRun(ctx, s.Sent)
+	for tries := 0; refusal == nil && change.Live != nil && change.Live.GetResourceVersion() != change.Want.GetResourceVersion() && tries < triesAgain; tries++ {
 		// Another process has written the object since it was read. Its change is not a difference that an apply would make.
 		if change.Live, err = c.cluster.Get(ctx, change.ID); err != nil {
-			return answer.Explain(s.Rendered, change.ID, "reading", err)
+			return nil, err
 		}
 		if change.Live == nil {
 			change.Action = manifest.Create
 		}
-		change.Want, err = c.cluster.DryRun(ctx, s.Sent)
+		change.Want, refusal = c.cluster.DryRun(ctx, s.Sent)
 	}
-	if err == nil && s.Adopts != nil && change.Live != nil {
-		change.Want, err = adopted(ctx, c, s, change.Want)
+	if refusal == nil && s.Adopts != nil && change.Live != nil {
+		change.Want, refusal = adopted(ctx, c, s, change.Want)
 	}
-	return err
+	return refusal, nil
 }
 
 // compareDryRun evaluates the result of a dry run.

@@ -1,14 +1,14 @@
 package plan
 
 import (
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"context"
 	"fmt"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 // definesKind holds the prune of a CRD whose objects have to stay: they would be deleted with it.

@@ -79,18 +79,18 @@ func (p *Plan) Comparer() *Comparer { return p.comparer }
 // Request returns the request of the plan.
 func (p *Plan) Request() Request { return p.comparer.request }
 
-// Steps returns a copy of the steps in the order of their execution.
+// Steps returns copies of the steps, sorted by ID.
 func (p *Plan) Steps() []*Step {
 	out := make([]*Step, len(p.steps))
-	for i, s := range inOrder(p.steps) {
+	for i, s := range p.steps {
 		step := *s
 		out[i] = &step
 	}
 	return out
 }
 
-// inOrder sorts steps by the order of their execution.
-func inOrder(steps []*Step) []*Step {
+// InOrder returns steps in the order of their execution.
+func InOrder(steps []*Step) []*Step {
 	out := slices.Clone(steps)
 	slices.SortStableFunc(out, func(a, b *Step) int {
 		switch {
@@ -110,9 +110,14 @@ func (p *Plan) Changes() []manifest.Change {
 }
 
 // Pending lists the changes that an apply would make.
-func (p *Plan) Pending() []manifest.Change {
-	return changes(p.steps, func(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold })
+func (p *Plan) Pending() []manifest.Change { return changes(p.steps, isPending) }
+
+// IsPending reports whether steps have changes, and not all of them wait.
+func IsPending(steps []*Step) bool {
+	return slices.ContainsFunc(steps, func(s *Step) bool { return isPending(s.Change.Action) })
 }
+
+func isPending(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold }
 
 // Held lists the changes that wait.
 func (p *Plan) Held() []manifest.Change { return Held(p.steps) }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/limit"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // PruneLimit limits the deletions of one commit in a target.

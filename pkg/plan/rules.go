@@ -81,7 +81,7 @@ type waiting struct {
 
 // holdBack holds the changes of a plan that have to wait.
 func holdBack(ctx context.Context, p *Plan) error {
-	w, steps := &waiting{plan: p, users: map[string]*podUsers{}}, inOrder(p.steps)
+	w, steps := &waiting{plan: p, users: map[string]*podUsers{}}, InOrder(p.steps)
 	for _, rule := range waits {
 		for _, s := range steps {
 			if s.rests() {

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Stray is an object that git does not have, that seems to belong to a target, and that syncer does not delete by itself.

@@ -32,7 +32,7 @@ func appliedOutcome(t task, p prepared, done applied, deployed []v1alpha1.Deploy
 	o := newOutcome(d, done.Record)
 	o.Failure, o.Spec.Pins = failureOf(done.err), p.decided.Pins
 	o.Apply = &record.Apply{
-		Pending: len(p.planned.Pending()) > 0, Changes: done.Changes, Held: done.Held, Inventory: done.Inventory,
+		Pending: done.Pending, Changes: done.Changes, Held: done.Held, Inventory: done.Inventory,
 		Images: deployed, Allowed: allowed.Any(d.Target), AllowedBy: allowed.Promotions[d.Target],
 	}
 	return o
