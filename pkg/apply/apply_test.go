@@ -7,38 +7,41 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestObjectsAreCreatedUpdatedAndPruned(t *testing.T) {
-	b := newBench(t)
-	applied := b.sync(b.set(join(settings("kept", "1"), settings("dropped", "1"))))
-	if got := actions(applied.Changes); got != "Create ConfigMap/dropped, Create ConfigMap/kept" {
+	b := bench.New(t)
+	applied := pass.Sync(b, b.Set(bench.Join(bench.Settings("kept", "1"), bench.Settings("dropped", "1"))))
+	if got := bench.Actions(applied.Changes); got != "Create ConfigMap/dropped, Create ConfigMap/kept" {
 		t.Errorf("the first apply: %s", got)
 	}
-	applied = b.sync(b.set(join(settings("kept", "2"), settings("new", "1"))))
-	if got := actions(applied.Changes); got != "Prune ConfigMap/dropped, Update ConfigMap/kept, Create ConfigMap/new" {
+	applied = pass.Sync(b, b.Set(bench.Join(bench.Settings("kept", "2"), bench.Settings("new", "1"))))
+	if got := bench.Actions(applied.Changes); got != "Prune ConfigMap/dropped, Update ConfigMap/kept, Create ConfigMap/new" {
 		t.Errorf("the second apply: %s", got)
 	}
-	if got := inventoryNames(applied.Inventory); got != "ConfigMap/kept, ConfigMap/new" {
+	if got := bench.Names(applied.Inventory); got != "ConfigMap/kept, ConfigMap/new" {
 		t.Errorf("the inventory: %s", got)
 	}
 	if len(applied.Live) != 2 {
 		t.Errorf("%d live objects", len(applied.Live))
 	}
-	if got := value(b.get(configMaps, b.namespace, "kept"), "data", "key"); got != "2" {
+	if got := bench.Value(b.Get(bench.ConfigMaps, b.Namespace, "kept"), "data", "key"); got != "2" {
 		t.Errorf("kept is %v", got)
 	}
-	if b.get(configMaps, b.namespace, "dropped") != nil {
+	if b.Get(bench.ConfigMaps, b.Namespace, "dropped") != nil {
 		t.Error("the dropped object is still there")
 	}
 }
 
 func TestUnchangedSetCostsOnlyLists(t *testing.T) {
-	b := newBench(t)
-	set := b.set(join(settings("a", "1"), settings("b", "1"), `
+	b := bench.New(t)
+	set := b.Set(bench.Join(bench.Settings("a", "1"), bench.Settings("b", "1"), `
 apiVersion: v1
 kind: Secret
 metadata: {name: login, namespace: $NS}
@@ -51,11 +54,11 @@ spec:
   schedule: "0 3 * * *"
   jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: "ingest:1"}]}}}}
 `))
-	b.sync(set)
-	record := b.record()
+	pass.Sync(b, set)
+	record := b.Record()
 	var pending []manifest.Change
-	requests := b.requests(func() {
-		planned, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record))
+	requests := b.Requests(func() {
+		planned, err := plan.Make(b.Ctx, b.Cluster, pass.RequestOf(b, set, record))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,81 +70,81 @@ spec:
 		}
 	})
 	if len(pending) > 0 {
-		t.Errorf("pending: %s", actions(pending))
+		t.Errorf("pending: %s", bench.Actions(pending))
 	}
 	lists := map[string]int{}
 	for _, e := range requests {
 		if e.Verb != "list" {
-			t.Errorf("a request that is no list:%s", shortly([]lab.AuditEvent{e}))
+			t.Errorf("a request that is no list:%s", bench.Shortly([]lab.AuditEvent{e}))
 		}
 		lists[e.Object.Resource]++
 	}
 	if len(lists) != 3 || len(requests) != 3 {
-		t.Errorf("the lists:%s", shortly(requests))
+		t.Errorf("the lists:%s", bench.Shortly(requests))
 	}
 }
 
 // An object that passed its dry run may still fail.
 func TestFailedObjectHoldsLaterStagesBack(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(settings("dropped", "1")))
-	b.cluster = b.connectBy(func(config *rest.Config) {
+	b := bench.New(t)
+	pass.Sync(b, b.Set(bench.Settings("dropped", "1")))
+	b.Cluster = b.ConnectBy(func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
-			return refusing{inner, http.MethodPatch, "/configmaps/bad"}
+			return bench.Refusing{Inner: inner, Method: http.MethodPatch, Path: "/configmaps/bad"}
 		})
 	})
-	set := b.set(join(
-		settings("bad", "1"), settings("good", "1"), // the stage before a CronJob's stage
+	set := b.Set(bench.Join(
+		bench.Settings("bad", "1"), bench.Settings("good", "1"), // the stage before a CronJob's stage
 		"apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"@daily\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n",
 	))
-	applied, err := b.trySync(set)
-	wantError(t, err, "ConfigMap/"+b.namespace+"/bad: applying: ")
-	if got := inventoryNames(applied.Inventory); got != "ConfigMap/dropped, ConfigMap/good" {
+	applied, err := pass.TrySync(b, set)
+	bench.WantError(t, err, "ConfigMap/"+b.Namespace+"/bad: applying: ")
+	if got := bench.Names(applied.Inventory); got != "ConfigMap/dropped, ConfigMap/good" {
 		t.Errorf("the inventory: %s", got)
 	}
-	if b.get(configMaps, b.namespace, "dropped") == nil {
+	if b.Get(bench.ConfigMaps, b.Namespace, "dropped") == nil {
 		t.Error("something was pruned")
 	}
-	b.restart()
-	if got := actions(b.plan(set).Changes()); got != "Create ConfigMap/bad, Prune ConfigMap/dropped, Create CronJob/nightly" {
+	b.Restart()
+	if got := bench.Actions(pass.Plan(b, set).Changes()); got != "Create ConfigMap/bad, Prune ConfigMap/dropped, Create CronJob/nightly" {
 		t.Errorf("the next plan: %s", got)
 	}
 }
 
 func TestInstallIsRepeatable(t *testing.T) {
-	b := newBench(t)
-	fresh := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + b.namespace + "-fresh}\n"
-	inside := "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: syncer, namespace: " + b.namespace + "-fresh}\n"
+	b := bench.New(t)
+	fresh := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + b.Namespace + "-fresh}\n"
+	inside := "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: syncer, namespace: " + b.Namespace + "-fresh}\n"
 	install := func(docs ...string) string {
 		t.Helper()
 		var set manifest.Set
 		for _, doc := range docs {
-			set = append(set, b.object(doc))
+			set = append(set, b.Object(doc))
 		}
-		changes, err := apply.Install(b.ctx, b.cluster, set)
+		changes, err := apply.Install(b.Ctx, b.Cluster, set)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return actions(changes)
+		return bench.Actions(changes)
 	}
-	definition := crd(b.group(), "Widget", "Namespaced", "v1 size: {type: integer}")
-	if got := install(inside, fresh, definition); got != "Create CustomResourceDefinition/widgets."+b.group()+", Create Namespace/"+b.namespace+"-fresh, Create ServiceAccount/syncer" {
+	definition := bench.Definition(b.Group(), "Widget", "Namespaced", "v1 size: {type: integer}")
+	if got := install(inside, fresh, definition); got != "Create CustomResourceDefinition/widgets."+b.Group()+", Create Namespace/"+b.Namespace+"-fresh, Create ServiceAccount/syncer" {
 		t.Errorf("the first time: %s", got)
 	}
-	requests := b.requests(func() {
+	requests := b.Requests(func() {
 		if got := install(inside, fresh, definition); got != "" {
 			t.Errorf("the second time: %s", got)
 		}
 	})
 	for _, e := range requests {
-		if isWrite(e) {
-			t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
+		if bench.IsWrite(e) {
+			t.Errorf("a write:%s", bench.Shortly([]lab.AuditEvent{e}))
 		}
 	}
-	if install(fresh); b.get(serviceAccounts, b.namespace+"-fresh", "syncer") == nil {
+	if install(fresh); b.Get(bench.ServiceAccounts, b.Namespace+"-fresh", "syncer") == nil {
 		t.Error("what an install leaves out is gone")
 	}
-	if _, ok := value(b.get(namespaces, "", b.namespace+"-fresh"), "metadata", "labels").(map[string]any)[partOf]; ok {
+	if _, ok := bench.Value(b.Get(bench.Namespaces, "", b.Namespace+"-fresh"), "metadata", "labels").(map[string]any)[v1alpha1.LabelMember]; ok {
 		t.Error("it is part of an ApplySet")
 	}
 }

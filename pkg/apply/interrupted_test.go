@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/inventory"
@@ -28,15 +30,15 @@ func killed(context.Context) error { return errors.New("killed") }
 
 // leaveAll leaves all drift, as an environment with drift reports does, and returns it.
 func leaveAll(planned *plan.Plan) string {
-	return actions(planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
+	return bench.Actions(planned.Leave(func(manifest.Change, *manifest.FieldChange) bool { return true }))
 }
 
 // dieAfterWrites lets only some writes of ConfigMaps arrive.
-func (b *bench) dieAfterWrites(most int32) {
+func dieAfterWrites(b *bench.Bench, most int32) {
 	var writes atomic.Int32
-	b.cluster = b.connectBy(func(config *rest.Config) {
+	b.Cluster = b.ConnectBy(func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(req *http.Request) (*http.Response, error) {
+			return bench.RoundTripper(func(req *http.Request) (*http.Response, error) {
 				isWrite := req.Method == http.MethodPatch && req.URL.Query().Get("dryRun") == "" && strings.Contains(req.URL.Path, "/configmaps/")
 				if isWrite && writes.Add(1) > most {
 					return nil, errors.New("killed")
@@ -49,35 +51,37 @@ func (b *bench) dieAfterWrites(most int32) {
 
 // An object in doubt after an apply stays in doubt when the next apply is interrupted as well.
 func TestDoubtOutlivesASecondInterruption(t *testing.T) {
-	more := func(value string) string { return strings.Replace(settings("a", value), "{key", "{more: x, key", 1) }
+	more := func(value string) string {
+		return strings.Replace(bench.Settings("a", value), "{key", "{more: x, key", 1)
+	}
 	for name, c := range map[string]struct{ good, bad string }{
-		"a value":    {settings("a", "good"), settings("a", "bad")},
-		"a key less": {more("good"), settings("a", "good")},
+		"a value":    {bench.Settings("a", "good"), bench.Settings("a", "bad")},
+		"a key less": {more("good"), bench.Settings("a", "good")},
 	} {
 		for _, fenced := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within a fence: %t", name, fenced), func(t *testing.T) {
-				b := newBench(t)
-				b.sync(b.set(c.good))
-				b.begin(c.bad)
-				b.restart()
+				b := bench.New(t)
+				pass.Sync(b, b.Set(c.good))
+				beginApply(b, c.bad)
+				b.Restart()
 				confirm := killed
 				if fenced {
-					b.dieAfterWrites(1)
+					dieAfterWrites(b, 1)
 					confirm = nil
 				}
-				if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(c.bad)), apply.Options{Spec: b.spec(), Confirm: confirm}); err == nil {
+				if _, err := apply.Carry(b.Ctx, b.Cluster, pass.Plan(b, b.Set(c.bad)), apply.Options{Spec: b.Spec(), Confirm: confirm}); err == nil {
 					t.Error("it was not interrupted")
 				}
-				b.restart()
-				planned := b.plan(b.set(c.good))
+				b.Restart()
+				planned := pass.Plan(b, b.Set(c.good))
 				if got := leaveAll(planned); got != "" {
 					t.Errorf("left as somebody's drift: %s", got)
 				}
-				if got := actions(planned.Changes()); got != "Update ConfigMap/a" {
+				if got := bench.Actions(planned.Changes()); got != "Update ConfigMap/a" {
 					t.Errorf("the revert is to do: %q", got)
 				}
-				b.sync(b.set(c.good))
-				if got := actions(b.plan(b.set(c.good), full).Changes()); got != "" {
+				pass.Sync(b, b.Set(c.good))
+				if got := bench.Actions(pass.Plan(b, b.Set(c.good), pass.Full).Changes()); got != "" {
 					t.Errorf("after the revert: %s", got)
 				}
 			})
@@ -97,30 +101,30 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 		"it is not to be reconciled": {metadata: ", annotations: {syncer.dev/reconcile: disabled}"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := bench.New(t)
 			doc := func(value string) string {
-				return strings.Replace(settings("a", value), "namespace: $NS", "namespace: $NS"+c.metadata, 1)
+				return strings.Replace(bench.Settings("a", value), "namespace: $NS", "namespace: $NS"+c.metadata, 1)
 			}
-			rest := settings("b", "1")
-			b.sync(b.set(join(doc("1"), rest)))
-			b.begin(doc("2"), rest)
+			rest := bench.Settings("b", "1")
+			pass.Sync(b, b.Set(bench.Join(doc("1"), rest)))
+			beginApply(b, doc("2"), rest)
 			if strings.Contains(c.metadata, "finalizers") {
-				defer b.letGo(configMaps, "a")
-				b.delete(configMaps, b.namespace, "a")
+				defer b.LetGo(bench.ConfigMaps, "a")
+				b.Delete(bench.ConfigMaps, b.Namespace, "a")
 			}
-			b.restart()
+			b.Restart()
 			for range 2 {
-				planned := b.plan(b.set(rest))
+				planned := pass.Plan(b, b.Set(rest))
 				if err := planned.LimitPrunes(plan.PruneLimit{Disabled: c.disabled, MaxPercent: 100, Allowed: true}); err != nil {
 					t.Fatal(err)
 				}
-				applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
+				applied, err := apply.Carry(b.Ctx, b.Cluster, planned, apply.Options{Spec: b.Spec()})
 				if err != nil {
 					t.Fatal(err)
 				}
-				b.save(applied.Inventory)
+				b.Save(applied.Inventory)
 			}
-			if planned := b.plan(b.set(rest)); planned.Unfinished() {
+			if planned := pass.Plan(b, b.Set(rest)); planned.Unfinished() {
 				t.Error("it is carried out again at each pass")
 			}
 		})
@@ -129,28 +133,28 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 
 // A revert is applied also where the change stopped half-way: the object is deleted, and waits for a finalizer.
 func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	job := func(image string) string {
-		doc := strings.Replace(backfill("once", 600, "suspend: true"), "namespace: $NS", "namespace: $NS, finalizers: [example.com/wait]", 1)
+		doc := strings.Replace(bench.Backfill("once", 600, "suspend: true"), "namespace: $NS", "namespace: $NS, finalizers: [example.com/wait]", 1)
 		return strings.Replace(doc, "backfill:1", image, 1)
 	}
-	good := b.set(job("backfill:1"))
-	b.sync(good)
-	if got := held(b.sync(b.set(job("backfill:2")))); got != "Terminating Job/once" {
+	good := b.Set(job("backfill:1"))
+	pass.Sync(b, good)
+	if got := bench.Held(pass.Sync(b, b.Set(job("backfill:2"))).Held); got != "Terminating Job/once" {
 		t.Fatalf("held are %q", got)
 	}
-	b.letGo(jobs, "once")
-	b.eventually("the job is gone", func() bool { return b.get(jobs, b.namespace, "once") == nil })
-	planned := b.plan(good)
+	b.LetGo(bench.Jobs, "once")
+	b.Eventually("the job is gone", func() bool { return b.Get(bench.Jobs, b.Namespace, "once") == nil })
+	planned := pass.Plan(b, good)
 	if got := leaveAll(planned); got != "" {
 		t.Errorf("left as somebody's drift: %s", got)
 	}
-	if got := actions(planned.Changes()); got != "Create Job/once" {
+	if got := bench.Actions(planned.Changes()); got != "Create Job/once" {
 		t.Errorf("the revert is to do: %q", got)
 	}
-	b.sync(good)
-	defer b.letGo(jobs, "once")
-	if b.get(jobs, b.namespace, "once") == nil {
+	pass.Sync(b, good)
+	defer b.LetGo(bench.Jobs, "once")
+	if b.Get(bench.Jobs, b.Namespace, "once") == nil {
 		t.Error("the job is not there")
 	}
 }
@@ -159,21 +163,21 @@ func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 	for name, delete := range map[string]bool{"relabelled": false, "made anew": true} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(settings("a", "1")))
+			b := bench.New(t)
+			pass.Sync(b, b.Set(bench.Settings("a", "1")))
 			taken := func(context.Context) error {
 				if delete {
-					b.delete(configMaps, b.namespace, "a")
-					b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {"+partOf+": applyset-xyz-v1}}\ndata: {key: theirs}\n")
+					b.Delete(bench.ConfigMaps, b.Namespace, "a")
+					b.Create(bench.ConfigMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: $NS, labels: {"+v1alpha1.LabelMember+": applyset-xyz-v1}}\ndata: {key: theirs}\n")
 					return nil
 				}
-				b.edit(configMaps, "a", `{"metadata":{"labels":{"`+partOf+`":"applyset-xyz-v1"}},"data":{"key":"theirs"}}`)
+				b.Edit(bench.ConfigMaps, "a", `{"metadata":{"labels":{"`+v1alpha1.LabelMember+`":"applyset-xyz-v1"}},"data":{"key":"theirs"}}`)
 				return nil
 			}
-			planned := b.plan(b.set(settings("a", "2")))
-			_, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec(), Confirm: taken})
-			wantError(t, err, "it belongs to the ApplySet applyset-xyz-v1")
-			if got := b.key("a"); got != "theirs" {
+			planned := pass.Plan(b, b.Set(bench.Settings("a", "2")))
+			_, err := apply.Carry(b.Ctx, b.Cluster, planned, apply.Options{Spec: b.Spec(), Confirm: taken})
+			bench.WantError(t, err, "it belongs to the ApplySet applyset-xyz-v1")
+			if got := settingOf(b, "a"); got != "theirs" {
 				t.Errorf("it is %v", got)
 			}
 		})
@@ -182,7 +186,7 @@ func TestObjectThatIsTakenOverMeanwhileIsRefused(t *testing.T) {
 
 // A client that reorders a keyed list becomes no field manager. That is drift like any other.
 func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	pod := func(names ...string) string {
 		var containers []string
 		for _, name := range names {
@@ -190,53 +194,53 @@ func TestAnotherOrderIsSomebodysDrift(t *testing.T) {
 		}
 		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: $NS}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: main, image: \"x:1\"}], initContainers: [" + strings.Join(containers, ", ") + "]}\n"
 	}
-	set := b.set(pod("one", "two"))
-	b.sync(set)
-	_, err := b.admin.Resource(deployments).Namespace(b.namespace).Patch(b.ctx, "web", types.JSONPatchType,
+	set := b.Set(pod("one", "two"))
+	pass.Sync(b, set)
+	_, err := b.Admin.Resource(bench.Deployments).Namespace(b.Namespace).Patch(b.Ctx, "web", types.JSONPatchType,
 		[]byte(`[{"op":"move","from":"/spec/template/spec/initContainers/0","path":"/spec/template/spec/initContainers/1"}]`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	planned := b.plan(set, full)
+	planned := pass.Plan(b, set, pass.Full)
 	if got := leaveAll(planned); got != "Update Deployment/web (drifted)" || len(planned.Pending()) != 0 {
-		t.Errorf("left: %q; to do: %s", got, actions(planned.Pending()))
+		t.Errorf("left: %q; to do: %s", got, bench.Actions(planned.Pending()))
 	}
 }
 
 // The record of a version that noted neither the time of its write nor the values is no sign of drift, and costs one
 // comparison.
 func TestRecordOfAnEarlierVersion(t *testing.T) {
-	b := newBench(t)
-	set := b.set(join(settings("a", "1"), settings("b", "1"), backfill("once", 600, "suspend: true")))
-	inventory := b.sync(set).Inventory
+	b := bench.New(t)
+	set := b.Set(bench.Join(bench.Settings("a", "1"), bench.Settings("b", "1"), bench.Backfill("once", 600, "suspend: true")))
+	inventory := pass.Sync(b, set).Inventory
 	for i := range inventory {
-		resource := configMaps
+		resource := bench.ConfigMaps
 		if inventory[i].Kind == "Job" {
-			resource = jobs
+			resource = bench.Jobs
 		}
-		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.get(resource, b.namespace, inventory[i].Name), manifest.FieldManager), nil
+		inventory[i].Fields, inventory[i].Written = manifest.OwnedFields(b.Get(resource, b.Namespace, inventory[i].Name), manifest.FieldManager), nil
 	}
 	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
-	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, status, ""); err != nil {
+	if _, err := b.Cluster.Records().SaveStatus(b.Ctx, b.Target, status, ""); err != nil {
 		t.Fatal(err)
 	}
-	record := b.record()
-	_, err := b.admin.Resource(records).Namespace(b.records).Patch(b.ctx, record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"syncer.dev/applying":null}}}`), metav1.PatchOptions{FieldManager: manifest.FieldManager})
+	record := b.Record()
+	_, err := b.Admin.Resource(bench.RecordResource).Namespace(b.Records).Patch(b.Ctx, record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"syncer.dev/applying":null}}}`), metav1.PatchOptions{FieldManager: manifest.FieldManager})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.restart()
-	planned := b.plan(set)
-	if got := actions(planned.Changes()); got != "" || planned.Unfinished() {
+	b.Restart()
+	planned := pass.Plan(b, set)
+	if got := bench.Actions(planned.Changes()); got != "" || planned.Unfinished() {
 		t.Errorf("the plan: %s", got)
 	}
-	for _, e := range b.requests(func() { b.sync(set) }) {
-		if isWrite(e) && !strings.Contains(e.RequestURI, "/pipelinesyncs/") {
+	for _, e := range b.Requests(func() { pass.Sync(b, set) }) {
+		if bench.IsWrite(e) && !strings.Contains(e.RequestURI, "/pipelinesyncs/") {
 			t.Errorf("a write: %s %s", e.Verb, e.RequestURI)
 		}
 	}
-	for _, e := range b.requests(func() { b.sync(set) }) {
-		if isDryRun(e) {
+	for _, e := range b.Requests(func() { pass.Sync(b, set) }) {
+		if bench.IsDryRun(e) {
 			t.Errorf("still a dry run: %s %s", e.Verb, e.RequestURI)
 		}
 	}
@@ -244,14 +248,14 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 
 // A commit with the content of the record is still applied where the record is in doubt.
 func TestAppliedIsNotInDoubt(t *testing.T) {
-	b := newBench(t)
-	good := b.set(settings("a", "good"))
-	b.sync(good)
-	if same, err := inventory.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || !same {
+	b := bench.New(t)
+	good := b.Set(bench.Settings("a", "good"))
+	pass.Sync(b, good)
+	if same, err := inventory.IsApplied(b.Ctx, b.Cluster, b.Record(), good); err != nil || !same {
 		t.Errorf("applied: %t, %v", same, err)
 	}
-	b.begin(settings("a", "bad"))
-	if same, err := inventory.IsApplied(b.ctx, b.cluster, b.record(), good); err != nil || same {
+	beginApply(b, bench.Settings("a", "bad"))
+	if same, err := inventory.IsApplied(b.Ctx, b.Cluster, b.Record(), good); err != nil || same {
 		t.Errorf("applied while in doubt: %t, %v", same, err)
 	}
 }
@@ -272,30 +276,30 @@ func TestRevertToAJobThatRanAndIsGone(t *testing.T) {
 		"killed after the other Job, and in the revert":     {steps: []string{other + "!", ran}, again: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := bench.New(t)
 			job := func(image string) manifest.Set {
-				return b.set(join(strings.Replace(backfill("once", 1, "ttlSecondsAfterFinished: 0"), "backfill:1", image, 1), settings("beside", image)))
+				return b.Set(bench.Join(strings.Replace(bench.Backfill("once", 1, "ttlSecondsAfterFinished: 0"), "backfill:1", image, 1), bench.Settings("beside", image)))
 			}
-			b.sync(job(ran))
-			gone := func() bool { return b.get(jobs, b.namespace, "once") == nil }
-			b.eventually("the job is gone", gone)
-			b.sync(job(ran))
+			pass.Sync(b, job(ran))
+			gone := func() bool { return b.Get(bench.Jobs, b.Namespace, "once") == nil }
+			b.Eventually("the job is gone", gone)
+			pass.Sync(b, job(ran))
 			// Events have times in seconds: the events of the other Job begin in another second.
-			written := b.record().Status.Inventory[0].Written
-			b.eventually("it is another second", func() bool { return time.Since(written.Time) > 2*time.Second })
+			written := b.Record().Status.Inventory[0].Written
+			b.Eventually("it is another second", func() bool { return time.Since(written.Time) > 2*time.Second })
 			for _, step := range c.steps {
 				image, made := strings.CutSuffix(step, "!")
 				if made {
-					if _, err := apply.Carry(b.ctx, b.cluster, b.plan(job(image)), apply.Options{Spec: b.spec()}); err != nil {
+					if _, err := apply.Carry(b.Ctx, b.Cluster, pass.Plan(b, job(image)), apply.Options{Spec: b.Spec()}); err != nil {
 						t.Fatal(err)
 					}
-					b.eventually("the other job is gone", gone)
+					b.Eventually("the other job is gone", gone)
 				} else {
-					_, _ = apply.Carry(b.ctx, b.cluster, b.plan(job(image)), apply.Options{Spec: b.spec(), Confirm: killed})
+					_, _ = apply.Carry(b.Ctx, b.Cluster, pass.Plan(b, job(image)), apply.Options{Spec: b.Spec(), Confirm: killed})
 				}
-				b.restart()
+				b.Restart()
 			}
-			got := strings.Contains(actions(b.plan(job(ran)).Changes()), "Create Job/once")
+			got := strings.Contains(bench.Actions(pass.Plan(b, job(ran)).Changes()), "Create Job/once")
 			if got != c.again {
 				t.Errorf("it is run again: %t", got)
 			}
@@ -312,20 +316,20 @@ func TestFenceBesideOthers(t *testing.T) {
 		"the answer to the second is lost":      {lost: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(settings("a", "1")))
-			b.begin(settings("a", "2"))
-			before := b.get(configMaps, b.namespace, "a").GetResourceVersion()
+			b := bench.New(t)
+			pass.Sync(b, b.Set(bench.Settings("a", "1")))
+			beginApply(b, bench.Settings("a", "2"))
+			before := b.Get(bench.ConfigMaps, b.Namespace, "a").GetResourceVersion()
 			var writes atomic.Int32
-			b.cluster = b.connectBy(func(config *rest.Config) {
+			b.Cluster = b.ConnectBy(func(config *rest.Config) {
 				config.Wrap(func(inner http.RoundTripper) http.RoundTripper {
-					return roundTripper(func(req *http.Request) (*http.Response, error) {
+					return bench.RoundTripper(func(req *http.Request) (*http.Response, error) {
 						if req.Method != http.MethodPatch || req.URL.Query().Get("dryRun") != "" || !strings.Contains(req.URL.Path, "/configmaps/") {
 							return inner.RoundTrip(req)
 						}
 						n := writes.Add(1)
 						if n == c.written {
-							b.edit(configMaps, "a", `{"metadata":{"annotations":{"example.com/seen":"yes"}}}`)
+							b.Edit(bench.ConfigMaps, "a", `{"metadata":{"annotations":{"example.com/seen":"yes"}}}`)
 						}
 						resp, err := inner.RoundTrip(req)
 						if err == nil && n == c.lost {
@@ -336,13 +340,13 @@ func TestFenceBesideOthers(t *testing.T) {
 					})
 				})
 			})
-			b.sync(b.set(settings("a", "2")))
-			live := b.get(configMaps, b.namespace, "a")
+			pass.Sync(b, b.Set(bench.Settings("a", "2")))
+			live := b.Get(bench.ConfigMaps, b.Namespace, "a")
 			if _, there := live.GetAnnotations()["syncer.dev/fence"]; there || live.GetResourceVersion() == before || writes.Load() < 2 {
 				t.Errorf("after the fence: %v", live.Object["metadata"])
 			}
-			if planned := b.plan(b.set(settings("a", "2"))); actions(planned.Changes()) != "" || planned.Unfinished() {
-				t.Errorf("the next plan: %s", actions(planned.Changes()))
+			if planned := pass.Plan(b, b.Set(bench.Settings("a", "2"))); bench.Actions(planned.Changes()) != "" || planned.Unfinished() {
+				t.Errorf("the next plan: %s", bench.Actions(planned.Changes()))
 			}
 		})
 	}

@@ -9,6 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -18,10 +20,10 @@ import (
 // The API server accepts the largest record that syncer writes: the record of a target with the maximum number of pins and
 // objects, while it changes from one half of its objects to the other.
 func TestLargestRecordIsTaken(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	at := metav1.NewTime(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
 	status := v1alpha1.PipelineSyncStatus{Drift: &v1alpha1.DriftSummary{Total: 50}}
-	spec := b.spec()
+	spec := b.Spec()
 	for i := range 300 {
 		reference := fmt.Sprintf("registry.example.com/%s:%d", strings.Repeat("r", 200), i)
 		digest := "sha256:" + strings.Repeat("ab", 32)
@@ -43,7 +45,7 @@ func TestLargestRecordIsTaken(t *testing.T) {
 	}
 	for fits := true; fits; {
 		for range 50 {
-			id := manifest.ID{APIVersion: "batch/v1", Kind: "Job", Namespace: b.namespace, Name: fmt.Sprintf("%s-%d", strings.Repeat("n", 150), len(half))}
+			id := manifest.ID{APIVersion: "batch/v1", Kind: "Job", Namespace: b.Namespace, Name: fmt.Sprintf("%s-%d", strings.Repeat("n", 150), len(half))}
 			half = append(half, id)
 			id.Kind = "ConfigMap"
 			other = append(other, id)
@@ -63,21 +65,21 @@ func TestLargestRecordIsTaken(t *testing.T) {
 		message := strings.Repeat("m", record.MostMessage)
 		status.Conditions = append(status.Conditions, metav1.Condition{Type: kind, Status: "False", Reason: "Failed", Message: message, LastTransitionTime: at})
 	}
-	if _, err := b.cluster.Records().Create(b.ctx, b.target, spec); err != nil {
+	if _, err := b.Cluster.Records().Create(b.Ctx, b.Target, spec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.cluster.Records().SaveStatus(b.ctx, b.target, record.Trim(spec.Images, status), ""); err != nil {
+	if _, err := b.Cluster.Records().SaveStatus(b.Ctx, b.Target, record.Trim(spec.Images, status), ""); err != nil {
 		t.Fatalf("a record with %d objects and %d images: %v", len(status.Inventory), len(spec.Images), err)
 	}
 	// The spec is written again with the largest status.
-	before := b.record()
+	before := b.Record()
 	if doc, err := json.Marshal(before); err != nil || len(doc) < 1100<<10 {
 		t.Errorf("the record has %d KiB, which shows nothing (%v)", len(doc)>>10, err)
 	} else {
 		t.Logf("the record has %d KiB", len(doc)>>10)
 	}
 	spec.Source.Commit = "beef"
-	if _, err := apply.Carry(b.ctx, b.cluster, b.plan(b.set(settings("a", "1"))), apply.Options{Spec: spec}); err != nil {
+	if _, err := apply.Carry(b.Ctx, b.Cluster, pass.Plan(b, b.Set(bench.Settings("a", "1"))), apply.Options{Spec: spec}); err != nil {
 		t.Fatalf("writing the spec beside %d objects: %v", len(before.Status.Inventory), err)
 	}
 }

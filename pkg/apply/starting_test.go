@@ -7,25 +7,24 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
-var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-
 // unmanaged is a Job whose controller is the test.
 func unmanaged(image string) string {
-	return strings.Replace(backfill("slow", 600, "managedBy: example.com/test"), "backfill:1", image, 1)
+	return strings.Replace(bench.Backfill("slow", 600, "managedBy: example.com/test"), "backfill:1", image, 1)
 }
 
 // pod creates a pod of a Job, as its controller does.
-func (b *bench) pod(job *unstructured.Unstructured) {
-	b.t.Helper()
-	b.create(podResource, fmt.Sprintf(`
+func createPod(b *bench.Bench, job *unstructured.Unstructured) {
+	b.T.Helper()
+	b.Create(bench.Pods, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata: {name: slow-x, namespace: $NS, labels: {batch.kubernetes.io/controller-uid: %[1]s, batch.kubernetes.io/job-name: slow, controller-uid: %[1]s, job-name: slow}}
@@ -33,9 +32,9 @@ spec: {restartPolicy: Never, containers: [{name: main, image: "backfill:1"}]}
 `, job.GetUID()))
 }
 
-func (b *bench) refusePods(job *unstructured.Unstructured) {
-	b.t.Helper()
-	b.create(events, fmt.Sprintf(`
+func refusePods(b *bench.Bench, job *unstructured.Unstructured) {
+	b.T.Helper()
+	b.Create(bench.Events, fmt.Sprintf(`
 apiVersion: v1
 kind: Event
 metadata: {name: slow.1, namespace: $NS}
@@ -51,34 +50,34 @@ const hasStart = `{"status":{"startTime":"2026-01-01T00:00:00Z"}}`
 // Between its start and its first counted pod a Job may have pods that its status does not show.
 func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
 	for name, c := range map[string]struct {
-		happen func(*bench, *unstructured.Unstructured)
+		happen func(*bench.Bench, *unstructured.Unstructured)
 		held   string // the words of the hold; "": the Job is replaced
 	}{
-		"not taken up yet":             {func(*bench, *unstructured.Unstructured) {}, ""},
-		"has a pod, and no status yet": {func(b *bench, job *unstructured.Unstructured) { b.pod(job) }, "does not count its pods yet"},
-		"has a start, and no pod yet":  {func(b *bench, _ *unstructured.Unstructured) { b.status(jobs, "slow", hasStart) }, "its first pod is awaited"},
-		"has a start, and a pod that is not counted": {func(b *bench, job *unstructured.Unstructured) {
-			b.status(jobs, "slow", hasStart)
-			b.pod(job)
+		"not taken up yet":             {func(*bench.Bench, *unstructured.Unstructured) {}, ""},
+		"has a pod, and no status yet": {func(b *bench.Bench, job *unstructured.Unstructured) { createPod(b, job) }, "does not count its pods yet"},
+		"has a start, and no pod yet":  {func(b *bench.Bench, _ *unstructured.Unstructured) { b.Status(bench.Jobs, "slow", hasStart) }, "its first pod is awaited"},
+		"has a start, and a pod that is not counted": {func(b *bench.Bench, job *unstructured.Unstructured) {
+			b.Status(bench.Jobs, "slow", hasStart)
+			createPod(b, job)
 		}, "does not count its pods yet"},
-		"cannot make a pod": {func(b *bench, job *unstructured.Unstructured) {
-			b.status(jobs, "slow", hasStart)
-			b.refusePods(job)
+		"cannot make a pod": {func(b *bench.Bench, job *unstructured.Unstructured) {
+			b.Status(bench.Jobs, "slow", hasStart)
+			refusePods(b, job)
 		}, ""},
-		"could not make a pod, and has one now": {func(b *bench, job *unstructured.Unstructured) {
-			b.status(jobs, "slow", hasStart)
-			b.refusePods(job)
-			b.pod(job)
+		"could not make a pod, and has one now": {func(b *bench.Bench, job *unstructured.Unstructured) {
+			b.Status(bench.Jobs, "slow", hasStart)
+			refusePods(b, job)
+			createPod(b, job)
 		}, "does not count its pods yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(join(unmanaged("backfill:1"), settings("beside", "1"))))
-			before := b.get(jobs, b.namespace, "slow")
+			b := bench.New(t)
+			pass.Sync(b, b.Set(bench.Join(unmanaged("backfill:1"), bench.Settings("beside", "1"))))
+			before := b.Get(bench.Jobs, b.Namespace, "slow")
 			c.happen(b, before)
-			set := b.set(join(unmanaged("backfill:2"), settings("beside", "1")))
-			applied := b.sync(set)
-			replaced := b.get(jobs, b.namespace, "slow").GetUID() != before.GetUID()
+			set := b.Set(bench.Join(unmanaged("backfill:2"), bench.Settings("beside", "1")))
+			applied := pass.Sync(b, set)
+			replaced := b.Get(bench.Jobs, b.Namespace, "slow").GetUID() != before.GetUID()
 			if replaced != (c.held == "") {
 				t.Errorf("replaced: %t; held: %+v", replaced, applied.Held)
 			}
@@ -88,8 +87,8 @@ func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
 			if replaced {
 				return
 			}
-			pruned := b.sync(b.set(settings("beside", "1")))
-			if b.get(jobs, b.namespace, "slow") == nil || len(pruned.Held) != 1 {
+			pruned := pass.Sync(b, b.Set(bench.Settings("beside", "1")))
+			if b.Get(bench.Jobs, b.Namespace, "slow") == nil || len(pruned.Held) != 1 {
 				t.Errorf("it is pruned; held: %+v", pruned.Held)
 			}
 		})
@@ -99,24 +98,24 @@ func TestJobBetweenItsStartAndItsFirstPod(t *testing.T) {
 // The first pod may come between the plan and the write, and the Job's status does not show it. A late write of an older
 // commit meets a running Job.
 func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
-	for name, happen := range map[string]func(*bench, *unstructured.Unstructured){
-		"a pod":   func(b *bench, job *unstructured.Unstructured) { b.pod(job) },
-		"a start": func(b *bench, _ *unstructured.Unstructured) { b.status(jobs, "slow", hasStart) },
+	for name, happen := range map[string]func(*bench.Bench, *unstructured.Unstructured){
+		"a pod":   func(b *bench.Bench, job *unstructured.Unstructured) { createPod(b, job) },
+		"a start": func(b *bench.Bench, _ *unstructured.Unstructured) { b.Status(bench.Jobs, "slow", hasStart) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(unmanaged("backfill:1")))
-			before := b.get(jobs, b.namespace, "slow")
-			planned := b.plan(b.set(unmanaged("backfill:2")))
-			if got := actions(planned.Changes()); got != "Replace Job/slow" {
+			b := bench.New(t)
+			pass.Sync(b, b.Set(unmanaged("backfill:1")))
+			before := b.Get(bench.Jobs, b.Namespace, "slow")
+			planned := pass.Plan(b, b.Set(unmanaged("backfill:2")))
+			if got := bench.Actions(planned.Changes()); got != "Replace Job/slow" {
 				t.Fatalf("the plan: %s", got)
 			}
 			happen(b, before)
-			applied, err := apply.Carry(b.ctx, b.cluster, planned, apply.Options{Spec: b.spec()})
+			applied, err := apply.Carry(b.Ctx, b.Cluster, planned, apply.Options{Spec: b.Spec()})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b.get(jobs, b.namespace, "slow").GetUID() != before.GetUID() || len(applied.Held) != 1 || applied.Held[0].Held.Reason != manifest.HeldRunning {
+			if b.Get(bench.Jobs, b.Namespace, "slow").GetUID() != before.GetUID() || len(applied.Held) != 1 || applied.Held[0].Held.Reason != manifest.HeldRunning {
 				t.Errorf("it is replaced; held: %+v", applied.Held)
 			}
 		})
@@ -125,21 +124,21 @@ func TestJobThatBeginsBetweenPlanAndWrite(t *testing.T) {
 
 // Another syncer replaces the Job by its own while this one waits until the Job is gone. The new Job is not touched.
 func TestLateReplacementMeetsTheJobOfAnotherSyncer(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(unmanaged("backfill:1")))
-	newer := b.set(unmanaged("backfill:3"))
-	late := b.plan(b.set(unmanaged("backfill:2")))
+	b := bench.New(t)
+	pass.Sync(b, b.Set(unmanaged("backfill:1")))
+	newer := b.Set(unmanaged("backfill:3"))
+	late := pass.Plan(b, b.Set(unmanaged("backfill:2")))
 	other := *b
 	var theirs *unstructured.Unstructured
-	b.meddle(http.MethodDelete, func() {
+	b.Before(http.MethodDelete, func() {
 		if theirs == nil {
-			other.sync(newer, rules(plan.Policies{OnRunning: v1alpha1.Replace}))
-			theirs = b.get(jobs, b.namespace, "slow")
-			b.status(jobs, "slow", hasStart)
+			pass.Sync(&other, newer, pass.Under(plan.Policies{OnRunning: v1alpha1.Replace}))
+			theirs = b.Get(bench.Jobs, b.Namespace, "slow")
+			b.Status(bench.Jobs, "slow", hasStart)
 		}
 	})
-	_, err := apply.Carry(b.ctx, b.cluster, late, apply.Options{Spec: b.spec()})
-	if live := b.get(jobs, b.namespace, "slow"); theirs == nil || live.GetUID() != theirs.GetUID() || !strings.Contains(images(live), "backfill:3") {
-		t.Errorf("the Job is %s: %s (%v)", live.GetUID(), images(live), err)
+	_, err := apply.Carry(b.Ctx, b.Cluster, late, apply.Options{Spec: b.Spec()})
+	if live := b.Get(bench.Jobs, b.Namespace, "slow"); theirs == nil || live.GetUID() != theirs.GetUID() || !strings.Contains(bench.Images(live), "backfill:3") {
+		t.Errorf("the Job is %s: %s (%v)", live.GetUID(), bench.Images(live), err)
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/syncerdev/syncer/internal/lab"
@@ -88,14 +90,38 @@ func (b *Bench) Connect(kubeconfig string) (agent string, server *cluster.Cluste
 // ConnectThrough replaces Cluster by a connection whose requests go through a function.
 func (b *Bench) ConnectThrough(limits connect.Limits, through Through) {
 	b.T.Helper()
+	b.Cluster = b.connectWith(limits, func(config *rest.Config) {
+		config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return wrapped{inner, through} })
+	})
+}
+
+// ConnectBy opens a new connection with a configuration that a function changes.
+func (b *Bench) ConnectBy(change func(*rest.Config)) *cluster.Cluster {
+	b.T.Helper()
+	return b.connectWith(connect.DefaultLimits, change)
+}
+
+func (b *Bench) connectWith(limits connect.Limits, change func(*rest.Config)) *cluster.Cluster {
+	b.T.Helper()
 	config := b.Plane.Config()
 	config.QPS = -1
-	config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return wrapped{inner, through} })
+	change(config)
 	server, err := cluster.With(config, limits, cluster.Options{Namespace: b.Records})
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	b.Cluster = server
+	return server
+}
+
+// Before calls a function right before each request of Cluster with a method.
+func (b *Bench) Before(method string, happen func()) {
+	b.T.Helper()
+	b.ConnectThrough(connect.DefaultLimits, func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		if req.Method == method {
+			happen()
+		}
+		return inner.RoundTrip(req)
+	})
 }
 
 // Through sends a request by inner, or answers it in another way.
@@ -119,16 +145,24 @@ func (b *Bench) Other(pipeline string) *Bench {
 }
 
 // Set reads YAML documents in the form that pkg/reconcile passes: without the fields of the API server, with the member
-// label. $NS is the namespace of the target.
-func (b *Bench) Set(docs ...string) manifest.Set {
+// label. $NS is the namespace of the target. A text may have several documents.
+func (b *Bench) Set(texts ...string) manifest.Set {
 	b.T.Helper()
 	var set manifest.Set
-	for _, doc := range docs {
-		set = append(set, b.Object(doc))
+	for doc := range strings.SplitSeq(Join(texts...), separator) {
+		if doc != "" {
+			set = append(set, b.Object(doc))
+		}
 	}
 	key, value := v1alpha1.MemberLabel(b.Records, b.Target)
 	return set.Applicable().Label(key, value)
 }
+
+// separator stands between the YAML documents of a text.
+const separator = "\n---\n"
+
+// Join writes YAML documents as one text.
+func Join(docs ...string) string { return strings.Join(docs, separator) }
 
 // Object reads one YAML document. It reads numbers as pkg/render does.
 func (b *Bench) Object(text string) *unstructured.Unstructured {
@@ -187,4 +221,24 @@ func (b *Bench) CreateNamespace(name string) {
 	if _, err := b.Admin.Resource(Namespaces).Create(b.Ctx, namespace, metav1.CreateOptions{}); err != nil {
 		b.T.Fatal(err)
 	}
+}
+
+// RoundTripper is a transport that is one function.
+type RoundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (f RoundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// Refusing is a transport that fails for the writes of a method to paths with an ending.
+type Refusing struct {
+	Inner        http.RoundTripper
+	Method, Path string
+}
+
+// RoundTrip sends a request, or fails.
+func (r Refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == r.Method && strings.HasSuffix(req.URL.Path, r.Path) && req.URL.Query().Get("dryRun") == "" {
+		return nil, errors.New("the network says no")
+	}
+	return r.Inner.RoundTrip(req)
 }

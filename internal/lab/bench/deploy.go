@@ -98,6 +98,9 @@ func (b *Bench) prune(former, present []v1alpha1.InventoryEntry) {
 func (b *Bench) Save(inventory []v1alpha1.InventoryEntry) {
 	b.T.Helper()
 	status := v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "c0ffee", Inventory: inventory}
+	if record := b.Record(); record != nil {
+		status.ConfirmedApply = record.Status.ConfirmedApply
+	}
 	if _, err := b.Cluster.Records().SaveStatus(b.Ctx, b.Target, status, ""); err != nil {
 		b.T.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"context"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +24,12 @@ var (
 	Events          = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 	Jobs            = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
 	Deployments     = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	StatefulSets    = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}
+	DaemonSets      = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}
+	CronJobs        = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"}
+	Claims          = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	SparkApps       = schema.GroupVersionResource{Group: "sparkoperator.k8s.io", Version: "v1beta2", Resource: "sparkapplications"}
+	APIServices     = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
 	Leases          = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 	CRDs            = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	Roles           = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
@@ -87,5 +95,14 @@ func (b *Bench) Delete(resource schema.GroupVersionResource, namespace, name str
 	background := metav1.DeletePropagationBackground
 	if err := b.Admin.Resource(resource).Namespace(namespace).Delete(b.Ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
 		b.T.Fatal(err)
+	}
+}
+
+// LetGo removes the finalizers of an object in the namespace of the target when a test is over.
+func (b *Bench) LetGo(resource schema.GroupVersionResource, name string) {
+	_, err := b.Admin.Resource(resource).Namespace(b.Namespace).Patch(context.Background(), name, types.MergePatchType,
+		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	if err != nil {
+		b.T.Error(err)
 	}
 }

@@ -63,3 +63,11 @@ func Shortly(events []lab.AuditEvent) string {
 	}
 	return out.String()
 }
+
+// IsWrite reports whether a request changes something: it is neither a dry run nor a read.
+func IsWrite(e lab.AuditEvent) bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, e.Verb) && !IsDryRun(e)
+}
+
+// IsDryRun reports whether a request is a dry run.
+func IsDryRun(e lab.AuditEvent) bool { return strings.Contains(e.RequestURI, "dryRun=All") }

@@ -1,4 +1,4 @@
-package apply_test
+package plan_test
 
 import (
 	"net/http"
@@ -12,58 +12,60 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestErrorsSayWhatToDo(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	t.Run("kind that is not served", func(t *testing.T) {
-		_, err := b.tryPlan(b.set("apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old, namespace: $NS}\n"))
-		wantError(t, err, "CronJob/"+b.namespace+"/old: the cluster serves no kind CronJob in batch/v1beta1; install its CRD, or mend apiVersion and kind")
+		_, err := pass.TryPlan(b, b.Set("apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old, namespace: $NS}\n"))
+		bench.WantError(t, err, "CronJob/"+b.Namespace+"/old: the cluster serves no kind CronJob in batch/v1beta1; install its CRD, or mend apiVersion and kind")
 	})
 	t.Run("namespace that is not there", func(t *testing.T) {
-		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: lost, namespace: nowhere}\n"))
-		wantError(t, err, "ConfigMap/nowhere/lost: namespace nowhere is not there; add a Namespace object to a pipeline, or create it")
+		_, err := pass.TryPlan(b, b.Set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: lost, namespace: nowhere}\n"))
+		bench.WantError(t, err, "ConfigMap/nowhere/lost: namespace nowhere is not there; add a Namespace object to a pipeline, or create it")
 	})
 	t.Run("namespace that is being deleted", func(t *testing.T) {
-		doomed := b.namespace + "-doomed"
-		b.createNamespace(doomed)
-		b.create(configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hangs, namespace: "+doomed+", finalizers: [example.com/never]}\n")
-		b.delete(namespaces, "", doomed)
+		doomed := b.Namespace + "-doomed"
+		b.CreateNamespace(doomed)
+		b.Create(bench.ConfigMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hangs, namespace: "+doomed+", finalizers: [example.com/never]}\n")
+		b.Delete(bench.Namespaces, "", doomed)
 		t.Cleanup(func() {
 			inside := *b
-			inside.namespace = doomed
-			inside.letGo(configMaps, "hangs")
+			inside.Namespace = doomed
+			inside.LetGo(bench.ConfigMaps, "hangs")
 		})
-		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: " + doomed + "}\n"))
-		wantError(t, err, "ConfigMap/"+doomed+"/late: ", "is being deleted")
+		_, err := pass.TryPlan(b, b.Set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: "+doomed+"}\n"))
+		bench.WantError(t, err, "ConfigMap/"+doomed+"/late: ", "is being deleted")
 		if strings.Contains(err.Error(), "Role") {
 			t.Error("it is taken for RBAC")
 		}
 	})
 	t.Run("field that a live object cannot change", func(t *testing.T) {
-		live := b.create(services, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {ports: [{port: 80}]}\n")
+		live := b.Create(bench.Services, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {ports: [{port: 80}]}\n")
 		want := "10.0.0.77"
 		if address, _, _ := unstructured.NestedString(live.Object, "spec", "clusterIP"); address == want { // the API server picked this one
 			want = "10.0.0.78"
 		}
-		_, err := b.tryPlan(b.set("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {clusterIP: " + want + ", ports: [{port: 80}]}\n"))
-		wantError(t, err, "Service/"+b.namespace+"/web: ", "spec.clusterIPs[0]", "may not change once set", "a live object cannot change this field")
+		_, err := pass.TryPlan(b, b.Set("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: $NS}\nspec: {clusterIP: "+want+", ports: [{port: 80}]}\n"))
+		bench.WantError(t, err, "Service/"+b.Namespace+"/web: ", "spec.clusterIPs[0]", "may not change once set", "a live object cannot change this field")
 	})
 }
 
 func TestForbiddenRequestNamesVerbAndResource(t *testing.T) {
-	b := newBench(t)
-	user := "clerk-" + b.namespace
-	kubeconfig, err := b.plane.AddUser(user)
+	b := bench.New(t)
+	user := "clerk-" + b.Namespace
+	kubeconfig, err := b.Plane.AddUser(user)
 	if err != nil {
 		t.Fatal(err)
 	}
 	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
 	bindings := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}
 	// This account may write records. It may read everything else, and write none of it.
-	b.create(roles, `
+	b.Create(roles, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: `+user+`}
@@ -73,63 +75,63 @@ rules:
 - {apiGroups: [""], resources: [serviceaccounts], verbs: [list]}
 - {apiGroups: [batch], resources: [cronjobs], verbs: [get, list, patch]}
 `)
-	b.create(bindings, `
+	b.Create(bindings, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: `+user+`}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: `+user+`}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]
 `)
-	b.agent, b.cluster = b.connect(kubeconfig)
-	b.eventually("the role is in force", func() bool { _, err := b.cluster.Records().Get(b.ctx, b.target); return err == nil })
+	b.Agent, b.Cluster = b.Connect(kubeconfig)
+	b.Eventually("the role is in force", func() bool { _, err := b.Cluster.Records().Get(b.Ctx, b.Target); return err == nil })
 	for name, c := range map[string]struct{ doc, object, right string }{
 		"list":                     {doc: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: $NS}\n", object: "listing the Deployment objects of orders@prod", right: "to list deployments.apps"},
-		"get":                      {doc: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, namespace: $NS}\n", object: "ServiceAccount/" + b.namespace + "/a: reading", right: "to get serviceaccounts"},
-		"patch":                    {doc: settings("a", "1"), object: "ConfigMap/" + b.namespace + "/a: ", right: "to patch configmaps"},
-		"patch of a quota":         {doc: "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: quota, namespace: $NS}\nspec: {hard: {pods: 1}}\n", object: "ResourceQuota/" + b.namespace + "/quota: ", right: "to patch resourcequotas"},
-		"create":                   {doc: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a, namespace: $NS}\nspec:\n  schedule: \"@daily\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n", object: "CronJob/" + b.namespace + "/a: ", right: "to create cronjobs.batch"},
-		"reading the Secrets' key": {doc: login("x"), object: b.records + "/syncer-inventory-key", right: "to get secrets"},
+		"get":                      {doc: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, namespace: $NS}\n", object: "ServiceAccount/" + b.Namespace + "/a: reading", right: "to get serviceaccounts"},
+		"patch":                    {doc: bench.Settings("a", "1"), object: "ConfigMap/" + b.Namespace + "/a: ", right: "to patch configmaps"},
+		"patch of a quota":         {doc: "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: quota, namespace: $NS}\nspec: {hard: {pods: 1}}\n", object: "ResourceQuota/" + b.Namespace + "/quota: ", right: "to patch resourcequotas"},
+		"create":                   {doc: "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a, namespace: $NS}\nspec:\n  schedule: \"@daily\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n", object: "CronJob/" + b.Namespace + "/a: ", right: "to create cronjobs.batch"},
+		"reading the Secrets' key": {doc: login("x"), object: b.Records + "/syncer-inventory-key", right: "to get secrets"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := b.tryPlan(b.set(c.doc))
-			wantError(t, err, c.object, "give "+user+" a Role or ClusterRole that allows "+c.right+";")
+			_, err := pass.TryPlan(b, b.Set(c.doc))
+			bench.WantError(t, err, c.object, "give "+user+" a Role or ClusterRole that allows "+c.right+";")
 		})
 	}
 	t.Run("records", func(t *testing.T) {
-		other, err := b.plane.AddUser("nobody-" + b.namespace)
+		other, err := b.Plane.AddUser("nobody-" + b.Namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, cluster := b.connect(other)
-		_, err = cluster.Records().List(b.ctx)
-		wantError(t, err, "listing the records in namespace "+b.records, "to list pipelinesyncs.syncer.dev")
+		_, cluster := b.Connect(other)
+		_, err = cluster.Records().List(b.Ctx)
+		bench.WantError(t, err, "listing the records in namespace "+b.Records, "to list pipelinesyncs.syncer.dev")
 	})
 }
 
 // Admission answers Forbidden as RBAC does, with reasons of its own.
 func TestRefusalByAdmissionIsNotTakenForRBAC(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	policies := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
 	bindings := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
-	b.create(policies, `
+	b.Create(policies, `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
-metadata: {name: `+b.namespace+`}
+metadata: {name: `+b.Namespace+`}
 spec:
   matchConstraints:
     namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
     resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]
   validations: [{expression: "!has(object.data.key)", message: "the team cannot have keys", reason: Forbidden}]
 `)
-	b.create(bindings, `
+	b.Create(bindings, `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
-metadata: {name: `+b.namespace+`}
-spec: {policyName: `+b.namespace+`, validationActions: [Deny]}
+metadata: {name: `+b.Namespace+`}
+spec: {policyName: `+b.Namespace+`, validationActions: [Deny]}
 `)
 	var err error
-	b.eventually("the policy is in force", func() bool { _, err = b.tryPlan(b.set(settings("a", "1"))); return err != nil })
-	wantError(t, err, "ConfigMap/"+b.namespace+"/a: ", "the team cannot have keys")
+	b.Eventually("the policy is in force", func() bool { _, err = pass.TryPlan(b, b.Set(bench.Settings("a", "1"))); return err != nil })
+	bench.WantError(t, err, "ConfigMap/"+b.Namespace+"/a: ", "the team cannot have keys")
 	if strings.Contains(err.Error(), "ClusterRole") {
 		t.Error("it is taken for RBAC")
 	}
@@ -155,29 +157,29 @@ func TestAPIServerThatIsDown(t *testing.T) {
 		}
 		began := time.Now()
 		_, err = cluster.Records().List(t.Context())
-		wantError(t, err, "asking the API server for its kinds", "connection refused")
+		bench.WantError(t, err, "asking the API server for its kinds", "connection refused")
 		if took := time.Since(began); took > time.Minute { // a second, with ample time for a busy machine
 			t.Errorf("that took %s", took)
 		}
 	})
 	t.Run("from some moment on", func(t *testing.T) {
-		b := newBench(t)
-		set := b.set(settings("a", "1"))
+		b := bench.New(t)
+		set := b.Set(bench.Settings("a", "1"))
 		outage := &outage{}
-		b.cluster = b.connectBy(func(config *rest.Config) {
+		b.Cluster = b.ConnectBy(func(config *rest.Config) {
 			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { outage.inner = inner; return outage })
 		})
-		b.sync(set)
-		record := b.record()
+		pass.Sync(b, set)
+		record := b.Record()
 		outage.refuse = 1000
 		began := time.Now()
-		_, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record))
-		wantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
+		_, err := plan.Make(b.Ctx, b.Cluster, pass.RequestOf(b, set, record))
+		bench.WantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
 		if took := time.Since(began); took > time.Minute { // some seconds, with ample time for a busy machine
 			t.Errorf("that took %s", took)
 		}
 		outage.refuse = 2
-		if _, err := plan.Make(b.ctx, b.cluster, requestOf(b, set, record)); err != nil {
+		if _, err := plan.Make(b.Ctx, b.Cluster, pass.RequestOf(b, set, record)); err != nil {
 			t.Errorf("a short outage: %v", err)
 		}
 	})

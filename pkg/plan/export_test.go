@@ -1,9 +1,7 @@
-package apply
-
-import "github.com/syncerdev/syncer/pkg/plan"
+package plan
 
 // HashOf returns the hash that a plan gives an object of its set.
-func HashOf(p *plan.Plan, name string) string {
+func HashOf(p *Plan, name string) string {
 	for _, s := range p.Steps() {
 		if s.Change.ID.Name == name {
 			return s.Hash

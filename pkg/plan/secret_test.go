@@ -1,4 +1,4 @@
-package apply_test
+package plan_test
 
 import (
 	"encoding/base64"
@@ -10,8 +10,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
@@ -32,17 +33,17 @@ func hashOf(entries []v1alpha1.InventoryEntry, name string) string {
 }
 
 func TestHashOfASecretIsKeyed(t *testing.T) {
-	b := newBench(t)
-	set := b.set(login(canary))
-	b.sync(set)
-	recorded := hashOf(b.record().Status.Inventory, "login")
+	b := bench.New(t)
+	set := b.Set(login(canary))
+	pass.Sync(b, set)
+	recorded := hashOf(b.Record().Status.Inventory, "login")
 	for _, key := range [][]byte{nil, {}} {
 		if plain, err := manifest.Hash(set[0], key); err != nil || recorded == plain || recorded == "" {
 			t.Errorf("the hash is %s, %v", recorded, err)
 		}
 	}
-	key := b.get(secrets, b.records, "syncer-inventory-key")
-	text, _ := value(key, "data", "key").(string)
+	key := b.Get(bench.Secrets, b.Records, "syncer-inventory-key")
+	text, _ := bench.Value(key, "data", "key").(string)
 	bytes, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(bytes) != 32 {
 		t.Fatalf("the key has %d bytes: %v", len(bytes), err)
@@ -50,36 +51,36 @@ func TestHashOfASecretIsKeyed(t *testing.T) {
 	if want, err := manifest.Hash(set[0], bytes); err != nil || recorded != want {
 		t.Errorf("the hash is %s, want %s, %v", recorded, want, err)
 	}
-	if value(key, "immutable") != true {
+	if bench.Value(key, "immutable") != true {
 		t.Error("the key can be changed")
 	}
 
 	t.Run("by one key for every syncer", func(t *testing.T) {
-		b.restart()
-		planned := b.plan(set)
+		b.Restart()
+		planned := pass.Plan(b, set)
 		if got := hashOf(planned.Inventory(), "login"); got != recorded || len(planned.Pending()) > 0 {
-			t.Errorf("the hash is %s, was %s; pending: %s", got, recorded, actions(planned.Changes()))
+			t.Errorf("the hash is %s, was %s; pending: %s", got, recorded, bench.Actions(planned.Changes()))
 		}
-		if again := b.get(secrets, b.records, "syncer-inventory-key"); again.GetUID() != key.GetUID() {
+		if again := b.Get(bench.Secrets, b.Records, "syncer-inventory-key"); again.GetUID() != key.GetUID() {
 			t.Error("the key was made again")
 		}
 	})
 }
 
 func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
-	b := newBench(t)
-	set := b.set(login(canary))
+	b := bench.New(t)
+	set := b.Set(login(canary))
 	hashes := make(chan string, 4)
 	for range cap(hashes) {
-		_, cluster := b.connect(b.plane.Kubeconfig)
+		_, cluster := b.Connect(b.Plane.Kubeconfig)
 		go func() {
-			planned, err := plan.Make(b.ctx, cluster, requestOf(b, set, nil))
+			planned, err := plan.Make(b.Ctx, cluster, pass.RequestOf(b, set, nil))
 			if err != nil {
 				t.Error(err)
 				hashes <- ""
 				return
 			}
-			hashes <- apply.HashOf(planned, "login")
+			hashes <- plan.HashOf(planned, "login")
 		}()
 	}
 	first := <-hashes
@@ -91,23 +92,23 @@ func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
 }
 
 func TestReadOnlyPlanMakesNoKey(t *testing.T) {
-	b := newBench(t)
-	planned := b.plan(b.set(login(canary)), func(req *plan.Request) { req.ReadOnly = true })
-	if got := actions(planned.Changes()); got != "Create Secret/login" {
+	b := bench.New(t)
+	planned := pass.Plan(b, b.Set(login(canary)), func(req *plan.Request) { req.ReadOnly = true })
+	if got := bench.Actions(planned.Changes()); got != "Create Secret/login" {
 		t.Errorf("the plan: %s", got)
 	}
-	if b.get(secrets, b.records, "syncer-inventory-key") != nil {
+	if b.Get(bench.Secrets, b.Records, "syncer-inventory-key") != nil {
 		t.Error("the key was made")
 	}
 }
 
 func TestDriftOfASecretIsMasked(t *testing.T) {
-	b := newBench(t)
-	set := b.set(login(canary))
-	b.sync(set)
+	b := bench.New(t)
+	set := b.Set(login(canary))
+	pass.Sync(b, set)
 	other := base64.StdEncoding.EncodeToString([]byte(canary + "-by-hand"))
-	b.edit(secrets, "login", `{"data":{"password":"`+other+`"}}`)
-	changes := b.plan(set).Changes()
+	b.Edit(bench.Secrets, "login", `{"data":{"password":"`+other+`"}}`)
+	changes := pass.Plan(b, set).Changes()
 	if len(changes) != 1 || len(changes[0].Fields) != 1 || changes[0].Fields[0].Path != "data.password" || !changes[0].Drifted {
 		t.Fatalf("the plan: %+v", changes)
 	}
@@ -147,9 +148,9 @@ func TestErrorsQuoteNoSecret(t *testing.T) {
 		"type without keys":   "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/dockerconfigjson\nmetadata: {name: bad, namespace: $NS}\nstringData: {.dockerconfigjson: " + canary + "}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			_, err := b.tryPlan(b.set(doc))
-			wantError(t, err, "Secret/"+b.namespace+"/")
+			b := bench.New(t)
+			_, err := pass.TryPlan(b, b.Set(doc))
+			bench.WantError(t, err, "Secret/"+b.Namespace+"/")
 			holdsNoSecret(t, err.Error(), canary, "8675309123", "8675309.123", "8.675309", "907")
 			if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
 				holdsNoSecret(t, fmt.Sprint(status.Status()), canary, "8675309123", "8.675309")
@@ -159,18 +160,18 @@ func TestErrorsQuoteNoSecret(t *testing.T) {
 }
 
 func TestKeyOfAnUnusableSecretIsAnError(t *testing.T) {
-	b := newBench(t)
-	b.create(secrets, "apiVersion: v1\nkind: Secret\nmetadata: {name: syncer-inventory-key, namespace: "+b.records+"}\ndata: {key: c2hvcnQ=}\n")
-	_, err := b.tryPlan(b.set(login(canary)))
-	wantError(t, err, b.records+"/syncer-inventory-key", "shorter than 32 bytes; delete the Secret")
+	b := bench.New(t)
+	b.Create(bench.Secrets, "apiVersion: v1\nkind: Secret\nmetadata: {name: syncer-inventory-key, namespace: "+b.Records+"}\ndata: {key: c2hvcnQ=}\n")
+	_, err := pass.TryPlan(b, b.Set(login(canary)))
+	bench.WantError(t, err, b.Records+"/syncer-inventory-key", "shorter than 32 bytes; delete the Secret")
 }
 
 func TestDroppedKeyOfStringDataGoes(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	two := "apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\nstringData: {user: ada, password: " + canary + "}\n"
-	b.sync(b.set(two))
-	b.sync(b.set(login(canary)))
-	if data, _ := value(b.get(secrets, b.namespace, "login"), "data").(map[string]any); len(data) != 1 || data["password"] == nil {
+	pass.Sync(b, b.Set(two))
+	pass.Sync(b, b.Set(login(canary)))
+	if data, _ := bench.Value(b.Get(bench.Secrets, b.Namespace, "login"), "data").(map[string]any); len(data) != 1 || data["password"] == nil {
 		t.Errorf("%d keys are left", len(data))
 	}
 }

@@ -1,9 +1,11 @@
-package apply_test
+package plan_test
 
 import (
 	"fmt"
 	"testing"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/inventory"
 )
@@ -30,8 +32,8 @@ spec:
 }
 
 func TestRealObjectsBecomeHealthy(t *testing.T) {
-	b := newBench(t)
-	set := b.set(join(`
+	b := bench.New(t)
+	set := b.Set(bench.Join(`
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: $NS}
@@ -41,21 +43,21 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: main, image: "web:1"}]}
-`, sparkApp("once", 1), backfill("job", 1), "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n"))
-	applied := b.sync(set)
+`, sparkApp("once", 1), bench.Backfill("job", 1), "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}\n"))
+	applied := pass.Sync(b, set)
 	for _, obj := range applied.Live {
-		if verdict := b.cluster.Judge().Health(obj); obj.GetKind() != "CronJob" && verdict.Status != health.InProgress {
+		if verdict := b.Cluster.Judge().Health(obj); obj.GetKind() != "CronJob" && verdict.Status != health.InProgress {
 			t.Errorf("%s is %+v at once", obj.GetName(), verdict)
 		}
 	}
 	completed := map[string]bool{}
-	b.eventually("everything is healthy and the runs are over", func() bool {
-		live, err := inventory.Live(b.ctx, b.cluster, b.target, applied.Inventory)
+	b.Eventually("everything is healthy and the runs are over", func() bool {
+		live, err := inventory.Live(b.Ctx, b.Cluster, b.Target, applied.Inventory)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, obj := range live {
-			verdict := b.cluster.Judge().Health(obj)
+			verdict := b.Cluster.Judge().Health(obj)
 			completed[obj.GetName()] = verdict.Completed
 			if verdict.Status != health.Healthy {
 				return false
@@ -67,7 +69,7 @@ spec:
 		t.Errorf("completed: %v", completed)
 	}
 	// Writes to the status of the objects are no drift.
-	if got := actions(b.plan(set, full).Changes()); got != "" {
+	if got := bench.Actions(pass.Plan(b, set, pass.Full).Changes()); got != "" {
 		t.Errorf("the full plan: %s", got)
 	}
 }

@@ -1,16 +1,15 @@
-package apply_test
+package plan_test
 
 import (
 	"context"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 )
 
 // A value that the API server writes in another form than git, or fills in, is no difference. A plan without the record of
@@ -33,8 +32,8 @@ func TestSecondApplyHasNothingToDo(t *testing.T) {
 		"network policy from nobody":     "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: $NS}\nspec: {podSelector: {}, policyTypes: [Ingress, Egress], ingress: [], egress: [{to: []}]}\n",
 		"role without rules":             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r, namespace: $NS}\nrules: []\n",
 		"cron job":                       "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c, namespace: $NS}\nspec:\n  schedule: \"0 3 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, volumes: [{name: v, emptyDir: {}}], containers: [{name: main, image: x, volumeMounts: [{name: v, mountPath: /v}]}]}}}}\n",
-		"job with defaults":              backfill("j", 600),
-		"suspended job":                  backfill("j", 600, "suspend: true"),
+		"job with defaults":              bench.Backfill("j", 600),
+		"suspended job":                  bench.Backfill("j", 600, "suspend: true"),
 		"volume claim":                   "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: p, namespace: $NS}\nspec: {accessModes: [ReadWriteOnce], storageClassName: none, resources: {requests: {storage: 1024Mi}}}\n",
 		"stateful set with claims":       "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s, namespace: $NS}\nspec:\n  serviceName: s\n  replicas: 0\n  selector: {matchLabels: {app: s}}\n  template: {metadata: {labels: {app: s}}, spec: {containers: [{name: main, image: x}]}}\n  volumeClaimTemplates: [{metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1024Mi}}}}]\n",
 		"autoscaler":                     "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: h, namespace: $NS}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 1, maxReplicas: 3, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]}\n",
@@ -49,73 +48,48 @@ func TestSecondApplyHasNothingToDo(t *testing.T) {
 		"config map of a megabyte":       "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: big, namespace: $NS}\ndata: {key: \"" + strings.Repeat("0123456789abcdef", 65000) + "\"}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			set := b.set(doc)
-			b.sync(set)
-			b.nothingToDo(set)
+			b := bench.New(t)
+			set := b.Set(doc)
+			pass.Sync(b, set)
+			pass.NothingToDo(b, set)
 		})
-	}
-}
-
-// nothingToDo checks that an applied set needs no write, with or without the record of its apply.
-func (b *bench) nothingToDo(set manifest.Set) {
-	b.t.Helper()
-	whole := b.record()
-	behind := *whole
-	behind.Status.Inventory = nil
-	for what, req := range map[string]plan.Request{
-		"a full plan":              {Target: b.target, Record: whole, Set: set, Full: true},
-		"a plan without inventory": {Target: b.target, Record: &behind, Set: set},
-		"a plan without a record":  {Target: b.target, Set: set},
-	} {
-		planned, err := plan.Make(b.ctx, b.cluster, req)
-		if err != nil {
-			b.t.Errorf("%s: %v", what, err)
-			continue
-		}
-		for _, change := range planned.Pending() {
-			b.t.Errorf("%s: %s %s %v", what, change.Action, change.ID, change.Fields)
-		}
-		if diff := cmp.Diff(whole.Status.Inventory, planned.Inventory()); diff != "" {
-			b.t.Errorf("%s: the inventory (-want +got):\n%s", what, diff)
-		}
 	}
 }
 
 // The old YAML rules of the API server would read the namespace "n" as false.
 func TestNamespaceN(t *testing.T) {
-	b := newBench(t)
-	b.createNamespace("n")
+	b := bench.New(t)
+	b.CreateNamespace("n")
 	t.Cleanup(func() {
-		if err := b.admin.Resource(configMaps).Namespace("n").Delete(context.Background(), "on", metav1.DeleteOptions{}); err != nil {
+		if err := b.Admin.Resource(bench.ConfigMaps).Namespace("n").Delete(context.Background(), "on", metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
-	set := b.set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"on\", namespace: \"n\"}\ndata: {\"yes\": \"no\"}\n")
-	b.sync(set)
-	if got := value(b.get(configMaps, "n", "on"), "data", "yes"); got != "no" {
+	set := b.Set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"on\", namespace: \"n\"}\ndata: {\"yes\": \"no\"}\n")
+	pass.Sync(b, set)
+	if got := bench.Value(b.Get(bench.ConfigMaps, "n", "on"), "data", "yes"); got != "no" {
 		t.Errorf("the value is %v", got)
 	}
-	b.nothingToDo(set)
+	pass.NothingToDo(b, set)
 }
 
 func TestFieldsThatAKindPreservesWithoutKnowingThem(t *testing.T) {
-	b := newBench(t)
-	definition := strings.Replace(crd(b.group(), "Widget", "Namespaced", "v1 size: {type: integer, default: 5}, free: {type: object, x-kubernetes-preserve-unknown-fields: true}, either: {x-kubernetes-int-or-string: true}"), "\nspec:\n", "\nspec:\n  preserveUnknownFields: false\n", 1)
-	set := b.set(join(definition, custom(b.group(), "v1", "Widget", b.namespace, "one", "free: {a: 1, b: [], c: {}, d: \"on\", e: 1.0, f: 1.5}, either: 80")))
-	b.sync(set)
-	b.nothingToDo(set)
+	b := bench.New(t)
+	definition := strings.Replace(bench.Definition(b.Group(), "Widget", "Namespaced", "v1 size: {type: integer, default: 5}, free: {type: object, x-kubernetes-preserve-unknown-fields: true}, either: {x-kubernetes-int-or-string: true}"), "\nspec:\n", "\nspec:\n  preserveUnknownFields: false\n", 1)
+	set := b.Set(bench.Join(definition, bench.Custom(b.Group(), "v1", "Widget", b.Namespace, "one", "free: {a: 1, b: [], c: {}, d: \"on\", e: 1.0, f: 1.5}, either: 80")))
+	pass.Sync(b, set)
+	pass.NothingToDo(b, set)
 }
 
 // A mutating policy replaces the webhooks that add sidecars.
 func TestSidecarThatAdmissionAddsIsNoDrift(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	policies := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingadmissionpolicies"}
 	bindings := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingadmissionpolicybindings"}
-	b.create(policies, `
+	b.Create(policies, `
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
-metadata: {name: `+b.namespace+`}
+metadata: {name: `+b.Namespace+`}
 spec:
   reinvocationPolicy: Never
   matchConstraints:
@@ -128,33 +102,33 @@ spec:
         Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{
           containers: [Object.spec.template.spec.containers{name: "proxy", image: "proxy:1"}]}}}}
 `)
-	b.create(bindings, `
+	b.Create(bindings, `
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
-metadata: {name: `+b.namespace+`}
-spec: {policyName: `+b.namespace+`}
+metadata: {name: `+b.Namespace+`}
+spec: {policyName: `+b.Namespace+`}
 `)
 	web := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: $NS}\nspec:\n  selector: {matchLabels: {app: web}}\n  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: \"web:1\"}]}}\n"
-	b.eventually("the policy is in force", func() bool {
-		containers, _ := value(b.plan(b.set(web)).Changes()[0].Want, "spec", "template", "spec", "containers").([]any)
+	b.Eventually("the policy is in force", func() bool {
+		containers, _ := bench.Value(pass.Plan(b, b.Set(web)).Changes()[0].Want, "spec", "template", "spec", "containers").([]any)
 		return len(containers) == 2
 	})
-	set := b.set(web)
-	b.sync(set)
-	b.nothingToDo(set)
+	set := b.Set(web)
+	pass.Sync(b, set)
+	pass.NothingToDo(b, set)
 }
 
 // The controller manager fills in the rules of an aggregated role.
 func TestAggregatedRole(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
-	part := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.namespace + "-part, labels: {part-of: " + b.namespace + "}}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n"
-	whole := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.namespace + "-whole}\nrules: []\naggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: " + b.namespace + "}}]}\n"
-	set := b.set(join(part, whole))
-	b.sync(set)
-	b.eventually("the rules are filled in", func() bool {
-		rules, _ := value(b.get(roles, "", b.namespace+"-whole"), "rules").([]any)
+	part := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.Namespace + "-part, labels: {part-of: " + b.Namespace + "}}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n"
+	whole := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + b.Namespace + "-whole}\nrules: []\naggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: " + b.Namespace + "}}]}\n"
+	set := b.Set(bench.Join(part, whole))
+	pass.Sync(b, set)
+	b.Eventually("the rules are filled in", func() bool {
+		rules, _ := bench.Value(b.Get(roles, "", b.Namespace+"-whole"), "rules").([]any)
 		return len(rules) == 1
 	})
-	b.nothingToDo(set)
+	pass.NothingToDo(b, set)
 }

@@ -1,4 +1,4 @@
-package apply_test
+package plan_test
 
 import (
 	"net/http"
@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/internal/lab"
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/apply"
 )
 
@@ -32,7 +34,7 @@ spec:
 		message []string
 	}{
 		"name that is not valid": {
-			bad:     settings("Bad_Name", "1"),
+			bad:     bench.Settings("Bad_Name", "1"),
 			message: []string{"ConfigMap/", "/Bad_Name: ", "RFC 1123"},
 		},
 		"environment variable that stands twice": {
@@ -53,27 +55,27 @@ spec:
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			set := b.set(join(settings("good-1", "1"), c.bad, settings("good-2", "1")))
+			b := bench.New(t)
+			set := b.Set(bench.Join(bench.Settings("good-1", "1"), c.bad, bench.Settings("good-2", "1")))
 			var err error
-			requests := b.requests(func() { _, err = b.tryPlan(set) })
-			wantError(t, err, c.message...)
+			requests := b.Requests(func() { _, err = pass.TryPlan(b, set) })
+			bench.WantError(t, err, c.message...)
 			if strings.Contains(err.Error(), "good-") {
 				t.Error("the error blames a good object")
 			}
 			tries := 0
 			for _, e := range requests {
-				if isWrite(e) {
-					t.Errorf("a write:%s", shortly([]lab.AuditEvent{e}))
+				if bench.IsWrite(e) {
+					t.Errorf("a write:%s", bench.Shortly([]lab.AuditEvent{e}))
 				}
-				if isDryRun(e) && !strings.HasPrefix(e.Object.Name, "good") {
+				if bench.IsDryRun(e) && !strings.HasPrefix(e.Object.Name, "good") {
 					tries++
 				}
 			}
 			if tries != 1 {
-				t.Errorf("the bad object was tried %d times:%s", tries, shortly(requests))
+				t.Errorf("the bad object was tried %d times:%s", tries, bench.Shortly(requests))
 			}
-			if b.record() != nil {
+			if b.Record() != nil {
 				t.Error("there is a record")
 			}
 		})
@@ -81,9 +83,9 @@ spec:
 }
 
 func TestEveryBadObjectIsNamed(t *testing.T) {
-	b := newBench(t)
-	_, err := b.tryPlan(b.set(join(settings("Bad_B", "1"), settings("Bad_A", "1"), settings("good", "1"))))
-	wantError(t, err, "/Bad_A: ", "/Bad_B: ")
+	b := bench.New(t)
+	_, err := pass.TryPlan(b, b.Set(bench.Join(bench.Settings("Bad_B", "1"), bench.Settings("Bad_A", "1"), bench.Settings("good", "1"))))
+	bench.WantError(t, err, "/Bad_A: ", "/Bad_B: ")
 	if strings.Index(err.Error(), "Bad_A") > strings.Index(err.Error(), "Bad_B") {
 		t.Error("the errors are not sorted")
 	}
@@ -96,25 +98,25 @@ func few(n string) string {
 
 // limitConfigMaps creates a quota and waits until the quota has counted the one ConfigMap of the test, and the one that the
 // controller manager puts into every namespace.
-func (b *bench) limitConfigMaps(n string) {
-	b.t.Helper()
-	b.eventually("the namespace has its certificates", func() bool { return b.get(configMaps, b.namespace, "kube-root-ca.crt") != nil })
-	b.create(quotas, few(n))
-	b.eventually("the quota is counted", func() bool {
-		return value(b.get(quotas, b.namespace, "few"), "status", "used", "count/configmaps") == "2"
+func limitConfigMaps(b *bench.Bench, n string) {
+	b.T.Helper()
+	b.Eventually("the namespace has its certificates", func() bool { return b.Get(bench.ConfigMaps, b.Namespace, "kube-root-ca.crt") != nil })
+	b.Create(bench.Quotas, few(n))
+	b.Eventually("the quota is counted", func() bool {
+		return bench.Value(b.Get(bench.Quotas, b.Namespace, "few"), "status", "used", "count/configmaps") == "2"
 	})
 }
 
 func TestExceededQuotaKeepsTheTargetBack(t *testing.T) {
-	b := newBench(t)
-	b.sync(b.set(settings("one", "1")))
-	b.limitConfigMaps("2")
-	_, err := b.tryPlan(b.set(join(settings("one", "2"), settings("two", "1"))))
-	wantError(t, err, "ConfigMap/", "/two: ", "exceeded quota: few", "limited: count/configmaps=2")
+	b := bench.New(t)
+	pass.Sync(b, b.Set(bench.Settings("one", "1")))
+	limitConfigMaps(b, "2")
+	_, err := pass.TryPlan(b, b.Set(bench.Join(bench.Settings("one", "2"), bench.Settings("two", "1"))))
+	bench.WantError(t, err, "ConfigMap/", "/two: ", "exceeded quota: few", "limited: count/configmaps=2")
 	if strings.Contains(err.Error(), "ClusterRole") {
 		t.Error("a quota is taken for RBAC")
 	}
-	if got := value(b.get(configMaps, b.namespace, "one"), "data", "key"); got != "1" {
+	if got := bench.Value(b.Get(bench.ConfigMaps, b.Namespace, "one"), "data", "key"); got != "1" {
 		t.Errorf("the good object is now %v", got)
 	}
 	if apierrors.IsNotFound(err) {
@@ -124,16 +126,16 @@ func TestExceededQuotaKeepsTheTargetBack(t *testing.T) {
 
 // A commit may raise a quota and need the raise.
 func TestRaisedQuotaHelpsTheObjectsOfItsOwnSet(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	quota := func(n string) string {
 		return "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few, namespace: $NS}\nspec: {hard: {count/configmaps: \"" + n + "\"}}\n"
 	}
-	b.sync(b.set(quota("2")))
-	b.eventually("the quota is counted", func() bool {
-		return value(b.get(quotas, b.namespace, "few"), "status", "used", "count/configmaps") == "1" // kube-root-ca.crt
+	pass.Sync(b, b.Set(quota("2")))
+	b.Eventually("the quota is counted", func() bool {
+		return bench.Value(b.Get(bench.Quotas, b.Namespace, "few"), "status", "used", "count/configmaps") == "1" // kube-root-ca.crt
 	})
-	b.sync(b.set(join(quota("2"), settings("one", "1"))))
-	if got := actions(b.sync(b.set(join(quota("4"), settings("one", "1"), settings("two", "1"), settings("three", "1")))).Changes); got != "Create ConfigMap/three, Create ConfigMap/two, Update ResourceQuota/few" {
+	pass.Sync(b, b.Set(bench.Join(quota("2"), bench.Settings("one", "1"))))
+	if got := bench.Actions(pass.Sync(b, b.Set(bench.Join(quota("4"), bench.Settings("one", "1"), bench.Settings("two", "1"), bench.Settings("three", "1")))).Changes); got != "Create ConfigMap/three, Create ConfigMap/two, Update ResourceQuota/few" {
 		t.Errorf("the apply: %s", got)
 	}
 }
@@ -150,31 +152,31 @@ func TestQuotaControllerThatLagsBehind(t *testing.T) {
 		patches int
 	}{
 		"behind a new quota": {
-			hard: "4", docs: []string{settings("one", "1"), settings("two", "1")},
+			hard: "4", docs: []string{bench.Settings("one", "1"), bench.Settings("two", "1")},
 			status: `{"hard":{"count/configmaps":"4"},"used":null}`, refusal: "status unknown for quota",
 			lag: 1, patches: 4, // the object is tried twice; record; object
 		},
 		"behind a raised quota": {
-			hard: "2", docs: []string{few("4"), settings("one", "1"), settings("two", "1")},
+			hard: "2", docs: []string{few("4"), bench.Settings("one", "1"), bench.Settings("two", "1")},
 			status: `{"hard":{"count/configmaps":"2"}}`, refusal: "exceeded quota",
 			lag: 5, patches: 7, // quota and object are tried; record; quota; the object is tried twice; object
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.sync(b.set(settings("one", "1")))
-			b.limitConfigMaps(c.hard)
+			b := bench.New(t)
+			pass.Sync(b, b.Set(bench.Settings("one", "1")))
+			limitConfigMaps(b, c.hard)
 			patches := 0
-			b.meddle(http.MethodPatch, func() {
+			b.Before(http.MethodPatch, func() {
 				switch patches++; patches {
 				case c.lag:
-					b.quotaSays(c.status, c.refusal)
+					quotaSays(b, c.status, c.refusal)
 				case c.lag + 1:
-					b.quotaSays(counted, "")
+					quotaSays(b, counted, "")
 				}
 			})
-			plan := b.plan(b.set(join(c.docs...)))
-			if _, err := apply.Carry(b.ctx, b.cluster, plan, apply.Options{Spec: b.spec()}); err != nil {
+			plan := pass.Plan(b, b.Set(bench.Join(c.docs...)))
+			if _, err := apply.Carry(b.Ctx, b.Cluster, plan, apply.Options{Spec: b.Spec()}); err != nil {
 				t.Fatal(err)
 			}
 			if patches != c.patches {
@@ -185,18 +187,18 @@ func TestQuotaControllerThatLagsBehind(t *testing.T) {
 }
 
 // quotaSays writes a quota's status and waits until admission uses it.
-func (b *bench) quotaSays(status, refusal string) {
-	b.t.Helper()
-	b.eventually("the controller has seen the quota", func() bool {
-		return value(b.get(quotas, b.namespace, "few"), "status", "hard", "count/configmaps") == value(b.get(quotas, b.namespace, "few"), "spec", "hard", "count/configmaps") || refusal == ""
+func quotaSays(b *bench.Bench, status, refusal string) {
+	b.T.Helper()
+	b.Eventually("the controller has seen the quota", func() bool {
+		return bench.Value(b.Get(bench.Quotas, b.Namespace, "few"), "status", "hard", "count/configmaps") == bench.Value(b.Get(bench.Quotas, b.Namespace, "few"), "spec", "hard", "count/configmaps") || refusal == ""
 	})
-	_, err := b.admin.Resource(quotas).Namespace(b.namespace).Patch(b.ctx, "few", types.MergePatchType, []byte(`{"status":`+status+`}`), metav1.PatchOptions{}, "status")
+	_, err := b.Admin.Resource(bench.Quotas).Namespace(b.Namespace).Patch(b.Ctx, "few", types.MergePatchType, []byte(`{"status":`+status+`}`), metav1.PatchOptions{}, "status")
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
-	probe := b.object(settings("probe", "1"))
-	b.eventually("admission goes by the quota's status", func() bool {
-		_, err := b.admin.Resource(configMaps).Namespace(b.namespace).Create(b.ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	probe := b.Object(bench.Settings("probe", "1"))
+	b.Eventually("admission goes by the quota's status", func() bool {
+		_, err := b.Admin.Resource(bench.ConfigMaps).Namespace(b.Namespace).Create(b.Ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return refusal == "" && err == nil || refusal != "" && err != nil && strings.Contains(err.Error(), refusal)
 	})
 }

@@ -1,4 +1,4 @@
-package apply_test
+package plan_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -143,60 +145,60 @@ spec:
 `
 
 // defineQueues serves the kind Queue in the bench's group.
-func (b *bench) defineQueues() {
-	b.t.Helper()
-	definition := b.create(crds, queues)
-	b.eventually("queues are served", func() bool {
-		crd := b.get(crds, "", definition.GetName())
+func defineQueues(b *bench.Bench) {
+	b.T.Helper()
+	definition := b.Create(bench.CRDs, queues)
+	b.Eventually("queues are served", func() bool {
+		crd := b.Get(bench.CRDs, "", definition.GetName())
 		return (*health.Judge)(nil).Health(crd).Status == health.Healthy
 	})
-	b.restart() // with the new kind
-	b.eventually("queues can be listed", func() bool {
-		_, err := b.admin.Resource(b.queues()).Namespace(b.namespace).List(b.ctx, metav1.ListOptions{})
+	b.Restart() // with the new kind
+	b.Eventually("queues can be listed", func() bool {
+		_, err := b.Admin.Resource(queueResource(b)).Namespace(b.Namespace).List(b.Ctx, metav1.ListOptions{})
 		return err == nil
 	})
 }
 
-func (b *bench) queues() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: b.group(), Version: "v1", Resource: "queues"}
+func queueResource(b *bench.Bench) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: b.Group(), Version: "v1", Resource: "queues"}
 }
 
 // only reads the one object of a set from the cluster.
-func (b *bench) only(set manifest.Set) *unstructured.Unstructured {
-	b.t.Helper()
+func only(b *bench.Bench, set manifest.Set) *unstructured.Unstructured {
+	b.T.Helper()
 	resource, _ := meta.UnsafeGuessKindToResource(manifest.IDOf(set[0]).GroupVersionKind())
-	return b.get(resource, set[0].GetNamespace(), set[0].GetName())
+	return b.Get(resource, set[0].GetNamespace(), set[0].GetName())
 }
 
 func TestForceReplacesWhatCannotBeChanged(t *testing.T) {
 	for name, c := range fixedFields {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			first := b.set(c.doc)
-			b.sync(first)
-			before := b.only(first)
+			b := bench.New(t)
+			first := b.Set(c.doc)
+			pass.Sync(b, first)
+			before := only(b, first)
 			if !strings.Contains(c.doc, c.from) {
 				t.Fatal("the case changes nothing")
 			}
 			changed := strings.Replace(c.doc, c.from, c.to, 1)
 			if !strings.Contains(c.doc, "kind: Job") {
-				_, err := b.tryPlan(b.set(changed))
-				wantError(t, err, before.GetKind()+"/", "it: trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
+				_, err := pass.TryPlan(b, b.Set(changed))
+				bench.WantError(t, err, before.GetKind()+"/", "it: trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
 				if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "\n") {
 					t.Errorf("the error shows too much: %v", err)
 				}
 			}
 
-			allowed := b.set(strings.Replace(changed, "annotations: {}", forced, 1))
-			if got := b.plan(allowed).Changes(); len(got) != 1 || got[0].Action != manifest.Replace {
-				t.Fatalf("the plan: %s", actions(got))
+			allowed := b.Set(strings.Replace(changed, "annotations: {}", forced, 1))
+			if got := pass.Plan(b, allowed).Changes(); len(got) != 1 || got[0].Action != manifest.Replace {
+				t.Fatalf("the plan: %s", bench.Actions(got))
 			}
-			b.sync(allowed)
-			if after := b.only(allowed); after == nil || after.GetUID() == before.GetUID() {
+			pass.Sync(b, allowed)
+			if after := only(b, allowed); after == nil || after.GetUID() == before.GetUID() {
 				t.Error("it is not another object")
 			}
-			b.sync(allowed)
-			b.nothingToDo(allowed)
+			pass.Sync(b, allowed)
+			pass.NothingToDo(b, allowed)
 		})
 	}
 }
@@ -212,33 +214,33 @@ var ruledFields = map[string]struct{ name, from, to string }{
 
 // The plan finds this by a dry run. If the definition changes in the same commit, only the apply can find it.
 func TestForceReplacesWhatARuleFixes(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	queue := "apiVersion: $NS.example.com/v1\nkind: Queue\nmetadata: {name: %s, namespace: $NS, %s}\nspec: {%s}\n"
 	docs, changed := []string{queues}, []string{strings.Replace(queues, "free: {type: string}", "free: {type: string, maxLength: 9}", 1)}
 	for _, c := range ruledFields {
 		docs = append(docs, fmt.Sprintf(queue, c.name, "annotations: {}", c.from))
 		changed = append(changed, fmt.Sprintf(queue, c.name, forced, c.to))
 	}
-	b.sync(b.set(join(docs...)))
+	pass.Sync(b, b.Set(bench.Join(docs...)))
 	before := map[string]types.UID{}
 	for name, c := range ruledFields {
 		t.Run(name, func(t *testing.T) {
-			before[c.name] = b.get(b.queues(), b.namespace, c.name).GetUID()
-			_, err := b.tryPlan(b.set(fmt.Sprintf(queue, c.name, "annotations: {}", c.to)))
-			wantError(t, err, "Queue/"+b.namespace+"/"+c.name+": trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
+			before[c.name] = b.Get(queueResource(b), b.Namespace, c.name).GetUID()
+			_, err := pass.TryPlan(b, b.Set(fmt.Sprintf(queue, c.name, "annotations: {}", c.to)))
+			bench.WantError(t, err, "Queue/"+b.Namespace+"/"+c.name+": trying: ", "annotate it with syncer.dev/force: enabled to have it deleted and created again")
 		})
 	}
-	if got := actions(b.plan(b.set(join(append(docs[:1:1], changed[1:]...)...))).Changes()); strings.Count(got, "Replace Queue/") != len(ruledFields) {
+	if got := bench.Actions(pass.Plan(b, b.Set(bench.Join(append(docs[:1:1], changed[1:]...)...))).Changes()); strings.Count(got, "Replace Queue/") != len(ruledFields) {
 		t.Errorf("the plan: %s", got)
 	}
-	set := b.set(join(changed...))
-	b.sync(set)
+	set := b.Set(bench.Join(changed...))
+	pass.Sync(b, set)
 	for name, uid := range before {
-		if after := b.get(b.queues(), b.namespace, name); after == nil || after.GetUID() == uid {
+		if after := b.Get(queueResource(b), b.Namespace, name); after == nil || after.GetUID() == uid {
 			t.Errorf("%s is not another object", name)
 		}
 	}
-	b.nothingToDo(set)
+	pass.NothingToDo(b, set)
 }
 
 // If an object is invalid in itself, or only with the fields of others, a deletion does not help.
@@ -252,30 +254,30 @@ func TestForceDeletesNothingThatStaysRefused(t *testing.T) {
 		"field that is not there": {from: "high: 5", to: "height: 5", want: "spec.height"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.defineQueues()
-			b.sync(b.set(queue))
-			before := b.get(b.queues(), b.namespace, "it").GetUID()
+			b := bench.New(t)
+			defineQueues(b)
+			pass.Sync(b, b.Set(queue))
+			before := b.Get(queueResource(b), b.Namespace, "it").GetUID()
 			if c.edit != "" {
-				b.edit(b.queues(), "it", c.edit)
+				b.Edit(queueResource(b), "it", c.edit)
 			}
-			applied, err := b.trySync(b.set(strings.Replace(queue, c.from, c.to, 1)))
-			wantError(t, err, "Queue/"+b.namespace+"/it: ", c.want)
+			applied, err := pass.TrySync(b, b.Set(strings.Replace(queue, c.from, c.to, 1)))
+			bench.WantError(t, err, "Queue/"+b.Namespace+"/it: ", c.want)
 			if strings.Contains(err.Error(), "delete it") {
 				t.Error("the error advises to delete it")
 			}
-			if after := b.get(b.queues(), b.namespace, "it"); after == nil || after.GetUID() != before {
-				t.Errorf("it was deleted: %s", actions(applied.Changes))
+			if after := b.Get(queueResource(b), b.Namespace, "it"); after == nil || after.GetUID() != before {
+				t.Errorf("it was deleted: %s", bench.Actions(applied.Changes))
 			}
 		})
 	}
 }
 
 // policy refuses objects that do not meet an expression, in one namespace.
-func (b *bench) policy(expression string) {
-	b.t.Helper()
+func createPolicy(b *bench.Bench, expression string) {
+	b.T.Helper()
 	group := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
-	b.create(group.WithResource("validatingadmissionpolicies"), fmt.Sprintf(`
+	b.Create(group.WithResource("validatingadmissionpolicies"), fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: $NS}
@@ -283,7 +285,7 @@ spec:
   matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]}
   validations: [{expression: %q, message: the policy of $NS}]
 `, expression))
-	b.create(group.WithResource("validatingadmissionpolicybindings"), `
+	b.Create(group.WithResource("validatingadmissionpolicybindings"), `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata: {name: $NS}
@@ -293,57 +295,57 @@ spec: {policyName: $NS, validationActions: [Deny], matchResources: {namespaceSel
 
 // A policy names no field, so syncer cannot guess whether the object would be accepted on the next request.
 func TestForceIsNotEnoughForWhatAPolicyRefuses(t *testing.T) {
-	b := newBench(t)
-	b.policy("oldObject == null || !has(object.data) || object.data == oldObject.data")
+	b := bench.New(t)
+	createPolicy(b, "oldObject == null || !has(object.data) || object.data == oldObject.data")
 	for _, annotations := range []string{"annotations: {}", forced} {
 		name := map[bool]string{true: "free", false: "forced"}[annotations != forced]
-		doc := strings.Replace(settings(name, "one"), "namespace: $NS", "namespace: $NS, "+annotations, 1)
-		b.sync(b.set(doc))
-		before := b.get(configMaps, b.namespace, name).GetUID()
-		changed := b.set(strings.Replace(doc, "one", "two", 1))
+		doc := strings.Replace(bench.Settings(name, "one"), "namespace: $NS", "namespace: $NS, "+annotations, 1)
+		pass.Sync(b, b.Set(doc))
+		before := b.Get(bench.ConfigMaps, b.Namespace, name).GetUID()
+		changed := b.Set(strings.Replace(doc, "one", "two", 1))
 		var err error
-		b.eventually("the policy is in force", func() bool { _, err = b.tryPlan(changed); return err != nil })
-		wantError(t, err, "ConfigMap/"+b.namespace+"/"+name+": trying: ", "the policy of "+b.namespace,
+		b.Eventually("the policy is in force", func() bool { _, err = pass.TryPlan(b, changed); return err != nil })
+		bench.WantError(t, err, "ConfigMap/"+b.Namespace+"/"+name+": trying: ", "the policy of "+b.Namespace,
 			"if a live object cannot change in this way, give it a new name, or delete it and syncer creates it again", "syncer.dev/force: enabled")
-		if after := b.get(configMaps, b.namespace, name); after == nil || after.GetUID() != before {
+		if after := b.Get(bench.ConfigMaps, b.Namespace, name); after == nil || after.GetUID() != before {
 			t.Errorf("%s is not the same object", name)
 		}
-		b.target.Pipeline += "-next"
+		b.Target.Pipeline += "-next"
 	}
 }
 
 // The immutable field is refused before any policy runs. The policy refuses the new object.
 func TestForceDeletesNothingThatAPolicyRefusesAsNew(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	doc := strings.Replace(immutableKinds["ConfigMap"].doc, "annotations: {}", forced, 1)
-	b.sync(b.set(doc))
-	before := b.get(configMaps, b.namespace, "it").GetUID()
-	b.policy("!has(object.data) || !has(object.data.key) || object.data.key != 'two'")
-	b.eventually("the policy is in force", func() bool {
-		obj := b.object(settings("probe", "two"))
-		_, err := b.admin.Resource(configMaps).Namespace(b.namespace).Create(b.ctx, obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pass.Sync(b, b.Set(doc))
+	before := b.Get(bench.ConfigMaps, b.Namespace, "it").GetUID()
+	createPolicy(b, "!has(object.data) || !has(object.data.key) || object.data.key != 'two'")
+	b.Eventually("the policy is in force", func() bool {
+		obj := b.Object(bench.Settings("probe", "two"))
+		_, err := b.Admin.Resource(bench.ConfigMaps).Namespace(b.Namespace).Create(b.Ctx, obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err != nil
 	})
-	_, err := b.tryPlan(b.set(strings.Replace(doc, "key: one", "key: two", 1)))
-	wantError(t, err, "field is immutable", "it would be refused as a new one", "the policy of "+b.namespace)
-	if after := b.get(configMaps, b.namespace, "it"); after == nil || after.GetUID() != before {
+	_, err := pass.TryPlan(b, b.Set(strings.Replace(doc, "key: one", "key: two", 1)))
+	bench.WantError(t, err, "field is immutable", "it would be refused as a new one", "the policy of "+b.Namespace)
+	if after := b.Get(bench.ConfigMaps, b.Namespace, "it"); after == nil || after.GetUID() != before {
 		t.Error("it was deleted")
 	}
 }
 
 // A bare Pod that runs to its end is a run.
 func TestForceWaitsForAPodThatRunsToItsEnd(t *testing.T) {
-	b := newBench(t)
+	b := bench.New(t)
 	doc := "apiVersion: v1\nkind: Pod\nmetadata: {name: it, namespace: $NS, " + forced + "}\nspec: {restartPolicy: Never, schedulerName: nobody, containers: [{name: main, image: \"web:1\", args: [one]}]}\n"
-	b.sync(b.set(doc))
-	b.status(pods, "it", `{"status":{"phase":"Running"}}`)
-	changed := b.set(strings.Replace(doc, "args: [one]", "args: [two]", 1))
-	applied := b.sync(changed)
-	if got := held(applied); got != "Running Pod/it" {
-		t.Fatalf("held are %q, applied is %q", got, actions(applied.Changes))
+	pass.Sync(b, b.Set(doc))
+	b.Status(bench.Pods, "it", `{"status":{"phase":"Running"}}`)
+	changed := b.Set(strings.Replace(doc, "args: [one]", "args: [two]", 1))
+	applied := pass.Sync(b, changed)
+	if got := bench.Held(applied.Held); got != "Running Pod/it" {
+		t.Fatalf("held are %q, applied is %q", got, bench.Actions(applied.Changes))
 	}
-	b.status(pods, "it", `{"status":{"phase":"Succeeded"}}`)
-	if got := actions(b.plan(changed).Changes()); got != "Replace Pod/it" {
+	b.Status(bench.Pods, "it", `{"status":{"phase":"Succeeded"}}`)
+	if got := bench.Actions(pass.Plan(b, changed).Changes()); got != "Replace Pod/it" {
 		t.Errorf("after its end: %q", got)
 	}
 }
