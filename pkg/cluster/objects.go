@@ -187,16 +187,17 @@ func (c *Cluster) List(ctx context.Context, kind schema.GroupVersionKind, namesp
 	return nil, nil
 }
 
-// readableAsYAML escapes the characters that JSON allows in a text and YAML does not. The API server reads the body of
-// each apply as YAML, and refuses a settings file for its byte order mark.
+// readableAsYAML escapes the characters that JSON allows in a text and YAML does not, or reads as the end of a line. The
+// API server reads the body of each apply as YAML: it refuses a settings file for its byte order mark, and reads a next
+// line character (U+0085) as a space.
 func readableAsYAML(body []byte) []byte {
-	if !bytes.ContainsFunc(body, isUnprintable) {
+	if !bytes.ContainsFunc(body, needsEscape) {
 		return body
 	}
 	var out bytes.Buffer
 	for len(body) > 0 {
 		r, size := utf8.DecodeRune(body)
-		if isUnprintable(r) {
+		if needsEscape(r) {
 			fmt.Fprintf(&out, `\u%04x`, r)
 		} else {
 			out.Write(body[:size])
@@ -206,7 +207,8 @@ func readableAsYAML(body []byte) []byte {
 	return out.Bytes()
 }
 
-// isUnprintable reports whether YAML (1.2, section 5.1) requires an escape for a character where JSON does not.
-func isUnprintable(r rune) bool {
-	return r >= 0x7f && r <= 0x9f && r != 0x85 || r == 0xfeff || r == 0xfffe || r == 0xffff
+// needsEscape reports whether YAML (1.2, section 5.1, and 1.1, section 5.4, for the ends of lines) requires an escape for a
+// character where JSON does not.
+func needsEscape(r rune) bool {
+	return r >= 0x7f && r <= 0x9f || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff
 }
