@@ -38,6 +38,8 @@ type ControlPlane struct {
 	processes map[string]*process // by program name
 	scheduler *scheduler
 
+	users sync.Mutex // envtest makes one user at a time
+
 	stopping sync.Once
 	stopped  error
 }
@@ -114,7 +116,9 @@ func (c *ControlPlane) Config() *rest.Config { return rest.CopyConfig(c.env.Conf
 
 // AddUser makes a user without permissions other than those of its groups, and returns the path of its kubeconfig.
 func (c *ControlPlane) AddUser(name string, groups ...string) (kubeconfig string, err error) {
+	c.users.Lock()
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, nil)
+	c.users.Unlock()
 	if err != nil {
 		return "", err
 	}

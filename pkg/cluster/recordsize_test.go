@@ -1,4 +1,4 @@
-package apply_test
+package cluster_test
 
 import (
 	"encoding/json"
@@ -10,9 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/syncerdev/syncer/internal/lab/bench"
-	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/record"
 )
@@ -79,7 +78,8 @@ func TestLargestRecordIsTaken(t *testing.T) {
 		t.Logf("the record has %d KiB", len(doc)>>10)
 	}
 	spec.Source.Commit = "beef"
-	if _, err := apply.Carry(b.Ctx, b.Cluster, pass.Plan(b, b.Set(bench.Settings("a", "1"))), apply.Options{Spec: spec}); err != nil {
+	promises := cluster.Promises{Writes: []string{"ConfigMap/" + b.Namespace + "/a"}}
+	if _, err := b.Cluster.Records().SaveSpec(b.Ctx, b.Target, before, spec, promises); err != nil {
 		t.Fatalf("writing the spec beside %d objects: %v", len(before.Status.Inventory), err)
 	}
 }

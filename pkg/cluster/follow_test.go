@@ -1,0 +1,106 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/connect"
+)
+
+// follower follows the records of a target's namespace, and keeps what it was told last.
+type follower struct {
+	mu   sync.Mutex
+	last cluster.Snapshot
+}
+
+func followRecords(b *bench.Bench) *follower {
+	ctx, cancel := context.WithCancel(b.Ctx)
+	f := &follower{}
+	var following sync.WaitGroup
+	records := b.Cluster.Records()
+	following.Go(func() {
+		if err := records.Follow(ctx, func(s cluster.Snapshot) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.last = s
+		}); err != nil {
+			b.T.Error(err)
+		}
+	})
+	b.T.Cleanup(func() { cancel(); following.Wait() })
+	return f
+}
+
+// sees reports whether exactly these records were told last, without a fault.
+func (f *follower) sees(names ...string) func() bool {
+	return func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		var got []string
+		for _, record := range f.last.List {
+			got = append(got, record.Name)
+		}
+		return f.last.List != nil && f.last.Err == nil && strings.Join(got, " ") == strings.Join(names, " ")
+	}
+}
+
+func (f *follower) fault() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last.Err
+}
+
+func TestRecordsAreFollowed(t *testing.T) {
+	b := bench.New(t)
+	f := followRecords(b)
+	b.Eventually("an empty namespace is read", f.sees())
+	save(b, b.Spec(), promises)
+	other := b.Other("ant")
+	save(other, other.Spec(), promises)
+	b.Eventually("both records are seen, by name", f.sees("ant.prod", "orders.prod"))
+	if n := len(b.Requests(func() {
+		b.Delete(bench.RecordResource, b.Records, "ant.prod")
+		b.Eventually("the deleted record is not seen", f.sees("orders.prod"))
+	})); n > 0 {
+		t.Errorf("%d requests for what a watch tells", n)
+	}
+}
+
+// A fault is told with the records that were read before, and its end as well.
+func TestFollowerIsToldOfAFault(t *testing.T) {
+	b := bench.New(t)
+	save(b, b.Spec(), promises)
+	var mu sync.Mutex
+	installed, down := false, error(nil)
+	b.ConnectThrough(connect.DefaultLimits, func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if down != nil {
+			return nil, down
+		}
+		if !installed {
+			req = req.Clone(req.Context())
+			req.URL.Path = strings.Replace(req.URL.Path, "/apis/syncer.dev/", "/apis/gone.syncer.dev/", 1)
+		}
+		return inner.RoundTrip(req)
+	})
+	f := followRecords(b)
+	b.Eventually("the missing installation is told", func() bool { return errors.Is(f.fault(), cluster.ErrNotInstalled) })
+	mu.Lock()
+	down = errors.New("the server is away")
+	mu.Unlock()
+	b.Eventually("another fault is told", func() bool {
+		err := f.fault()
+		return err != nil && strings.Contains(err.Error(), "the server is away")
+	})
+	mu.Lock()
+	installed, down = true, nil
+	mu.Unlock()
+	b.Eventually("the record is seen", f.sees("orders.prod"))
+}
