@@ -22,6 +22,14 @@ demo: build parts ## play syncer on real parts; SCRIPT=1 plays a story by itself
 soak: build parts ## kill syncer KILLS times, then MINUTES of faults; SEED repeats one
 	go run ./hack/soak -kills $(or $(KILLS),5) -minutes $(or $(MINUTES),1) $(if $(SEED),-seed $(SEED))
 
+.PHONY: bench
+bench: build parts ## measure syncer with PIPELINES pipelines, and write docs/benchmarks.md
+	go run ./hack/bench -pipelines $(or $(PIPELINES),34) -requests -write docs/benchmarks.md $(BENCHFLAGS)
+
+.PHONY: bench-check
+bench-check: build parts ## fail where syncer is much slower or asks more than it should
+	go run ./hack/bench -only raw,rest,commit,every -rest 20s -check $(BENCHFLAGS)
+
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
 	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -31,22 +32,30 @@ type AuditEvent struct {
 // ReadAudit returns the events of an audit log in the order in which they were written. The API server writes an event
 // shortly after its answer, so a test that counts them polls.
 func ReadAudit(path string) ([]AuditEvent, error) {
+	events, _, err := ReadAuditFrom(path, 0)
+	return events, err
+}
+
+// ReadAuditFrom returns the events from an offset on, and the offset of what is written after them.
+func ReadAuditFrom(path string, offset int64) (events []AuditEvent, end int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, offset, err
 	}
 	defer f.Close()
-	var events []AuditEvent
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, offset, err
+	}
 	lines := bufio.NewReader(f)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return events, nil // a line without an end is still being written
+			return events, offset, nil // a line without an end is still being written
 		}
 		var event AuditEvent
 		if err := json.Unmarshal(line, &event); err != nil {
-			return nil, fmt.Errorf("reading %s: event %d: %w", path, len(events)+1, err)
+			return nil, offset, fmt.Errorf("reading %s: the event at %d: %w", path, offset, err)
 		}
-		events = append(events, event)
+		events, offset = append(events, event), offset+int64(len(line))
 	}
 }

@@ -22,7 +22,8 @@ type ControlPlaneOptions struct {
 
 	Controllers bool   // run kube-controller-manager, with service accounts as in a real cluster
 	Nodes       int    // simulate that many nodes, which run the pods bound to them, and bind pods to them
-	Spark       bool   // install the CRDs of the Spark operator and the ServiceMonitor, and simulate the Spark operator
+	Spark       bool   // install the CRDs, and simulate the Spark operator
+	CRDs        bool   // install the CRDs of the Spark operator and of the ServiceMonitor
 	AuditLog    string // write one line per request to this file, for ReadAudit
 
 	Log io.Writer // receives a line for each part that is up; nil for none
@@ -80,7 +81,7 @@ func (c *ControlPlane) startAround(ctx context.Context) error {
 	began := time.Now()
 	// The quota controller lists the kinds when it starts and then every half minute: kinds that came later would have
 	// no usage, and a quota on them would refuse every object until then.
-	if c.opts.Spark {
+	if c.opts.Spark || c.opts.CRDs {
 		if err := c.installCRDs(ctx); err != nil {
 			return err
 		}
