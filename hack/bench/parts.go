@@ -69,9 +69,7 @@ func (b *bench) cpu(s span) (time.Duration, error) {
 
 // first measures the first rollout, from the start of the process.
 func first(b *bench, ctx context.Context) error {
-	if err := b.install(ctx); err != nil {
-		return err
-	}
+	b.watch(ctx)
 	commit, err := b.work.git(ctx, "rev-parse", "HEAD")
 	if err != nil {
 		return err

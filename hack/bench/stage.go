@@ -97,7 +97,7 @@ func (b *bench) setUp(ctx context.Context) error {
 		return err
 	}
 	b.result.versions = versions(ctx, b.opts.syncer, config)
-	return nil
+	return b.install(ctx)
 }
 
 func (p *surroundings) start(ctx context.Context, bin, dir, log string, pipelines int) (err error) {
@@ -207,12 +207,20 @@ environments:
 	return os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600)
 }
 
-// install runs `syncer install`, and follows the records from then on.
+// createDelay is how long the API server delays the creation of objects of a kind after its definition, and some more.
+const createDelay = 3 * time.Second
+
+// install runs `syncer install` long before syncer works, as users do.
 func (b *bench) install(ctx context.Context) error {
 	cmd := b.daemon.command(ctx, "install", "--config", filepath.Join(b.dir, "daemon.yaml"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("syncer install: %w: %s", err, out)
 	}
+	return sleep(ctx, createDelay)
+}
+
+// watch follows the records and, where targets settle, completes applications.
+func (b *bench) watch(ctx context.Context) {
 	watching, stop := context.WithCancel(ctx)
 	b.stopWatches = stop
 	b.records = newRecords()
@@ -221,7 +229,6 @@ func (b *bench) install(ctx context.Context) error {
 		o := &operator{client: b.client, todo: make(chan *unstructured.Unstructured, 10_000), log: b.opts.log}
 		b.background.Go(func() { o.run(watching) })
 	}
-	return nil
 }
 
 func (b *bench) close() error {
