@@ -32,7 +32,7 @@ bench-check: build parts ## fail where syncer is much slower or asks more than i
 
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
-	SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...
+	GORACE=atexit_sleep_ms=0 SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...
 	cd hack/alerts && go test -count=1 ./... # the test cache does not look at files of another module
 
 .PHONY: verify

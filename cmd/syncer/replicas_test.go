@@ -45,7 +45,7 @@ func startReplica(ts *testscript.TestScript, name string) *replica {
 	ts.Check(err)
 	cmd := exec.Command(path, "run", "--config", ts.MkAbs("syncer.yaml"), "--cache-dir", ts.MkAbs("cache-"+name))
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, ts.MkAbs(".")
-	for _, key := range []string{"PATH", "HOME", "KUBECONFIG", "DOCKER_CONFIG", "TMPDIR"} {
+	for _, key := range []string{"PATH", "HOME", "KUBECONFIG", "DOCKER_CONFIG", "TMPDIR", "GORACE"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	cmd.Env = append(cmd.Env, "POD_NAME="+name)

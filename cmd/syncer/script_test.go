@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestOffline(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/offline",
-		Setup:               func(env *testscript.Env) error { return gitIdentity(env) },
+		Setup:               common,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"expand": expand},
 		RequireExplicitExec: true, RequireUniqueNames: true,
 	})
@@ -155,6 +155,16 @@ func startParts(t *testing.T) *parts {
 	return p
 }
 
+// common prepares what every script needs.
+func common(env *testscript.Env) error {
+	env.Setenv("GORACE", strings.TrimSpace(raceExit+" "+os.Getenv("GORACE")))
+	return gitIdentity(env)
+}
+
+// raceExit has a command that is built with the race detector end at once. By default it sleeps for a second then, and
+// scripts run more than five hundred commands.
+const raceExit = "atexit_sleep_ms=0"
+
 // gitIdentity makes git independent of the machine's configuration.
 func gitIdentity(env *testscript.Env) error {
 	for key, value := range map[string]string{
@@ -173,7 +183,7 @@ var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 // setup gives each script its own repository at $GIT_URL, cloned to repo, and a configuration syncer.yaml for three
 // environments in the namespaces $NS-dev, $NS-staging and $NS-prod.
 func (p *parts) setup(ctx context.Context, env *testscript.Env) error {
-	if err := gitIdentity(env); err != nil {
+	if err := common(env); err != nil {
 		return err
 	}
 	// testscript names the folder script-NAME.
