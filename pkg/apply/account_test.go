@@ -44,10 +44,4 @@ func TestAccountIsTheFence(t *testing.T) {
 	if err != nil || len(list.Items) > 0 {
 		t.Errorf("something was written there: %v, %v", list, err)
 	}
-	if again, err := syncer.As(b.Namespace + "/deployer"); err != nil || again != acting || again.Server() != syncer {
-		t.Errorf("the account has another connection: %v", err)
-	}
-	if _, err := syncer.As("deployer"); err == nil || !strings.Contains(err.Error(), "write NAMESPACE/NAME") {
-		t.Errorf("half a name: %v", err)
-	}
 }

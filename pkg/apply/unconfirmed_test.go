@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"testing"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -233,19 +232,5 @@ func TestFailedWriteIsNotTrusted(t *testing.T) {
 	pass.Sync(b, good)
 	if got := settingOf(b, "a"); got != "good" {
 		t.Errorf("after the revert it is %v", got)
-	}
-}
-
-// If two syncers read a record, only the first of them can write it.
-func TestRecordIsDeletedAsItWasRead(t *testing.T) {
-	b := bench.New(t)
-	pass.Sync(b, b.Set(bench.Settings("a", "1")))
-	before := b.Record()
-	if _, err := b.Cluster.Records().SaveStatus(b.Ctx, b.Target, v1alpha1.PipelineSyncStatus{LastAttemptedCommit: "beef"}, ""); err != nil {
-		t.Fatal(err)
-	}
-	err := b.Cluster.Records().Delete(b.Ctx, b.Target, before.UID, before.ResourceVersion)
-	if !errors.As(err, new(*answer.OvertakenError)) || b.Record() == nil || apierrors.IsNotFound(err) {
-		t.Errorf("deleting a record that was written since: %v", err)
 	}
 }

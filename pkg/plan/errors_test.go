@@ -1,21 +1,14 @@
 package plan_test
 
 import (
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 
 	"github.com/syncerdev/syncer/internal/lab/bench"
 	"github.com/syncerdev/syncer/internal/lab/bench/pass"
-	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestErrorsSayWhatToDo(t *testing.T) {
@@ -97,15 +90,6 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+user+`}]
 			bench.WantError(t, err, c.object, "give "+user+" a Role or ClusterRole that allows "+c.right+";")
 		})
 	}
-	t.Run("records", func(t *testing.T) {
-		other, err := b.Plane.AddUser("nobody-" + b.Namespace)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, cluster := b.Connect(other)
-		_, err = cluster.Records().List(b.Ctx)
-		bench.WantError(t, err, "listing the records in namespace "+b.Records, "to list pipelinesyncs.syncer.dev")
-	})
 }
 
 // Admission answers Forbidden as RBAC does, with reasons of its own.
@@ -135,67 +119,4 @@ spec: {policyName: `+b.Namespace+`, validationActions: [Deny]}
 	if strings.Contains(err.Error(), "ClusterRole") {
 		t.Error("it is taken for RBAC")
 	}
-}
-
-// nowhere is the kubeconfig of an API server that is down.
-func nowhere(t *testing.T) string {
-	t.Helper()
-	const address = "127.0.0.1:1" // no process listens here, and the kernel does not assign this port
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	content := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: \"https://" + address + "\"}}]\ncontexts: [{name: c, context: {cluster: c}}]\n"
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func TestAPIServerThatIsDown(t *testing.T) {
-	t.Run("from the start", func(t *testing.T) {
-		cluster, err := cluster.Connect(cluster.Options{Kubeconfig: nowhere(t), Namespace: "syncer-system"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		_, err = cluster.Records().List(t.Context())
-		bench.WantError(t, err, "asking the API server for its kinds", "connection refused")
-		if took := time.Since(began); took > time.Minute { // a second, with ample time for a busy machine
-			t.Errorf("that took %s", took)
-		}
-	})
-	t.Run("from some moment on", func(t *testing.T) {
-		b := bench.New(t)
-		set := b.Set(bench.Settings("a", "1"))
-		outage := &outage{}
-		b.Cluster = b.ConnectBy(func(config *rest.Config) {
-			config.Wrap(func(inner http.RoundTripper) http.RoundTripper { outage.inner = inner; return outage })
-		})
-		pass.Sync(b, set)
-		record := b.Record()
-		outage.refuse = 1000
-		began := time.Now()
-		_, err := plan.Make(b.Ctx, b.Cluster, pass.RequestOf(b, set, record))
-		bench.WantError(t, err, "listing the ConfigMap objects of orders@prod", "connection refused")
-		if took := time.Since(began); took > time.Minute { // some seconds, with ample time for a busy machine
-			t.Errorf("that took %s", took)
-		}
-		outage.refuse = 2
-		if _, err := plan.Make(b.Ctx, b.Cluster, pass.RequestOf(b, set, record)); err != nil {
-			t.Errorf("a short outage: %v", err)
-		}
-	})
-}
-
-// outage sends requests to a closed port for a while.
-type outage struct {
-	inner  http.RoundTripper
-	refuse int
-}
-
-func (o *outage) RoundTrip(req *http.Request) (*http.Response, error) {
-	if o.refuse > 0 {
-		o.refuse--
-		req = req.Clone(req.Context())
-		req.URL.Host = "127.0.0.1:1"
-	}
-	return o.inner.RoundTrip(req)
 }

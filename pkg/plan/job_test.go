@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/syncerdev/syncer/internal/lab"
 	"github.com/syncerdev/syncer/internal/lab/bench"
@@ -108,29 +107,6 @@ func TestFateIsNotThatOfAnEarlierJob(t *testing.T) {
 	}
 }
 
-func TestFateThatNobodyKnowsIsNotAskedForForever(t *testing.T) {
-	b := bench.New(t)
-	gone := v1alpha1.InventoryEntry{APIVersion: "batch/v1", Kind: "Job", Namespace: b.Namespace, Name: "once", Ephemeral: true}
-	ask := func(uid types.UID) int {
-		gone.UID = uid
-		return len(b.Requests(func() {
-			for range 20 {
-				entries := []v1alpha1.InventoryEntry{gone}
-				inventory.Fates(b.Ctx, b.Cluster, entries, nil)
-				if entries[0].Completed {
-					t.Error("it is said to be complete")
-				}
-			}
-		}))
-	}
-	if n := ask("of-an-object-that-left-no-events"); n == 0 || n > 10 {
-		t.Errorf("%d requests in 20 passes", n)
-	}
-	if n := ask(""); n > 0 {
-		t.Errorf("%d requests for events that could be anybody's", n)
-	}
-}
-
 func TestRunningJobIsNotWritten(t *testing.T) {
 	b := bench.New(t)
 	set := b.Set(bench.Join(bench.Backfill("long", 600), sparkApp("stream", 600)))
@@ -209,37 +185,5 @@ func TestRunDeletedByHandIsMissing(t *testing.T) {
 				t.Errorf("when it runs again: %+v", got)
 			}
 		})
-	}
-}
-
-// The outcome that a run's events showed stays known after the events are deleted, for example after an hour.
-func TestDeletedRunStaysMissing(t *testing.T) {
-	b := bench.New(t)
-	entries := []v1alpha1.InventoryEntry{{
-		APIVersion: "batch/v1", Kind: "Job", Namespace: b.Namespace, Name: "once", Ephemeral: true, Deleted: true, UID: "forgotten",
-	}}
-	inventory.Fates(b.Ctx, b.Cluster, entries, nil)
-	if e := entries[0]; !e.Deleted || e.MayBeGone() {
-		t.Errorf("it is said to be %+v", e)
-	}
-}
-
-// For a run with many pods the event of its end is dropped, so its absence proves nothing.
-func TestEndOfARunWithManyPodsIsNotKnown(t *testing.T) {
-	b := bench.New(t)
-	gone := v1alpha1.InventoryEntry{APIVersion: "batch/v1", Kind: "Job", Namespace: b.Namespace, Name: "wide", Ephemeral: true, UID: "of-a-wide-one"}
-	b.Create(bench.Events, `
-apiVersion: v1
-kind: Event
-metadata: {name: wide.1, namespace: $NS}
-involvedObject: {apiVersion: batch/v1, kind: Job, namespace: $NS, name: wide, uid: of-a-wide-one}
-type: Normal
-reason: SuccessfulCreate
-count: 25
-`)
-	entries := []v1alpha1.InventoryEntry{gone}
-	inventory.Fates(b.Ctx, b.Cluster, entries, nil)
-	if e := entries[0]; e.Deleted || e.Completed {
-		t.Errorf("it is said to be %+v", e)
 	}
 }

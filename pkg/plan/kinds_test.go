@@ -1,12 +1,9 @@
 package plan_test
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/syncerdev/syncer/internal/lab/bench"
@@ -149,19 +146,6 @@ func TestDefinitionThatGrowsTogetherWithItsObject(t *testing.T) {
 	})
 }
 
-func TestKindThatSomebodyInstallsIsNoticedWithoutARestart(t *testing.T) {
-	b := bench.New(t)
-	set := b.Set(bench.Custom(b.Group(), "v1", "Widget", b.Namespace, "one", "size: 3"))
-	_, err := pass.TryPlan(b, set)
-	bench.WantError(t, err, "Widget/"+b.Namespace+"/one: the cluster serves no kind Widget in "+b.Group()+"/v1; install its CRD")
-	b.Create(bench.CRDs, bench.Definition(b.Group(), "Widget", "Namespaced", "v1 size: {type: integer}"))
-	b.Eventually("the kind is noticed", func() bool {
-		_, err := pass.TryPlan(b, set)
-		return err == nil
-	})
-	pass.Sync(b, set)
-}
-
 func TestKindThatIsGone(t *testing.T) {
 	b := bench.New(t)
 	definition := bench.Definition(b.Group(), "Widget", "Namespaced", "v1 size: {type: integer}")
@@ -201,35 +185,4 @@ func TestKindThatIsGone(t *testing.T) {
 	if got := b.Record().Annotations["applyset.kubernetes.io/contains-group-kinds"]; got != "ConfigMap" {
 		t.Errorf("the record still names the kinds %s", got)
 	}
-}
-
-// Discovery is partial while the server of an aggregated API does not answer. The kinds of this API are not gone.
-func TestKindWhoseServerDoesNotAnswerIsNotGone(t *testing.T) {
-	b := bench.New(t)
-	b.Create(bench.APIServices, fmt.Sprintf(`
-apiVersion: apiregistration.k8s.io/v1
-kind: APIService
-metadata: {name: v1.%[1]s}
-spec:
-  group: %[1]s
-  version: v1
-  groupPriorityMinimum: 100
-  versionPriority: 10
-  insecureSkipTLSVerify: true
-  service: {name: nobody, namespace: $NS}
-`, b.Group()))
-	t.Cleanup(func() {
-		if err := b.Admin.Resource(bench.APIServices).Delete(context.Background(), "v1."+b.Group(), metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
-	set := b.Set(bench.Join(bench.Settings("plain", "1"), bench.Custom(b.Group(), "v1", "Widget", b.Namespace, "one", "size: 3")))
-	b.Eventually("discovery is partial", func() bool {
-		_, err := pass.TryPlan(b, set)
-		return err != nil && !strings.Contains(err.Error(), "serves no kind")
-	})
-	_, err := pass.TryPlan(b, set)
-	bench.WantError(t, err, "the API server cannot say what "+b.Group()+"/v1 serves")
-	// All other objects are applied.
-	pass.Sync(b, b.Set(bench.Settings("plain", "1")))
 }

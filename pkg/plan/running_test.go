@@ -174,21 +174,6 @@ func TestRunThatBeginsDuringTheApply(t *testing.T) {
 	}
 }
 
-// One change may wait for the end of an object's run, and another change of the same object may wait for something else.
-func TestAwaitChangeNoticesEachReason(t *testing.T) {
-	b := bench.New(t)
-	set := b.Set(bench.Backfill("long", 600))
-	pass.Sync(b, set)
-	b.AwaitRun(bench.Jobs, "long", health.Running)
-	id := manifest.IDOf(set[0])
-	waits := func(reason manifest.HoldReason) manifest.Change {
-		return manifest.Change{Held: &manifest.Held{Reason: reason, For: []manifest.ID{id}}}
-	}
-	if err := watch.AwaitChange(b.Ctx, b.Cluster, []manifest.Change{waits(manifest.HeldRunning), waits(manifest.HeldHealth)}); err != nil {
-		t.Errorf("a healthy object is waited for: %v", err)
-	}
-}
-
 func TestRunThatLeavesGitEndsFirst(t *testing.T) {
 	b := bench.New(t)
 	pass.Sync(b, b.Set(bench.Join(sparkApp("daily", 3), bench.Settings("stays", "1"))))

@@ -67,30 +67,6 @@ func TestHashOfASecretIsKeyed(t *testing.T) {
 	})
 }
 
-func TestTwoSyncersThatStartTogetherAgreeOnTheKey(t *testing.T) {
-	b := bench.New(t)
-	set := b.Set(login(canary))
-	hashes := make(chan string, 4)
-	for range cap(hashes) {
-		_, cluster := b.Connect(b.Plane.Kubeconfig)
-		go func() {
-			planned, err := plan.Make(b.Ctx, cluster, pass.RequestOf(b, set, nil))
-			if err != nil {
-				t.Error(err)
-				hashes <- ""
-				return
-			}
-			hashes <- plan.HashOf(planned, "login")
-		}()
-	}
-	first := <-hashes
-	for range cap(hashes) - 1 {
-		if next := <-hashes; next != first {
-			t.Errorf("the hashes are %s and %s", first, next)
-		}
-	}
-}
-
 func TestReadOnlyPlanMakesNoKey(t *testing.T) {
 	b := bench.New(t)
 	planned := pass.Plan(b, b.Set(login(canary)), func(req *plan.Request) { req.ReadOnly = true })
@@ -157,13 +133,6 @@ func TestErrorsQuoteNoSecret(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestKeyOfAnUnusableSecretIsAnError(t *testing.T) {
-	b := bench.New(t)
-	b.Create(bench.Secrets, "apiVersion: v1\nkind: Secret\nmetadata: {name: syncer-inventory-key, namespace: "+b.Records+"}\ndata: {key: c2hvcnQ=}\n")
-	_, err := pass.TryPlan(b, b.Set(login(canary)))
-	bench.WantError(t, err, b.Records+"/syncer-inventory-key", "shorter than 32 bytes; delete the Secret")
 }
 
 func TestDroppedKeyOfStringDataGoes(t *testing.T) {
