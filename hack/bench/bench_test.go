@@ -75,15 +75,15 @@ func TestReportHasARowForEachFigureAndAColumnForEachRun(t *testing.T) {
 	one.seconds(rawCreate, 800*time.Millisecond)
 	one.ratio(firstTime, 4*time.Second, rawCreate)
 	two.ratio(firstTime, 3*time.Second, rawCreate) // without RAW there is no ratio
-	two.megabytes("memory, RSS", 97e6)
+	two.megabytes("at rest, RSS", 97e6)
 	one.requests("a commit", counts{"patch configmaps": 6}, 2)
 	two.requests("a commit", counts{"patch configmaps": 1, "list secrets": 2}, 1)
-	want := `| targets | 102 settled | 102 in progress |
-| --- | --- | --- |
-| RAW: all objects created | 0.80 s |  |
-| first rollout | 4.00 s | 3.00 s |
-| first rollout, x RAW | 5.00 |  |
-| memory, RSS |  | 97.0 MB |
+	want := `| targets | 102 settled | 102 in progress | goal |
+| --- | --- | --- | --- |
+| RAW: all objects created | 0.80 s |  |  |
+| first rollout | 4.00 s | 3.00 s |  |
+| first rollout, x RAW | 5.00 |  | 3 |
+| at rest, RSS |  | 97.0 MB |  |
 
 Requests of a commit:
 
@@ -129,6 +129,14 @@ func TestProcessorTimeIsThatOfAProcessAndItsChildren(t *testing.T) {
 	}
 	if got := kilobytes("VmPeak:\t  9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"); got != 1234 {
 		t.Errorf("%d kB", got)
+	}
+}
+
+func TestEachLimitHasAGoal(t *testing.T) {
+	for _, l := range limits {
+		if goals[l.figure] == "" {
+			t.Errorf("%s has a limit and no goal", l.figure)
+		}
 	}
 }
 

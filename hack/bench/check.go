@@ -20,6 +20,29 @@ var limits = []limit{
 	{"at rest, requests a minute", "settled", 0},
 }
 
+// goals are what the project wants to reach.
+var goals = map[string]string{
+	firstTime + ", x RAW":               "3",
+	everyTime + ", x RAW":               "3",
+	"at rest, requests a minute":        "0",
+	commitTime(50):                      "0.3 s",
+	commitTime(100):                     "0.6 s",
+	commitRequests:                      "30",
+	commitCPU:                           "0.15 CPU-s",
+	editTime("in the record", 50):       "0.1 s",
+	editTime("put right", 50):           "0.15 s",
+	"status of all":                     "1 s",
+	"diff of all":                       "2 s",
+	"drift of all":                      "4 s",
+	"status of one pipeline":            "0.3 s",
+	"diff of one pipeline":              "0.3 s",
+	"drift of one pipeline":             "0.3 s",
+	"render of one target, x kustomize": "0.8",
+	"memory, RSS":                       "50 MB, 120 MB for 1,002",
+	"memory, RSS at its peak":           "300 MB",
+	"restart, all targets compared":     "5 s",
+}
+
 // check names the figures that are worse than their limits.
 func check(all []*result) error {
 	var worse []string

@@ -26,7 +26,10 @@ func report(all []*result, requests bool) string {
 		}
 	}
 	var out strings.Builder
-	out.WriteString(head("targets", names(all)) + lines(rows, cells))
+	for _, row := range rows {
+		cells[row] = append(cells[row], goals[row])
+	}
+	out.WriteString(head("targets", append(names(all), "goal")) + lines(rows, cells))
 	if requests {
 		out.WriteString(requestTables(all))
 	}
@@ -147,6 +150,7 @@ and an image registry, all on one machine. [Contributing](contributing.md#the-be
   moment when a watch shows the commit in the records of the three targets. Requests and processor time count until syncer
   has asked nothing for 0.3 s, or for 2 s at most.
 - **A commit to all** changes every object by the shared component.
+- **The goal** is what the project wants to reach, for up to 1,002 targets.
 - **Requests** are those in the API server's audit log without Leases and watches. Processor time is that of the syncer
   process.
 
