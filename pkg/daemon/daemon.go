@@ -60,7 +60,6 @@ type Daemon struct {
 	states    *states
 	tracker   *underway.Tracker
 	publisher *publisher
-	logged    logged
 
 	pollNow  chan struct{}             // requests a poll of the repository
 	passOn   chan struct{}             // requests one of the other replicas
@@ -158,7 +157,7 @@ func (d *Daemon) Alive() error {
 func (d *Daemon) FetchFailed(err error) {
 	d.parts.Metrics.requests.git.WithLabelValues("failed").Inc()
 	d.publisher.fetchFailed(err)
-	if d.logged.isNew(aboutTry, err.Error()) {
+	if d.states.isNewAbout(aboutTry, err.Error()) {
 		d.parts.Log.Warn("the repository does not answer; it is asked again", "error", err)
 	}
 }
@@ -176,7 +175,7 @@ func (d *Daemon) Observe(w *target.Desired, seen reconcile.Observation) {
 
 // failed logs a failure once. It does not log a failure that a stop causes.
 func (d *Daemon) failed(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !d.logged.isNew(aboutRollout, err.Error()) {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil || !d.states.isNewAbout(aboutRollout, err.Error()) {
 		return
 	}
 	d.parts.Log.Error("pass failed", "error", err)

@@ -67,12 +67,12 @@ func (l *loop) answered(ctx context.Context, a fetched) (again bool) {
 	switch {
 	case a.err == nil:
 		s.commits.fetched(a.asked)
-		d.logged.isNew(aboutTry, "")
-		if d.logged.isNew(aboutRepository, "") {
+		d.states.isNewAbout(aboutTry, "")
+		if d.states.isNewAbout(aboutRepository, "") {
 			d.parts.Log.Info("the repository can be read again", "commit", a.snap.Commit)
 		}
 	case ctx.Err() == nil:
-		if d.logged.isNew(aboutRepository, a.err.Error()) {
+		if d.states.isNewAbout(aboutRepository, a.err.Error()) {
 			d.parts.Log.Error("the repository cannot be read; the last commit stays in force", "error", a.err)
 		}
 	}

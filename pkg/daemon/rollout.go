@@ -56,7 +56,7 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			return // the next rollout reconciles what is left
 		}
 		if err == nil {
-			s.daemon.logged.isNew(aboutRollout, "") // whatever failed before
+			s.daemon.states.isNewAbout(aboutRollout, "") // whatever failed before
 		}
 		if err != nil {
 			s.daemon.failed(ctx, err)

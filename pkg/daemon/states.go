@@ -18,7 +18,17 @@ type states struct {
 	mu       sync.Mutex
 	byTarget map[v1alpha1.Target]*state
 	steps    uint64 // counts the begins and ends of reconciles, of all targets
+	logged   map[subject]string
 }
+
+// subject is what a log message is about that is about no target.
+type subject string
+
+const (
+	aboutRollout    subject = "rollout"
+	aboutRepository subject = "repository"
+	aboutTry        subject = "repository, a try"
+)
 
 // state is what is known of one target. All of it goes when the target does; see states.forget.
 type state struct {
@@ -125,6 +135,20 @@ func (s *states) isNew(target v1alpha1.Target, text string) (isNew bool) {
 	}
 	s.change(target, func(of *state) { isNew, of.logged = of.logged != text, text })
 	return isNew
+}
+
+// isNewAbout reports whether a text of a subject was not logged last, and notes it. An empty text says that all is well.
+func (s *states) isNewAbout(about subject, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logged[about] == text {
+		return false
+	}
+	if s.logged == nil {
+		s.logged = map[subject]string{}
+	}
+	s.logged[about] = text
+	return true
 }
 
 // forget drops all that is known of a target.

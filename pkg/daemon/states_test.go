@@ -16,7 +16,6 @@ import (
 
 func TestTheSameIsLoggedOnce(t *testing.T) {
 	var s states
-	var l logged
 	a, b := named("a"), named("b")
 	for i, step := range []struct {
 		of   v1alpha1.Target
@@ -29,7 +28,7 @@ func TestTheSameIsLoggedOnce(t *testing.T) {
 		if got := s.isNew(step.of, step.text); got != step.news {
 			t.Errorf("step %d: %q of %s is news: %t", i, step.text, step.of, got)
 		}
-		if got := l.isNew(subject(step.of.Pipeline), step.text); got != step.news {
+		if got := s.isNewAbout(subject(step.of.Pipeline), step.text); got != step.news {
 			t.Errorf("step %d: %q of a subject is news: %t", i, step.text, got)
 		}
 	}
