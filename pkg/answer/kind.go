@@ -26,7 +26,7 @@ func IsOfObject(err error) bool {
 	return errors.As(err, &status)
 }
 
-// listPatience bounds a list of one kind. If the conversion webhook of a kind is down, the API server does not answer a
+// ListTimeout bounds a list of one kind. If the conversion webhook of a kind is down, the API server does not answer a
 // list of this kind for a minute.
 const ListTimeout = 15 * time.Second
 

@@ -37,46 +37,13 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	if err != nil {
 		return err
 	}
-	f := &followed{told: told, byName: map[string]*v1alpha1.PipelineSync{}}
-	watched := func() (dynamic.ResourceInterface, error) {
-		mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
-		if meta.IsNoMatchError(err) {
-			r.cluster.server.kinds.forget() // the next try may find it installed
-			return nil, ErrNotInstalled
-		}
-		if err != nil {
-			return nil, err
-		}
-		return patient.Resource(mapping.Resource).Namespace(r.namespace()), nil
-	}
+	f := &followed{records: r, client: patient, told: told, byName: map[string]*v1alpha1.PipelineSync{}}
 	lister := &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
-			defer cancel()
-			records, err := watched()
-			if err != nil {
-				return nil, f.failed(err)
-			}
-			list, err := records.List(ctx, options)
-			if r.isUninstalled(err) {
-				err = ErrNotInstalled
-			}
-			if err != nil {
-				return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", r.namespace(), answer.AdviseRight(err)))
-			}
-			return list, nil
+			return f.list(ctx, options)
 		},
 		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			records, err := watched()
-			if err != nil {
-				return nil, f.failed(err)
-			}
-			events, err := records.Watch(ctx, options)
-			if err != nil {
-				return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", r.namespace(), answer.AdviseRight(err)))
-			}
-			f.works()
-			return events, nil
+			return f.watch(ctx, options)
 		},
 	}
 	reflector := cache.NewReflectorWithOptions(lister, &unstructured.Unstructured{}, f, cache.ReflectorOptions{
@@ -86,14 +53,60 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	return nil
 }
 
-// followed stores the events of the watch.
+// followed asks for the records, and stores the events of the watch.
 type followed struct {
-	told func(Snapshot)
+	records *Records
+	client  dynamic.Interface // without a limit to the time of a request
+	told    func(Snapshot)
 
 	mu     sync.Mutex
 	byName map[string]*v1alpha1.PipelineSync
 	read   bool
 	err    error
+}
+
+// resource is the client for the records. It fails while their kind is not served.
+func (f *followed) resource() (dynamic.ResourceInterface, error) {
+	kinds := f.records.cluster.server.kinds
+	mapping, err := kinds.resource(v1alpha1.RecordKind)
+	if meta.IsNoMatchError(err) {
+		kinds.forget() // the next try may find it installed
+		return nil, ErrNotInstalled
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.client.Resource(mapping.Resource).Namespace(f.records.namespace()), nil
+}
+
+func (f *followed) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
+	defer cancel()
+	records, err := f.resource()
+	if err != nil {
+		return nil, f.failed(err)
+	}
+	list, err := records.List(ctx, options)
+	if f.records.isUninstalled(err) {
+		err = ErrNotInstalled
+	}
+	if err != nil {
+		return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
+	}
+	return list, nil
+}
+
+func (f *followed) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	records, err := f.resource()
+	if err != nil {
+		return nil, f.failed(err)
+	}
+	events, err := records.Watch(ctx, options)
+	if err != nil {
+		return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
+	}
+	f.works()
+	return events, nil
 }
 
 func (f *followed) Add(obj any) error    { return f.put(obj) }

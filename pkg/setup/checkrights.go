@@ -53,21 +53,37 @@ func (g *group) records(ctx context.Context) []Check {
 	return recordRights(ctx, access.RightsOfAccount(g.cluster), g.config.Namespace, roles)
 }
 
-func recordRights(ctx context.Context, account reviewer, namespace string, roles []*unstructured.Unstructured) (checks []Check) {
+func recordRights(ctx context.Context, account reviewer, namespace string, roles []*unstructured.Unstructured) []Check {
 	var wanted []access.Right
 	for _, role := range roles {
 		wanted = append(wanted, access.RightsOf(role, namespace)...)
 	}
+	return roleCheck{
+		check:  checkRecords,
+		role:   fmt.Sprintf("the Role syncer-records in namespace %s, which `syncer install` writes", namespace),
+		passed: fmt.Sprintf("the account may keep the records in namespace %s", namespace),
+	}.run(ctx, account, wanted)
+}
+
+// roleCheck checks the rights that a shipped role gives.
+type roleCheck struct {
+	check  string
+	role   string // the role that lacks a missing right, and which command writes it
+	effect string // what follows from a missing right; may be empty
+	passed string // what the account may do
+}
+
+func (r roleCheck) run(ctx context.Context, account reviewer, wanted []access.Right) (checks []Check) {
 	missing, err := account.Missing(ctx, wanted)
 	if err != nil {
-		return []Check{failed(checkRecords, "", "%v", err)}
+		return []Check{failed(r.check, "", "%v", err)}
 	}
 	for _, line := range byResource(missing) {
-		fix := fmt.Sprintf("add %s to the Role syncer-records in namespace %s, which `syncer install` writes", line.first.Rule(line.verbs), namespace)
-		checks = append(checks, failed(checkRecords, fix, "%s", line))
+		fix := fmt.Sprintf("add %s to %s", line.first.Rule(line.verbs), r.role)
+		checks = append(checks, failed(r.check, fix, "%s%s", line, r.effect))
 	}
 	if len(missing) == 0 {
-		checks = append(checks, passed(checkRecords, "the account may keep the records in namespace %s", namespace))
+		checks = append(checks, passed(r.check, "%s", r.passed))
 	}
 	return checks
 }
@@ -85,7 +101,7 @@ func (g *group) serving(ctx context.Context) []Check {
 	return reviewRights(ctx, access.RightsOfAccount(g.cluster), g.config.Server.Listen, set)
 }
 
-func reviewRights(ctx context.Context, account reviewer, listen string, daemon manifest.Set) (checks []Check) {
+func reviewRights(ctx context.Context, account reviewer, listen string, daemon manifest.Set) []Check {
 	const role = "syncer-access-review"
 	var wanted []access.Right
 	for _, obj := range daemon {
@@ -93,18 +109,12 @@ func reviewRights(ctx context.Context, account reviewer, listen string, daemon m
 			wanted = append(wanted, access.RightsOf(obj, "")...)
 		}
 	}
-	missing, err := account.Missing(ctx, wanted)
-	if err != nil {
-		return []Check{failed(checkServer, "", "%v", err)}
-	}
-	for _, line := range byResource(missing) {
-		fix := fmt.Sprintf("add %s to the ClusterRole %s, which `syncer install --daemon` writes", line.first.Rule(line.verbs), role)
-		checks = append(checks, failed(checkServer, fix, "%s, so that nobody is let in", line))
-	}
-	if len(missing) == 0 {
-		checks = append(checks, passed(checkServer, "the account may ask who reads what is served at %s", listen))
-	}
-	return checks
+	return roleCheck{
+		check:  checkServer,
+		role:   "the ClusterRole " + role + ", which `syncer install --daemon` writes",
+		effect: ", so that nobody is let in",
+		passed: fmt.Sprintf("the account may ask who reads what is served at %s", listen),
+	}.run(ctx, account, wanted)
 }
 
 func isLoopback(listen string) bool {
