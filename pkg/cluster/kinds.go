@@ -20,7 +20,8 @@ type kinds struct {
 	client discovery.DiscoveryInterface
 
 	mu     sync.Mutex
-	mapper meta.RESTMapper // nil: not read yet
+	mapper meta.RESTMapper // nil: to be read
+	former meta.RESTMapper // what was read before the last forget; nil: nothing
 	failed map[schema.GroupVersion]error
 	read   time.Time
 }
@@ -47,6 +48,22 @@ func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error)
 		mapping, err = k.lookup(gvk)
 	}
 	return mapping, err
+}
+
+// forRequest is resource for a request about one object, or about records. While discovery cannot be read, it maps a kind as
+// before: the answer to the request shows whether the kind is still served. So an object that was deleted to be created again
+// is created, and the record says so.
+func (k *kinds) forRequest(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	mapping, err := k.resource(gvk)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil || k.mapper != nil || k.former == nil {
+		return mapping, err
+	}
+	if former, formerErr := k.former.RESTMapping(gvk.GroupKind(), gvk.Version); formerErr == nil {
+		return former, nil
+	}
+	return nil, err
 }
 
 // anyVersion maps a kind in the given version where the server serves it, and else in the version that the server
@@ -81,7 +98,9 @@ func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 func (k *kinds) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.mapper = nil
+	if k.mapper != nil {
+		k.mapper, k.former = nil, k.mapper
+	}
 }
 
 // refresh reads discovery. It does not use client-go's cache for it, because this cache logs the error that it also

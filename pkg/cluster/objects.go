@@ -20,7 +20,7 @@ import (
 
 // scoped is an object's ID with its namespace filled in, and the client for it.
 func (c *Cluster) scoped(id manifest.ID) (dynamic.ResourceInterface, manifest.ID, error) {
-	mapping, err := c.server.kinds.resource(id.GroupVersionKind())
+	mapping, err := c.server.kinds.forRequest(id.GroupVersionKind())
 	if err != nil {
 		return nil, id, err
 	}

@@ -31,7 +31,7 @@ type Records struct {
 func (r *Records) namespace() string { return r.cluster.Namespace() }
 
 func (r *Records) resource() (dynamic.ResourceInterface, error) {
-	mapping, err := r.cluster.server.kinds.resource(v1alpha1.RecordKind)
+	mapping, err := r.cluster.server.kinds.forRequest(v1alpha1.RecordKind)
 	if meta.IsNoMatchError(err) {
 		return nil, ErrNotInstalled
 	}

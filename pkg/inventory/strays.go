@@ -89,18 +89,15 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 // get reads an object in the given version where the server serves it, and else in the version that the API server
 // prefers; nil where the object, or its kind, does not exist.
 func get(ctx context.Context, c *cluster.Cluster, id manifest.ID) (*unstructured.Unstructured, error) {
-	full, err := c.Scope(id)
+	live, err := c.Get(ctx, id)
 	if kind := id.GroupVersionKind(); meta.IsNoMatchError(err) && kind.Version != "" {
 		id.APIVersion = schema.GroupVersion{Group: kind.Group}.String()
-		full, err = c.Scope(id)
+		live, err = c.Get(ctx, id)
 	}
 	if meta.IsNoMatchError(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c.Get(ctx, full)
+	return live, err
 }
 
 // labelPath is the path of the member label of an object.
