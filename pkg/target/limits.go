@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/syncerdev/syncer/pkg/limit"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
@@ -60,8 +61,8 @@ func (c *Commit) limitPrunes() {
 			continue
 		}
 		for _, d := range targets {
-			d.Err = refusal("this commit would delete %d objects from %d pipelines of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
-				deleted[environment], len(targets), environment, most, d.Target.Pipeline)
+			d.Err = refusal("this commit would delete %s from %s of %s, which is above the limit of %d in one pass; if that is meant, add the trailer `Syncer-Allow-Prune: %s` to a commit message",
+				manifest.Plural(deleted[environment], "object"), manifest.Plural(len(targets), "pipeline"), environment, most, d.Target.Pipeline)
 		}
 	}
 }

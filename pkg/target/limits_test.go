@@ -107,3 +107,15 @@ func TestDeletingTooManyObjectsInOnePassIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestOnePipelineThatLosesTooMuchIsNamedInTheSingular(t *testing.T) {
+	environment := &v1alpha1.Environment{Name: "prod", Prune: v1alpha1.Prune{MaxPerPass: 1}}
+	one, two := deployed(environment, "a", 3), deployed(environment, "b", 2)
+	commit := NewCommit([]*Desired{one})
+	commit.limitPrunes()
+	refused(t, commit.Targets, "this commit would delete 3 objects from 1 pipeline of prod, which is above the limit of 1 in one pass")
+	one.Err = nil
+	commit = NewCommit([]*Desired{one, two})
+	commit.limitPrunes()
+	refused(t, commit.Targets, "this commit would delete 5 objects from 2 pipelines of prod,")
+}
