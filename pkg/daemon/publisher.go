@@ -362,7 +362,9 @@ func (p *publisher) settings() map[v1alpha1.Target]view.Settings {
 		return out
 	}
 	for _, d := range p.facts.planned.All() {
-		out[d.Target] = view.Settings{Owner: d.Settings.Owner, Folder: target.Folder(p.parts.Config.Source.Layout, d.Target)}
+		out[d.Target] = view.Settings{
+			Owner: d.Settings.Owner, Folder: target.Folder(p.parts.Config.Source.Layout, d.Target), LeftGit: d.Overlay == "",
+		}
 	}
 	return out
 }

@@ -32,7 +32,7 @@ func historyOf(targets []*targetSection) []historyDay {
 			if i+1 < len(t.Deployments) {
 				e.Changed = newIn(d.Images, t.Deployments[i+1].Images)
 			}
-			if d.Outcome == "Applied" && !e.Runs {
+			if d.Outcome == "Applied" && (!e.Runs || t.LeftGit) {
 				e.Back = rollback(t.Folder, t.Pipeline, d.Commit)
 			}
 			entries = append(entries, e)

@@ -383,6 +383,11 @@ func TestRollbackIsNotGuessed(t *testing.T) {
 	if n := strings.Count(text, "git restore --source="); n != 2 {
 		t.Errorf("%d deployments can be returned to", n)
 	}
+	v.Target("orders-daily", "prod").LeftGit = true
+	gone := html.UnescapeString(pageText(t, readers(publish(v)), "/pipelines/orders-daily?env=prod"))
+	if n := strings.Count(gone, "git restore --source="); n != 3 {
+		t.Errorf("of a pipeline that left git, %d deployments can be returned to", n)
+	}
 	back := v.Target("orders-daily", "prod").Deployments[1].Commit
 	if want := "git restore --source=" + back + " --staged --worktree -- pipelines/orders-daily &&\ngit commit -m 'Roll back orders-daily to " + back[:8] + "'"; !strings.Contains(text, want) {
 		t.Errorf("it does not say %s", want)

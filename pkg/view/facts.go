@@ -43,8 +43,9 @@ type Records struct {
 
 // Settings is what the repository says of a target.
 type Settings struct {
-	Owner  string // of pipeline.yaml
-	Folder string // of the pipeline
+	Owner   string // of pipeline.yaml
+	Folder  string // of the pipeline, or where it was
+	LeftGit bool   // the newest commit does not have it
 }
 
 // New makes the view of some facts. It does not change them, and the view shares no list with them that changes later.
@@ -105,6 +106,6 @@ func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event)
 		t, events = OfRecord(&v1alpha1.PipelineSync{Spec: empty}, -1), nil
 		t.State, t.Message = drift.Failed, err.Error()
 	}
-	t.Owner, t.Folder = f.Settings[of].Owner, f.Settings[of].Folder
+	t.Owner, t.Folder, t.LeftGit = f.Settings[of].Owner, f.Settings[of].Folder, f.Settings[of].LeftGit
 	return t, events
 }

@@ -103,10 +103,10 @@ func TestFactsOfATarget(t *testing.T) {
 	} {
 		r := recordOf("etl", "prod")
 		f := factsOf(r)
-		f.Settings = map[v1alpha1.Target]Settings{of: {Owner: "data team", Folder: "pipelines/etl"}}
+		f.Settings = map[v1alpha1.Target]Settings{of: {Owner: "data team", Folder: "pipelines/etl", LeftGit: true}}
 		c.given(&f, r)
 		got := New(f).Target("etl", "prod")
-		if got.State != c.state || got.Message != c.says || got.Behind != c.behind || got.Owner != "data team" || got.Folder != "pipelines/etl" {
+		if got.State != c.state || got.Message != c.says || got.Behind != c.behind || got.Owner != "data team" || got.Folder != "pipelines/etl" || !got.LeftGit {
 			t.Errorf("%s: %s %q behind %d, of %q in %q", name, got.State, got.Message, got.Behind, got.Owner, got.Folder)
 		}
 	}

@@ -69,6 +69,8 @@ type Target struct {
 	// Folder is the folder of the pipeline in the repository, which a rollback restores: pipelines/session-enrichment. If
 	// the layout has the environment above the pipeline, it belongs to this target alone. Empty: not known.
 	Folder string
+	// LeftGit says that the newest commit does not have the target: Folder is where it was, and a rollback brings it back.
+	LeftGit bool
 	// Findings are those that the record keeps; Total counts all.
 	Findings []drift.Finding
 	Total    int
