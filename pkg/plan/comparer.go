@@ -28,13 +28,13 @@ type Comparer struct {
 	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with the fate of the objects that are gone
 	found    inventory.Found
 	provides Provides
-	ground   ground
+	changed  changed
 	key      []byte        // for the hashes of Secrets; nil if the set has none
 	salt     func() []byte // for masked values; called only for a difference
 }
 
-// ground has the changes of the plan that affect the judgement of other objects.
-type ground struct {
+// changed has the changes of the plan that affect the judgement of other objects.
+type changed struct {
 	kinds      map[schema.GroupKind]bool // whose CRD changes
 	namespaces map[string]bool           // whose quota or limit range changes
 }
@@ -45,11 +45,11 @@ func (c *Comparer) objects(ctx context.Context) ([]*Step, error) {
 	steps := make([]*Step, len(set)) // each worker owns one slot
 	errs := make([]error, len(set))
 	// Objects that affect the judgement of others go first.
-	for _, ground := range []bool{true, false} {
+	for _, first := range []bool{true, false} {
 		var g panics.Group
 		g.SetLimit(cluster.FanOut)
 		for i, obj := range set {
-			if isGround(obj) != ground {
+			if affectsOthers(obj) != first {
 				continue
 			}
 			g.Go(func() error {
@@ -58,7 +58,7 @@ func (c *Comparer) objects(ctx context.Context) ([]*Step, error) {
 			})
 		}
 		_ = g.Wait() // the workers report by slot
-		c.ground = groundOf(steps)
+		c.changed = changedBy(steps)
 	}
 	if err := answer.Join(errs); err != nil {
 		return nil, err
@@ -71,7 +71,8 @@ func sortSteps(steps []*Step) {
 	slices.SortFunc(steps, func(a, b *Step) int { return a.Change.ID.Compare(b.Change.ID) })
 }
 
-func isGround(obj *unstructured.Unstructured) bool {
+// affectsOthers reports whether a change of an object may affect the judgement of others.
+func affectsOthers(obj *unstructured.Unstructured) bool {
 	switch manifest.IDOf(obj).GroupKind() {
 	case manifest.CRDKind, manifest.QuotaKind, manifest.LimitRangeKind:
 		return true
@@ -79,9 +80,9 @@ func isGround(obj *unstructured.Unstructured) bool {
 	return false
 }
 
-// groundOf collects the changes that affect the judgement of other objects.
-func groundOf(steps []*Step) ground {
-	out := ground{kinds: map[schema.GroupKind]bool{}, namespaces: map[string]bool{}}
+// changedBy collects the changes that affect the judgement of other objects.
+func changedBy(steps []*Step) changed {
+	out := changed{kinds: map[schema.GroupKind]bool{}, namespaces: map[string]bool{}}
 	for _, s := range steps {
 		if s == nil || s.Change.Action == manifest.None {
 			continue
@@ -101,7 +102,7 @@ func (c *Comparer) mayPass(id manifest.ID, err error) bool {
 	if answer.IsMissingNamespace(err, id.Namespace) || answer.IsEndingNamespace(err) {
 		return c.provides.namespaces[id.Namespace]
 	}
-	return c.ground.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && c.ground.namespaces[id.Namespace]
+	return c.changed.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && c.changed.namespaces[id.Namespace]
 }
 
 // object judges one object of git.
@@ -135,7 +136,7 @@ func (c *Comparer) judge(ctx context.Context, obj *unstructured.Unstructured, ha
 		return nil, answer.Explain(obj, id, "reading", err)
 	}
 	s.Change.Live = c.found.Members[id.Key()]
-	if resting, err := decide(ctx, c, s, rests); resting || err != nil {
+	if decided, err := decide(ctx, c, s, withoutComparison); decided || err != nil {
 		return s, err
 	}
 	entry := c.recorded[id.Key()]

@@ -114,7 +114,7 @@ func (p *Plan) Pending() []manifest.Change { return changes(p.steps, isPending) 
 
 // IsPending reports whether steps have changes, and not all of them wait.
 func IsPending(steps []*Step) bool {
-	return slices.ContainsFunc(steps, func(s *Step) bool { return isPending(s.Change.Action) })
+	return slices.ContainsFunc(steps, func(s *Step) bool { return s.isPending() })
 }
 
 func isPending(a manifest.Action) bool { return a != manifest.None && a != manifest.Hold }

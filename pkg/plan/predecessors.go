@@ -52,7 +52,7 @@ func dependsInside(_ context.Context, w *waiting, s *Step) (Verdict, error) {
 // HeldBack returns the reason why a step waits for its predecessors among the steps of its plan; nil if it does not. unready
 // says why a predecessor that does not wait itself is not ready, as a clause; "" if it is ready.
 func HeldBack(s *Step, steps []*Step, unready func(*Step) string) *manifest.Held {
-	if s.IsPrune() || s.rests() {
+	if s.IsPrune() || !s.isPending() {
 		return nil
 	}
 	for _, other := range steps {

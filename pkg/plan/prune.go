@@ -22,10 +22,10 @@ type PruneLimit struct {
 	Allowed    bool // a commit trailer allows any number of prunes in this commit
 }
 
-// Doomed counts the objects of an inventory that a set no longer has. It counts by name, for a limit that is checked before
+// ToDelete counts the objects of an inventory that a set no longer has. It counts by name, for a limit that is checked before
 // any request to a cluster. Old versions of generated objects do not count as a loss. Objects whose prune was allowed before
 // and waits since do not count either.
-func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
+func ToDelete(record *v1alpha1.PipelineSync, set manifest.Set) int {
 	in, generated := map[manifest.Key]bool{}, map[manifest.ID]bool{}
 	for _, obj := range set {
 		id := manifest.IDOf(obj)
@@ -39,7 +39,7 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 		}
 	}
 	held := heldPrunes(record)
-	doomed, waiting := 0, 0
+	leaving, waiting := 0, 0
 	for _, entry := range record.Status.Inventory {
 		id := entry.ID()
 		name, _ := id.WithoutSuffix()
@@ -48,19 +48,19 @@ func Doomed(record *v1alpha1.PipelineSync, set manifest.Set) int {
 		case held[id.Key()]:
 			waiting++
 		default:
-			doomed++
+			leaving++
 		}
 	}
-	if doomed == 0 {
+	if leaving == 0 {
 		return 0
 	}
-	return doomed + waiting // many small losses that wait add up to a large one
+	return leaving + waiting // many small losses that wait add up to a large one
 }
 
 // LimitPrunes applies the limit to a plan. It returns a PruneRefusedError when the plan would delete more. Then no part of
 // the plan may be applied: a set that lost many objects at once is more likely a mistake than an intention.
 func (p *Plan) LimitPrunes(most PruneLimit) error {
-	var doomed, waiting []manifest.ID
+	var leaving, waiting []manifest.ID
 	request := p.comparer.request
 	kept, held := generated(p.steps), heldPrunes(request.Record, manifest.HeldUnrendered)
 	for _, s := range p.steps {
@@ -73,20 +73,20 @@ func (p *Plan) LimitPrunes(most PruneLimit) error {
 			waiting = append(waiting, s.Change.ID)
 		default:
 			if name, _ := s.Change.ID.WithoutSuffix(); !kept[name] {
-				doomed = append(doomed, s.Change.ID)
+				leaving = append(leaving, s.Change.ID)
 			}
 		}
 	}
-	if len(doomed) == 0 || most.Allowed {
+	if len(leaving) == 0 || most.Allowed {
 		return nil
 	}
-	doomed = append(doomed, waiting...) // several commits with small losses add up to a large loss
+	leaving = append(leaving, waiting...) // several commits with small losses add up to a large loss
 	total := len(p.Members)
 	if request.Record != nil {
 		total = max(total, len(request.Record.Status.Inventory))
 	}
-	if exceeded := limit.Objects(len(doomed), total, most.MaxPercent, most.MaxObjects); exceeded != "" {
-		return &PruneRefusedError{Target: request.Target, Objects: doomed, Of: total, Limit: exceeded}
+	if exceeded := limit.Objects(len(leaving), total, most.MaxPercent, most.MaxObjects); exceeded != "" {
+		return &PruneRefusedError{Target: request.Target, Objects: leaving, Of: total, Limit: exceeded}
 	}
 	return nil
 }
@@ -140,8 +140,8 @@ func (c *Comparer) prunes(ctx context.Context, set []*Step) ([]*Step, error) {
 // prune judges a member that is no longer in the set. kept has the generated objects of the set.
 func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, kept map[manifest.ID]bool) (*Step, error) {
 	s := &Step{Change: manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}}
-	heir, handed := c.request.Neighbours.Named[s.Key()]
-	if handed && heir != c.request.Target {
+	other, handed := c.request.Neighbours.Named[s.Key()]
+	if handed && other != c.request.Target {
 		s.State = HandedOver
 	}
 	unlabelled := live.GetLabels()[v1alpha1.LabelMember] == ""
@@ -153,7 +153,7 @@ func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, k
 	case inventory.Keeps(live), live.GetDeletionTimestamp() != nil, unlabelled:
 		s.Change.Action = manifest.None
 	case s.State == HandedOver:
-		s.Change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", heir), s.Change.ID)
+		s.Change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", other), s.Change.ID)
 	default:
 		if why := c.mayHaveMoved(s.Change.ID, kept); why != "" {
 			s.State = HandedOver

@@ -25,9 +25,9 @@ type wait func(ctx context.Context, w *waiting, s *Step) (Verdict, error)
 
 // The rules, in their order. The first decision about a step counts.
 var (
-	// rests lists the rules for an object of git that needs no comparison. They use the object's inventory entry and, if the
+	// withoutComparison lists the rules for an object of git that needs no comparison. They use the object's inventory entry and, if the
 	// object is a member, its live state.
-	rests = []rule{disabled, ran, removesItself, skipped, unchanged}
+	withoutComparison = []rule{disabled, ran, removesItself, skipped, unchanged}
 	// runs lists the rules for a change of an object that runs to completion.
 	runs = []rule{rerun, running}
 	// waits lists the rules for a plan whose steps are judged. Each rule sees the holds of the rules before it.
@@ -84,7 +84,7 @@ func holdBack(ctx context.Context, p *Plan) error {
 	w, steps := &waiting{plan: p, users: map[string]*podUsers{}}, InOrder(p.steps)
 	for _, rule := range waits {
 		for _, s := range steps {
-			if s.rests() {
+			if !s.isPending() {
 				continue
 			}
 			verdict, err := rule(ctx, w, s)

@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
+	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -121,7 +122,7 @@ func TestObjectsThatNeedNoComparison(t *testing.T) {
 			}
 			comparer := silent(t, c.entry, s.Key())
 			comparer.request.Full = c.full
-			decided, err := decide(t.Context(), comparer, s, rests)
+			decided, err := decide(t.Context(), comparer, s, withoutComparison)
 			if err != nil || s.State != c.want || decided != (c.want != Judged) {
 				t.Errorf("state %d (decided: %t), want %d; %v", s.State, decided, c.want, err)
 			}
@@ -140,7 +141,7 @@ func TestChangesOfRunningWork(t *testing.T) {
 		path   string
 		policy v1alpha1.OnRunning
 		rerun  v1alpha1.Rerun
-		ended  string // the recorded run that had ended
+		ended  bool // the record says that this run had ended before the last change
 		want   manifest.Action
 		state  State
 	}{
@@ -151,6 +152,9 @@ func TestChangesOfRunningWork(t *testing.T) {
 		"a label does not disturb a running job": {live: jobRunning, action: manifest.Update, path: "metadata.labels.team", want: manifest.Update},
 		"an ended job is replaced":               {live: jobEnded, action: manifest.Replace, path: image, want: manifest.Replace},
 		"an ended job is not run again":          {live: jobEnded, action: manifest.Update, path: "metadata.labels.team", rerun: v1alpha1.OnChange, want: manifest.Update},
+		"an ended job was changed before":        {live: jobEnded, action: manifest.None, rerun: v1alpha1.OnChange, ended: true, want: manifest.Replace},
+		"it was, and runs are not repeated":      {live: jobEnded, action: manifest.None, ended: true, want: manifest.None},
+		"a running job is not run again":         {live: jobRunning, action: manifest.Replace, path: image, rerun: v1alpha1.OnChange, want: manifest.Hold},
 		"nothing changes":                        {live: jobEnded, action: manifest.None, want: manifest.None},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +163,11 @@ func TestChangesOfRunningWork(t *testing.T) {
 			if c.path != "" {
 				s.Change.Fields = []manifest.FieldChange{{Path: c.path, From: "a", To: "b"}}
 			}
-			comparer := silent(t, v1alpha1.InventoryEntry{}, s.Key())
+			entry := v1alpha1.InventoryEntry{Name: "once"}
+			if c.ended {
+				entry.EndedRun = (*health.Judge)(nil).Run(s.Change.Live).ID
+			}
+			comparer := silent(t, entry, s.Key())
 			comparer.request.Policies = Policies{OnRunning: c.policy, Rerun: c.rerun}
 			if _, err := decide(t.Context(), comparer, s, runs); err != nil {
 				t.Fatal(err)
@@ -171,6 +179,24 @@ func TestChangesOfRunningWork(t *testing.T) {
 				t.Errorf("held: %+v", s.Change.Held)
 			}
 		})
+	}
+}
+
+// The operator of Spark runs an application again itself after most changes of its spec; it is replaced where git asks for it.
+func TestChangedApplicationThatEndedIsRunAgain(t *testing.T) {
+	const app = "apiVersion: sparkoperator.k8s.io/v1beta2\nkind: SparkApplication\nmetadata: {name: once, namespace: data}\nspec: {image: a}\n"
+	const ended = app + "status: {applicationState: {state: COMPLETED}, submissionID: x}\n"
+	for rerun, want := range map[v1alpha1.Rerun]manifest.Action{"": manifest.Update, v1alpha1.OnChange: manifest.Replace} {
+		s := stepOf(t, app, ended)
+		s.Change.Fields = []manifest.FieldChange{{Path: "spec.image", From: "a", To: "b"}}
+		comparer := silent(t, v1alpha1.InventoryEntry{}, s.Key())
+		comparer.request.Policies.Rerun = rerun
+		if _, err := decide(t.Context(), comparer, s, runs); err != nil {
+			t.Fatal(err)
+		}
+		if noted := s.Runs.Ended != ""; s.Change.Action != want || noted != (want == manifest.Update) {
+			t.Errorf("rerun %q: %s, want %s; the run before is noted: %t", rerun, s.Change.Action, want, noted)
+		}
 	}
 }
 

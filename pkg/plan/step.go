@@ -73,10 +73,8 @@ func (s *Step) Writes() bool {
 	return false
 }
 
-// rests reports whether nothing remains to be done with the object in this pass.
-func (s *Step) rests() bool {
-	return s.Change.Action == manifest.None || s.Change.Action == manifest.Hold
-}
+// isPending reports whether an apply would change the object.
+func (s *Step) isPending() bool { return isPending(s.Change.Action) }
 
 // Key identifies the object of the step.
 func (s *Step) Key() manifest.Key { return s.Change.ID.Key() }

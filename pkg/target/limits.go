@@ -50,7 +50,7 @@ func (c *Commit) limitPrunes() {
 		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
 			continue
 		}
-		if n := plan.Doomed(d.Record, d.Rendered.Set); n > 0 {
+		if n := plan.ToDelete(d.Record, d.Rendered.Set); n > 0 {
 			deleted[d.Environment.Name] += n
 			losing[d.Environment.Name] = append(losing[d.Environment.Name], d)
 		}
