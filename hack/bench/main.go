@@ -166,6 +166,7 @@ func measure(ctx context.Context, opts options, c kase, out *result) (err error)
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
+	out.number("load average of the machine before the run", loadAverage())
 	b := &bench{opts: opts, kase: c, dir: dir, result: out}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.setUp(ctx); err != nil {

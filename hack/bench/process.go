@@ -88,3 +88,17 @@ func kilobytes(text, key string) int64 {
 	}
 	return 0
 }
+
+// loadAverage is that of the last minute. Where it is high, other programs run, and times say little.
+func loadAverage() float64 {
+	content, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(content), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return load
+}
