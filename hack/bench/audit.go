@@ -20,7 +20,7 @@ import (
 // counts are requests by verb and resource, such as "patch configmaps (dry run)".
 type counts map[string]int
 
-// total leaves out Leases, which a daemon renews whatever happens, and watches that are continued.
+// total leaves out Leases, which a daemon renews whatever happens, and watches, which count by themselves.
 func (c counts) total() int {
 	sum := 0
 	for what, n := range c {
@@ -35,6 +35,17 @@ func (c counts) leases() int {
 	sum := 0
 	for what, n := range c {
 		if strings.HasSuffix(what, " leases") {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// watches is how many were opened.
+func (c counts) watches() int {
+	sum := 0
+	for what, n := range c {
+		if strings.HasPrefix(what, "watch ") {
 			sum += n
 		}
 	}

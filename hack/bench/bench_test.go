@@ -62,8 +62,8 @@ func TestRequestsAreCountedByUser(t *testing.T) {
 			t.Errorf("%s: %d, want %d", what, c[what], n)
 		}
 	}
-	if c.total() != 5 || c.leases() != 1 {
-		t.Errorf("%d requests and %d for Leases, want 5 and 1", c.total(), c.leases())
+	if c.total() != 5 || c.leases() != 1 || c.watches() != 1 {
+		t.Errorf("%d requests, %d for Leases and %d watches, want 5, 1 and 1", c.total(), c.leases(), c.watches())
 	}
 	if first := c.sorted()[0]; first != "patch configmaps" {
 		t.Errorf("the first is %s", first)

@@ -152,6 +152,7 @@ func atRest(b *bench, ctx context.Context) error {
 	asked, minutes := countOf(events, daemonUser), time.Since(s.began).Minutes()
 	b.result.requests("at rest, a minute", asked, minutes)
 	b.result.number("at rest, requests a minute", float64(asked.total())/minutes)
+	b.result.number("at rest, watches opened a minute", float64(asked.watches())/minutes)
 	b.result.number("at rest, requests for Leases a minute", float64(asked.leases())/minutes)
 	b.result.cpu("at rest, CPU a minute", time.Duration(float64(cpu)/minutes))
 	text, err := b.daemon.get(ctx, "/metrics")
@@ -200,6 +201,7 @@ func commits(b *bench, ctx context.Context) error {
 	}
 	b.result.requests("a commit to one pipeline", asked, float64(b.opts.commits))
 	b.result.number(commitRequests, float64(asked.total())/float64(b.opts.commits))
+	b.result.number("commit to one pipeline, watches opened", float64(asked.watches())/float64(b.opts.commits))
 	b.result.cpu(commitCPU, mean(cpus))
 	return nil
 }
@@ -485,6 +487,7 @@ func restart(b *bench, ctx context.Context) error {
 	asked := countOf(events, daemonUser)
 	b.result.requests("a restart", asked, 1)
 	b.result.number("restart, requests", float64(asked.total()))
+	b.result.number("restart, watches opened", float64(asked.watches()))
 	b.result.cpu("restart, CPU", now.cpu)
 	return nil
 }

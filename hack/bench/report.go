@@ -151,8 +151,8 @@ and an image registry, all on one machine. [Contributing](contributing.md#the-be
   has asked nothing for 0.3 s, or for 2 s at most.
 - **A commit to all** changes every object by the shared component.
 - **The goal** is what the project wants to reach, for up to 1,002 targets.
-- **Requests** are those in the API server's audit log without Leases and watches. Processor time is that of the syncer
-  process.
+- **Requests** are those in the API server's audit log without Leases; watches count by themselves. Processor time is that
+  of the syncer process.
 
 %s
 
