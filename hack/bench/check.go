@@ -14,9 +14,9 @@ type limit struct {
 }
 
 var limits = []limit{
-	{firstTime + ", x RAW", "", 12},
+	{firstTime + ", x RAW", "", 10},
 	{everyTime + ", x RAW", "", 14},
-	{commitRequests, "settled", 90},
+	{commitRequests, "settled", 60},
 	{"at rest, requests a minute", "settled", 0},
 }
 
