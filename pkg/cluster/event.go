@@ -24,8 +24,8 @@ type Event struct {
 // longestNote is the API server's limit in bytes (events.k8s.io/v1).
 const longestNote = 1024
 
-// Tell writes an event about a record.
-func (r *Records) Tell(ctx context.Context, record *v1alpha1.PipelineSync, event Event) error {
+// WriteEvent writes an event about a record.
+func (r *Records) WriteEvent(ctx context.Context, record *v1alpha1.PipelineSync, event Event) error {
 	resource, _, err := r.cluster.scoped(manifest.ID{APIVersion: "events.k8s.io/v1", Kind: "Event", Namespace: r.namespace()})
 	if err != nil {
 		return fmt.Errorf("writing an event about the record %s: %w", record.Name, err)

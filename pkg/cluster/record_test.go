@@ -294,7 +294,7 @@ func TestRecordsNameAMissingRight(t *testing.T) {
 		"list pipelinesyncs.syncer.dev":         {errList, "listing the records in namespace " + b.Records},
 		"patch pipelinesyncs/status.syncer.dev": {errSave, "writing the record of orders@prod"},
 		"delete pipelinesyncs.syncer.dev":       {records.Delete(b.Ctx, b.Target, record.UID, record.ResourceVersion), "deleting the record of orders@prod"},
-		"create events.events.k8s.io":           {records.Tell(b.Ctx, record, cluster.Event{Reason: "Applied", Action: "Apply"}), "writing an event about the record orders.prod"},
+		"create events.events.k8s.io":           {records.WriteEvent(b.Ctx, record, cluster.Event{Reason: "Applied", Action: "Apply"}), "writing an event about the record orders.prod"},
 		"get secrets":                           {errKey, "reading Secret " + b.Records + "/syncer-inventory-key"},
 	} {
 		bench.WantError(t, c.err, c.doing, "give "+user+" a Role or ClusterRole that allows to "+right)
@@ -309,7 +309,7 @@ func TestEventIsAboutTheRecord(t *testing.T) {
 		{Reason: "Applied", Action: "Apply", Note: "two objects"},
 		{Warning: true, Reason: "Failed", Action: "Apply", Note: strings.Repeat("é", 1000)},
 	} {
-		if err := b.Cluster.Records().Tell(b.Ctx, b.Record(), event); err != nil {
+		if err := b.Cluster.Records().WriteEvent(b.Ctx, b.Record(), event); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,8 +25,8 @@ const (
 	// asks for 1 s. A proxy in between may ask for a quarter of an hour; the target is then tried again by its own
 	// back-off.
 	longestRetryAfter = 10 * time.Second
-	// doubtInterval is the minimum time between two renewals of all watches because of a request without an answer.
-	doubtInterval = silence.Limit
+	// restartInterval is the minimum time between two restarts of all watches because of a request without an answer.
+	restartInterval = silence.Limit
 )
 
 // limited bounds the waits of requests to one API server.
@@ -42,9 +42,9 @@ type limited struct {
 
 // openWatches are the watches of one API server, of all of syncer's clients.
 type openWatches struct {
-	mu      sync.Mutex
-	bodies  map[*watchBody]bool
-	doubted time.Time
+	mu        sync.Mutex
+	bodies    map[*watchBody]bool
+	restarted time.Time
 }
 
 func newLimited(next http.RoundTripper, limits Limits, watches *openWatches) *limited {
@@ -74,7 +74,7 @@ func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := l.next.RoundTrip(req)
 	if err != nil {
 		if isTimeout(err) {
-			l.watches.doubt(l.limits.Read)
+			l.watches.restart(l.limits.Read)
 		}
 		return nil, err
 	}
@@ -106,14 +106,15 @@ func (l *limited) watch(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// doubt ends every watch, since the API server, or a proxy in between, does not answer.
-func (o *openWatches) doubt(after time.Duration) {
+// restart ends every watch, since the API server, or a proxy in between, does not answer. The clients begin the watches
+// again.
+func (o *openWatches) restart(after time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.doubted.IsZero() && time.Since(o.doubted) < doubtInterval {
+	if !o.restarted.IsZero() && time.Since(o.restarted) < restartInterval {
 		return
 	}
-	o.doubted = time.Now()
+	o.restarted = time.Now()
 	for body := range o.bodies {
 		body.cancel(&silence.Error{Limit: after})
 	}
@@ -133,7 +134,7 @@ func (b *watchBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if _, doubted := errors.AsType[*silence.Error](context.Cause(b.ctx)); doubted {
+	if _, restarted := errors.AsType[*silence.Error](context.Cause(b.ctx)); restarted {
 		err = io.ErrUnexpectedEOF // a watch with this error begins again
 	}
 	return n, err

@@ -41,11 +41,11 @@ type login struct {
 	sum    [sha256.Size]byte // of every file
 	named  []string          // files that the kubeconfig names
 	failed error             // why the newest files cannot be used
-	now    *entrance
+	now    *credentials
 }
 
-// entrance is one state of the credentials.
-type entrance struct {
+// credentials are one state of the files, ready to send requests with.
+type credentials struct {
 	server  *url.URL
 	base    *http.Transport
 	through http.RoundTripper // base with the credentials
@@ -89,7 +89,7 @@ func (l *login) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // current is the newest readable state of the credentials, and the reason why a newer one could not be read. It reads
 // the files when the interval has passed, or at once.
-func (l *login) current(atOnce bool) (*entrance, error) {
+func (l *login) current(atOnce bool) (*credentials, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !atOnce && time.Since(l.looked) < loginInterval {
@@ -110,7 +110,7 @@ func (l *login) renew() error {
 	if err != nil {
 		return err
 	}
-	next, err := enter(config)
+	next, err := newCredentials(config)
 	if err != nil {
 		return err
 	}
@@ -141,8 +141,8 @@ func (l *login) digest() (sum [sha256.Size]byte) {
 	return sum
 }
 
-// enter makes a transport with the credentials of a configuration. It reads the content of the named files now.
-func enter(config *rest.Config) (*entrance, error) {
+// newCredentials makes a transport with the credentials of a configuration. It reads the content of the named files now.
+func newCredentials(config *rest.Config) (*credentials, error) {
 	config = rest.CopyConfig(config)
 	if config.BearerTokenFile != "" {
 		token, err := os.ReadFile(config.BearerTokenFile)
@@ -190,11 +190,11 @@ func enter(config *rest.Config) (*entrance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &entrance{server: server, base: base, through: through}, nil
+	return &credentials{server: server, base: base, through: through}, nil
 }
 
 // directed sends a request to the present address of the kubeconfig.
-func (l *login) directed(req *http.Request, by *entrance) *http.Request {
+func (l *login) directed(req *http.Request, by *credentials) *http.Request {
 	if *by.server == *l.first {
 		return req
 	}

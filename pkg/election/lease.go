@@ -60,7 +60,7 @@ func Elect(ctx context.Context, c *cluster.Cluster, lease string, candidate Cand
 	if err != nil {
 		return fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
 	}
-	lock := &toldLock{
+	lock := &reportingLock{
 		Interface: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: c.Namespace(), Name: lease}, Client: client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: candidate.Identity},
@@ -105,8 +105,8 @@ func Nudge(ctx context.Context, c *cluster.Cluster, lease string) error {
 	return nil
 }
 
-// courtesy is how long a candidate leaves a free Lease to the preferred candidate.
-const courtesy = 8 * time.Second
+// yieldTime is how long a candidate leaves a free Lease to the preferred candidate.
+const yieldTime = 8 * time.Second
 
 // errYielded: the candidate leaves a free Lease to another one. errTaken: another candidate has the Lease.
 var (
@@ -114,9 +114,9 @@ var (
 	errTaken   = errors.New("another candidate has the Lease")
 )
 
-// toldLock reports failures, which the elector only logs, and leaves a free Lease to the preferred candidate. The
+// reportingLock reports failures, which the elector only logs, and leaves a free Lease to the preferred candidate. The
 // elector makes one request at a time.
-type toldLock struct {
+type reportingLock struct {
 	resourcelock.Interface
 
 	lease   string
@@ -134,7 +134,7 @@ type toldLock struct {
 
 // stand runs an elector. When a Lease cannot be renewed, the elector reacts too late: it ends the leader's context only
 // after it has tried to release the Lease, and an API server that hangs delays this.
-func (l *toldLock) stand(ctx context.Context, run func(context.Context)) {
+func (l *reportingLock) stand(ctx context.Context, run func(context.Context)) {
 	ctx, l.runs = context.WithCancel(ctx)
 	defer l.runs()
 	l.holds, l.until = false, nil
@@ -145,7 +145,7 @@ func (l *toldLock) stand(ctx context.Context, run func(context.Context)) {
 }
 
 // held notes that the candidate held the Lease when it sent a request for it.
-func (l *toldLock) held(sent time.Time) {
+func (l *reportingLock) held(sent time.Time) {
 	left := time.Until(sent.Add(leaseDuration - leaseMargin))
 	if l.until == nil {
 		l.until = time.AfterFunc(left, l.runs)
@@ -155,7 +155,7 @@ func (l *toldLock) held(sent time.Time) {
 }
 
 // offered notes whether the Lease is free.
-func (l *toldLock) offered(free bool) {
+func (l *reportingLock) offered(free bool) {
 	switch {
 	case !free:
 		l.free = time.Time{}
@@ -164,11 +164,11 @@ func (l *toldLock) offered(free bool) {
 	}
 }
 
-func (l *toldLock) yielding() bool {
-	return l.yields != nil && !l.free.IsZero() && time.Since(l.free) < courtesy && l.yields()
+func (l *reportingLock) yielding() bool {
+	return l.yields != nil && !l.free.IsZero() && time.Since(l.free) < yieldTime && l.yields()
 }
 
-func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+func (l *reportingLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	l.note(ctx, err)
 	if err == nil || apierrors.IsNotFound(err) {
@@ -184,14 +184,14 @@ func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord,
 	return record, raw, err
 }
 
-func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (l *reportingLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if l.yielding() {
 		return errYielded
 	}
 	sent := time.Now()
 	err := l.Interface.Create(ctx, record)
 	if apierrors.IsNotFound(err) { // the namespace is missing
-		l.tell(fmt.Errorf("%w; run `syncer install` first", err))
+		l.report(fmt.Errorf("%w; run `syncer install` first", err))
 		return err
 	}
 	l.took(ctx, record, sent, err)
@@ -199,7 +199,7 @@ func (l *toldLock) Create(ctx context.Context, record resourcelock.LeaderElectio
 }
 
 // took notes the result of a write of the Lease.
-func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, sent time.Time, err error) {
+func (l *reportingLock) took(ctx context.Context, record resourcelock.LeaderElectionRecord, sent time.Time, err error) {
 	l.note(ctx, err)
 	switch {
 	case err == nil:
@@ -212,7 +212,7 @@ func (l *toldLock) took(ctx context.Context, record resourcelock.LeaderElectionR
 	}
 }
 
-func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (l *reportingLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if record.HolderIdentity != "" && l.yielding() { // an empty one releases it
 		return errYielded
 	}
@@ -225,18 +225,18 @@ func (l *toldLock) Update(ctx context.Context, record resourcelock.LeaderElectio
 	return err
 }
 
-func (l *toldLock) note(ctx context.Context, err error) {
+func (l *reportingLock) note(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		l.failing = false
 	case ctx.Err() != nil && errors.Is(err, context.Canceled), apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		// The election ends, or another candidate was faster: this is normal in an election.
 	default:
-		l.tell(answer.AdviseRight(err))
+		l.report(answer.AdviseRight(err))
 	}
 }
 
-func (l *toldLock) tell(err error) {
+func (l *reportingLock) report(err error) {
 	if !l.failing {
 		l.failing = true
 		l.failed(fmt.Errorf("the Lease %s, without which nothing is written: %w", l.lease, err))

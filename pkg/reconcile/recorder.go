@@ -121,7 +121,7 @@ func (r recorder) reportFlapping(ctx context.Context, d *target.Desired, pins []
 
 // event writes an event of a record. An event that cannot be written is logged.
 func (r recorder) event(ctx context.Context, d *target.Desired, of *v1alpha1.PipelineSync, event cluster.Event) {
-	if err := d.Cluster.Records().Tell(ctx, of, event); err != nil {
+	if err := d.Cluster.Records().WriteEvent(ctx, of, event); err != nil {
 		r.log.Warn("an event could not be written", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "error", err)
 	}
 }
