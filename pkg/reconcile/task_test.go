@@ -41,12 +41,3 @@ func TestTaskWorksOnACopy(t *testing.T) {
 		t.Error("the planned target was changed")
 	}
 }
-
-// The record of a target that left git may be deleted while the target waits for its reconcile: another syncer removed it.
-func TestRemoveWithoutARecord(t *testing.T) {
-	removed := &target.Desired{Target: v1alpha1.Target{Pipeline: "extra", Environment: "dev"}}
-	result, err := (&Reconciler{}).Remove(t.Context(), removed)
-	if err != nil || result.Result != Unchanged || !result.Detail.Converged {
-		t.Errorf("%+v, %v", result, err)
-	}
-}
