@@ -6,8 +6,8 @@ import (
 
 	"github.com/syncerdev/syncer/internal/lab/bench"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -66,7 +66,7 @@ func TestDriftOfSparedFieldsIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.r.Rating.Exempt = map[string][]apply.Ignore{"prod": {spared}}
+	p.r.Rating.Exempt = map[string][]ignore.Rule{"prod": {spared}}
 	p.want(reconcile.Applied, "", p.commit(orders(bench.Settings("a", "1")), "First"))
 	p.Edit(bench.ConfigMaps, "a", `{"data":{"key":"by hand"}}`)
 	p.want(reconcile.Unchanged, "1 drifted field left alone", p.again())

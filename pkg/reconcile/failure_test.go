@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/answer"
-	"github.com/syncerdev/syncer/pkg/apply"
 	"github.com/syncerdev/syncer/pkg/image"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
+	"github.com/syncerdev/syncer/pkg/takeover"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -19,10 +20,10 @@ func TestFailureHasAReasonAndMayPass(t *testing.T) {
 		reason           string
 		passing, stopped bool
 	}{
-		{err: &apply.PruneRefusedError{}, reason: "PruneRefused"},
+		{err: &plan.PruneRefusedError{}, reason: "PruneRefused"},
 		{err: &target.RefusedError{}, reason: "PruneRefused"},
-		{err: &apply.OwnedError{}, reason: "OwnedByAnother"},
-		{err: &apply.AdoptionError{}, reason: "AdoptionNeeded"},
+		{err: &plan.OwnedError{}, reason: "OwnedByAnother"},
+		{err: &takeover.Error{}, reason: "AdoptionNeeded"},
 		{err: &record.TooLargeError{}, reason: "TooLarge"},
 		{err: &target.MissingOverlayError{}, reason: "OverlayMissing"},
 		{err: &image.RefusedError{}, reason: "ImageRefused"},
