@@ -17,20 +17,20 @@ import (
 )
 
 var (
-	falling = v1alpha1.Target{Pipeline: "falling", Environment: "dev"}
-	well    = v1alpha1.Target{Pipeline: "well", Environment: "dev"}
+	faulty = v1alpha1.Target{Pipeline: "faulty", Environment: "dev"}
+	other  = v1alpha1.Target{Pipeline: "other", Environment: "dev"}
 )
 
-// watched is a session without a cluster, with its log and the targets of its panics.
-type watched struct {
+// guarded is a session without a cluster, with its log and the targets of its panics.
+type guarded struct {
 	*testing.T
 	session *Session
 	log     bytes.Buffer
 	counted []v1alpha1.Target
 }
 
-func watch(t *testing.T) *watched {
-	w := &watched{T: t}
+func newGuarded(t *testing.T) *guarded {
+	w := &guarded{T: t}
 	config := &v1alpha1.Config{Source: v1alpha1.Source{URL: "/repo"}, Environments: []v1alpha1.Environment{{Name: "dev"}}}
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	guard := target.Guard{Log: log, Count: func(of v1alpha1.Target) { w.counted = append(w.counted, of) }}
@@ -40,72 +40,72 @@ func watch(t *testing.T) *watched {
 }
 
 // wantOnce checks that one panic was counted, and logged with the stack from its place.
-func (w *watched) wantOnce(function string) {
+func (w *guarded) wantOnce(function string) {
 	w.Helper()
-	if len(w.counted) != 1 || w.counted[0] != falling {
+	if len(w.counted) != 1 || w.counted[0] != faulty {
 		w.Errorf("the panics of %v were counted", w.counted)
 	}
 	if n := strings.Count(w.log.String(), "msg=panic"); n != 1 {
 		w.Errorf("%d panics were logged", n)
 	}
-	for _, want := range []string{"pipeline=falling", "stack=", function} {
+	for _, want := range []string{"pipeline=faulty", "stack=", function} {
 		if !strings.Contains(w.log.String(), want) {
 			w.Errorf("the log does not say %s:\n%s", want, &w.log)
 		}
 	}
 }
 
-func fall() error {
+func outOfRange() error {
 	var none []error
 	return none[len(none)]
 }
 
-// deep falls in a goroutine of the target's own.
-func deep() error {
+// outOfRangeBelow panics in a goroutine of its own.
+func outOfRangeBelow() error {
 	var g panics.Group
-	g.Go(fall)
+	g.Go(outOfRange)
 	return g.Wait()
 }
 
 // A command that only reads, as diff, drift and status do, loses the target that panics and has the others.
 func TestAPanicFailsOneTargetOfACommand(t *testing.T) {
-	for name, step := range map[string]func() error{"in its own goroutine": fall, "in one below": deep} {
+	for name, step := range map[string]func() error{"in its own goroutine": outOfRange, "in one below": outOfRangeBelow} {
 		t.Run(name, func(t *testing.T) {
-			w := watch(t)
-			results := w.session.each([]*target.Desired{{Target: falling}, {Target: well}}, func(d *target.Desired) (reconcile.Result, error) {
+			w := newGuarded(t)
+			results := w.session.each([]*target.Desired{{Target: faulty}, {Target: other}}, func(d *target.Desired) (reconcile.Result, error) {
 				result := reconcile.NewResult(d)
-				if d.Target == falling {
+				if d.Target == faulty {
 					return result, step()
 				}
 				result.Result = reconcile.Applied
 				return result, nil
 			})
-			if results[0].Result != reconcile.Failed || !strings.Contains(results[0].Error, "panicked in github.com/syncerdev/syncer/pkg/commands.fall") {
+			if results[0].Result != reconcile.Failed || !strings.Contains(results[0].Error, "panicked in github.com/syncerdev/syncer/pkg/commands.outOfRange") {
 				t.Errorf("the target that panicked: %s %s", results[0].Result, results[0].Error)
 			}
 			if results[1].Result != reconcile.Applied || results[1].Error != "" {
 				t.Errorf("its neighbour: %s %s", results[1].Result, results[1].Error)
 			}
-			w.wantOnce("commands.fall(")
+			w.wantOnce("commands.outOfRange(")
 		})
 	}
 }
 
 // A sync goes on with the other targets. Here a target without a cluster panics in the code that writes.
 func TestAPanicFailsOneTargetOfASync(t *testing.T) {
-	w := watch(t)
+	w := newGuarded(t)
 	environment := &w.session.Config.Environments[0]
 	stopped := context.Canceled // a failure that is not recorded
 	commit := target.NewCommit([]*target.Desired{
-		{Target: falling, Environment: environment, Overlay: "o"},
-		{Target: well, Environment: environment, Overlay: "o", Err: stopped},
+		{Target: faulty, Environment: environment, Overlay: "o"},
+		{Target: other, Environment: environment, Overlay: "o", Err: stopped},
 	})
 	pass := reconcile.NewPass(commit, w.session.Reconciler.Pins.NewLookups())
 	results := w.session.reconcileAll(t.Context(), pass, nil)
-	if got := results[falling]; got.Result != reconcile.Failed || panics.In(got.Detail.Failure) == nil {
+	if got := results[faulty]; got.Result != reconcile.Failed || panics.In(got.Detail.Failure) == nil {
 		t.Errorf("the target that panicked: %s %v", got.Result, got.Detail.Failure)
 	}
-	if got := results[well]; !errors.Is(got.Detail.Failure, stopped) {
+	if got := results[other]; !errors.Is(got.Detail.Failure, stopped) {
 		t.Errorf("its neighbour: %s %v", got.Result, got.Detail.Failure)
 	}
 	if !strings.Contains(w.log.String(), "stack=") {

@@ -83,7 +83,7 @@ func TestNewCommitUpdatesAndPrunes(t *testing.T) {
 	p.want(reconcile.Applied, "1 updated; 2 pruned", p.commit(orders(bench.Settings("c", "3")), "Fifth\n\nSyncer-Allow-Prune: orders"))
 }
 
-// One object that is refused holds up the others of its target. What somebody does to the objects of the commit before is
+// One object that is refused holds up the others of its target. A change of the objects of the commit before is
 // still reported.
 func TestRefusedObject(t *testing.T) {
 	p := newProject(t, "")

@@ -14,7 +14,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// prepared is what is known of a target before it is written. The zero value: nothing.
+// prepared holds the decisions about a target before it is written. The zero value: there are none.
 type prepared struct {
 	decided pin.Decision
 	images  []Image // the references and the decided digests

@@ -50,7 +50,7 @@ type Detail struct {
 	Unwatched  bool  // the record says that changes of some kinds are not noticed
 	// Wait is what the target waits for; nil: nothing that a cluster tells.
 	Wait *target.Wait
-	// Live are the objects as they were judged; nil: they were not.
+	// Live are the objects as they were read; nil: they were not.
 	Live inventory.Members
 	Pins []v1alpha1.PinnedImage
 	// Credentials are those of the pull secrets; nil: they were not read.
