@@ -134,12 +134,13 @@ func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, sna
 	for i, d := range targets {
 		at := *d
 		at.Snapshot = snap
-		out[i].target, index[d.Target] = &at, i
+		out[i], index[d.Target] = comparison{target: &at, behind: -1}, i
 	}
 	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
-		slot, result := &out[index[d.Target]], reconcile.NewResult(d)
-		err := c.compare(ctx, slot)
-		result.Drift = slot.findings
+		i, result := index[d.Target], reconcile.NewResult(d)
+		var err error
+		out[i], err = c.compare(ctx, out[i].target)
+		result.Drift = out[i].findings
 		return result, err
 	})
 	for i := range results {
@@ -156,25 +157,25 @@ type comparer struct {
 	lookups *pin.Lookups
 }
 
-// compare fills a comparison, as far as it comes.
-func (c comparer) compare(ctx context.Context, out *comparison) error {
-	d := out.target
+// compare compares one target. With an error, the comparison says how far it came.
+func (c comparer) compare(ctx context.Context, d *target.Desired) (comparison, error) {
+	out := comparison{target: d}
 	if d.Record.Status.LastAppliedCommit == "" && len(d.Record.Status.Inventory) == 0 {
-		return nil // nothing was ever applied, so nothing can differ
+		return out, nil // nothing was ever applied, so nothing can differ
 	}
 	out.behind = -1
 	at, set, err := c.planner.LastApplied(ctx, d)
 	if err != nil {
-		return err
+		return out, err
 	}
 	out.behind = c.behind(ctx, d, at)
 	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Policies: at.Policies})
 	if err != nil {
-		return err
+		return out, err
 	}
 	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, planned), planned.Quiet()
 	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set, Findings: out.findings}
-	return reconcile.UncomparedError(planned)
+	return out, reconcile.UncomparedError(planned)
 }
 
 // findings returns what a plan of the commit applied last says, what waits, and what the registries say of the images.

@@ -50,13 +50,13 @@ func leaveDrift(rating Rating, now time.Time, t task, planned *plan.Plan) []drif
 
 // noteCorrections writes the drift that is about to be corrected into the record: the manager of a field is known now, and
 // afterwards the field is syncer's again.
-func (r *Reconciler) noteCorrections(ctx context.Context, t task, p prepared) ([]drift.Finding, error) {
-	found := r.Rating.Differences(t.desired, corrections(p.planned.Pending()), nil)
-	r.Rating.Complete(t.desired, found)
+func noteCorrections(ctx context.Context, records recorder, rating Rating, t task, p prepared) ([]drift.Finding, error) {
+	found := rating.Differences(t.desired, corrections(p.planned.Pending()), nil)
+	rating.Complete(t.desired, found)
 	if len(found) == 0 || t.desired.Record == nil {
 		return found, nil
 	}
-	return found, r.recorder().noteDrift(ctx, t.desired, slices.Concat(p.drift, found))
+	return found, records.noteDrift(ctx, t.desired, slices.Concat(p.drift, found))
 }
 
 // corrections returns the changes that correct drift.

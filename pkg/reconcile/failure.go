@@ -5,12 +5,38 @@ import (
 	"errors"
 
 	"github.com/syncerdev/syncer/pkg/answer"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/record"
 	"github.com/syncerdev/syncer/pkg/takeover"
 	"github.com/syncerdev/syncer/pkg/target"
 )
+
+// fail records a failure that came before anything was written, and returns it. A target that was never deployed gets a
+// record for it, so that the cluster shows the failure.
+func (r *Reconciler) fail(ctx context.Context, t task, failure error) error {
+	d := t.desired
+	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(d.Target.Pipeline) {
+		return failure
+	}
+	if IsUntried(failure) {
+		return failure // the record is not known
+	}
+	if d.Record != nil && d.Record.Spec.Owner != r.Config.Name {
+		return failure // the record belongs to another configuration
+	}
+	written, err := r.recorder().create(ctx, d)
+	if err != nil {
+		return errors.Join(failure, err)
+	}
+	o := newOutcome(d, written)
+	o.Failure, o.Drift = failureOf(failure), compareLastApplied(ctx, r.Planner, r.Rating, t)
+	if err := r.recorder().save(ctx, t, o, written, nil); err != nil {
+		return errors.Join(failure, err)
+	}
+	return failure
+}
 
 // failureOf describes a failure for the record; nil without one.
 func failureOf(err error) *record.Failure {

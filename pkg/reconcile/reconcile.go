@@ -97,7 +97,7 @@ func (r *Reconciler) reconcile(ctx context.Context, t task) (Result, error) {
 	if err != nil {
 		return result, r.fail(ctx, t, err)
 	}
-	corrected, err := r.noteCorrections(ctx, t, p)
+	corrected, err := noteCorrections(ctx, r.recorder(), r.Rating, t, p)
 	if err != nil {
 		return result, err
 	}

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -134,29 +133,4 @@ func (r *Reconciler) ReportRewound(ctx context.Context, d *target.Desired, befor
 	}
 	note := fmt.Sprintf("the branch was rewritten by a force push; it stood at %.8s, and %.8s is followed now", before, d.Snapshot.Commit)
 	r.recorder().event(ctx, d, d.Record, cluster.Event{Warning: true, Reason: "HistoryRewritten", Action: "Fetch", Note: note})
-}
-
-// fail records a failure that came before anything was written, and returns it. A target that was never deployed gets a
-// record for it, so that the cluster shows the failure.
-func (r *Reconciler) fail(ctx context.Context, t task, failure error) error {
-	d := t.desired
-	if errors.Is(failure, context.Canceled) || !v1alpha1.ValidPipelineName(d.Target.Pipeline) {
-		return failure
-	}
-	if IsUntried(failure) {
-		return failure // the record is not known
-	}
-	if d.Record != nil && d.Record.Spec.Owner != r.Config.Name {
-		return failure // the record belongs to another configuration
-	}
-	written, err := r.recorder().create(ctx, d)
-	if err != nil {
-		return errors.Join(failure, err)
-	}
-	o := newOutcome(d, written)
-	o.Failure, o.Drift = failureOf(failure), compareLastApplied(ctx, r.Planner, r.Rating, t)
-	if err := r.recorder().save(ctx, t, o, written, nil); err != nil {
-		return errors.Join(failure, err)
-	}
-	return failure
 }
