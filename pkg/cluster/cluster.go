@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -57,6 +58,7 @@ type server struct {
 	judge     *health.Judge
 	dates     *clock.Clock
 	asked     questions
+	followed  atomic.Pointer[followed] // nil: the records are not followed
 
 	mu     sync.Mutex
 	acting map[string]*Cluster // by account

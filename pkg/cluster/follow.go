@@ -3,20 +3,25 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/syncerdev/syncer/pkg/answer"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/clock"
 )
 
 // Snapshot holds the records of a namespace as a watch has them.
@@ -27,9 +32,12 @@ type Snapshot struct {
 	Err error
 }
 
-// Follow watches the records of the namespace until the context ends. It calls told when the records can first be read,
-// at each later change, and when they cannot be read any more. One goroutine calls told at a time; told must not block.
-// While nothing changes, Follow sends no request.
+// tellInterval is the least time between two calls for changes of records: a rollout changes many records at once.
+const tellInterval = 50 * time.Millisecond
+
+// Follow watches the records of the namespace until the context ends. Known and KnownList show them meanwhile. It calls told
+// when the records can first be read, after later changes, and when they cannot be read any more. One goroutine calls told
+// at a time; told must not block. While nothing changes, Follow sends no request.
 func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	config := r.cluster.Config()
 	config.Timeout = 0 // it would end a watch
@@ -37,7 +45,12 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	if err != nil {
 		return err
 	}
-	f := &followed{records: r, client: patient, told: told, byName: map[string]*v1alpha1.PipelineSync{}}
+	f := &followed{records: r, client: patient, byName: map[string]*v1alpha1.PipelineSync{}, changed: make(chan struct{}, 1)}
+	r.cluster.server.followed.Store(f)
+	defer r.cluster.server.followed.CompareAndSwap(f, nil)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	telling.Go(func() { f.tell(ctx, told) })
 	lister := &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return f.list(ctx, options)
@@ -53,11 +66,11 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	return nil
 }
 
-// followed asks for the records, and stores the events of the watch.
+// followed asks for the records, and stores the events of the watch and the answers to the writes of this process.
 type followed struct {
 	records *Records
 	client  dynamic.Interface // without a limit to the time of a request
-	told    func(Snapshot)
+	changed chan struct{}
 
 	mu     sync.Mutex
 	byName map[string]*v1alpha1.PipelineSync
@@ -120,9 +133,32 @@ func (f *followed) put(obj any) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.byName[record.Name] = record
-	f.tell()
+	f.take(record)
 	return nil
+}
+
+// wrote takes in the answer to a write. The watch shows it a moment later.
+func (f *followed) wrote(obj *unstructured.Unstructured) {
+	record, err := decodeRecord(obj)
+	if err != nil {
+		return // the watch reports it
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.read {
+		f.take(record)
+	}
+}
+
+// take notes the newest state of a record. The caller holds the lock.
+func (f *followed) take(record *v1alpha1.PipelineSync) {
+	if last := f.byName[record.Name]; last != nil && last.UID == record.UID {
+		if order, err := resourceversion.CompareResourceVersion(record.ResourceVersion, last.ResourceVersion); err == nil && order <= 0 {
+			return
+		}
+	}
+	f.byName[record.Name] = record
+	f.note()
 }
 
 func (f *followed) Delete(obj any) error {
@@ -130,11 +166,18 @@ func (f *followed) Delete(obj any) error {
 	if err != nil {
 		return err
 	}
+	f.deleted(record.Name, record.UID)
+	return nil
+}
+
+// deleted notes that a record is gone, unless another one of its name is there.
+func (f *followed) deleted(name string, uid types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.byName, record.Name)
-	f.tell()
-	return nil
+	if last := f.byName[name]; last != nil && last.UID == uid {
+		delete(f.byName, name)
+		f.note()
+	}
 }
 
 // Replace starts again with a list: at the start, and after a watch that could not be resumed.
@@ -150,7 +193,7 @@ func (f *followed) Replace(list []any, _ string) error {
 		f.byName[record.Name] = record
 	}
 	f.read, f.err = true, nil
-	f.tell()
+	f.note()
 	return nil
 }
 
@@ -167,7 +210,7 @@ func (f *followed) failed(err error) error {
 	defer f.mu.Unlock()
 	if f.err == nil || f.err.Error() != err.Error() {
 		f.err = err
-		f.tell()
+		f.note()
 	}
 	return err
 }
@@ -177,12 +220,36 @@ func (f *followed) works() {
 	defer f.mu.Unlock()
 	if f.err != nil {
 		f.err = nil
-		f.tell()
+		f.note()
 	}
 }
 
-// tell passes the present records on. The caller holds the lock.
-func (f *followed) tell() {
+// note requests that the records are passed on. The caller holds the lock.
+func (f *followed) note() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// tell passes the records on where they changed, until the context ends.
+func (f *followed) tell(ctx context.Context, told func(Snapshot)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.changed:
+		}
+		told(f.snapshot())
+		if clock.Sleep(ctx, tellInterval) != nil {
+			return
+		}
+	}
+}
+
+func (f *followed) snapshot() Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	records := Snapshot{Err: f.err}
 	if f.read {
 		records.List = make([]*v1alpha1.PipelineSync, 0, len(f.byName))
@@ -191,5 +258,49 @@ func (f *followed) tell() {
 		}
 		slices.SortFunc(records.List, func(a, b *v1alpha1.PipelineSync) int { return strings.Compare(a.Name, b.Name) })
 	}
-	f.told(records)
+	return records
+}
+
+// Known returns the record of a target as Follow shows it, with every write of this process; nil where there is none. The
+// caller does not change it. It reports false if Follow does not show the records now: the API server has to be asked.
+//
+// The record may be a moment old. A write that requires its version is refused then.
+func (r *Records) Known(target v1alpha1.Target) (*v1alpha1.PipelineSync, bool) {
+	f := r.cluster.server.followed.Load()
+	if f == nil {
+		return nil, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byName[target.RecordName()], f.read && f.err == nil
+}
+
+// KnownList returns all records of the namespace as Known does, in no order.
+func (r *Records) KnownList() ([]*v1alpha1.PipelineSync, bool) {
+	f := r.cluster.server.followed.Load()
+	if f == nil {
+		return nil, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.read || f.err != nil {
+		return nil, false
+	}
+	return slices.Collect(maps.Values(f.byName)), true
+}
+
+// Latest returns a target's record as Known does, and asks the API server where Follow does not show the records.
+func (r *Records) Latest(ctx context.Context, target v1alpha1.Target) (*v1alpha1.PipelineSync, error) {
+	if record, known := r.Known(target); known {
+		return record, nil
+	}
+	return r.Get(ctx, target)
+}
+
+// LatestList returns all records of the namespace as KnownList does, and asks the API server where Follow does not show them.
+func (r *Records) LatestList(ctx context.Context) ([]*v1alpha1.PipelineSync, error) {
+	if records, known := r.KnownList(); known {
+		return records, nil
+	}
+	return r.List(ctx)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -132,15 +133,14 @@ func (r *Records) SaveSpec(ctx context.Context, target v1alpha1.Target, before *
 		}
 		record.SetResourceVersion(before.ResourceVersion)
 	} else {
-		made, err := r.create(ctx, target, record)
-		if err != nil {
-			return Written{}, err
-		}
-		record.SetResourceVersion(made.GetResourceVersion())
+		record.SetResourceVersion(absent)
 	}
 	attempt := ""
 	if p.Writes != nil {
 		attempt = record.GetResourceVersion() // no other write of this record can require the same version and succeed
+		if before == nil {
+			attempt = "new-" + rand.Text() // the record may be deleted and made anew
+		}
 		annotations := record.GetAnnotations()
 		annotations[v1alpha1.AnnotationApplying] = strings.Join(append([]string{attempt}, p.Writes...), " ")
 		record.SetAnnotations(annotations)
@@ -163,23 +163,6 @@ func written(record *unstructured.Unstructured, err error) (Written, error) {
 		return Written{}, err
 	}
 	return Written{Generation: record.GetGeneration(), Version: record.GetResourceVersion(), UID: record.GetUID()}, nil
-}
-
-// create creates a record that does not exist; server-side apply cannot require this. The create still owns its fields
-// beside the apply that follows, so it sets no field that may become empty later.
-func (r *Records) create(ctx context.Context, target v1alpha1.Target, record *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	records, err := r.resource()
-	if err != nil {
-		return nil, err
-	}
-	bare := record.DeepCopy()
-	unstructured.RemoveNestedField(bare.Object, "spec", "images")
-	unstructured.RemoveNestedField(bare.Object, "spec", "serviceAccount")
-	unstructured.RemoveNestedField(bare.Object, "metadata", "annotations")
-	made, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return records.Create(ctx, bare, metav1.CreateOptions{FieldManager: manifest.FieldManager})
-	})
-	return made, r.explain(target, err)
 }
 
 func (r *Records) explain(target v1alpha1.Target, err error) error {
@@ -221,6 +204,9 @@ func (r *Records) write(ctx context.Context, target v1alpha1.Target, record *uns
 	written, err := request(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return records.Apply(ctx, record.GetName(), record, metav1.ApplyOptions{FieldManager: manifest.FieldManager, Force: true}, subresource...)
 	})
+	if f := r.cluster.server.followed.Load(); f != nil && err == nil {
+		f.wrote(written)
+	}
 	return written, r.explain(target, err)
 }
 
@@ -241,6 +227,9 @@ func (r *Records) Delete(ctx context.Context, target v1alpha1.Target, uid types.
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting the record of %s: %w", target, answer.AdviseRight(err))
+	}
+	if f := r.cluster.server.followed.Load(); f != nil {
+		f.deleted(target.RecordName(), uid)
 	}
 	return nil
 }

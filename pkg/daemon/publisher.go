@@ -52,6 +52,7 @@ type facts struct {
 type behind struct {
 	version string // of the record
 	commit  string
+	from    *target.Rendering
 	count   int
 }
 
@@ -298,9 +299,10 @@ func (p *publisher) countBehind(ctx context.Context) {
 			if record.Spec.Environment != environment || d == nil {
 				continue
 			}
-			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit}
-			if last := before[of]; last.version == now.version && last.commit == now.commit {
-				counted[of] = last
+			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit, from: d.Rendered.From}
+			if last := before[of]; last.version == now.version && (last.commit == now.commit || last.count == 0 && last.from != nil && last.from == now.from) {
+				now.count = last.count // a commit that leaves the target as it is leaves it up to date
+				counted[of] = now
 				continue
 			}
 			now.count = -1

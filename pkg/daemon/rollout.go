@@ -73,11 +73,12 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 		return err
 	}
 	r.pass = reconcile.NewPass(commit, s.daemon.parts.Reconciler.Pins.NewLookups())
-	r.pass.Newest, r.pass.Unwatched = r.ctx, s.watching.unwatched
+	r.pass.Newest, r.pass.Unwatched, r.pass.Shown = r.ctx, s.watching.unwatched, s.watching
 	s.commits.plan(planned{commit: commit, pass: r.pass})
 	s.forgetGone(commit)
 	s.daemon.publisher.planned(commit)
 	due := s.due(r, commit)
+	s.watching.begin(due)
 	r.marks = s.daemon.tracker.Track(s.daemon.parts.Config.Name, due, r.began)
 	s.commits.mark(r.marks)
 	s.others.Go(func() {

@@ -45,16 +45,16 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 	s := &scheduler{daemon: d, commits: &commits{}}
 	config, log, guard := d.parts.Config, d.parts.Log, d.parts.Reconciler.Guard
 	s.queue = newQueue(targetsAtOnce, s.clusterOf)
-	s.wakeUps = &wakeUps{
-		states: d.states, failed: guard.Report,
-		wake: func(of v1alpha1.Target) { s.queue.add(of, time.Now(), waitEnded) },
-	}
 	s.watching = newWatching(func(server *cluster.Cluster) *watch.Watches {
 		return watch.NewWatches(ctx, server, s.notice, func(kind string, err error) {
 			guard.Report(v1alpha1.Target{}, err) // it may be of any target that has the kind
 			log.Warn("objects cannot be watched; changes to them are seen at the next poll", "kind", kind, "error", err)
 		})
 	})
+	s.wakeUps = &wakeUps{
+		states: d.states, failed: guard.Report, await: s.watching.await,
+		wake: func(of v1alpha1.Target) { s.queue.add(of, time.Now(), waitEnded) },
+	}
 	s.leases = leases.New(leases.Parts{
 		Config: config, Clusters: d.parts.Clusters, Environments: d.options.Environments, Identity: d.options.Identity, Log: log,
 		Gained: s.renew, Lost: s.forgetUnleased, Nudged: d.pollSoon,

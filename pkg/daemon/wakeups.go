@@ -9,13 +9,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/target"
-	"github.com/syncerdev/syncer/pkg/watch"
 )
 
 // wakeUps end the waits of targets, so that a held change is applied as soon as the run ends that it waits for, and not at
 // the next poll.
 type wakeUps struct {
 	states  *states
+	await   func(context.Context, *target.Wait) error
 	wake    func(v1alpha1.Target)
 	failed  func(v1alpha1.Target, error) // gets the reason why a wait was given up
 	running sync.WaitGroup
@@ -53,7 +53,7 @@ func (w *wakeUps) set(ctx context.Context, of v1alpha1.Target, until *target.Wai
 		if clock.Sleep(waiting, pause) != nil {
 			return
 		}
-		if err := panics.Try(func() error { return watch.AwaitChange(waiting, until.Cluster, until.Held) }); err != nil {
+		if err := panics.Try(func() error { return w.await(waiting, until) }); err != nil {
 			w.failed(of, err)
 			return // the next poll looks again
 		}

@@ -1,12 +1,16 @@
 package daemon
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/watch"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // watching holds the watches of the objects, by cluster. It is safe for concurrent use.
@@ -37,6 +41,50 @@ func (w *watching) opened(d *target.Desired) *watch.Watches {
 		w.byServer[server] = w.open(server)
 	}
 	return w.byServer[server]
+}
+
+// begin follows targets that were not judged yet, so that the watches show their objects.
+func (w *watching) begin(due []*target.Desired) {
+	for _, d := range due {
+		if d.Cluster != nil {
+			w.opened(d).Follow(d.Cluster, d.Target, d.Record, d.Rendered.Set)
+		}
+	}
+}
+
+// shownTimeout is how long a reconcile waits for the watches of its target to list their objects. After it, the reconcile asks
+// the API server.
+const shownTimeout = 5 * time.Second
+
+// shown waits until the watches show the objects of a target.
+func (w *watching) shown(ctx context.Context, d *target.Desired) {
+	if watches := w.of(d); watches != nil {
+		ctx, cancel := context.WithTimeout(ctx, shownTimeout)
+		defer cancel()
+		watches.Shown(ctx, d.Target)
+	}
+}
+
+// Members returns the live objects of a target as the watches of its cluster show them; see inventory.Shown.
+func (w *watching) Members(c *cluster.Cluster, target v1alpha1.Target, kind schema.GroupVersionKind, namespace string) ([]unstructured.Unstructured, bool) {
+	w.mu.Lock()
+	watches := w.byServer[c.Server()]
+	w.mu.Unlock()
+	if watches == nil {
+		return nil, false
+	}
+	return watches.Members(c, target, kind, namespace)
+}
+
+// await waits until one of the objects that a target waits for no longer holds a change.
+func (w *watching) await(ctx context.Context, until *target.Wait) error {
+	w.mu.Lock()
+	watches := w.byServer[until.Cluster.Server()]
+	w.mu.Unlock()
+	if watches == nil {
+		return watch.AwaitChange(ctx, until.Cluster, until.Held)
+	}
+	return watches.Await(ctx, until.Cluster, until.Held)
 }
 
 func (w *watching) all() []*watch.Watches {

@@ -108,7 +108,11 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	}
 	j := job{running: running, why: why, began: time.Now(), mark: planned.marks[of]}
 	w.daemon.states.step(of)
-	record, err := d.Cluster.Records().Get(ctx, of)
+	read := d.Cluster.Records().Latest
+	if why.has(retryDue) {
+		read = d.Cluster.Records().Get // the last reconcile may have failed for a record that was a moment old
+	}
+	record, err := read(ctx, of)
 	if err != nil {
 		s.retryLater(d, err)
 		w.daemon.failed(ctx, fmt.Errorf("%s: %w", of, err))
@@ -157,6 +161,7 @@ func (w *worker) reconcile(ctx context.Context, d *target.Desired, j job) reconc
 	if j.mark != nil {
 		request.Mark = j.mark
 	}
+	w.scheduler.watching.shown(ctx, d)
 	began := time.Now()
 	result, err := w.daemon.parts.Reconciler.Reconcile(ctx, request)
 	if j.running.Err() == nil || !errors.Is(err, context.Canceled) { // a target whose work was stopped did not fail
@@ -186,7 +191,7 @@ func (w *worker) note(ctx context.Context, planned *target.Desired, result *reco
 	d.Record = detail.Record
 	s.wakeUps.set(ctx, d.Target, detail.Wait)
 	if d.Record == nil && detail.Live != nil {
-		record, err := d.Cluster.Records().Get(ctx, d.Target) // that this reconcile made
+		record, err := d.Cluster.Records().Latest(ctx, d.Target) // that this reconcile made
 		if err != nil {
 			w.daemon.failed(ctx, err) // the next poll looks again
 		}

@@ -30,7 +30,7 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // among the members. An object that has the label, that syncer never applied and that the inventory does not have is not
 // a member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func Find(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
-	found, err := Look(ctx, c, target, record, nil)
+	found, err := Look(ctx, c, nil, target, record, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func Find(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, recor
 
 // MembersOf lists a target's live objects of the kinds and namespaces of a set, where no record names them.
 func MembersOf(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, set manifest.Set) (manifest.Set, error) {
-	found, err := Look(ctx, c, target, nil, set)
+	found, err := Look(ctx, c, nil, target, nil, set)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,16 @@ func (f Found) whole(target v1alpha1.Target) (Members, error) {
 	return f.Members, nil
 }
 
-// Look finds a target's objects. Unread has the objects that cannot be read for a reason of their own or of their kind.
-func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
+// Shown has the live objects of targets as watches show them. *watch.Watches is one.
+type Shown interface {
+	// Members returns the objects of a kind with the label of a target; an empty namespace stands for all. It reports false
+	// if the watches do not show them now: the API server has to be asked.
+	Members(c *cluster.Cluster, target v1alpha1.Target, kind schema.GroupVersionKind, namespace string) ([]unstructured.Unstructured, bool)
+}
+
+// Look finds a target's objects. Unread has the objects that cannot be read for a reason of their own or of their kind. Look
+// asks the API server for the objects that watches do not show; shown may be nil.
+func Look(ctx context.Context, c *cluster.Cluster, shown Shown, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
 	out := Found{Members: Members{}, Strays: Members{}, Absent: map[manifest.Key]bool{}}
 	namespaces := Namespaces(c.Namespace(), record, set)
 	places, err := places(c, Kinds(record, set), namespaces, &out.Unread)
@@ -96,6 +104,12 @@ func Look(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, recor
 	g, gctx := panics.WithContext(ctx)
 	g.SetLimit(cluster.FanOut)
 	for i, at := range places {
+		if shown != nil {
+			if objects, ok := shown.Members(c, target, at.kind, at.namespace); ok {
+				lists[i] = objects
+				continue
+			}
+		}
 		g.Go(func() (err error) {
 			if lists[i], err = c.List(gctx, at.kind, at.namespace, metav1.ListOptions{LabelSelector: v1alpha1.LabelMember + "=" + id}); err != nil {
 				err = fmt.Errorf("listing the %s objects of %s: %w", at.kind.Kind, target, err)

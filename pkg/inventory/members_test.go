@@ -22,7 +22,7 @@ func namesOf(members inventory.Members) string {
 
 func look(b *bench.Bench, set manifest.Set) inventory.Found {
 	b.T.Helper()
-	found, err := inventory.Look(b.Ctx, b.Cluster, b.Target, b.Record(), set)
+	found, err := inventory.Look(b.Ctx, b.Cluster, nil, b.Target, b.Record(), set)
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -72,6 +72,7 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	_, own := v1alpha1.MemberLabel(c.Namespace(), target)
 	for i, live := range lives {
 		key := wanted[i].Key()
 		switch {
@@ -79,7 +80,8 @@ func lookByName(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target,
 			out.Unread.addObject(key, refused[i])
 		case live == nil:
 			out.Absent[key] = true
-		case live.GetLabels()[v1alpha1.LabelMember] == "" && (inSet[key] || !Keeps(live)):
+		case live.GetLabels()[v1alpha1.LabelMember] == "" && (inSet[key] || !Keeps(live)),
+			live.GetLabels()[v1alpha1.LabelMember] == own: // it is newer than the list
 			out.Members[key] = live
 		}
 	}

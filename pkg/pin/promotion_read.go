@@ -37,7 +37,7 @@ func (r *Resolver) promotion(ctx context.Context, d, from *target.Desired) (*pro
 	if err != nil {
 		return nil, err
 	}
-	source, err := server.Records().Get(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
+	source, err := server.Records().Latest(ctx, v1alpha1.Target{Pipeline: d.Target.Pipeline, Environment: policy.PromoteFrom})
 	p.now = r.Dates.In(server) // by the clock that its dates are of
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s has deployed: %w", policy.PromoteFrom, err)

@@ -45,10 +45,10 @@ func recordedElsewhere(ctx context.Context, c *Comparer, id manifest.ID) (v1alph
 	}
 	own := c.request.Target
 	if target, named := c.request.Neighbours.Named[id.Key()]; named && target != own {
-		record, err := c.cluster.Records().Get(ctx, target)
+		record, err := c.cluster.Records().Latest(ctx, target)
 		return target, inventory.ByKey(record)[id.Key()], err
 	}
-	records, err := c.cluster.Records().List(ctx)
+	records, err := c.cluster.Records().LatestList(ctx)
 	for _, record := range records {
 		target := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
 		if entry, found := inventory.ByKey(record)[id.Key()]; found && target != own {

@@ -145,14 +145,32 @@ func (c *Comparer) judge(ctx context.Context, obj *unstructured.Unstructured, ha
 		s.Change.Lost = inventory.CutOff(ctx, c.cluster, obj, entry)
 	}
 	if s.Change.Live == nil && !c.found.Absent[id.Key()] {
-		if s.Change.Live, err = c.cluster.Get(ctx, id); err != nil {
-			return nil, answer.Explain(obj, id, "reading", err)
-		}
-		if err := c.Claim(ctx, s, s.Change.Live); err != nil {
-			return nil, err
-		}
+		return c.judgeNew(ctx, s)
 	}
-	return s, c.compare(ctx, s, c.mayPass)
+	return s, c.compare(ctx, s, c.mayPass, c.dryRun)
+}
+
+// judgeNew judges an object that is not a member. A dry run shows whether it exists: then the answer has a resource version. An
+// object that would be created has none, because nothing is stored. So a new object needs no read.
+func (c *Comparer) judgeNew(ctx context.Context, s *Step) (*Step, error) {
+	id := s.Change.ID
+	want, refused := c.cluster.DryRun(ctx, s.Sent)
+	if refused == nil && want.GetResourceVersion() == "" {
+		s.Change.Want = want
+		return s, nil
+	}
+	var err error
+	if s.Change.Live, err = c.cluster.Get(ctx, id); err != nil {
+		return nil, answer.Explain(s.Rendered, id, "reading", err)
+	}
+	if err := c.Claim(ctx, s, s.Change.Live); err != nil {
+		return nil, err
+	}
+	try := c.dryRun
+	if s.Change.Live == nil && refused != nil {
+		try = func(context.Context, *Step) (refusal, err error) { return refused, nil }
+	}
+	return s, c.compare(ctx, s, c.mayPass, try)
 }
 
 // Again judges the object of a step in a newer state. It sets the step's change, and does not put it off any more: the
@@ -162,7 +180,7 @@ func (c *Comparer) Again(ctx context.Context, s *Step, live *unstructured.Unstru
 		Change:   manifest.Change{ID: s.Change.ID, Action: manifest.Create, Live: live, Want: s.Rendered, Drifted: s.Change.Drifted},
 		Rendered: s.Rendered, Sent: s.Rendered, Hash: s.Hash, Order: Order{At: s.Order.At, After: s.Order.After}, Owners: Owners{Spared: s.Owners.Spared},
 	}
-	return c.compare(ctx, s, func(manifest.ID, error) bool { return false })
+	return c.compare(ctx, s, func(manifest.ID, error) bool { return false }, c.dryRun)
 }
 
 // triesAgain limits how often an object is read again because other processes write it all the time.
@@ -170,7 +188,7 @@ const triesAgain = 8
 
 // compare decides the change of an object that is not known to be at rest, from its live state and a dry run. mayPass says
 // whether a refusal may be a matter of time.
-func (c *Comparer) compare(ctx context.Context, s *Step, mayPass func(manifest.ID, error) bool) error {
+func (c *Comparer) compare(ctx context.Context, s *Step, mayPass func(manifest.ID, error) bool, dryRun func(context.Context, *Step) (refusal, err error)) error {
 	change := &s.Change
 	if change.Live != nil {
 		if inventory.IsDisabled(change.Live) {
@@ -184,7 +202,7 @@ func (c *Comparer) compare(ctx context.Context, s *Step, mayPass func(manifest.I
 		}
 		s.Sent, s.Owners.Quiet = c.request.Policies.Ignore.Yield(change.ID, s.Rendered, change.Live, s.Owners.Spared)
 	}
-	refusal, err := c.dryRun(ctx, s)
+	refusal, err := dryRun(ctx, s)
 	if err != nil {
 		return answer.Explain(s.Rendered, change.ID, "reading", err)
 	}

@@ -59,7 +59,7 @@ func (w *waiting) ownContent(of *unstructured.Unstructured) manifest.ID {
 // otherContent finds an object of another record's inventory, or a volume claim, in a namespace.
 func (w *waiting) otherContent(ctx context.Context, namespace *unstructured.Unstructured) (manifest.ID, error) {
 	c := w.plan.comparer
-	records, err := c.cluster.Records().List(ctx)
+	records, err := c.cluster.Records().LatestList(ctx)
 	if err != nil {
 		return manifest.ID{}, err
 	}

@@ -76,7 +76,7 @@ func (r reached) blocks() string {
 // atCommit returns the state of a target that was not reconciled in this pass: this commit has to be applied there.
 func (p *Pass) atCommit(ctx context.Context, planner *target.Planner, other *target.Desired) (dependency, error) {
 	if p.single {
-		record, err := other.Cluster.Records().Get(ctx, other.Target)
+		record, err := other.Cluster.Records().Latest(ctx, other.Target)
 		if err != nil {
 			return dependency{}, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -36,6 +37,8 @@ type Pass struct {
 	Confirm func(context.Context) error
 	// Unwatched lists the kinds of a target whose changes are not noticed now; nil: nothing is watched.
 	Unwatched func(*target.Desired) []string
+	// Shown has the live objects of the targets as watches show them; nil: the API server is asked.
+	Shown inventory.Shown
 
 	provides   map[*cluster.Cluster]plan.Provides
 	neighbours map[*cluster.Cluster]plan.Neighbours
@@ -82,7 +85,7 @@ func NewPass(commit *target.Commit, lookups *pin.Lookups) *Pass {
 // Single returns a pass over one target of the commit of an earlier pass.
 func (p *Pass) Single(d *target.Desired, allowed target.Allowed, lookups *pin.Lookups) *Pass {
 	out := NewPass(p.Commit.Only(d, allowed), lookups)
-	out.Newest, out.Confirm, out.Unwatched = p.Newest, p.Confirm, p.Unwatched
+	out.Newest, out.Confirm, out.Unwatched, out.Shown = p.Newest, p.Confirm, p.Unwatched, p.Shown
 	out.neighbours, out.single = p.neighbours, true
 	return out
 }

@@ -53,7 +53,7 @@ func (r *Reconciler) prepare(ctx context.Context, t task, readOnly bool) (p prep
 	server := d.Cluster.Server()
 	p.planned, err = plan.Make(ctx, d.Cluster, plan.Request{
 		Target: d.Target, Record: d.Record, Set: set, Provides: t.pass.provides[server], Neighbours: t.pass.neighbours[server],
-		ReadOnly: readOnly, Full: t.pass.Options.Full, Policies: d.Policies,
+		ReadOnly: readOnly, Full: t.pass.Options.Full, Policies: d.Policies, Shown: t.pass.Shown,
 	})
 	if err != nil {
 		return p, err

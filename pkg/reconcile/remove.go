@@ -50,7 +50,7 @@ func planRemoval(ctx context.Context, t task) (*plan.Plan, error) {
 		return nil, nil
 	}
 	planned, err := plan.Make(ctx, d.Cluster, plan.Request{
-		Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], Policies: d.Policies,
+		Target: d.Target, Record: d.Record, Neighbours: t.pass.neighbours[d.Cluster.Server()], Policies: d.Policies, Shown: t.pass.Shown,
 	})
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ func newTask(ctx context.Context, request Request) task {
 	}
 	t := task{pass: request.Pass, desired: &d, mark: request.Mark}
 	if touched := t.mark.Touched(); touched || request.Stale {
-		record, err := d.Cluster.Records().Get(ctx, d.Target)
+		record, err := d.Cluster.Records().Latest(ctx, d.Target)
 		if err != nil {
 			d.Err = errors.Join(d.Err, &untriedError{err})
 		}

@@ -26,6 +26,8 @@ type Planner struct {
 	// Guard calls a function that is about one target, or one environment, and returns its panic as an error.
 	Guard func(v1alpha1.Target, func() error) error
 	Log   *slog.Logger
+
+	trail trail
 }
 
 // Repository is the history that a Planner reads. A *source.Repository is one.
@@ -138,6 +140,7 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	p.Renderings.Render(c.All(), snap.Files)
 	c.claim()
 	c.orderByDependency()
+	p.trail.advance(ctx, p.Source, snap)
 	c.Allowed = p.Trailers(ctx, c.Targets)
 	c.findNeighbours() // before the limits
 	if err := p.addUnplanned(c, pipelines, snap); err != nil {
@@ -214,7 +217,7 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 	}
 	reading, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
-	records, err := cluster.Records().List(reading)
+	records, err := cluster.Records().LatestList(reading)
 	if err != nil {
 		return nil, err
 	}

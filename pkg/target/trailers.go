@@ -46,7 +46,7 @@ func (p *Planner) Trailers(ctx context.Context, targets []*Desired) Allowed {
 		commits, ok := since[from]
 		if !ok {
 			var err error
-			if commits, err = p.Source.Since(ctx, from, d.Snapshot.Commit); err != nil {
+			if commits, err = p.trail.since(ctx, p.Source, from, d.Snapshot.Commit); err != nil {
 				p.Log.Warn("reading the commit messages since the last applied commit", "from", from, "error", err)
 			}
 			since[from] = commits

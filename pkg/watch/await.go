@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,22 +89,116 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 		if !ok {
 			return false, nil
 		}
-		gone := event.Type == watch.Deleted
-		switch held.Reason {
-		case manifest.HeldRunning, manifest.HeldInUse:
-			if held.Rollout {
-				return gone || !inventory.AwaitsRollout(obj, change.ID), nil
-			}
-			return gone || !inventory.Needed(c, obj), nil
-		case manifest.HeldTerminating:
-			return gone || obj.GetDeletionTimestamp() == nil, nil
-		case manifest.HeldHealth:
-			return gone || c.Judge().Health(obj).Status != health.InProgress, nil
-		case manifest.HeldRerun:
-			return gone || c.Judge().Run(obj).ID != held.Hash, nil
-		}
-		// The object may have ended well before it was deleted.
-		return gone || inventory.Unready(c, obj) == "", nil
+		return event.Type == watch.Deleted || released(c, change, obj), nil
 	})
 	return err
+}
+
+// released reports whether an object no longer holds a change.
+func released(c *cluster.Cluster, change manifest.Change, obj *unstructured.Unstructured) bool {
+	switch held := change.Held; held.Reason {
+	case manifest.HeldRunning, manifest.HeldInUse:
+		if held.Rollout {
+			return !inventory.AwaitsRollout(obj, change.ID)
+		}
+		return !inventory.Needed(c, obj)
+	case manifest.HeldTerminating:
+		return obj.GetDeletionTimestamp() == nil
+	case manifest.HeldHealth:
+		return c.Judge().Health(obj).Status != health.InProgress
+	case manifest.HeldRerun:
+		return c.Judge().Run(obj).ID != held.Hash
+	}
+	return inventory.Unready(c, obj) == "" // it may have ended well before it was deleted
+}
+
+// waiter waits for the state of one object that the watches show.
+type waiter struct {
+	key    manifest.Key
+	change manifest.Change
+	moved  chan struct{} // receives when the object changes
+}
+
+// Await is AwaitChange for objects that the watches show: it needs no watch of its own for them.
+func (w *Watches) Await(ctx context.Context, c *cluster.Cluster, held []manifest.Change) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	moved := make(chan struct{}, 1)
+	shown, others := w.wait(held, moved)
+	defer w.endWait(shown)
+	foreign := make(chan error, 1)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	defer cancel() // before the wait for the watches
+	if len(others) > 0 {
+		watches.Go(func() { foreign <- panics.Try(func() error { return AwaitChange(ctx, c, others) }) })
+	}
+	for {
+		if slices.ContainsFunc(shown, func(each *waiter) bool { return w.isOver(c, each) }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-foreign:
+			return err
+		case <-moved:
+		}
+	}
+}
+
+// wait registers waiters for the objects that the watches show. It returns the changes that wait for other objects.
+func (w *Watches) wait(held []manifest.Change, moved chan struct{}) (shown []*waiter, others []manifest.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, change := range held {
+		rest := change
+		reason := *change.Held
+		reason.For, rest.Held = nil, &reason
+		for _, id := range change.Held.For {
+			if _, is := w.index.objects[id.Key()]; !is {
+				reason.For = append(reason.For, id)
+				continue
+			}
+			each := &waiter{key: id.Key(), change: change, moved: moved}
+			shown = append(shown, each)
+			w.waiters[each.key] = append(w.waiters[each.key], each)
+		}
+		if len(reason.For) > 0 {
+			others = append(others, rest)
+		}
+	}
+	return shown, others
+}
+
+func (w *Watches) endWait(shown []*waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, each := range shown {
+		left := slices.DeleteFunc(w.waiters[each.key], func(other *waiter) bool { return other == each })
+		if w.waiters[each.key] = left; len(left) == 0 {
+			delete(w.waiters, each.key)
+		}
+	}
+}
+
+// isOver reports whether an object no longer holds a change. An object that the watches do not show any more is gone, or
+// has to be looked at in another way.
+func (w *Watches) isOver(c *cluster.Cluster, each *waiter) bool {
+	w.mu.Lock()
+	obj := w.index.get(each.key)
+	w.mu.Unlock()
+	return obj == nil || released(c, each.change, obj)
+}
+
+// wake wakes the waiters of objects that changed. The caller holds the lock.
+func (w *Watches) wake(keys []manifest.Key) {
+	for _, key := range keys {
+		for _, each := range w.waiters[key] {
+			select {
+			case each.moved <- struct{}{}:
+			default:
+			}
+		}
+	}
 }

@@ -92,7 +92,7 @@ func TestWatchNoticesAnObjectWithTheLabelOfATarget(t *testing.T) {
 	if fields, _ := w.told(); fields != 1 {
 		t.Errorf("%d notices of one copy, and of what controllers made", fields)
 	}
-	found, err := inventory.Look(b.Ctx, b.Cluster, b.Target, b.Record(), nil)
+	found, err := inventory.Look(b.Ctx, b.Cluster, nil, b.Target, b.Record(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
@@ -24,27 +25,28 @@ func TestAPanicEndsAWait(t *testing.T) {
 
 // A watch goes on after an object that cannot be taken in. Its kind counts as one that is not watched.
 func TestAPanicLeavesTheWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var failed error
-		s := stream{kind: schema.GroupKind{Kind: "Pod"}}
-		w := &Watches{
-			ctx: t.Context(), failed: func(_ string, err error) { failed = err }, notice: func(Notice) {},
-			streams: map[stream]*streaming{s: {cancel: func() {}, listed: true, synced: true}}, members: map[manifest.Key]*member{},
-		}
-		store := &memberStore{watches: w, stream: s}
-		var none *metav1.PartialObjectMetadata
-		for name, take := range map[string]func() error{
-			"added": func() error { return store.Add(none) }, "updated": func() error { return store.Update(none) },
-			"deleted": func() error { return store.Delete(none) }, "listed": func() error { return store.Replace([]any{none}, "1") },
-		} {
-			failed, w.streams[s].synced = nil, true
-			if err := take(); err != nil {
+	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{
+		"name": "a", "namespace": "data", "labels": map[string]any{v1alpha1.LabelMember: "set"},
+	}}}
+	for name, event := range map[string]func(*memberStore) error{
+		"added": func(m *memberStore) error { return m.Add(obj) }, "updated": func(m *memberStore) error { return m.Update(obj) },
+		"deleted": func(m *memberStore) error { return m.Delete(obj) }, "listed": func(m *memberStore) error { return m.Replace([]any{obj}, "1") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var failed error
+			s := stream{kind: schema.GroupKind{Kind: "Pod"}}
+			known := &member{set: "set", known: true, there: true}
+			w := NewWatches(t.Context(), &cluster.Cluster{}, func(Notice) { panic("a fault") }, func(_ string, err error) { failed = err })
+			w.streams[s] = &streaming{cancel: func() {}, listed: true, synced: true}
+			w.targets["set"] = &watched{set: "set", judged: true, members: map[manifest.Key]*member{s.key(obj): known}}
+			w.members[s.key(obj)] = known
+			if err := event(&memberStore{watches: w, stream: s}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 			synctest.Wait()
 			if panics.In(failed) == nil || w.streams[s].synced {
 				t.Errorf("%s: told %v, watched %t", name, failed, w.streams[s].synced)
 			}
-		}
-	})
+		})
+	}
 }

@@ -5,20 +5,95 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
+
+// stream is one watch; an empty account is syncer's own, and an empty namespace the whole cluster.
+type stream struct {
+	account, namespace string
+	kind               schema.GroupKind
+}
+
+func (s stream) isRecord() bool { return s.kind == v1alpha1.RecordKind.GroupKind() }
+
+// keepsContent reports whether the objects of a stream are kept as a whole. Of the others, only the metadata is read: values
+// of Secrets are not kept in memory, and records are followed elsewhere.
+func (s stream) keepsContent() bool { return !s.isRecord() && s.kind != secretKind }
+
+var secretKind = schema.GroupKind{Kind: "Secret"}
+
+// has reports whether a stream shows an object.
+func (s stream) has(key manifest.Key) bool {
+	return key.Group == s.kind.Group && key.Kind == s.kind.Kind && (s.namespace == "" || s.namespace == key.Namespace)
+}
+
+func (s stream) key(obj *unstructured.Unstructured) manifest.Key {
+	return manifest.Key{Group: s.kind.Group, Kind: s.kind.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
+}
+
+// streaming is a stream that runs.
+type streaming struct {
+	cancel  context.CancelFunc
+	users   int       // the targets that need it
+	version string    // in which the objects are read
+	indexed bool      // the index has its objects
+	listed  bool      // all objects were listed at least once
+	synced  bool      // an open watch misses nothing from then on
+	open    bool      // the API server has begun to answer the watch
+	closed  time.Time // when it last closed
+	failing bool
+	ended   bool // it could not begin; the next follow starts it again
+}
+
+// reopening is the time in which a watch that ended opens again; after it, the kind counts as not watched. The API
+// server ends each watch within an hour or two, and the watch is open again in milliseconds, from where it was.
+const reopening = 5 * time.Second
+
+// follows reports whether a change is noticed.
+func (s *streaming) follows() bool {
+	return s != nil && s.synced && (s.open || time.Since(s.closed) < reopening)
+}
+
+// unwatched reports whether changes go unnoticed for longer than a watch takes to begin.
+func (s *streaming) unwatched() bool {
+	return !s.follows() && (s == nil || s.failing || time.Since(s.closed) > reopening)
+}
+
+// begin starts a watch. The caller holds the lock.
+func (w *Watches) begin(s stream, c *cluster.Cluster) {
+	last := w.streams[s]
+	if last != nil && !last.ended {
+		return
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	next := &streaming{cancel: cancel, closed: time.Now()}
+	if last != nil {
+		next.failing, next.users = last.failing, last.users
+	}
+	w.streams[s] = next
+	w.running.Go(func() { w.stream(ctx, c, s) })
+}
 
 // stream follows one kind until the context ends.
 func (w *Watches) stream(ctx context.Context, c *cluster.Cluster, s stream) {
-	lister, err := w.lister(ctx, c, s)
+	mapping, err := c.Mapping(s.kind.WithVersion(""))
+	var lister cache.ListerWatcher
+	if err == nil {
+		lister, err = w.lister(ctx, c, s, mapping)
+	}
 	if err != nil {
 		w.fails(ctx, s, err)
 		w.mu.Lock()
@@ -29,29 +104,61 @@ func (w *Watches) stream(ctx context.Context, c *cluster.Cluster, s stream) {
 		}
 		return
 	}
-	store := &memberStore{watches: w, stream: s}
-	reflector := cache.NewReflectorWithOptions(lister, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{
+	w.mu.Lock()
+	if running := w.streams[s]; running != nil && ctx.Err() == nil {
+		running.version = mapping.GroupVersionKind.Version
+	}
+	w.mu.Unlock()
+	var example runtime.Object = &metav1.PartialObjectMetadata{}
+	if s.keepsContent() {
+		example = &unstructured.Unstructured{}
+	}
+	reflector := cache.NewReflectorWithOptions(lister, example, &memberStore{watches: w, stream: s}, cache.ReflectorOptions{
 		Name: s.kind.String(), MinWatchTimeout: cluster.WatchTimeout, Backoff: cluster.WatchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
 }
 
-func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream) (cache.ListerWatcher, error) {
-	mapping, err := c.Mapping(s.kind.WithVersion(""))
-	if err != nil {
-		return nil, err
-	}
+// reader is what a watch needs of a client.
+type reader struct {
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// readerOf returns a client for a stream, without a limit to the length of a request.
+func readerOf(c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (reader, error) {
 	config := c.Config()
 	config.Timeout = 0 // it would end a watch
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return nil, err
+		return reader{}, err
+	}
+	if s.keepsContent() {
+		client, err := dynamic.NewForConfigAndClient(config, transport)
+		if err != nil {
+			return reader{}, err
+		}
+		objects := client.Resource(mapping.Resource).Namespace(s.namespace)
+		return reader{watch: objects.Watch, list: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return objects.List(ctx, options)
+		}}, nil
 	}
 	client, err := metadata.NewForConfigAndClient(config, transport)
 	if err != nil {
+		return reader{}, err
+	}
+	objects := client.Resource(mapping.Resource).Namespace(s.namespace)
+	return reader{watch: objects.Watch, list: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return objects.List(ctx, options)
+	}}, nil
+}
+
+func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (cache.ListerWatcher, error) {
+	objects, err := readerOf(c, s, mapping)
+	if err != nil {
 		return nil, err
 	}
-	resource, selector := client.Resource(mapping.Resource).Namespace(s.namespace), v1alpha1.LabelMember
+	selector := v1alpha1.LabelMember
 	if s.isRecord() {
 		selector = v1alpha1.LabelParent
 	}
@@ -60,13 +167,13 @@ func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream) (cac
 			ctx, cancel := context.WithTimeout(ctx, cluster.ListingTimeout)
 			defer cancel()
 			options.LabelSelector = selector
-			list, err := resource.List(ctx, options)
+			list, err := objects.list(ctx, options)
 			w.fails(ctx, s, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
-			events, err := resource.Watch(ctx, options)
+			events, err := objects.watch(ctx, options)
 			w.fails(ctx, s, err)
 			if err != nil {
 				return nil, err
@@ -94,7 +201,7 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 	running.synced = false
 	if apierrors.IsForbidden(err) && s.account == "" && s.namespace == "" && !w.refused[s.kind] {
 		w.refused[s.kind] = true // then one watch for each namespace
-		w.follow()
+		w.followAll()
 		return
 	}
 	if !running.failing {
@@ -109,6 +216,7 @@ func (w *Watches) resumed(s stream) {
 	defer w.mu.Unlock()
 	if running := w.streams[s]; running != nil {
 		running.synced, running.open = running.listed, true
+		w.announce()
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package watch follows the members of targets, and the objects that held changes wait for, by watches of the API
-// server. It reports changes and decides nothing.
+// Package watch follows the members of targets, and the objects that held changes wait for, by watches of the API server. It
+// shows the live objects without a request, reports changes, and decides nothing.
 package watch
 
 import (
@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -25,14 +24,14 @@ type Notice struct {
 	Status bool
 }
 
-// Watches follow the members of ApplySets in one cluster by their metadata: one watch for each kind, or one for each
-// namespace of the kind where syncer may not watch the whole cluster. While nothing changes, they send no request. They
-// resume by themselves and then report the changes in between.
+// Watches follow the members of ApplySets in one cluster: one watch for each kind, or one for each namespace of the kind
+// where syncer may not watch the whole cluster. While nothing changes, they send no request. They resume by themselves and
+// then report the changes in between.
 //
-// For each object they keep two hashes, of the last judged state and of the present state: about 300 bytes
-// (BenchmarkWatchedObject).
+// For each object they keep two hashes, of the last judged state and of the present state (BenchmarkWatchedObject), and the
+// object as JSON.
 type Watches struct {
-	ctx    context.Context // of the watches; they begin when a target is first judged
+	ctx    context.Context // of the watches
 	server *cluster.Cluster
 	notice func(Notice) // called by many goroutines; must not block
 	failed func(kind string, err error)
@@ -42,6 +41,9 @@ type Watches struct {
 	streams map[stream]*streaming
 	refused map[schema.GroupKind]bool // kinds that may not be watched in the whole cluster
 	members map[manifest.Key]*member
+	index   index
+	waiters map[manifest.Key][]*waiter
+	changed chan struct{} // closed when a watch begins to show its objects
 	running sync.WaitGroup
 }
 
@@ -53,42 +55,15 @@ type watched struct {
 	scopes     []scope
 	unserved   []schema.GroupKind
 	namespaces []string
+	streams    []stream // that it uses
+	judged     bool     // its changes are reported
+	members    map[manifest.Key]*member
 }
 
 // scope is a kind, and whether its objects are in namespaces.
 type scope struct {
 	kind       schema.GroupKind
 	namespaced bool
-}
-
-// stream is one watch; an empty account is syncer's own, and an empty namespace the whole cluster.
-type stream struct {
-	account, namespace string
-	kind               schema.GroupKind
-}
-
-type streaming struct {
-	cancel  context.CancelFunc
-	listed  bool      // all objects were listed at least once
-	synced  bool      // an open watch misses nothing from then on
-	open    bool      // the API server has begun to answer the watch
-	closed  time.Time // when it last closed
-	failing bool
-	ended   bool // it could not begin; the next follow starts it again
-}
-
-// reopening is the time in which a watch that ended opens again; after it, the kind counts as not watched. The API
-// server ends each watch within an hour or two, and the watch is open again in milliseconds, from where it was.
-const reopening = 5 * time.Second
-
-// follows reports whether a change is noticed.
-func (s *streaming) follows() bool {
-	return s != nil && s.synced && (s.open || time.Since(s.closed) < reopening)
-}
-
-// unwatched reports whether changes go unnoticed for longer than a watch takes to begin.
-func (s *streaming) unwatched() bool {
-	return !s.follows() && (s == nil || s.failing || time.Since(s.closed) > reopening)
 }
 
 // member is an object with a target's label.
@@ -105,44 +80,96 @@ type member struct {
 func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
 	return &Watches{
 		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{}, streams: map[stream]*streaming{},
-		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{},
+		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{}, index: newIndex(), waiters: map[manifest.Key][]*waiter{},
+		changed: make(chan struct{}),
 	}
+}
+
+// Follow begins to follow a target with the kinds and namespaces of its record and its set, before it is first judged. What
+// happens to it is not reported before that.
+func (w *Watches) Follow(c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) {
+	t := w.scoped(c, target, record, set)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last := w.targets[t.set]; last == nil || last.cluster != c || !last.covers(t) {
+		w.follow(t)
+	}
+}
+
+// covers reports whether a target has the kinds and namespaces of another one.
+func (t *watched) covers(other *watched) bool {
+	has := func(s scope) bool { return slices.Contains(t.scopes, s) }
+	return !slices.ContainsFunc(other.scopes, func(s scope) bool { return !has(s) }) &&
+		!slices.ContainsFunc(other.namespaces, func(name string) bool { return !slices.Contains(t.namespaces, name) })
 }
 
 // Judged notes the live objects of a target as the last pass judged them, and its record: Watches report only later
 // changes. It follows the target's kinds from now on.
 func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) {
-	t := w.scoped(cluster, target, record, live) // before the lock: it may ask the API server for its kinds
+	objects := make(manifest.Set, 0, len(live))
+	for _, obj := range live {
+		objects = append(objects, obj)
+	}
+	t := w.scoped(cluster, target, record, objects) // before the lock: it may ask the API server for its kinds
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
 		return obj.GetLabels()[v1alpha1.LabelMember] != t.set // the watches do not see it
 	})
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.Namespace(), Name: target.RecordName()}
-	for key, m := range w.members {
-		if m.set == t.set && m.known && live[key] == nil && key != own {
+	w.follow(t)
+	missed := !t.judged
+	t.judged = true
+	w.note(t, record, live)
+	missed = missed && w.hasMissed(t)
+	w.mu.Unlock()
+	if missed {
+		w.notice(Notice{Target: target})
+	}
+}
+
+// hasMissed reports whether a member differs from its judged state, by a watch that has listed it. Before the first judgement,
+// differences are not reported.
+func (w *Watches) hasMissed(t *watched) bool {
+	for key, m := range t.members {
+		listed := slices.ContainsFunc(t.streams, func(s stream) bool { return s.has(key) && w.streams[s].listed })
+		if listed && m.differs() {
+			return true
+		}
+	}
+	return false
+}
+
+// note notes the judged state of a target.
+func (w *Watches) note(t *watched, record *v1alpha1.PipelineSync, live inventory.Members) {
+	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.Namespace(), Name: t.target.RecordName()}
+	for key, m := range t.members {
+		if m.known && live[key] == nil && key != own {
 			m.known = false
 			if !m.there {
-				delete(w.members, key)
+				w.dropMember(key, m)
 			}
 		}
 	}
 	for key, obj := range live {
-		w.judge(key, t.set, state(obj), obj.GetResourceVersion())
+		w.judge(t, key, state(obj), obj.GetResourceVersion())
+		if w.isIndexed(t, key) {
+			w.index.put(key, obj) // the watch may be behind the own write
+		}
 	}
 	if record != nil {
-		w.judge(own, t.set, recordState(record.Annotations), "")
+		w.judge(t, own, recordState(record.Annotations), "")
 	}
-	w.targets[t.set] = t
-	w.follow()
 }
 
-func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) *watched {
-	objects := make(manifest.Set, 0, len(live))
-	for _, obj := range live {
-		objects = append(objects, obj)
-	}
+// isIndexed reports whether the index has the objects of a target's kind.
+func (w *Watches) isIndexed(t *watched, key manifest.Key) bool {
+	return slices.ContainsFunc(t.streams, func(s stream) bool {
+		running := w.streams[s]
+		return s.has(key) && running != nil && running.indexed
+	})
+}
+
+func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, objects manifest.Set) *watched {
 	t := &watched{
 		set: v1alpha1.ApplySetID(w.server.Namespace(), target), target: target, cluster: cluster,
 		namespaces: inventory.Namespaces(w.server.Namespace(), record, objects),
@@ -158,15 +185,81 @@ func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	return t
 }
 
-func (w *Watches) judge(key manifest.Key, set string, state uint64, version string) {
+func (w *Watches) judge(t *watched, key manifest.Key, state uint64, version string) {
 	m := w.members[key]
 	if m == nil {
 		m = &member{}
-		w.members[key] = m
 	}
-	m.set, m.known, m.judged = set, true, state
+	w.addMember(t, key, m)
+	m.known, m.judged = true, state
 	if !m.there || m.state == state {
 		m.version = version
+	}
+}
+
+// addMember notes that an object belongs to a target.
+func (w *Watches) addMember(t *watched, key manifest.Key, m *member) {
+	if last := w.targets[m.set]; last != nil && last != t {
+		delete(last.members, key)
+	}
+	m.set = t.set
+	w.members[key], t.members[key] = m, m
+}
+
+func (w *Watches) dropMember(key manifest.Key, m *member) {
+	delete(w.members, key)
+	if t := w.targets[m.set]; t != nil {
+		delete(t.members, key)
+	}
+}
+
+// follow replaces a target, and starts the watches that are missing. The caller holds the lock.
+func (w *Watches) follow(t *watched) {
+	t.members = map[manifest.Key]*member{}
+	last := w.targets[t.set]
+	if last != nil {
+		t.members, t.judged = last.members, last.judged
+	}
+	w.targets[t.set] = t
+	w.use(t)
+	w.release(last)
+}
+
+// use starts the watches that a target needs.
+func (w *Watches) use(t *watched) {
+	t.streams = w.streamsOf(t)
+	for _, s := range t.streams {
+		c := t.cluster
+		if s.account == "" {
+			c = w.server
+		}
+		w.begin(s, c)
+		w.streams[s].users++
+	}
+}
+
+// release ends the watches that no target needs any more; nil: nothing was used.
+func (w *Watches) release(t *watched) {
+	if t == nil {
+		return
+	}
+	for _, s := range t.streams {
+		running := w.streams[s]
+		if running.users--; running.users > 0 {
+			continue
+		}
+		running.cancel()
+		delete(w.streams, s)
+		w.wake(w.index.dropStream(s, w.streams))
+	}
+}
+
+// followAll chooses the watches of every target again.
+func (w *Watches) followAll() {
+	for _, t := range w.targets {
+		last := watched{streams: t.streams}
+		w.use(t)
+		w.release(&last)
 	}
 }
 
@@ -174,19 +267,28 @@ func (w *Watches) judge(key manifest.Key, set string, state uint64, version stri
 func (w *Watches) Forget(target v1alpha1.Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	set := v1alpha1.ApplySetID(w.server.Namespace(), target)
-	delete(w.targets, set)
-	maps.DeleteFunc(w.members, func(_ manifest.Key, m *member) bool { return m.set == set })
-	w.follow()
+	t := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)]
+	if t == nil {
+		return
+	}
+	for key := range t.members {
+		delete(w.members, key)
+	}
+	delete(w.targets, t.set)
+	w.release(t)
 }
 
 // Differs reports whether a member of a target is not as it was last judged.
 func (w *Watches) Differs(target v1alpha1.Target) bool {
-	set := v1alpha1.ApplySetID(w.server.Namespace(), target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, m := range w.members {
-		if m.set == set && m.differs() {
+	t := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)]
+	return t != nil && t.differs()
+}
+
+func (t *watched) differs() bool {
+	for _, m := range t.members {
+		if m.differs() {
 			return true
 		}
 	}
@@ -199,11 +301,38 @@ func (m *member) differs() bool { return m.there != m.known || m.there && m.stat
 func (w *Watches) Follows(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, ok := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)]
-	if !ok {
-		return false
+	return w.follows(w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)])
+}
+
+func (w *Watches) follows(t *watched) bool {
+	return t != nil && len(t.unserved) == 0 && !slices.ContainsFunc(t.streams, func(s stream) bool { return !w.streams[s].follows() })
+}
+
+// Shown waits until the watches of a target show its objects, a kind cannot be watched, or the context ends.
+func (w *Watches) Shown(ctx context.Context, target v1alpha1.Target) {
+	for {
+		w.mu.Lock()
+		t, changed := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)], w.changed
+		waits := t != nil && slices.ContainsFunc(t.streams, func(s stream) bool {
+			running := w.streams[s]
+			return !running.follows() && !running.failing && !running.ended
+		})
+		w.mu.Unlock()
+		if !waits {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
 	}
-	return len(t.unserved) == 0 && !slices.ContainsFunc(w.streamsOf(t), func(s stream) bool { return !w.streams[s].follows() })
+}
+
+// announce wakes the callers of Shown. The caller holds the lock.
+func (w *Watches) announce() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // Unwatched lists the kinds of a target whose objects are not watched now, sorted: their watch is refused or does not
@@ -235,7 +364,7 @@ func (w *Watches) unwatched(t *watched) map[string]bool {
 	for _, kind := range t.unserved {
 		kinds[kind.String()] = true
 	}
-	for _, s := range w.streamsOf(t) {
+	for _, s := range t.streams {
 		if w.streams[s].unwatched() {
 			kinds[s.kind.String()] = true
 		}
@@ -263,30 +392,97 @@ func (w *Watches) streamsOf(t *watched) []stream {
 	return streams
 }
 
-// follow starts the watches that are missing and ends the unneeded ones. The caller holds the lock.
-func (w *Watches) follow() {
-	wanted := map[stream]*cluster.Cluster{}
-	for _, t := range w.targets {
-		for _, s := range w.streamsOf(t) {
-			wanted[s] = t.cluster
-			if s.account == "" {
-				wanted[s] = w.server
-			}
+// state of a live object, without the writes of Kubernetes' own controllers: if they take a field from syncer, syncer's
+// own entry shows it.
+func state(obj *unstructured.Unstructured) uint64 {
+	return manifest.State(obj, manifest.QuietManagers)
+}
+
+// recordState is the part of a record that a person may change: whether syncer leaves its target alone.
+func recordState(annotations map[string]string) uint64 {
+	if annotations[v1alpha1.AnnotationReconcile] == v1alpha1.Disabled {
+		return 1
+	}
+	return 0
+}
+
+// saw notes the newest state of an object.
+func (w *Watches) saw(s stream, obj *unstructured.Unstructured) {
+	set, now := obj.GetLabels()[v1alpha1.LabelParent], recordState(obj.GetAnnotations())
+	taken := func(*watched) bool { return true } // whether an unknown object needs judgement
+	if !s.isRecord() {
+		set, now = obj.GetLabels()[v1alpha1.LabelMember], state(obj)
+		taken = func(t *watched) bool {
+			return manifest.OwnedFields(obj, manifest.FieldManager) != "" || inventory.IsStray(obj, t.namespaces)
 		}
 	}
-	for s, running := range w.streams {
-		if wanted[s] == nil {
-			running.cancel()
-			delete(w.streams, s)
-		}
+	key := s.key(obj)
+	if s.keepsContent() {
+		w.show(key, obj)
 	}
-	for s, cluster := range wanted {
-		last := w.streams[s]
-		if last != nil && !last.ended {
-			continue
-		}
-		ctx, cancel := context.WithCancel(w.ctx)
-		w.streams[s] = &streaming{cancel: cancel, closed: time.Now(), failing: last != nil && last.failing}
-		w.running.Go(func() { w.stream(ctx, cluster, s) })
+	t, differs, same := w.take(key, set, now, obj.GetResourceVersion(), taken)
+	if t != nil && (differs || !same && !s.isRecord()) {
+		w.notice(Notice{Target: t.target, Status: !differs})
 	}
+}
+
+// show puts an object into the index.
+func (w *Watches) show(key manifest.Key, obj *unstructured.Unstructured) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.index.put(key, obj)
+	w.wake([]manifest.Key{key})
+}
+
+// take notes the newest state of an object. It returns the object's target, whether the state differs from the judged
+// one, and whether it is exactly the known version.
+func (w *Watches) take(key manifest.Key, set string, now uint64, version string, taken func(*watched) bool) (t *watched, differs, same bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.members[key]
+	if m == nil {
+		t = w.targets[set]
+		if t == nil || !taken(t) {
+			return nil, false, true // an object of another tool or syncer, or a controller's copy with the label
+		}
+		m = &member{}
+		w.addMember(t, key, m)
+	}
+	same = m.version == version
+	m.state, m.version, m.there = now, version, true
+	return w.reports(m), m.differs(), same
+}
+
+// reports returns the target of a member if its changes are reported; nil: they are not.
+func (w *Watches) reports(m *member) *watched {
+	if t := w.targets[m.set]; t != nil && t.judged {
+		return t
+	}
+	return nil
+}
+
+// lost notes that an object is gone, or that it lost its label, since a version; empty: it is not known since when.
+func (w *Watches) lost(key manifest.Key, version string) {
+	if t, differs := w.leave(key, version); t != nil && differs {
+		w.notice(Notice{Target: t.target})
+	}
+}
+
+// leave notes that no watch shows an object any more. It returns the object's target, and whether that is news.
+func (w *Watches) leave(key manifest.Key, version string) (t *watched, differs bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.index.drop(key); version != "" {
+		w.index.end(key, version)
+	}
+	w.wake([]manifest.Key{key})
+	m := w.members[key]
+	if m == nil {
+		return nil, false
+	}
+	m.there, m.state = false, 0
+	if !m.known {
+		w.dropMember(key, m)
+	}
+	return w.reports(m), m.differs()
 }
