@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -26,6 +27,7 @@ func (s *Session) Diff(ctx context.Context, revision string, selection v1alpha1.
 		return nil, err
 	}
 	pass := reconcile.NewPass(commit, s.Reconciler.Pins.NewLookups())
+	pass.Shown = inventory.ListOnce(ctx, wanted(commit.Targets))
 	out := newPass(snap)
 	out.Targets = append(out.Targets, s.each(commit.Targets, func(d *target.Desired) (reconcile.Result, error) {
 		return s.Reconciler.Diff(ctx, d, pass)

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/ignore"
+	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/reconcile"
@@ -128,7 +129,10 @@ func (c comparison) reported() drift.Target {
 
 // compareAll compares targets, several at once, in their order.
 func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, snap source.Snapshot) []comparison {
-	c := comparer{planner: s.Planner, pins: s.Reconciler.Pins, rating: s.Reconciler.Rating, lookups: s.Reconciler.Pins.NewLookups()}
+	c := comparer{
+		planner: s.Planner, pins: s.Reconciler.Pins, rating: s.Reconciler.Rating, lookups: s.Reconciler.Pins.NewLookups(),
+		listed: inventory.ListOnce(ctx, wanted(targets)),
+	}
 	out := make([]comparison, len(targets)) // each worker owns one slot
 	index := make(map[v1alpha1.Target]int, len(targets))
 	for i, d := range targets {
@@ -155,6 +159,7 @@ type comparer struct {
 	pins    *pin.Resolver
 	rating  reconcile.Rating
 	lookups *pin.Lookups
+	listed  *inventory.Listing
 }
 
 // compare compares one target. With an error, the comparison says how far it came.
@@ -169,7 +174,7 @@ func (c comparer) compare(ctx context.Context, d *target.Desired) (comparison, e
 		return out, err
 	}
 	out.behind = c.behind(ctx, d, at)
-	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Policies: at.Policies})
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Policies: at.Policies, Shown: c.listed})
 	if err != nil {
 		return out, err
 	}

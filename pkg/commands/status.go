@@ -34,8 +34,9 @@ func (s *Session) Status(ctx context.Context, selection v1alpha1.Selection) (vie
 	for i, d := range targets {
 		index[d.Target] = i
 	}
+	listed := inventory.ListOnce(ctx, wanted(targets))
 	results := s.each(targets, func(d *target.Desired) (reconcile.Result, error) {
-		statuses[index[d.Target]] = statusOf(d, readObjects(ctx, d), s.Reconciler.Dates.In(d.Cluster))
+		statuses[index[d.Target]] = statusOf(d, readObjects(ctx, d, listed), s.Reconciler.Dates.In(d.Cluster))
 		return reconcile.NewResult(d), nil
 	})
 	for i, result := range results {
@@ -47,6 +48,17 @@ func (s *Session) Status(ctx context.Context, selection v1alpha1.Selection) (vie
 	return view.Status{Targets: statuses}, incomplete
 }
 
+// wanted lists targets for one list of each of their kinds.
+func wanted(targets []*target.Desired) []inventory.Wanted {
+	out := make([]inventory.Wanted, 0, len(targets))
+	for _, d := range targets {
+		if d.Cluster != nil {
+			out = append(out, inventory.Wanted{Cluster: d.Cluster, Record: d.Record, Set: d.Rendered.Set})
+		}
+	}
+	return out
+}
+
 // objects are the live objects of a target.
 type objects struct {
 	health  target.Health
@@ -55,8 +67,8 @@ type objects struct {
 }
 
 // readObjects reads the live objects that the record of a target names.
-func readObjects(ctx context.Context, d *target.Desired) objects {
-	live, err := inventory.Find(ctx, d.Cluster, d.Target, d.Record)
+func readObjects(ctx context.Context, d *target.Desired, listed inventory.Shown) objects {
+	live, err := inventory.FindShown(ctx, d.Cluster, listed, d.Target, d.Record)
 	if err != nil {
 		return objects{err: err}
 	}

@@ -37,6 +37,7 @@ type publisher struct {
 	changed chan struct{} // closed when there is a newer view
 	facts   facts
 	behinds map[v1alpha1.Target]behind
+	kept    view.Kept
 }
 
 // facts are what views are made of.
@@ -346,7 +347,7 @@ func (p *publisher) assemble() *view.View {
 	f := view.Facts{
 		At: p.parts.Reconciler.Dates.Date(), Config: p.parts.Config, Source: p.facts.source, Replica: p.facts.replica, Commits: p.facts.commits,
 		Records: map[string]view.Records{}, Settings: p.settings(), Behind: map[v1alpha1.Target]int{},
-		Underway: p.underway, Guard: p.parts.Reconciler.Guard.Call,
+		Underway: p.underway, Guard: p.parts.Reconciler.Guard.Call, Kept: &p.kept,
 	}
 	for environment, records := range p.facts.records {
 		f.Records[environment] = view.Records{List: records.List, Err: records.Err}

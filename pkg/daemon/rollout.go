@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type rollout struct {
 	asOf    uint64        // the step of the states at which the records were read, or a later one
 	over    chan struct{} // closed when it has ended
 	began   time.Time     // when the commit was seen, by the monotonic clock
+	due     int           // the targets that it reconciles
 	rewound string        // where the branch stood before a force push; empty: there was none
 
 	mu      sync.Mutex
@@ -62,8 +64,16 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			s.daemon.failed(ctx, err)
 		}
 		s.commits.end(r, err)
+		if r.due > manyTargets {
+			debug.FreeOSMemory()
+		}
 	})
 }
+
+// manyTargets is the number of targets from which a rollout leaves much memory that is not used again: plans, answers and
+// renderings of each target. The Go runtime would return it to the system over some minutes, and may keep twice the memory in
+// use until then.
+const manyTargets = 100
 
 // roll plans a commit and gives its targets to the workers, each after the targets that it needs.
 func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
@@ -78,6 +88,7 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 	s.forgetGone(commit)
 	s.daemon.publisher.planned(commit)
 	due := s.due(r, commit)
+	r.due = len(due)
 	s.watching.begin(due)
 	r.marks = s.daemon.tracker.Track(s.daemon.parts.Config.Name, due, r.began)
 	s.commits.mark(r.marks)

@@ -127,7 +127,9 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	}
 	// The limits of a pass were checked with the commit: a target that they refused has its error.
 	j.pass = planned.pass.Single(d, parts.Planner.Trailers(ctx, []*target.Desired{d}), parts.Reconciler.Pins.NewLookups())
-	j.pass.Options.Full = why.has(slowCheck)
+	if j.pass.Options.Full = why.has(slowCheck); j.pass.Options.Full {
+		j.pass.Shown = nil // it is to find what no watch noticed
+	}
 	if j.pass.Newest = r.ctx; r.ctx.Err() != nil { // one that was stopped before says nothing: the next may take long, as while git is away
 		j.pass.Newest = nil
 	}

@@ -30,7 +30,12 @@ type Members map[manifest.Key]*unstructured.Unstructured
 // among the members. An object that has the label, that syncer never applied and that the inventory does not have is not
 // a member: people copy objects with their labels, and the endpoints controller copies those of a Service.
 func Find(ctx context.Context, c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
-	found, err := Look(ctx, c, nil, target, record, nil)
+	return FindShown(ctx, c, nil, target, record)
+}
+
+// FindShown is Find for objects that watches or a list show; shown may be nil.
+func FindShown(ctx context.Context, c *cluster.Cluster, shown Shown, target v1alpha1.Target, record *v1alpha1.PipelineSync) (Members, error) {
+	found, err := Look(ctx, c, shown, target, record, nil)
 	if err != nil {
 		return nil, err
 	}

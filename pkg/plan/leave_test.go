@@ -20,7 +20,7 @@ func ownedBy(live *unstructured.Unstructured, owners map[string][]string) {
 			operation = metav1.ManagedFieldsOperationApply
 		}
 		raw := `{"f:data":{"f:` + strings.Join(names, `":{},"f:`) + `":{}}}`
-		entries = append(entries, metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(raw)}})
+		entries = append(entries, metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: fieldsV1(raw)})
 	}
 	live.SetManagedFields(entries)
 }

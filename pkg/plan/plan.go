@@ -30,7 +30,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 		return nil, err
 	}
 	// Make lists the kinds of the set as well: when the record is lost, this finds the objects again.
-	found, err := inventory.Look(ctx, c, req.shown(), req.Target, req.Record, req.Set)
+	found, err := inventory.Look(ctx, c, req.Shown, req.Target, req.Record, req.Set)
 	if err != nil {
 		return nil, err
 	}

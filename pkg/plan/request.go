@@ -22,21 +22,13 @@ type Request struct {
 	Provides Provides
 	// Neighbours are the other targets of the same commit.
 	Neighbours Neighbours
-	// Shown has the live objects as watches show them; nil: the API server is asked.
+	// Shown has the live objects as watches or a list show them; nil: the API server is asked.
 	Shown inventory.Shown
-	// Full compares every object by a dry run, also objects whose apply is recorded and unchanged since. It asks the
-	// API server for the live objects.
+	// Full compares every object by a dry run, also objects whose apply is recorded and unchanged since.
 	Full bool
 	// ReadOnly changes nothing in the cluster, not even bookkeeping.
 	ReadOnly bool
 	Policies Policies
-}
-
-func (r Request) shown() inventory.Shown {
-	if r.Full {
-		return nil
-	}
-	return r.Shown
 }
 
 // Policies say how the objects of a target may be changed. The zero value waits for running work and ignores nothing.

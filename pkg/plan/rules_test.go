@@ -70,7 +70,7 @@ func disable(obj *unstructured.Unstructured) {
 func apply(live *unstructured.Unstructured) {
 	live.SetManagedFields([]metav1.ManagedFieldsEntry{{
 		Manager: manifest.FieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: live.GetAPIVersion(),
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:template":{}}}`)},
+		FieldsType: "FieldsV1", FieldsV1: fieldsV1(`{"f:spec":{"f:template":{}}}`),
 	}})
 }
 
@@ -320,3 +320,9 @@ func TestDependentsWaitForPredecessors(t *testing.T) {
 }
 
 var errForbidden = errors.New("forbidden")
+
+func fieldsV1(raw string) *metav1.FieldsV1 {
+	fields := &metav1.FieldsV1{}
+	fields.SetRawBytes([]byte(raw))
+	return fields
+}

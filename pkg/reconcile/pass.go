@@ -90,8 +90,9 @@ func (p *Pass) Single(d *target.Desired, allowed target.Allowed, lookups *pin.Lo
 	return out
 }
 
-// Note keeps the result of a target for the ones that depend on it.
+// Note keeps the result of a target for the ones that depend on it, without the live objects.
 func (p *Pass) Note(result Result) {
+	result.Detail.Live = nil
 	p.reached.note(result.Target(), func(r *reached) { r.result = result })
 }
 

@@ -146,11 +146,34 @@ func (f *files) resolve(op, name string, follow bool) (entry, error) {
 	if !fs.ValidPath(name) {
 		return entry{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
+	if e, ok := f.direct(name); ok {
+		return e, nil
+	}
 	e, _, err := f.walk(name, follow)
 	if err != nil {
 		return entry{}, &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	return e, nil
+}
+
+// direct resolves a path without links, which is most of them, without memory of its own. It reports false for all other
+// paths.
+func (f *files) direct(name string) (entry, bool) {
+	at := entry{mode: filemode.Dir, dir: f.root}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "." {
+			continue
+		}
+		if at.dir == nil || at.mode == filemode.Submodule {
+			return entry{}, false
+		}
+		next, ok := at.dir.find(part)
+		if !ok || next.mode == filemode.Symlink {
+			return entry{}, false
+		}
+		at = next
+	}
+	return at, true
 }
 
 // walk also returns the names on the way from the root, without links.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ type Facts struct {
 	Behind map[v1alpha1.Target]int
 	// Underway returns the message of a target that a commit is on its way to; empty: there is none.
 	Underway func(v1alpha1.Target) string
+	// Kept has the views of records that New made before. Optional.
+	Kept *Kept
 	// Guard calls a function, and returns its panic as an error. Every user of the cluster may have written a record.
 	Guard func(v1alpha1.Target, func() error) error
 }
@@ -62,11 +65,12 @@ func New(f Facts) *View {
 		v.Environments = append(v.Environments, environmentOf(e, f.Records[e.Name]))
 		for _, record := range f.Records[e.Name].List {
 			if record.Spec.Owner == f.Config.Name && record.Spec.Environment == e.Name && record.Status.RemovedAt == nil {
-				t, events := f.target(record)
+				t, events := f.shown(record)
 				v.Targets, v.Events = append(v.Targets, t), append(v.Events, events...)
 			}
 		}
 	}
+	f.Kept.forget(v.Targets)
 	slices.SortFunc(v.Targets, func(x, y Target) int {
 		return cmp.Or(strings.Compare(x.Pipeline, y.Pipeline), cmp.Compare(place[x.Environment], place[y.Environment]))
 	})
@@ -86,17 +90,66 @@ func environmentOf(e *v1alpha1.Environment, records Records) Environment {
 	return out
 }
 
-// target returns the view of a record's target, and its events. A record that causes a panic gives a failed target.
-func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event) {
+// Kept has the views of records, so that New makes only those of targets that changed. The zero value is ready. One New uses
+// it at a time.
+type Kept struct {
+	byTarget map[v1alpha1.Target]keptTarget
+}
+
+// keptTarget is the view of a target, with all that it was made of.
+type keptTarget struct {
+	inputs targetInputs
+	target Target
+	events []Event
+}
+
+// targetInputs is what the view of a target is made of.
+type targetInputs struct {
+	record   *v1alpha1.PipelineSync // which is not changed
+	behind   int
+	underway string
+	settings Settings
+}
+
+// shown returns the view of a record's target, and its events. It makes them only if something of them changed.
+func (f *Facts) shown(record *v1alpha1.PipelineSync) (Target, []Event) {
 	of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}
-	behind, known := f.Behind[of]
-	if !known {
-		behind = -1
+	in := targetInputs{record: record, behind: -1, underway: f.Underway(of), settings: f.Settings[of]}
+	if behind, known := f.Behind[of]; known {
+		in.behind = behind
 	}
+	if f.Kept == nil {
+		return f.target(of, in)
+	}
+	if last, ok := f.Kept.byTarget[of]; ok && last.inputs == in {
+		return last.target, last.events
+	}
+	t, events := f.target(of, in)
+	if f.Kept.byTarget == nil {
+		f.Kept.byTarget = map[v1alpha1.Target]keptTarget{}
+	}
+	f.Kept.byTarget[of] = keptTarget{in, t, events}
+	return t, events
+}
+
+// forget drops the views of targets that are not shown any more.
+func (k *Kept) forget(shown []Target) {
+	if k == nil || len(k.byTarget) == len(shown) {
+		return
+	}
+	there := map[v1alpha1.Target]bool{}
+	for i := range shown {
+		there[v1alpha1.Target{Pipeline: shown[i].Pipeline, Environment: shown[i].Environment}] = true
+	}
+	maps.DeleteFunc(k.byTarget, func(of v1alpha1.Target, _ keptTarget) bool { return !there[of] })
+}
+
+// target makes the view of a record's target, and its events. A record that causes a panic gives a failed target.
+func (f *Facts) target(of v1alpha1.Target, in targetInputs) (t Target, events []Event) {
 	err := f.Guard(of, func() error {
-		t = OfRecord(record, behind)
-		if message := f.Underway(of); message != "" && t.State == drift.Ready { // the record may not say yet what is underway
-			t.State, t.Message = drift.Progressing, message
+		t = OfRecord(in.record, in.behind)
+		if in.underway != "" && t.State == drift.Ready { // the record may not say yet what is underway
+			t.State, t.Message = drift.Progressing, in.underway
 		}
 		events = eventsOf(&t)
 		return nil
@@ -106,6 +159,6 @@ func (f *Facts) target(record *v1alpha1.PipelineSync) (t Target, events []Event)
 		t, events = OfRecord(&v1alpha1.PipelineSync{Spec: empty}, -1), nil
 		t.State, t.Message = drift.Failed, err.Error()
 	}
-	t.Owner, t.Folder, t.LeftGit = f.Settings[of].Owner, f.Settings[of].Folder, f.Settings[of].LeftGit
+	t.Owner, t.Folder, t.LeftGit = in.settings.Owner, in.settings.Folder, in.settings.LeftGit
 	return t, events
 }
