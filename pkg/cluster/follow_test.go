@@ -104,3 +104,43 @@ func TestFollowerIsToldOfAFault(t *testing.T) {
 	mu.Unlock()
 	b.Eventually("the record is seen", f.sees("orders.prod"))
 }
+
+// While the records are followed they are known without a request. The answer to an own write counts at once.
+func TestFollowedRecordsAreKnown(t *testing.T) {
+	b := bench.New(t)
+	if _, known := b.Cluster.Records().Known(b.Target); known {
+		t.Error("a record is known that is not followed")
+	}
+	f := followRecords(b)
+	b.Eventually("an empty namespace is read", f.sees())
+	if record, known := b.Cluster.Records().Known(b.Target); record != nil || !known {
+		t.Errorf("a record that does not exist: %v, %t", record, known)
+	}
+	save(b, b.Spec(), promises)
+	record, known := b.Cluster.Records().Known(b.Target)
+	if !known || record == nil || record.Spec.Pipeline != b.Target.Pipeline {
+		t.Fatalf("after an own write: %v, %t", record, known)
+	}
+	requests := b.Requests(func() {
+		latest, err := b.Cluster.Records().Latest(b.Ctx, b.Target)
+		all, listErr := b.Cluster.Records().LatestList(b.Ctx)
+		if err != nil || listErr != nil || latest.ResourceVersion != record.ResourceVersion || len(all) != 1 {
+			t.Errorf("the latest record: %v, %v; %d records, %v", latest, err, len(all), listErr)
+		}
+	})
+	if len(requests) > 0 {
+		t.Errorf("requests: %s", bench.Shortly(requests))
+	}
+	b.EditRecord(`{"metadata":{"annotations":{"a":"b"}}}`)
+	b.Eventually("the write of another client is known", func() bool {
+		record, _ := b.Cluster.Records().Known(b.Target)
+		return record.Annotations["a"] == "b"
+	})
+	record, _ = b.Cluster.Records().Known(b.Target)
+	if err := b.Cluster.Records().Delete(b.Ctx, b.Target, record.UID, record.ResourceVersion); err != nil {
+		t.Fatal(err)
+	}
+	if record, known := b.Cluster.Records().Known(b.Target); record != nil || !known {
+		t.Errorf("after an own deletion: %v, %t", record, known)
+	}
+}
