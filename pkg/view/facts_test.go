@@ -162,3 +162,44 @@ func TestReportOfAView(t *testing.T) {
 		t.Errorf("the status is %+v", status)
 	}
 }
+
+// A view with kept parts equals one without them, whatever changed; only the targets that changed are made.
+func TestKeptViewsEqualNewOnes(t *testing.T) {
+	etl, report := recordOf("etl", "prod"), recordOf("report", "prod")
+	newer := recordOf("etl", "prod")
+	newer.Status.Conditions[0].Status, newer.Status.Conditions[0].Message = "False", "it failed"
+	of := v1alpha1.Target{Pipeline: "report", Environment: "prod"}
+	made, message := 0, ""
+	kept := &Kept{}
+	for name, c := range []struct {
+		what string
+		next func(*Facts)
+		made int
+	}{
+		{"the first view", func(*Facts) {}, 2},
+		{"nothing new", func(*Facts) {}, 0},
+		{"a newer record", func(f *Facts) { f.Records["prod"] = Records{List: []*v1alpha1.PipelineSync{newer, report}} }, 1},
+		{"another owner", func(f *Facts) { f.Settings = map[v1alpha1.Target]Settings{of: {Owner: "team-b"}} }, 2},
+		{"more commits behind", func(f *Facts) { f.Behind = map[v1alpha1.Target]int{of: 3} }, 1},
+		{"a commit on its way", func(*Facts) { message = "commit c0ffee is on its way" }, 1},
+		{"a target less", func(f *Facts) { f.Records["prod"] = Records{List: []*v1alpha1.PipelineSync{report}} }, 0},
+	} {
+		f := factsOf(etl, report)
+		f.Underway = func(target v1alpha1.Target) string {
+			if target == of {
+				return message
+			}
+			return ""
+		}
+		c.next(&f)
+		want := New(f)
+		f.Kept, made = kept, 0
+		f.Guard = func(_ v1alpha1.Target, do func() error) error { made++; return do() }
+		if diff := cmp.Diff(want, New(f)); diff != "" || made != c.made {
+			t.Errorf("%d, %s: %d were made, want %d\n%s", name, c.what, made, c.made, diff)
+		}
+	}
+	if len(kept.byTarget) != 1 {
+		t.Errorf("%d views are kept of one target", len(kept.byTarget))
+	}
+}
