@@ -114,7 +114,7 @@ func (a *application) run(ctx context.Context) error {
 	if err := a.fences(ctx); err != nil {
 		return err
 	}
-	for steps := range a.groups() {
+	for steps := range groups(a.steps) {
 		steps = slices.DeleteFunc(steps, a.holdBack)
 		if err := a.stage(ctx, steps); err != nil {
 			return err
@@ -138,10 +138,10 @@ func (a *application) holdBack(s *plan.Step) bool {
 }
 
 // groups yields, in order, groups of steps that may run in parallel.
-func (a *application) groups() iter.Seq[[]*plan.Step] {
+func groups(steps []*plan.Step) iter.Seq[[]*plan.Step] {
 	return func(yield func([]*plan.Step) bool) {
 		var group []*plan.Step
-		for _, s := range plan.InOrder(a.steps) {
+		for _, s := range plan.InOrder(steps) {
 			if !s.Writes() {
 				continue
 			}
@@ -216,7 +216,7 @@ func (a *application) object(ctx context.Context, s *plan.Step) (*unstructured.U
 			return nil, err
 		}
 		judgedAgain := live != nil && s.Adopts == nil
-		if err := a.settle(ctx, s.Rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
+		if err := settle(ctx, a.cluster, s.Rendered); err != nil && !(judgedAgain && answer.IsRefusal(err)) {
 			return nil, answer.Explain(s.Rendered, id, "trying", err, live)
 		}
 		if judgedAgain {
@@ -281,7 +281,7 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *plan.Step) (
 		if err := a.comparer.RefuseForeign(ctx, id, live); err != nil {
 			return nil, err
 		}
-		if a.onlyReported(s, live) {
+		if onlyReported(a.cluster, s, live) {
 			s.Change.Live = live
 		} else if err := a.comparer.Again(ctx, s, live); err != nil {
 			return nil, err
@@ -311,9 +311,9 @@ func (a *application) again(ctx context.Context, id manifest.ID, s *plan.Step) (
 
 // onlyReported reports whether only the status of an object has changed since it was judged. Then the judgement is still
 // valid. An object that runs to completion is judged by its status, so it never counts here.
-func (a *application) onlyReported(s *plan.Step, live *unstructured.Unstructured) bool {
+func onlyReported(c *cluster.Cluster, s *plan.Step, live *unstructured.Unstructured) bool {
 	judged := s.Change.Live
-	if live == nil || judged == nil || s.State == plan.Deferred || s.Change.Action != manifest.Update || a.cluster.Judge().Run(live).State != health.NotARun {
+	if live == nil || judged == nil || s.State == plan.Deferred || s.Change.Action != manifest.Update || c.Judge().Run(live).State != health.NotARun {
 		return false
 	}
 	return equality.Semantic.DeepEqual(withoutStatus(judged), withoutStatus(live))
@@ -339,10 +339,10 @@ const (
 
 // settle tries an object until the API server and its controllers act on the changes of earlier stages. They read a CRD's
 // new schema, a quota's new limits or a namespace a moment after they accepted it.
-func (a *application) settle(ctx context.Context, obj *unstructured.Unstructured) error {
+func settle(ctx context.Context, c *cluster.Cluster, obj *unstructured.Unstructured) error {
 	var refused error
 	err := wait.PollUntilContextTimeout(ctx, settlePoll, settleTimeout, true, func(context.Context) (bool, error) {
-		_, refused = a.cluster.DryRun(ctx, obj) // does not use the poll's context, which would cancel the last try
+		_, refused = c.DryRun(ctx, obj) // does not use the poll's context, which would cancel the last try
 		return refused == nil, nil
 	})
 	return cmp.Or(refused, err)
@@ -414,7 +414,7 @@ func (a *application) awaitKinds(ctx context.Context, steps []*plan.Step) error 
 			}
 			verdict := a.cluster.Judge().Health(live)
 			last = verdict.Message
-			return verdict.Status == health.Healthy && a.served(live), nil
+			return verdict.Status == health.Healthy && served(a.cluster, live), nil
 		})
 		if err != nil {
 			return fmt.Errorf("%s: waiting until it is established: %w (%s)", id, err, last)
@@ -425,7 +425,7 @@ func (a *application) awaitKinds(ctx context.Context, steps []*plan.Step) error 
 
 // served reports whether discovery lists every version that a definition serves. An updated definition was established
 // before, so its condition does not prove this.
-func (a *application) served(crd *unstructured.Unstructured) bool {
+func served(c *cluster.Cluster, crd *unstructured.Unstructured) bool {
 	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	for _, version := range versions {
 		fields, ok := version.(map[string]any)
@@ -436,7 +436,7 @@ func (a *application) served(crd *unstructured.Unstructured) bool {
 		gvk.Group, _, _ = unstructured.NestedString(crd.Object, "spec", "group")
 		gvk.Kind, _, _ = unstructured.NestedString(crd.Object, "spec", "names", "kind")
 		gvk.Version, _ = fields["name"].(string)
-		if !cluster.Serves(a.cluster, gvk) {
+		if !cluster.Serves(c, gvk) {
 			return false
 		}
 	}

@@ -49,7 +49,7 @@ func (a *application) fence(ctx context.Context, s *plan.Step) (*unstructured.Un
 		return nil, answer.Explain(s.Rendered, id, "looking up", err)
 	}
 	judged := manifest.OwnedState(s.Change.Live, manifest.FieldManager, a.comparer.Key())
-	live, next, marked := s.Change.Live, a.marked(s.Sent), false
+	live, next, marked := s.Change.Live, withMark(s.Sent, a.attempt), false
 	for range changedTries {
 		written, err := a.cluster.Write(ctx, next, live)
 		switch {
@@ -83,14 +83,14 @@ func (a *application) fence(ctx context.Context, s *plan.Step) (*unstructured.Un
 	return nil, answer.WillPass(fmt.Sprintf("%s: it changes faster than it can be looked at; syncer tries again at the next pass", id))
 }
 
-// marked returns a copy of an object with the annotation of a fence.
-func (a *application) marked(obj *unstructured.Unstructured) *unstructured.Unstructured {
+// withMark returns a copy of an object with the annotation of a fence.
+func withMark(obj *unstructured.Unstructured, attempt string) *unstructured.Unstructured {
 	out := obj.DeepCopy()
 	annotations := out.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[annotationFence] = a.attempt
+	annotations[annotationFence] = attempt
 	out.SetAnnotations(annotations)
 	return out
 }

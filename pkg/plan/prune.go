@@ -155,7 +155,7 @@ func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, k
 	case s.State == HandedOver:
 		s.Change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", other), s.Change.ID)
 	default:
-		if why := c.mayHaveMoved(s.Change.ID, kept); why != "" {
+		if why := mayHaveMoved(c, s.Change.ID, kept); why != "" {
 			s.State = HandedOver
 			s.Change.Hold(manifest.HeldUnrendered, why)
 			break
@@ -167,7 +167,7 @@ func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, k
 
 // mayHaveMoved says why an object that left git may have moved to a target whose set is not known, as a clause; "" if it did
 // not. An old version of a generated object did not: the target still has the newer one.
-func (c *Comparer) mayHaveMoved(id manifest.ID, kept map[manifest.ID]bool) string {
+func mayHaveMoved(c *Comparer, id manifest.ID, kept map[manifest.ID]bool) string {
 	if name, ok := id.WithoutSuffix(); ok && kept[name] {
 		return ""
 	}

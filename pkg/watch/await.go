@@ -124,8 +124,14 @@ func (w *Watches) Await(ctx context.Context, c *cluster.Cluster, held []manifest
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	moved := make(chan struct{}, 1)
-	shown, others := w.wait(held, moved)
-	defer w.endWait(shown)
+	w.mu.Lock()
+	shown, others := w.index.await(held, moved)
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.index.endWait(shown)
+	}()
 	foreign := make(chan error, 1)
 	var watches sync.WaitGroup
 	defer watches.Wait()
@@ -147,22 +153,20 @@ func (w *Watches) Await(ctx context.Context, c *cluster.Cluster, held []manifest
 	}
 }
 
-// wait registers waiters for the objects that the watches show. It returns the changes that wait for other objects.
-func (w *Watches) wait(held []manifest.Change, moved chan struct{}) (shown []*waiter, others []manifest.Change) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// await registers waiters for the objects that the watches show. It returns the changes that wait for other objects.
+func (x *index) await(held []manifest.Change, moved chan struct{}) (shown []*waiter, others []manifest.Change) {
 	for _, change := range held {
 		rest := change
 		reason := *change.Held
 		reason.For, rest.Held = nil, &reason
 		for _, id := range change.Held.For {
-			if _, is := w.index.objects[id.Key()]; !is {
+			if _, is := x.objects[id.Key()]; !is {
 				reason.For = append(reason.For, id)
 				continue
 			}
 			each := &waiter{key: id.Key(), change: change, moved: moved}
 			shown = append(shown, each)
-			w.waiters[each.key] = append(w.waiters[each.key], each)
+			x.waiters[each.key] = append(x.waiters[each.key], each)
 		}
 		if len(reason.For) > 0 {
 			others = append(others, rest)
@@ -171,13 +175,11 @@ func (w *Watches) wait(held []manifest.Change, moved chan struct{}) (shown []*wa
 	return shown, others
 }
 
-func (w *Watches) endWait(shown []*waiter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (x *index) endWait(shown []*waiter) {
 	for _, each := range shown {
-		left := slices.DeleteFunc(w.waiters[each.key], func(other *waiter) bool { return other == each })
-		if w.waiters[each.key] = left; len(left) == 0 {
-			delete(w.waiters, each.key)
+		left := slices.DeleteFunc(x.waiters[each.key], func(other *waiter) bool { return other == each })
+		if x.waiters[each.key] = left; len(left) == 0 {
+			delete(x.waiters, each.key)
 		}
 	}
 }
@@ -191,14 +193,12 @@ func (w *Watches) isOver(c *cluster.Cluster, each *waiter) bool {
 	return obj == nil || released(c, each.change, obj)
 }
 
-// wake wakes the waiters of objects that changed. The caller holds the lock.
-func (w *Watches) wake(keys []manifest.Key) {
-	for _, key := range keys {
-		for _, each := range w.waiters[key] {
-			select {
-			case each.moved <- struct{}{}:
-			default:
-			}
+// wake wakes the waiters of an object.
+func (x *index) wake(key manifest.Key) {
+	for _, each := range x.waiters[key] {
+		select {
+		case each.moved <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -19,6 +19,7 @@ type index struct {
 	objects map[manifest.Key]indexed
 	sets    map[string]map[manifest.Key]bool // by the value of the label
 	gone    map[manifest.Key]tombstone
+	waiters map[manifest.Key][]*waiter // woken when an object changes
 }
 
 // tombstone is an object that a watch showed to be gone. The answer to an earlier write may come after that.
@@ -38,7 +39,7 @@ type indexed struct {
 }
 
 func newIndex() index {
-	return index{objects: map[manifest.Key]indexed{}, sets: map[string]map[manifest.Key]bool{}, gone: map[manifest.Key]tombstone{}}
+	return index{objects: map[manifest.Key]indexed{}, sets: map[string]map[manifest.Key]bool{}, gone: map[manifest.Key]tombstone{}, waiters: map[manifest.Key][]*waiter{}}
 }
 
 // put notes the newest state of an object, unless the index has a newer one.
@@ -63,6 +64,7 @@ func (x *index) put(key manifest.Key, obj *unstructured.Unstructured) {
 		x.sets[set] = map[manifest.Key]bool{}
 	}
 	x.sets[set][key] = true
+	x.wake(key)
 }
 
 // isNewer compares resource versions: Kubernetes orders those of one resource (KEP-5504). A version that cannot be compared
@@ -89,10 +91,12 @@ func (x *index) drop(key manifest.Key) {
 	if delete(x.sets[last.set], key); len(x.sets[last.set]) == 0 {
 		delete(x.sets, last.set)
 	}
+	x.wake(key)
 }
 
 // dropStream drops the objects of a watch that ended, and that no other watch shows.
-func (x *index) dropStream(s stream, others map[stream]*streaming) (dropped []manifest.Key) {
+func (x *index) dropStream(s stream, others map[stream]*streaming) {
+	var dropped []manifest.Key
 	for key := range x.objects {
 		if s.has(key) && !shownBy(key, others) {
 			dropped = append(dropped, key)
@@ -101,7 +105,6 @@ func (x *index) dropStream(s stream, others map[stream]*streaming) (dropped []ma
 	for _, key := range dropped {
 		x.drop(key)
 	}
-	return dropped
 }
 
 func shownBy(key manifest.Key, streams map[stream]*streaming) bool {
@@ -146,7 +149,7 @@ func decoded(content []byte) *unstructured.Unstructured {
 // for all. It sends no request. It reports false if the watches do not show them: the kind is not watched there now, or in
 // another version, or its values are not kept. Then the caller has to ask the API server.
 func (w *Watches) Members(c *cluster.Cluster, target v1alpha1.Target, kind schema.GroupVersionKind, namespace string) ([]unstructured.Unstructured, bool) {
-	contents, ok := w.contents(c.Account(), v1alpha1.ApplySetID(w.server.Namespace(), target), kind, namespace)
+	contents, ok := contentsOf(w, c.Account(), v1alpha1.ApplySetID(w.server.Namespace(), target), kind, namespace)
 	if !ok {
 		return nil, false
 	}
@@ -161,12 +164,13 @@ func (w *Watches) Members(c *cluster.Cluster, target v1alpha1.Target, kind schem
 	return out, true
 }
 
-func (w *Watches) contents(account, set string, kind schema.GroupVersionKind, namespace string) ([][]byte, bool) {
+// contentsOf returns the objects of a set that one watch shows.
+func contentsOf(w *Watches, account, set string, kind schema.GroupVersionKind, namespace string) ([][]byte, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	running := w.streams[stream{account: account, kind: kind.GroupKind()}]
+	running := w.streams.running[stream{account: account, kind: kind.GroupKind()}]
 	if running == nil && namespace != "" {
-		running = w.streams[stream{account: account, namespace: namespace, kind: kind.GroupKind()}]
+		running = w.streams.running[stream{account: account, namespace: namespace, kind: kind.GroupKind()}]
 	}
 	if !running.follows() || !running.indexed || kind.Version != "" && kind.Version != running.version {
 		return nil, false

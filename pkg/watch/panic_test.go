@@ -28,24 +28,24 @@ func TestAPanicLeavesTheWatch(t *testing.T) {
 	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{
 		"name": "a", "namespace": "data", "labels": map[string]any{v1alpha1.LabelMember: "set"},
 	}}}
-	for name, event := range map[string]func(*memberStore) error{
-		"added": func(m *memberStore) error { return m.Add(obj) }, "updated": func(m *memberStore) error { return m.Update(obj) },
-		"deleted": func(m *memberStore) error { return m.Delete(obj) }, "listed": func(m *memberStore) error { return m.Replace([]any{obj}, "1") },
+	for name, event := range map[string]func(*feed) error{
+		"added": func(f *feed) error { return f.Add(obj) }, "updated": func(f *feed) error { return f.Update(obj) },
+		"deleted": func(f *feed) error { return f.Delete(obj) }, "listed": func(f *feed) error { return f.Replace([]any{obj}, "1") },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var failed error
 			s := stream{kind: schema.GroupKind{Kind: "Pod"}}
 			known := &member{set: "set", known: true, there: true}
 			w := NewWatches(t.Context(), &cluster.Cluster{}, func(Notice) { panic("a fault") }, func(_ string, err error) { failed = err })
-			w.streams[s] = &streaming{cancel: func() {}, listed: true, synced: true}
+			w.streams.running[s] = &streaming{cancel: func() {}, listed: true, synced: true}
 			w.targets["set"] = &watched{set: "set", judged: true, members: map[manifest.Key]*member{s.key(obj): known}}
 			w.members[s.key(obj)] = known
-			if err := event(&memberStore{watches: w, stream: s}); err != nil {
+			if err := event(&feed{watches: w, stream: s}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 			synctest.Wait()
-			if panics.In(failed) == nil || w.streams[s].synced {
-				t.Errorf("%s: told %v, watched %t", name, failed, w.streams[s].synced)
+			if panics.In(failed) == nil || w.streams.running[s].synced {
+				t.Errorf("%s: told %v, watched %t", name, failed, w.streams.running[s].synced)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,6 +59,75 @@ type streaming struct {
 	ended   bool // it could not begin; the next follow starts it again
 }
 
+// streams are the watches that run. The lock of their Watches guards them.
+type streams struct {
+	running map[stream]*streaming
+	refused map[schema.GroupKind]bool // kinds that may not be watched in the whole cluster
+	changed chan struct{}             // closed when a watch begins to show its objects
+}
+
+func newStreams() streams {
+	return streams{running: map[stream]*streaming{}, refused: map[schema.GroupKind]bool{}, changed: make(chan struct{})}
+}
+
+// announce wakes those who wait for a watch to show its objects.
+func (s *streams) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// of lists the watches that a target needs. own is the namespace of the records.
+func (s *streams) of(t *watched, own string) []stream {
+	out := []stream{{namespace: own, kind: v1alpha1.RecordKind.GroupKind()}}
+	for _, scope := range t.scopes {
+		at := stream{account: t.cluster.Account(), kind: scope.kind}
+		if !scope.namespaced || at.account == "" && !s.refused[at.kind] {
+			out = append(out, at)
+			continue
+		}
+		for _, namespace := range t.namespaces {
+			at.namespace = namespace
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+// follow reports whether every kind of a target is watched without a fault; nil: the target is not followed.
+func (s *streams) follow(t *watched) bool {
+	return t != nil && len(t.unserved) == 0 && !slices.ContainsFunc(t.streams, func(at stream) bool { return !s.running[at].follows() })
+}
+
+// areBeginning reports whether a watch of a target has still to list its objects.
+func (s *streams) areBeginning(t *watched) bool {
+	return slices.ContainsFunc(t.streams, func(at stream) bool {
+		running := s.running[at]
+		return !running.follows() && !running.failing && !running.ended
+	})
+}
+
+// haveListed reports whether the watches of a target have listed an object's kind; with content, whether the index has its objects.
+func (s *streams) haveListed(t *watched, key manifest.Key, content bool) bool {
+	return slices.ContainsFunc(t.streams, func(at stream) bool {
+		running := s.running[at]
+		return at.has(key) && running != nil && (running.indexed || running.listed && !content)
+	})
+}
+
+// unwatched are the names of a target's kinds that are not watched.
+func (s *streams) unwatched(t *watched) map[string]bool {
+	kinds := map[string]bool{}
+	for _, kind := range t.unserved {
+		kinds[kind.String()] = true
+	}
+	for _, at := range t.streams {
+		if s.running[at].unwatched() {
+			kinds[at.kind.String()] = true
+		}
+	}
+	return kinds
+}
+
 // reopening is the time in which a watch that ended opens again; after it, the kind counts as not watched. The API
 // server ends each watch within an hour or two, and the watch is open again in milliseconds, from where it was.
 const reopening = 5 * time.Second
@@ -74,7 +144,7 @@ func (s *streaming) unwatched() bool {
 
 // begin starts a watch. The caller holds the lock.
 func (w *Watches) begin(s stream, c *cluster.Cluster) {
-	last := w.streams[s]
+	last := w.streams.running[s]
 	if last != nil && !last.ended {
 		return
 	}
@@ -83,29 +153,31 @@ func (w *Watches) begin(s stream, c *cluster.Cluster) {
 	if last != nil {
 		next.failing, next.users = last.failing, last.users
 	}
-	w.streams[s] = next
-	w.running.Go(func() { w.stream(ctx, c, s) })
+	w.streams.running[s] = next
+	f := &feed{watches: w, stream: s}
+	w.running.Go(func() { f.run(ctx, c) })
 }
 
-// stream follows one kind until the context ends.
-func (w *Watches) stream(ctx context.Context, c *cluster.Cluster, s stream) {
+// run follows one kind until the context ends.
+func (f *feed) run(ctx context.Context, c *cluster.Cluster) {
+	w, s := f.watches, f.stream
 	mapping, err := c.Mapping(s.kind.WithVersion(""))
 	var lister cache.ListerWatcher
 	if err == nil {
-		lister, err = w.lister(ctx, c, s, mapping)
+		lister, err = f.lister(ctx, c, mapping)
 	}
 	if err != nil {
-		w.fails(ctx, s, err)
+		f.fails(ctx, err)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if running := w.streams[s]; running != nil && ctx.Err() == nil {
+		if running := w.streams.running[s]; running != nil && ctx.Err() == nil {
 			running.cancel()
 			running.ended = true
 		}
 		return
 	}
 	w.mu.Lock()
-	if running := w.streams[s]; running != nil && ctx.Err() == nil {
+	if running := w.streams.running[s]; running != nil && ctx.Err() == nil {
 		running.version = mapping.GroupVersionKind.Version
 	}
 	w.mu.Unlock()
@@ -113,7 +185,7 @@ func (w *Watches) stream(ctx context.Context, c *cluster.Cluster, s stream) {
 	if s.keepsContent() {
 		example = &unstructured.Unstructured{}
 	}
-	reflector := cache.NewReflectorWithOptions(lister, example, &memberStore{watches: w, stream: s}, cache.ReflectorOptions{
+	reflector := cache.NewReflectorWithOptions(lister, example, f, cache.ReflectorOptions{
 		Name: s.kind.String(), MinWatchTimeout: cluster.WatchTimeout, Backoff: cluster.WatchBackoff(),
 	})
 	reflector.RunWithContext(ctx)
@@ -153,7 +225,8 @@ func readerOf(c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (reader, 
 	}}, nil
 }
 
-func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (cache.ListerWatcher, error) {
+func (f *feed) lister(ctx context.Context, c *cluster.Cluster, mapping *meta.RESTMapping) (cache.ListerWatcher, error) {
+	s := f.stream
 	objects, err := readerOf(c, s, mapping)
 	if err != nil {
 		return nil, err
@@ -168,30 +241,31 @@ func (w *Watches) lister(ctx context.Context, c *cluster.Cluster, s stream, mapp
 			defer cancel()
 			options.LabelSelector = selector
 			list, err := objects.list(ctx, options)
-			w.fails(ctx, s, err)
+			f.fails(ctx, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
 			events, err := objects.watch(ctx, options)
-			w.fails(ctx, s, err)
+			f.fails(ctx, err)
 			if err != nil {
 				return nil, err
 			}
-			w.resumed(s)
-			return openWatch{events, func() { w.closed(s) }}, nil
+			f.resumed()
+			return openWatch{events, f.closed}, nil
 		},
 	}, nil
 }
 
 // fails notes whether a watch can be opened.
-func (w *Watches) fails(ctx context.Context, s stream, err error) {
+func (f *feed) fails(ctx context.Context, err error) {
+	w, s := f.watches, f.stream
 	if ctx.Err() != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	running := w.streams[s]
+	running := w.streams.running[s]
 	if running == nil || err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		if running != nil {
 			running.failing = false
@@ -199,8 +273,8 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 		return
 	}
 	running.synced = false
-	if apierrors.IsForbidden(err) && s.account == "" && s.namespace == "" && !w.refused[s.kind] {
-		w.refused[s.kind] = true // then one watch for each namespace
+	if apierrors.IsForbidden(err) && s.account == "" && s.namespace == "" && !w.streams.refused[s.kind] {
+		w.streams.refused[s.kind] = true // then one watch for each namespace
 		w.followAll()
 		return
 	}
@@ -211,20 +285,22 @@ func (w *Watches) fails(ctx context.Context, s stream, err error) {
 }
 
 // resumed notes that a watch goes on. After a refused connection it goes on from its end, and lists nothing.
-func (w *Watches) resumed(s stream) {
+func (f *feed) resumed() {
+	w := f.watches
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if running := w.streams[s]; running != nil {
+	if running := w.streams.running[f.stream]; running != nil {
 		running.synced, running.open = running.listed, true
-		w.announce()
+		w.streams.announce()
 	}
 }
 
 // closed notes that a watch ended. Until it is open again, changes go unnoticed.
-func (w *Watches) closed(s stream) {
+func (f *feed) closed() {
+	w := f.watches
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if running := w.streams[s]; running != nil && running.open {
+	if running := w.streams.running[f.stream]; running != nil && running.open {
 		running.open, running.closed = false, time.Now()
 	}
 }

@@ -38,12 +38,9 @@ type Watches struct {
 
 	mu      sync.Mutex
 	targets map[string]*watched // by the ID of their ApplySet
-	streams map[stream]*streaming
-	refused map[schema.GroupKind]bool // kinds that may not be watched in the whole cluster
 	members map[manifest.Key]*member
+	streams streams
 	index   index
-	waiters map[manifest.Key][]*waiter
-	changed chan struct{} // closed when a watch begins to show its objects
 	running sync.WaitGroup
 }
 
@@ -79,16 +76,15 @@ type member struct {
 // begins to fail.
 func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), failed func(kind string, err error)) *Watches {
 	return &Watches{
-		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{}, streams: map[stream]*streaming{},
-		refused: map[schema.GroupKind]bool{}, members: map[manifest.Key]*member{}, index: newIndex(), waiters: map[manifest.Key][]*waiter{},
-		changed: make(chan struct{}),
+		ctx: ctx, server: c.Server(), notice: notice, failed: failed, targets: map[string]*watched{},
+		members: map[manifest.Key]*member{}, streams: newStreams(), index: newIndex(),
 	}
 }
 
 // Follow begins to follow a target with the kinds and namespaces of its record and its set, before it is first judged. What
 // happens to it is not reported before that.
 func (w *Watches) Follow(c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) {
-	t := w.scoped(c, target, record, set)
+	t := newWatched(c, target, record, set)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if last := w.targets[t.set]; last == nil || last.cluster != c || !last.covers(t) {
@@ -110,7 +106,7 @@ func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	for _, obj := range live {
 		objects = append(objects, obj)
 	}
-	t := w.scoped(cluster, target, record, objects) // before the lock: it may ask the API server for its kinds
+	t := newWatched(cluster, target, record, objects) // before the lock
 	live = maps.Clone(live)
 	maps.DeleteFunc(live, func(_ manifest.Key, obj *unstructured.Unstructured) bool {
 		return obj.GetLabels()[v1alpha1.LabelMember] != t.set // the watches do not see it
@@ -119,20 +115,19 @@ func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	w.follow(t)
 	missed := !t.judged
 	t.judged = true
-	w.note(t, record, live)
-	missed = missed && w.hasMissed(t)
+	note(w, t, record, live)
+	missed = missed && w.streams.showChange(t)
 	w.mu.Unlock()
 	if missed {
 		w.notice(Notice{Target: target})
 	}
 }
 
-// hasMissed reports whether a member differs from its judged state, by a watch that has listed it. Before the first judgement,
+// showChange reports whether a member differs from its judged state, by a watch that has listed it. Before the first judgement,
 // differences are not reported.
-func (w *Watches) hasMissed(t *watched) bool {
+func (s *streams) showChange(t *watched) bool {
 	for key, m := range t.members {
-		listed := slices.ContainsFunc(t.streams, func(s stream) bool { return s.has(key) && w.streams[s].listed })
-		if listed && m.differs() {
+		if m.differs() && s.haveListed(t, key, false) {
 			return true
 		}
 	}
@@ -140,7 +135,7 @@ func (w *Watches) hasMissed(t *watched) bool {
 }
 
 // note notes the judged state of a target.
-func (w *Watches) note(t *watched, record *v1alpha1.PipelineSync, live inventory.Members) {
+func note(w *Watches, t *watched, record *v1alpha1.PipelineSync, live inventory.Members) {
 	own := manifest.Key{Group: v1alpha1.RecordKind.Group, Kind: v1alpha1.RecordKind.Kind, Namespace: w.server.Namespace(), Name: t.target.RecordName()}
 	for key, m := range t.members {
 		if m.known && live[key] == nil && key != own {
@@ -151,31 +146,24 @@ func (w *Watches) note(t *watched, record *v1alpha1.PipelineSync, live inventory
 		}
 	}
 	for key, obj := range live {
-		w.judge(t, key, state(obj), obj.GetResourceVersion())
-		if w.isIndexed(t, key) {
+		judge(w, t, key, state(obj), obj.GetResourceVersion())
+		if w.streams.haveListed(t, key, true) {
 			w.index.put(key, obj) // the watch may be behind the own write
 		}
 	}
 	if record != nil {
-		w.judge(t, own, recordState(record.Annotations), "")
+		judge(w, t, own, recordState(record.Annotations), "")
 	}
 }
 
-// isIndexed reports whether the index has the objects of a target's kind.
-func (w *Watches) isIndexed(t *watched, key manifest.Key) bool {
-	return slices.ContainsFunc(t.streams, func(s stream) bool {
-		running := w.streams[s]
-		return s.has(key) && running != nil && running.indexed
-	})
-}
-
-func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, objects manifest.Set) *watched {
+// newWatched returns a target with the scopes of its kinds. It may ask the API server for its kinds.
+func newWatched(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, objects manifest.Set) *watched {
 	t := &watched{
-		set: v1alpha1.ApplySetID(w.server.Namespace(), target), target: target, cluster: cluster,
-		namespaces: inventory.Namespaces(w.server.Namespace(), record, objects),
+		set: v1alpha1.ApplySetID(cluster.Namespace(), target), target: target, cluster: cluster,
+		namespaces: inventory.Namespaces(cluster.Namespace(), record, objects),
 	}
 	for _, kind := range inventory.Kinds(record, objects) {
-		namespaced, err := inventory.IsNamespaced(w.server, kind)
+		namespaced, err := inventory.IsNamespaced(cluster.Server(), kind)
 		if err != nil {
 			t.unserved = append(t.unserved, kind.GroupKind()) // the poll of the target reads its objects
 			continue
@@ -185,7 +173,7 @@ func (w *Watches) scoped(cluster *cluster.Cluster, target v1alpha1.Target, recor
 	return t
 }
 
-func (w *Watches) judge(t *watched, key manifest.Key, state uint64, version string) {
+func judge(w *Watches, t *watched, key manifest.Key, state uint64, version string) {
 	m := w.members[key]
 	if m == nil {
 		m = &member{}
@@ -227,14 +215,14 @@ func (w *Watches) follow(t *watched) {
 
 // use starts the watches that a target needs.
 func (w *Watches) use(t *watched) {
-	t.streams = w.streamsOf(t)
+	t.streams = w.streams.of(t, w.server.Namespace())
 	for _, s := range t.streams {
 		c := t.cluster
 		if s.account == "" {
 			c = w.server
 		}
 		w.begin(s, c)
-		w.streams[s].users++
+		w.streams.running[s].users++
 	}
 }
 
@@ -244,13 +232,13 @@ func (w *Watches) release(t *watched) {
 		return
 	}
 	for _, s := range t.streams {
-		running := w.streams[s]
+		running := w.streams.running[s]
 		if running.users--; running.users > 0 {
 			continue
 		}
 		running.cancel()
-		delete(w.streams, s)
-		w.wake(w.index.dropStream(s, w.streams))
+		delete(w.streams.running, s)
+		w.index.dropStream(s, w.streams.running)
 	}
 }
 
@@ -301,22 +289,15 @@ func (m *member) differs() bool { return m.there != m.known || m.there && m.stat
 func (w *Watches) Follows(target v1alpha1.Target) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.follows(w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)])
-}
-
-func (w *Watches) follows(t *watched) bool {
-	return t != nil && len(t.unserved) == 0 && !slices.ContainsFunc(t.streams, func(s stream) bool { return !w.streams[s].follows() })
+	return w.streams.follow(w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)])
 }
 
 // Shown waits until the watches of a target show its objects, a kind cannot be watched, or the context ends.
 func (w *Watches) Shown(ctx context.Context, target v1alpha1.Target) {
 	for {
 		w.mu.Lock()
-		t, changed := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)], w.changed
-		waits := t != nil && slices.ContainsFunc(t.streams, func(s stream) bool {
-			running := w.streams[s]
-			return !running.follows() && !running.failing && !running.ended
-		})
+		t, changed := w.targets[v1alpha1.ApplySetID(w.server.Namespace(), target)], w.streams.changed
+		waits := t != nil && w.streams.areBeginning(t)
 		w.mu.Unlock()
 		if !waits {
 			return
@@ -329,12 +310,6 @@ func (w *Watches) Shown(ctx context.Context, target v1alpha1.Target) {
 	}
 }
 
-// announce wakes the callers of Shown. The caller holds the lock.
-func (w *Watches) announce() {
-	close(w.changed)
-	w.changed = make(chan struct{})
-}
-
 // Unwatched lists the kinds of a target whose objects are not watched now, sorted: their watch is refused or does not
 // answer, or the API server does not serve them.
 func (w *Watches) Unwatched(target v1alpha1.Target) []string {
@@ -344,7 +319,7 @@ func (w *Watches) Unwatched(target v1alpha1.Target) []string {
 	if !ok {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(w.unwatched(t)))
+	return slices.Sorted(maps.Keys(w.streams.unwatched(t)))
 }
 
 // UnwatchedKinds counts the kinds of all targets that are not watched now.
@@ -353,44 +328,13 @@ func (w *Watches) UnwatchedKinds() int {
 	defer w.mu.Unlock()
 	kinds := map[string]bool{}
 	for _, t := range w.targets {
-		maps.Copy(kinds, w.unwatched(t))
+		maps.Copy(kinds, w.streams.unwatched(t))
 	}
 	return len(kinds)
 }
 
-// unwatched are the names of a target's kinds that are not watched. The caller holds the lock.
-func (w *Watches) unwatched(t *watched) map[string]bool {
-	kinds := map[string]bool{}
-	for _, kind := range t.unserved {
-		kinds[kind.String()] = true
-	}
-	for _, s := range t.streams {
-		if w.streams[s].unwatched() {
-			kinds[s.kind.String()] = true
-		}
-	}
-	return kinds
-}
-
 // Wait returns when every watch has ended, after the end of their context.
 func (w *Watches) Wait() { w.running.Wait() }
-
-// streamsOf lists the watches that a target needs.
-func (w *Watches) streamsOf(t *watched) []stream {
-	streams := []stream{{namespace: w.server.Namespace(), kind: v1alpha1.RecordKind.GroupKind()}}
-	for _, s := range t.scopes {
-		at := stream{account: t.cluster.Account(), kind: s.kind}
-		if !s.namespaced || at.account == "" && !w.refused[at.kind] {
-			streams = append(streams, at)
-			continue
-		}
-		for _, namespace := range t.namespaces {
-			at.namespace = namespace
-			streams = append(streams, at)
-		}
-	}
-	return streams
-}
 
 // state of a live object, without the writes of Kubernetes' own controllers: if they take a field from syncer, syncer's
 // own entry shows it.
@@ -404,85 +348,4 @@ func recordState(annotations map[string]string) uint64 {
 		return 1
 	}
 	return 0
-}
-
-// saw notes the newest state of an object.
-func (w *Watches) saw(s stream, obj *unstructured.Unstructured) {
-	set, now := obj.GetLabels()[v1alpha1.LabelParent], recordState(obj.GetAnnotations())
-	taken := func(*watched) bool { return true } // whether an unknown object needs judgement
-	if !s.isRecord() {
-		set, now = obj.GetLabels()[v1alpha1.LabelMember], state(obj)
-		taken = func(t *watched) bool {
-			return manifest.OwnedFields(obj, manifest.FieldManager) != "" || inventory.IsStray(obj, t.namespaces)
-		}
-	}
-	key := s.key(obj)
-	if s.keepsContent() {
-		w.show(key, obj)
-	}
-	t, differs, same := w.take(key, set, now, obj.GetResourceVersion(), taken)
-	if t != nil && (differs || !same && !s.isRecord()) {
-		w.notice(Notice{Target: t.target, Status: !differs})
-	}
-}
-
-// show puts an object into the index.
-func (w *Watches) show(key manifest.Key, obj *unstructured.Unstructured) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.index.put(key, obj)
-	w.wake([]manifest.Key{key})
-}
-
-// take notes the newest state of an object. It returns the object's target, whether the state differs from the judged
-// one, and whether it is exactly the known version.
-func (w *Watches) take(key manifest.Key, set string, now uint64, version string, taken func(*watched) bool) (t *watched, differs, same bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	m := w.members[key]
-	if m == nil {
-		t = w.targets[set]
-		if t == nil || !taken(t) {
-			return nil, false, true // an object of another tool or syncer, or a controller's copy with the label
-		}
-		m = &member{}
-		w.addMember(t, key, m)
-	}
-	same = m.version == version
-	m.state, m.version, m.there = now, version, true
-	return w.reports(m), m.differs(), same
-}
-
-// reports returns the target of a member if its changes are reported; nil: they are not.
-func (w *Watches) reports(m *member) *watched {
-	if t := w.targets[m.set]; t != nil && t.judged {
-		return t
-	}
-	return nil
-}
-
-// lost notes that an object is gone, or that it lost its label, since a version; empty: it is not known since when.
-func (w *Watches) lost(key manifest.Key, version string) {
-	if t, differs := w.leave(key, version); t != nil && differs {
-		w.notice(Notice{Target: t.target})
-	}
-}
-
-// leave notes that no watch shows an object any more. It returns the object's target, and whether that is news.
-func (w *Watches) leave(key manifest.Key, version string) (t *watched, differs bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.index.drop(key); version != "" {
-		w.index.end(key, version)
-	}
-	w.wake([]manifest.Key{key})
-	m := w.members[key]
-	if m == nil {
-		return nil, false
-	}
-	m.there, m.state = false, 0
-	if !m.known {
-		w.dropMember(key, m)
-	}
-	return w.reports(m), m.differs()
 }
