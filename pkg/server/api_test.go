@@ -83,7 +83,7 @@ func fullView() *view.View {
 			Unpinned:    []drift.Unpinned{{Object: id, Path: "spec.task", Reference: "registry.example.com/task:v1", Message: "looks like an image"}},
 			Deployments: []drift.Deployment{deployment},
 		},
-		Owner: "data team", Folder: "pipelines/ingest", Findings: []drift.Finding{finding}, Total: 70,
+		Owner: "data team", Folder: "pipelines/ingest", LeftGit: true, Findings: []drift.Finding{finding}, Total: 70,
 		Past: []drift.Past{{Finding: finding, EndedAt: noon, Ending: drift.Corrected}},
 		Held: []v1alpha1.HeldChange{{
 			ObjectReference: v1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "data-prod", Name: "run"},
