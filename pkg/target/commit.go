@@ -191,12 +191,12 @@ type environmentRead struct {
 // read joins git with the records of each environment. It reads the environments at the same time, so that it waits only
 // once for silent clusters.
 func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) []environmentRead {
-	reads := make([]environmentRead, len(environments))
+	reads, lists := make([]environmentRead, len(environments)), &recordLists{}
 	var g panics.Group
 	for i, environment := range environments {
 		g.Go(func() error {
 			reads[i].err = p.Guard(v1alpha1.Target{Environment: environment.Name}, func() (err error) {
-				reads[i].targets, err = p.targetsOf(ctx, environment, pipelines, snap)
+				reads[i].targets, err = p.targetsOf(ctx, environment, pipelines, snap, lists)
 				return err
 			})
 			return nil
@@ -210,14 +210,14 @@ func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment
 const recordsTimeout = 20 * time.Second
 
 // targetsOf joins git with the records of one environment. Without a readable cluster there are no targets.
-func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) ([]*Desired, error) {
+func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot, lists *recordLists) ([]*Desired, error) {
 	cluster, err := p.Clusters.Of(environment)
 	if err != nil {
 		return nil, err
 	}
 	reading, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
-	records, err := cluster.Records().LatestList(reading)
+	records, err := lists.of(reading, cluster)
 	if err != nil {
 		return nil, err
 	}

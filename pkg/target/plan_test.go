@@ -233,6 +233,9 @@ func TestTargetsThatHaveARecord(t *testing.T) {
 	if _, _, err := p.Recorded(p.Ctx, v1alpha1.Selection{Pipelines: []string{"gone"}, Environments: both}); !strings.Contains(errorText(err), `no pipeline "gone" has been deployed to dev, prod by the configuration "data"`) {
 		t.Errorf("a pipeline without a record: %v", err)
 	}
+	if _, _, err := p.Recorded(p.Ctx, v1alpha1.Selection{Pipelines: []string{"a/../b"}, Environments: both}); !strings.Contains(errorText(err), `no pipeline "a/../b" has been deployed`) {
+		t.Errorf("a name that no record can have: %v", err)
+	}
 	if _, _, err := p.Recorded(p.Ctx, v1alpha1.Selection{Environments: []string{"test"}}); err == nil {
 		t.Error("an unknown environment gives no error")
 	}

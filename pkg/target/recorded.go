@@ -18,9 +18,9 @@ func (p *Planner) Recorded(ctx context.Context, selection v1alpha1.Selection) (t
 		return nil, nil, err
 	}
 	var errs []error
-	recorded := map[string]bool{}
+	recorded, lists := map[string]bool{}, &recordLists{}
 	for _, environment := range environments {
-		all, failed := p.recordedIn(ctx, environment, selection)
+		all, failed := p.recordedIn(ctx, environment, selection, lists)
 		for _, err := range failed {
 			errs = append(errs, fmt.Errorf("environment %s: %w", environment.Name, err))
 		}
@@ -39,12 +39,12 @@ func (p *Planner) Recorded(ctx context.Context, selection v1alpha1.Selection) (t
 }
 
 // recordedIn returns the selected targets of one environment that have a record.
-func (p *Planner) recordedIn(ctx context.Context, environment *v1alpha1.Environment, selection v1alpha1.Selection) (targets []*Desired, errs []error) {
+func (p *Planner) recordedIn(ctx context.Context, environment *v1alpha1.Environment, selection v1alpha1.Selection, lists *recordLists) (targets []*Desired, errs []error) {
 	cluster, err := p.Clusters.Of(environment)
 	if err != nil {
 		return nil, []error{err}
 	}
-	records, err := cluster.Records().List(ctx)
+	records, err := lists.selected(ctx, cluster, environment.Name, selection)
 	if err != nil {
 		return nil, []error{err}
 	}
