@@ -214,7 +214,7 @@ func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool)
 // end the wait.
 func waitsForGit(result *reconcile.Result) bool {
 	return result.Detail.Wait != nil && slices.ContainsFunc(result.Detail.Wait.Held, func(change manifest.Change) bool {
-		return change.Held.Reason == manifest.HeldUnrendered
+		return change.Held.Reason == manifest.HeldUnrendered || change.Held.Reason == manifest.HeldMoved
 	})
 }
 

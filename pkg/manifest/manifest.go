@@ -265,6 +265,7 @@ const (
 	HeldInUse       HoldReason = "InUse"       // an object that stays still needs the one to delete
 	HeldHealth      HoldReason = "Health"      // a pipeline that it depends on is not healthy yet
 	HeldRerun       HoldReason = "Rerun"       // its operator has not run it again yet
+	HeldMoved       HoldReason = "Moved"       // another target names the object to delete, and takes it over
 	HeldUnrendered  HoldReason = "Unrendered"  // another target may name the object to delete, and does not render
 	HeldTerminating HoldReason = "Terminating" // the object is being deleted, and has to be gone before it can be made anew
 )

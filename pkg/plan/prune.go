@@ -62,7 +62,7 @@ func ToDelete(record *v1alpha1.PipelineSync, set manifest.Set) int {
 func (p *Plan) LimitPrunes(most PruneLimit) error {
 	var leaving, waiting []manifest.ID
 	request := p.comparer.request
-	kept, held := generated(p.steps), heldPrunes(request.Record, manifest.HeldUnrendered)
+	kept, held := generated(p.steps), heldPrunes(request.Record, manifest.HeldUnrendered, manifest.HeldMoved)
 	for _, s := range p.steps {
 		switch {
 		case s.Rendered != nil || s.Change.Action == manifest.None:
@@ -153,7 +153,7 @@ func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, k
 	case inventory.Keeps(live), live.GetDeletionTimestamp() != nil, unlabelled:
 		s.Change.Action = manifest.None
 	case s.State == HandedOver:
-		s.Change.Hold(manifest.HeldInUse, fmt.Sprintf("%s names it now, and takes it over", other), s.Change.ID)
+		s.Change.Hold(manifest.HeldMoved, fmt.Sprintf("%s names it now, and takes it over", other), s.Change.ID)
 	default:
 		if why := mayHaveMoved(c, s.Change.ID, kept); why != "" {
 			s.State = HandedOver

@@ -97,7 +97,7 @@ func await(ctx context.Context, c *cluster.Cluster, id manifest.ID, change manif
 // released reports whether an object no longer holds a change.
 func released(c *cluster.Cluster, change manifest.Change, obj *unstructured.Unstructured) bool {
 	switch held := change.Held; held.Reason {
-	case manifest.HeldRunning, manifest.HeldInUse:
+	case manifest.HeldRunning, manifest.HeldInUse, manifest.HeldMoved:
 		if held.Rollout {
 			return !inventory.AwaitsRollout(obj, change.ID)
 		}

@@ -226,7 +226,7 @@ type HeldChange struct {
 	ObjectReference `json:",inline"`
 	// Action is Create, Update, Replace or Prune.
 	Action string `json:"action"`
-	// Reason is Running, Dependency, InUse, Unrendered or Terminating.
+	// Reason is Running, Dependency, InUse, Moved, Unrendered or Terminating.
 	Reason  string      `json:"reason"`
 	Message string      `json:"message"`
 	Since   metav1.Time `json:"since"`
