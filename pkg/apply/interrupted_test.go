@@ -109,7 +109,7 @@ func TestInterruptedApplyOfWhatLeftGit(t *testing.T) {
 			pass.Sync(b, b.Set(bench.Join(doc("1"), rest)))
 			beginApply(b, doc("2"), rest)
 			if strings.Contains(c.metadata, "finalizers") {
-				defer b.LetGo(bench.ConfigMaps, "a")
+				defer bench.LetGo(b, bench.ConfigMaps, "a")
 				b.Delete(bench.ConfigMaps, b.Namespace, "a")
 			}
 			b.Restart()
@@ -143,7 +143,7 @@ func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 	if got := bench.Held(pass.Sync(b, b.Set(job("backfill:2"))).Held); got != "Terminating Job/once" {
 		t.Fatalf("held are %q", got)
 	}
-	b.LetGo(bench.Jobs, "once")
+	bench.LetGo(b, bench.Jobs, "once")
 	b.Eventually("the job is gone", func() bool { return b.Get(bench.Jobs, b.Namespace, "once") == nil })
 	planned := pass.Plan(b, good)
 	if got := leaveAll(planned); got != "" {
@@ -153,7 +153,7 @@ func TestRevertOfAReplacementThatIsHeld(t *testing.T) {
 		t.Errorf("the revert is to do: %q", got)
 	}
 	pass.Sync(b, good)
-	defer b.LetGo(bench.Jobs, "once")
+	defer bench.LetGo(b, bench.Jobs, "once")
 	if b.Get(bench.Jobs, b.Namespace, "once") == nil {
 		t.Error("the job is not there")
 	}

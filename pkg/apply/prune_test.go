@@ -115,7 +115,7 @@ func TestPruneDisabledOnAnObject(t *testing.T) {
 func TestFinalizerThatHangsBlocksNothing(t *testing.T) {
 	b := bench.New(t)
 	pass.Sync(b, b.Set(bench.Join(bench.Settings("anchor", "1"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hangs, namespace: $NS, finalizers: [example.com/never]}\n")))
-	t.Cleanup(func() { b.LetGo(bench.ConfigMaps, "hangs") })
+	t.Cleanup(func() { bench.LetGo(b, bench.ConfigMaps, "hangs") })
 	pass.Sync(b, b.Set(bench.Settings("anchor", "2")))
 	live := b.Get(bench.ConfigMaps, b.Namespace, "hangs")
 	if live == nil || live.GetDeletionTimestamp() == nil {
@@ -236,6 +236,6 @@ func TestPruneInTheForeground(t *testing.T) {
 	if got := planned.Terminating(); len(got) != 1 || !strings.Contains(got[0], "ConfigMap/"+b.Namespace+"/owner is being deleted since ") || len(planned.Pending()) > 0 {
 		t.Errorf("terminating: %v, pending: %s", got, bench.Actions(planned.Pending()))
 	}
-	b.LetGo(bench.ConfigMaps, "owned")
+	bench.LetGo(b, bench.ConfigMaps, "owned")
 	b.Eventually("both are gone", func() bool { return b.Get(bench.ConfigMaps, b.Namespace, "owner") == nil })
 }

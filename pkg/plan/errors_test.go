@@ -29,7 +29,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		t.Cleanup(func() {
 			inside := *b
 			inside.Namespace = doomed
-			inside.LetGo(bench.ConfigMaps, "hangs")
+			bench.LetGo(&inside, bench.ConfigMaps, "hangs")
 		})
 		_, err := pass.TryPlan(b, b.Set("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: "+doomed+"}\n"))
 		bench.WantError(t, err, "ConfigMap/"+doomed+"/late: ", "is being deleted")

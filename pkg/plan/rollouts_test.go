@@ -169,7 +169,7 @@ func TestSettingsStayForAnOldPodThatEnds(t *testing.T) {
 	b.Eventually("it is rolled out", rolledOut(b, bench.Deployments))
 	old := userPods(b, oldSettings)[0]
 	b.Edit(bench.Pods, old, `{"metadata":{"finalizers":["example.com/hands-over"]}}`)
-	let := func() { b.LetGo(bench.Pods, old) }
+	let := func() { bench.LetGo(b, bench.Pods, old) }
 	after := b.Set(bench.Join(workload("Deployment", "", reads(newSettings)), bench.Settings(newSettings, "2")))
 	pass.Sync(b, after)
 	b.Eventually("the rollout is complete", rolledOut(b, bench.Deployments))

@@ -86,7 +86,7 @@ func TestJobOnItsWayOutIsNotRunAgain(t *testing.T) {
 	}
 	pod := list.Items[0].GetName()
 	b.Edit(bench.Pods, pod, `{"metadata":{"finalizers":["example.com/slow"]}}`)
-	t.Cleanup(func() { b.LetGo(bench.Pods, pod) })
+	t.Cleanup(func() { bench.LetGo(b, bench.Pods, pod) })
 	foreground := metav1.DeletePropagationForeground
 	if err := b.Admin.Resource(bench.Jobs).Namespace(b.Namespace).Delete(b.Ctx, "once", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
 		t.Fatal(err)

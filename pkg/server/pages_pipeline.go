@@ -160,7 +160,7 @@ var objectLooks = map[string]look{
 // waits names the cause of a held change, if the record has no sentence.
 var waits = map[string]string{
 	"Running": "the end of the run", "Dependency": "a pipeline that it depends on", "InUse": "the end of its use",
-	"Moved": "the pipeline that names it now",
+	"Moved":      "the pipeline that names it now",
 	"Unrendered": "a pipeline that does not render and may name it", "Terminating": "the deletion under way",
 }
 

@@ -90,7 +90,7 @@ func (b *Bench) Connect(kubeconfig string) (agent string, server *cluster.Cluste
 // ConnectThrough replaces Cluster by a connection whose requests go through a function.
 func (b *Bench) ConnectThrough(limits connect.Limits, through Through) {
 	b.T.Helper()
-	b.Cluster = b.connectWith(limits, func(config *rest.Config) {
+	b.Cluster = connectWith(b, limits, func(config *rest.Config) {
 		config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return wrapped{inner, through} })
 	})
 }
@@ -98,10 +98,10 @@ func (b *Bench) ConnectThrough(limits connect.Limits, through Through) {
 // ConnectBy opens a new connection with a configuration that a function changes.
 func (b *Bench) ConnectBy(change func(*rest.Config)) *cluster.Cluster {
 	b.T.Helper()
-	return b.connectWith(connect.DefaultLimits, change)
+	return connectWith(b, connect.DefaultLimits, change)
 }
 
-func (b *Bench) connectWith(limits connect.Limits, change func(*rest.Config)) *cluster.Cluster {
+func connectWith(b *Bench, limits connect.Limits, change func(*rest.Config)) *cluster.Cluster {
 	b.T.Helper()
 	config := b.Plane.Config()
 	config.QPS = -1

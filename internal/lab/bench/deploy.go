@@ -47,7 +47,7 @@ func (b *Bench) Deploy(set manifest.Set) {
 		entries = append(entries, b.write(obj))
 	}
 	if before != nil {
-		b.prune(before.Status.Inventory, entries)
+		prune(b, before.Status.Inventory, entries)
 	}
 	b.Save(entries)
 }
@@ -78,7 +78,7 @@ func (b *Bench) write(obj *unstructured.Unstructured) v1alpha1.InventoryEntry {
 }
 
 // prune deletes the objects of the former inventory that are not in the present one.
-func (b *Bench) prune(former, present []v1alpha1.InventoryEntry) {
+func prune(b *Bench, former, present []v1alpha1.InventoryEntry) {
 	b.T.Helper()
 	for _, entry := range former {
 		if slices.ContainsFunc(present, func(e v1alpha1.InventoryEntry) bool { return e.ID().Key() == entry.ID().Key() }) {

@@ -66,22 +66,22 @@ func (b *Bench) Create(resource schema.GroupVersionResource, text string) *unstr
 // Edit changes an object in the namespace of the target by a merge patch, as a person with kubectl does.
 func (b *Bench) Edit(resource schema.GroupVersionResource, name, patch string) {
 	b.T.Helper()
-	b.patch(resource, b.Namespace, name, "kubectl-edit", patch)
+	patchObject(b, resource, b.Namespace, name, "kubectl-edit", patch)
 }
 
 // Status writes the status of an object as its operator does.
 func (b *Bench) Status(resource schema.GroupVersionResource, name, patch string) {
 	b.T.Helper()
-	b.patch(resource, b.Namespace, name, "operator", patch, "status")
+	patchObject(b, resource, b.Namespace, name, "operator", patch, "status")
 }
 
 // EditRecord changes the record of the target by a merge patch, as a person with kubectl does.
 func (b *Bench) EditRecord(patch string) {
 	b.T.Helper()
-	b.patch(RecordResource, b.Records, b.Target.RecordName(), "kubectl-edit", patch)
+	patchObject(b, RecordResource, b.Records, b.Target.RecordName(), "kubectl-edit", patch)
 }
 
-func (b *Bench) patch(resource schema.GroupVersionResource, namespace, name, manager, patch string, subresource ...string) {
+func patchObject(b *Bench, resource schema.GroupVersionResource, namespace, name, manager, patch string, subresource ...string) {
 	b.T.Helper()
 	options := metav1.PatchOptions{FieldManager: manager}
 	if _, err := b.Admin.Resource(resource).Namespace(namespace).Patch(b.Ctx, name, types.MergePatchType, []byte(patch), options, subresource...); err != nil {
@@ -99,7 +99,7 @@ func (b *Bench) Delete(resource schema.GroupVersionResource, namespace, name str
 }
 
 // LetGo removes the finalizers of an object in the namespace of the target when a test is over.
-func (b *Bench) LetGo(resource schema.GroupVersionResource, name string) {
+func LetGo(b *Bench, resource schema.GroupVersionResource, name string) {
 	_, err := b.Admin.Resource(resource).Namespace(b.Namespace).Patch(context.Background(), name, types.MergePatchType,
 		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	if err != nil {

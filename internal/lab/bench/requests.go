@@ -16,14 +16,14 @@ import (
 // Requests returns the requests of Cluster to the API server while f ran.
 func (b *Bench) Requests(f func()) []lab.AuditEvent {
 	b.T.Helper()
-	before := len(b.audited())
+	before := len(audited(b))
 	f()
-	return b.audited()[before:]
+	return audited(b)[before:]
 }
 
 // audited returns every request of the cluster so far. The API server logs a request after it has answered it, so a last
 // request marks the end of the log.
-func (b *Bench) audited() []lab.AuditEvent {
+func audited(b *Bench) []lab.AuditEvent {
 	b.T.Helper()
 	config := b.Plane.Config()
 	mark := fmt.Sprintf("mark-%d", counter.Add(1))
