@@ -100,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// Wake has a running daemon poll the repository at once, or a second after the last poll, here and on the replicas that
+// Wake has a running daemon poll the repository at once, once a second on average, here and on the replicas that
 // hold Leases.
 func (d *Daemon) Wake() {
 	d.pollSoon()

@@ -295,3 +295,22 @@ func TestTheEndOfAReconcileIsLoggedWhereItIsNew(t *testing.T) {
 		})
 	}
 }
+
+// Requested polls follow each other at once, and once a second on average.
+func TestPollsOfABurst(t *testing.T) {
+	l, now := &loop{}, time.Now()
+	begin := now
+	for i := 1; i <= 30; i++ {
+		now = now.Add(l.notePoll(now))
+		took := now.Sub(begin)
+		if i < pollBurst && took > time.Second {
+			t.Errorf("poll %d of a burst comes after %s", i+1, took)
+		}
+		if least := time.Duration(i-pollBurst+1) * minPollInterval; took < least {
+			t.Errorf("poll %d comes after %s, and not after %s", i+1, took, least)
+		}
+	}
+	if pause := l.notePoll(now.Add(time.Minute)); pause != burstInterval {
+		t.Errorf("after a minute without a poll the next one waits for %s", pause)
+	}
+}

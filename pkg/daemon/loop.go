@@ -13,8 +13,11 @@ const (
 	// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
 	// server at once.
 	jitterShare = 10
-	// minPollInterval is the least time between two polls of the repository, however often a poll is requested.
+	// minPollInterval is the least time between two polls of the repository on average, however often a poll is requested.
+	// pollBurst polls may follow each other at once: a commit soon after another one does not wait.
 	minPollInterval = time.Second
+	pollBurst       = 5
+	burstInterval   = 50 * time.Millisecond
 )
 
 // loop polls the repository.
@@ -22,6 +25,17 @@ type loop struct {
 	scheduler *scheduler
 	fetching  *fetching
 	last      source.Snapshot // the newest commit that was read
+	polls     []time.Time     // the last ones, at most pollBurst
+}
+
+// notePoll notes a poll, and returns the least time to the next one.
+func (l *loop) notePoll(now time.Time) time.Duration {
+	l.polls = append(l.polls, now)
+	if len(l.polls) < pollBurst {
+		return burstInterval
+	}
+	l.polls = l.polls[len(l.polls)-pollBurst:]
+	return max(burstInterval, l.polls[0].Add(pollBurst*minPollInterval).Sub(now))
 }
 
 // passOn asks other replicas for what this one was asked.
@@ -109,10 +123,11 @@ func (l *loop) pause(ctx context.Context) {
 	d := l.scheduler.daemon
 	now := time.Now()
 	d.lastPoll.Store(&now)
-	if clock.Sleep(ctx, minPollInterval) != nil {
+	least := l.notePoll(now)
+	if clock.Sleep(ctx, least) != nil {
 		return
 	}
-	timer := time.NewTimer(max(0, jittered(d.parts.Config.Source.Interval.Duration)-minPollInterval))
+	timer := time.NewTimer(max(0, jittered(d.parts.Config.Source.Interval.Duration)-least))
 	defer timer.Stop()
 	for {
 		select {
