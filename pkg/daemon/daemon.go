@@ -88,7 +88,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	log := d.parts.Log
 	log.Info("following the repository", "url", d.parts.Config.Source.PublicURL(), "interval", d.parts.Config.Source.Interval.Duration)
 	s := newScheduler(ctx, d)
-	l := &loop{scheduler: s, fetching: newFetching(d.parts.Source.Fetch, &s.others)}
+	l := &loop{scheduler: s, fetching: newFetching(d.parts.Source.Fetch, &s.others), polls: newPollLimiter()}
 	s.start(ctx)
 	s.others.Go(func() { l.passOn(ctx) })
 	for ctx.Err() == nil {
@@ -100,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// Wake has a running daemon poll the repository at once, once a second on average, here and on the replicas that
+// Wake has a running daemon poll the repository at once, or twice a second on average, here and on the replicas that
 // hold Leases.
 func (d *Daemon) Wake() {
 	d.pollSoon()

@@ -296,21 +296,21 @@ func TestTheEndOfAReconcileIsLoggedWhereItIsNew(t *testing.T) {
 	}
 }
 
-// Requested polls follow each other at once, and once a second on average.
+// Requested polls follow each other at once, and twice a second on average.
 func TestPollsOfABurst(t *testing.T) {
-	l, now := &loop{}, time.Now()
+	l, now := &loop{polls: newPollLimiter()}, time.Now()
 	begin := now
-	for i := 1; i <= 30; i++ {
-		now = now.Add(l.notePoll(now))
-		took := now.Sub(begin)
-		if i < pollBurst && took > time.Second {
-			t.Errorf("poll %d of a burst comes after %s", i+1, took)
+	for i := 1; i <= 40; i++ {
+		pause := l.untilNext(now)
+		if i <= pollBurst && pause != burstInterval || pause > time.Second/pollsPerSecond {
+			t.Errorf("poll %d waits for %s", i+1, pause)
 		}
-		if least := time.Duration(i-pollBurst+1) * minPollInterval; took < least {
-			t.Errorf("poll %d comes after %s, and not after %s", i+1, took, least)
-		}
+		now = now.Add(pause)
 	}
-	if pause := l.notePoll(now.Add(time.Minute)); pause != burstInterval {
+	if least := time.Duration(40-pollBurst) * time.Second / pollsPerSecond; now.Sub(begin) < least-time.Second {
+		t.Errorf("40 polls take %s, and not %s", now.Sub(begin), least)
+	}
+	if pause := l.untilNext(now.Add(time.Minute)); pause != burstInterval {
 		t.Errorf("after a minute without a poll the next one waits for %s", pause)
 	}
 }

@@ -23,7 +23,7 @@ func TestFetchThatHangs(t *testing.T) {
 		report := v1alpha1.Target{Pipeline: "report", Environment: "dev"}
 		s.commits.fullPass = time.Now()
 		s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{{Target: report, Overlay: "overlays/dev"}})})
-		l := &loop{scheduler: s, last: source.Snapshot{Commit: "a"}}
+		l := &loop{scheduler: s, last: source.Snapshot{Commit: "a"}, polls: newPollLimiter()}
 		var questions atomic.Int32
 		release := make(chan error)
 		l.fetching = newFetching(func(context.Context) (source.Snapshot, error) {

@@ -7,35 +7,35 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/source"
+	"golang.org/x/time/rate"
 )
 
 const (
 	// jitterShare spreads the polls of many syncers over a tenth of their interval, so that they do not reach one git
 	// server at once.
 	jitterShare = 10
-	// minPollInterval is the least time between two polls of the repository on average, however often a poll is requested.
-	// pollBurst polls may follow each other at once: a commit soon after another one does not wait.
+	// minPollInterval is how long a poll or a target waits that other replicas or syncers have to be asked for.
 	minPollInterval = time.Second
-	pollBurst       = 5
-	burstInterval   = 50 * time.Millisecond
+	// Requested polls of the repository may follow each other at once, so that a commit soon after another one does not wait;
+	// then each waits until the average is two a second again.
+	pollsPerSecond = 2
+	pollBurst      = 10
+	burstInterval  = 50 * time.Millisecond
 )
+
+func newPollLimiter() *rate.Limiter { return rate.NewLimiter(pollsPerSecond, pollBurst) }
 
 // loop polls the repository.
 type loop struct {
 	scheduler *scheduler
 	fetching  *fetching
 	last      source.Snapshot // the newest commit that was read
-	polls     []time.Time     // the last ones, at most pollBurst
+	polls     *rate.Limiter   // of requested polls
 }
 
-// notePoll notes a poll, and returns the least time to the next one.
-func (l *loop) notePoll(now time.Time) time.Duration {
-	l.polls = append(l.polls, now)
-	if len(l.polls) < pollBurst {
-		return burstInterval
-	}
-	l.polls = l.polls[len(l.polls)-pollBurst:]
-	return max(burstInterval, l.polls[0].Add(pollBurst*minPollInterval).Sub(now))
+// untilNext returns the least time from a poll to the next one.
+func (l *loop) untilNext(now time.Time) time.Duration {
+	return max(burstInterval, l.polls.ReserveN(now, 1).DelayFrom(now))
 }
 
 // passOn asks other replicas for what this one was asked.
@@ -123,7 +123,7 @@ func (l *loop) pause(ctx context.Context) {
 	d := l.scheduler.daemon
 	now := time.Now()
 	d.lastPoll.Store(&now)
-	least := l.notePoll(now)
+	least := l.untilNext(now)
 	if clock.Sleep(ctx, least) != nil {
 		return
 	}
