@@ -17,7 +17,7 @@ import (
 // PruneLimit limits the deletions of one commit in a target.
 type PruneLimit struct {
 	Disabled   bool // objects that left git stay, and are reported as orphaned
-	MaxPercent int  // of the inventory before the commit; a plan with more is refused
+	MaxPercent int  // of the inventory before the commit, or of the live members if these are more; a plan with more is refused
 	MaxObjects int  // 0: no limit
 	Allowed    bool // a commit trailer allows any number of prunes in this commit
 }

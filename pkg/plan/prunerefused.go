@@ -12,7 +12,7 @@ import (
 type PruneRefusedError struct {
 	Target  v1alpha1.Target
 	Objects []manifest.ID
-	Of      int    // the size of the inventory
+	Of      int    // the size of the inventory, or the number of live members
 	Limit   string // the exceeded limit
 }
 
