@@ -124,7 +124,7 @@ func (d *daemon) until(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// metric sums the samples of a metric in the text of /metrics, without those that have a label.
+// metric sums the samples of a metric in the text of /metrics. It leaves out the samples with a label.
 func metric(text, name, without string) float64 {
 	sum := 0.0
 	for line := range strings.Lines(text) {

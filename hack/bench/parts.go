@@ -67,6 +67,16 @@ func (b *bench) cpu(s span) (time.Duration, error) {
 	return now.cpu - s.used.cpu, err
 }
 
+// sinceStart returns the requests of the daemon since the last look at the audit log, and what its process has used.
+func (b *bench) sinceStart(ctx context.Context) (counts, usage, error) {
+	events, err := b.audit.upToNow(ctx)
+	if err != nil {
+		return counts{}, usage{}, err
+	}
+	now, err := used(b.daemon.pid)
+	return countOf(events, daemonUser), now, err
+}
+
 // first measures the first rollout, from the start of the process.
 func first(b *bench, ctx context.Context) error {
 	b.watch(ctx)
@@ -91,15 +101,10 @@ func first(b *bench, ctx context.Context) error {
 		}
 		b.result.seconds("first rollout, all targets ready", time.Since(began))
 	}
-	events, err := b.audit.upToNow(ctx)
+	asked, now, err := b.sinceStart(ctx)
 	if err != nil {
 		return err
 	}
-	now, err := used(b.daemon.pid)
-	if err != nil {
-		return err
-	}
-	asked := countOf(events, daemonUser)
 	b.result.requests("first rollout", asked, 1)
 	b.result.number("first rollout, requests a target", float64(asked.total())/float64(b.targets()))
 	b.result.cpu("first rollout, CPU", now.cpu)
@@ -333,7 +338,7 @@ func (b *bench) edit(ctx context.Context, i int, environment, value string) erro
 	return err
 }
 
-// commands measures those that people run, with a clone from an earlier run.
+// commands measures the commands of a user, with a clone from an earlier run.
 func commands(b *bench, ctx context.Context) error {
 	if err := b.command(ctx, "", "status"); err != nil {
 		return err
@@ -476,15 +481,10 @@ func restart(b *bench, ctx context.Context) error {
 		return err
 	}
 	b.result.seconds("restart, all targets compared", time.Since(began))
-	events, err := b.audit.upToNow(ctx)
+	asked, now, err := b.sinceStart(ctx)
 	if err != nil {
 		return err
 	}
-	now, err := used(b.daemon.pid)
-	if err != nil {
-		return err
-	}
-	asked := countOf(events, daemonUser)
 	b.result.requests("a restart", asked, 1)
 	b.result.number("restart, requests", float64(asked.total()))
 	b.result.number("restart, watches opened", float64(asked.watches()))

@@ -144,8 +144,8 @@ and an image registry, all on one machine. [Contributing](contributing.md#the-be
   pipelines share a namespace in each environment. Images are named by digest. The daemon runs as users run it, with
   leader election, a webhook and ` + "`source.interval: 1m`" + `.
 - **RAW** is a plain client that applies the same rendered objects with 8 workers in the same run and does nothing else.
-- **Settled**: a stand-in for the Spark operator completes each application at once. **In progress**: nobody does, so no
-  target becomes ready.
+- **Settled**: a stand-in for the Spark operator completes each application at once. **In progress**: no
+  application ends, so no target becomes ready.
 - **A commit to one pipeline** changes its four objects in all three environments. The time is that from the webhook to the
   moment when a watch shows the commit in the records of the three targets. Requests and processor time count until syncer
   has asked nothing for 0.3 s, or for 2 s at most.

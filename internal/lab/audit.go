@@ -36,7 +36,7 @@ func ReadAudit(path string) ([]AuditEvent, error) {
 	return events, err
 }
 
-// ReadAuditFrom returns the events from an offset on, and the offset of what is written after them.
+// ReadAuditFrom returns the events from an offset on, and the offset of the next event.
 func ReadAuditFrom(path string, offset int64) (events []AuditEvent, end int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

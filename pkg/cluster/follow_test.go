@@ -72,7 +72,7 @@ func TestRecordsAreFollowed(t *testing.T) {
 	}
 }
 
-// A fault is told with the records that were read before, and its end as well.
+// Follow reports a fault together with the last records, and it reports the end of the fault.
 func TestFollowerIsToldOfAFault(t *testing.T) {
 	b := bench.New(t)
 	save(b, b.Spec(), promises)

@@ -74,7 +74,7 @@ func idsOf(ids []manifest.ID) (out []string) {
 	return out
 }
 
-// What Kubernetes and syncer put into a namespace themselves does not count as what is in it.
+// The contents of a namespace do not include the objects that Kubernetes and syncer create there themselves.
 func TestInhabitantsAreTheObjectsOfPeople(t *testing.T) {
 	b := bench.New(t)
 	keeper := b.Create(bench.ConfigMaps, bench.Settings("kept", "1"))

@@ -54,7 +54,8 @@ func mount(t *testing.T, file, content string) {
 	}
 }
 
-// eventually polls until done: syncer checks the files once a second.
+// eventually polls until done. The sleep is the pause between two polls: syncer checks the files once a second, and no event
+// shows it.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {

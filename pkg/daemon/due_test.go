@@ -21,7 +21,7 @@ func planOf(s *scheduler, targets ...*target.Desired) {
 	s.commits.fullPass = time.Now()
 }
 
-// queued lists what is in the queue, with the reasons.
+// queued lists the targets in the queue, with the reasons.
 func queued(q *queue) map[string]string {
 	q.mu.Lock()
 	defer q.mu.Unlock()

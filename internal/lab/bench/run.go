@@ -31,7 +31,7 @@ var shared struct {
 	start   func() (*lab.ControlPlane, error)
 }
 
-// Run runs the tests of a room, with a control plane of these parts for those that need one, and returns the exit code.
+// Run runs the tests of a room, and returns the exit code. The tests share one control plane of these parts.
 // Bin, Dir and AuditLog of the options are set by Run.
 func Run(m *testing.M, options lab.ControlPlaneOptions) int {
 	flag.Parse()
