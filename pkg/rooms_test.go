@@ -55,7 +55,7 @@ var floors = [][]string{
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
 	{"pkg/cluster", "pkg/origin", "pkg/record"},
-	{"pkg/inventory", "pkg/election"},
+	{"pkg/inventory", "pkg/election", "pkg/renderers"},
 	{"pkg/plan", "pkg/watch", "pkg/access"},
 	{"pkg/apply"},
 	{"pkg/target"},
@@ -69,10 +69,11 @@ var floors = [][]string{
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
-	"pkg/source":    {"pkg/gitserver"},                                                                             // knows git, not objects
-	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},                                                // no disk, network, clock or environment
-	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
-	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
+	"pkg/source":    {"pkg/gitserver"},                              // knows git, not objects
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"}, // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},           // pure
+	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},           // pure
+	"pkg/renderers": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/panics", "pkg/render", "pkg/origin"},
 	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure

@@ -1,0 +1,41 @@
+// Package renderers builds overlays for those who need many of them: in this process, or in worker processes that cannot
+// hurt it. It does not know what a target is. What an overlay renders to is pkg/render's.
+package renderers
+
+import (
+	"context"
+	"io/fs"
+
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/origin"
+	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/render"
+)
+
+// Built is the result of one build of an overlay.
+type Built struct {
+	Set manifest.Set
+	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
+	Warnings []string
+	// Reads are the reads of the build, also of one that failed.
+	Reads render.ReadSet
+	Err   error
+}
+
+// Builder builds one overlay of files. Many goroutines may call it at once.
+type Builder func(ctx context.Context, files fs.FS, overlay string) Built
+
+// Here builds an overlay in this process.
+func Here(files fs.FS, overlay string) (built Built) {
+	err := panics.Try(func() error {
+		built.Set, built.Reads, built.Err = render.BuildReading(files, overlay)
+		if built.Err == nil {
+			built.Warnings = origin.Warnings(files, overlay, built.Set, built.Reads)
+		}
+		return nil
+	})
+	if err != nil {
+		return Built{Err: err}
+	}
+	return built
+}
