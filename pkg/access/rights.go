@@ -48,7 +48,7 @@ func (a Account) Needs(set manifest.Set, others ...manifest.Set) (needs []Need, 
 	c := a.cluster
 	definitions := definedBy(append(others, set)...)
 	all := map[Need]bool{}
-	namespaces := inventory.Namespaces(c.Namespace(), nil, set)
+	namespaces := inventory.Namespaces(c.Namespace(), nil, set.IDs())
 	for _, obj := range set {
 		id := manifest.IDOf(obj)
 		resource, global, err := resourceOf(c, id.GroupVersionKind(), definitions)

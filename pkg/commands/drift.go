@@ -179,7 +179,7 @@ func (c comparer) compare(ctx context.Context, d *target.Desired) (comparison, e
 		return out, err
 	}
 	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, planned), planned.Quiet()
-	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set, Findings: out.findings}
+	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set.Set(), Findings: out.findings}
 	return out, reconcile.UncomparedError(planned)
 }
 

@@ -63,7 +63,7 @@ func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, 
 func renderTarget(ctx context.Context, pins *pin.Resolver, d *target.Desired, options RenderOptions) (Rendered, error) {
 	d.Render()
 	if options.Tags || d.Err != nil {
-		return Rendered{Set: d.Rendered.Set, Warnings: d.Warnings()}, d.Err
+		return Rendered{Set: d.Rendered.Set.Set(), Warnings: d.Warnings()}, d.Err
 	}
 	var note string
 	if err := readRecord(ctx, pins.Clusters, d); err != nil {

@@ -53,7 +53,7 @@ func wanted(targets []*target.Desired) []inventory.Wanted {
 	out := make([]inventory.Wanted, 0, len(targets))
 	for _, d := range targets {
 		if d.Cluster != nil {
-			out = append(out, inventory.Wanted{Cluster: d.Cluster, Record: d.Record, Set: d.Rendered.Set})
+			out = append(out, inventory.Wanted{Cluster: d.Cluster, Record: d.Record, Set: d.Rendered.Set.IDs()})
 		}
 	}
 	return out

@@ -10,7 +10,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -195,7 +194,7 @@ func sameInput(a, b *target.Desired) bool {
 func (s *scheduler) helped(all []*target.Desired) map[*cluster.Cluster]bool {
 	out := map[*cluster.Cluster]bool{}
 	for _, w := range all {
-		if w.Cluster != nil && plan.ProvidedBy(w.Rendered.Set).Any() && !s.isConverged(w) && !s.isUnchanged(w) {
+		if w.Cluster != nil && w.Rendered.Provides.Any() && !s.isConverged(w) && !s.isUnchanged(w) {
 			out[serverOf(w)] = true
 		}
 	}

@@ -47,7 +47,7 @@ func (w *watching) opened(d *target.Desired) *watch.Watches {
 func (w *watching) begin(due []*target.Desired) {
 	for _, d := range due {
 		if d.Cluster != nil {
-			w.opened(d).Follow(d.Cluster, d.Target, d.Record, d.Rendered.Set)
+			w.opened(d).Follow(d.Cluster, d.Target, d.Record, d.Rendered.Set.IDs())
 		}
 	}
 }

@@ -36,7 +36,7 @@ type Reference struct {
 	Value  string // as git writes it
 	Form   Form
 
-	set func(string) // writes another reference in its place
+	set func(string) // writes another reference in its place; nil: the reference is not one of a set any more
 }
 
 // ReferenceError is a reference that no client can pull, such as one with two tags.
@@ -68,7 +68,10 @@ func Find(set manifest.Set, extra []Field) ([]Reference, error) {
 	var errs []error
 	for _, obj := range set {
 		found, err := findIn(obj, extra)
-		refs = append(refs, found...)
+		for _, ref := range found {
+			ref.set, ref.Value = nil, strings.Clone(ref.Value) // so that the references do not keep the objects
+			refs = append(refs, ref)
+		}
 		errs = append(errs, err)
 	}
 	return refs, errors.Join(errs...)
@@ -181,13 +184,15 @@ type Resolved struct {
 // not among the resolved ones are left alone. The keys are references as git writes them.
 func Pin(set manifest.Set, extra []Field, resolved map[string]Resolved) (manifest.Set, error) {
 	set = set.Copy()
-	refs, err := Find(set, extra)
-	if err != nil {
-		return nil, err
-	}
-	for _, ref := range refs {
-		if r, ok := resolved[ref.Value]; ok && ref.Form == Tag {
-			ref.set(WithTag(ref.Value, r.Tag) + "@" + r.Digest)
+	for _, obj := range set {
+		refs, err := findIn(obj, extra)
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			if r, ok := resolved[ref.Value]; ok && ref.Form == Tag {
+				ref.set(WithTag(ref.Value, r.Tag) + "@" + r.Digest)
+			}
 		}
 	}
 	return set, nil

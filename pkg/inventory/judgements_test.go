@@ -164,7 +164,7 @@ func TestPlacesOfATarget(t *testing.T) {
 		object(func(o *unstructured.Unstructured) { o.SetNamespace("") }),
 		{Object: map[string]any{"apiVersion": "batch/v1", "kind": "CronJob", "metadata": map[string]any{"name": "nightly", "namespace": "data-dev"}}},
 	}
-	if diff := cmp.Diff([]string{"data-dev", manifest.DefaultNamespace, "inventoried", "promised"}, inventory.Namespaces("data-syncer", record, set)); diff != "" {
+	if diff := cmp.Diff([]string{"data-dev", manifest.DefaultNamespace, "inventoried", "promised"}, inventory.Namespaces("data-syncer", record, set.IDs())); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"data-syncer"}, inventory.Namespaces("data-syncer", nil, nil)); diff != "" {
@@ -173,7 +173,7 @@ func TestPlacesOfATarget(t *testing.T) {
 	kinds := []schema.GroupVersionKind{
 		{Version: "v1", Kind: "ConfigMap"}, {Version: "v1", Kind: "Namespace"}, {Kind: "Secret"}, {Group: "batch", Version: "v1", Kind: "CronJob"},
 	}
-	if diff := cmp.Diff(kinds, inventory.Kinds(record, set)); diff != "" {
+	if diff := cmp.Diff(kinds, inventory.Kinds(record, set.IDs())); diff != "" {
 		t.Error(diff)
 	}
 }

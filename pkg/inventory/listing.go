@@ -17,7 +17,7 @@ import (
 type Wanted struct {
 	Cluster *cluster.Cluster
 	Record  *v1alpha1.PipelineSync
-	Set     manifest.Set
+	Set     []manifest.ID
 }
 
 // Listing has the objects of many targets, as one list of each kind gave them. It is a Shown for commands that read each

@@ -98,8 +98,9 @@ type Shown interface {
 // asks the API server for the objects that watches do not show; shown may be nil.
 func Look(ctx context.Context, c *cluster.Cluster, shown Shown, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) (Found, error) {
 	out := Found{Members: Members{}, Strays: Members{}, Absent: map[manifest.Key]bool{}}
-	namespaces := Namespaces(c.Namespace(), record, set)
-	places, err := places(c, Kinds(record, set), namespaces, &out.Unread)
+	ids := set.IDs()
+	namespaces := Namespaces(c.Namespace(), record, ids)
+	places, err := places(c, Kinds(record, ids), namespaces, &out.Unread)
 	if err != nil {
 		return Found{}, fmt.Errorf("looking for the objects of %s: %w", target, err)
 	}
@@ -192,7 +193,7 @@ func IsNamespaced(c *cluster.Cluster, kind schema.GroupVersionKind) (bool, error
 
 // Namespaces are the namespaces that a target's objects may be in: those of its set, of its inventory, and those that
 // its record promised before it applied them.
-func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []string {
+func Namespaces(own string, record *v1alpha1.PipelineSync, set []manifest.ID) []string {
 	names := map[string]bool{}
 	if record != nil {
 		for name := range strings.SplitSeq(record.Annotations[v1alpha1.AnnotationNamespaces], ",") {
@@ -202,8 +203,8 @@ func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []s
 			names[entry.Namespace] = true
 		}
 	}
-	for _, obj := range set {
-		names[cmp.Or(obj.GetNamespace(), manifest.DefaultNamespace)] = true
+	for _, id := range set {
+		names[cmp.Or(id.Namespace, manifest.DefaultNamespace)] = true
 	}
 	delete(names, "")
 	if len(names) == 0 {
@@ -214,7 +215,7 @@ func Namespaces(own string, record *v1alpha1.PipelineSync, set manifest.Set) []s
 
 // Kinds are the kinds that a target's objects may have: those of its set, of its inventory, and those that its record
 // promised before it applied them. Syncer reads each kind best in the version that git writes.
-func Kinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersionKind {
+func Kinds(record *v1alpha1.PipelineSync, set []manifest.ID) []schema.GroupVersionKind {
 	versions := map[schema.GroupKind]string{}
 	if record != nil {
 		for _, kind := range v1alpha1.ParseKinds(record.Annotations[v1alpha1.AnnotationKinds]) {
@@ -225,8 +226,8 @@ func Kinds(record *v1alpha1.PipelineSync, set manifest.Set) []schema.GroupVersio
 			versions[gvk.GroupKind()] = gvk.Version
 		}
 	}
-	for _, obj := range set {
-		gvk := manifest.IDOf(obj).GroupVersionKind()
+	for _, id := range set {
+		gvk := id.GroupVersionKind()
 		versions[gvk.GroupKind()] = gvk.Version
 	}
 	kinds := make([]schema.GroupVersionKind, 0, len(versions))

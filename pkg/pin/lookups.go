@@ -60,7 +60,7 @@ func (r *Resolver) lookupFor(ctx context.Context, lookups *Lookups, d *target.De
 	if d.Cluster == nil {
 		return lookups.with(image.Credentials{})
 	}
-	configs, err := cluster.PullSecrets(ctx, d.Cluster, d.Rendered.Set)
+	configs, err := cluster.PullSecrets(ctx, d.Cluster, d.Rendered.Set.Set())
 	if err != nil {
 		r.Log.Warn("reading pull secrets", "pipeline", d.Target.Pipeline, "environment", d.Target.Environment, "error", err)
 	}

@@ -174,7 +174,7 @@ func TestLookupsUsePullSecrets(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := &target.Desired{Target: of, Environment: environment, Cluster: cluster}
-			d.Rendered.Set = manifest.Set{web}
+			d.Rendered.Set = manifest.Pack(manifest.Set{web})
 			lookups := r.NewLookups()
 			if lookups.CredentialsOf(of) != nil {
 				t.Error("credentials are known before they are read")

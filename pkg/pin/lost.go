@@ -35,7 +35,7 @@ func (d *decider) lost() []image.Reference {
 // recover takes lost pins from the live objects: syncer wrote their digests.
 func (d *decider) recover(ctx context.Context) error {
 	lost := d.lost()
-	live, err := inventory.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set)
+	live, err := inventory.MembersOf(ctx, d.desired.Cluster, d.desired.Target, d.desired.Rendered.Set.Set())
 	if errors.Is(err, cluster.ErrNotInstalled) {
 		return nil
 	}

@@ -47,7 +47,7 @@ func TestLostPinsAreTakenFromLiveObjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			desired.Target, desired.Cluster, desired.Settings.Images = of, cluster, c.images
-			desired.Rendered.Set = manifest.Set{pod(of, "web:1", "")}
+			desired.Rendered.Set = manifest.Pack(manifest.Set{pod(of, "web:1", "")})
 			desired.Rendered.Refs = []image.Reference{{Object: webPod, Value: "web:1", Form: image.Tag}}
 			if c.live != "" {
 				live := pod(of, c.live, "Running")

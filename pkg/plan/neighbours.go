@@ -36,13 +36,12 @@ func (n Neighbours) doubt(leaves v1alpha1.Target, id manifest.ID) string {
 }
 
 // Add notes a target and its set. A target with an empty set names no objects any more.
-func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set manifest.Set) {
+func (n *Neighbours) Add(namespace string, target v1alpha1.Target, set []manifest.ID) {
 	if n.Named == nil {
 		n.Named, n.Known = map[manifest.Key]v1alpha1.Target{}, map[string]bool{}
 	}
 	n.Known[v1alpha1.ApplySetID(namespace, target)] = true
-	for _, obj := range set {
-		id := manifest.IDOf(obj)
+	for _, id := range set {
 		n.Named[id.Key()] = target
 		if id.Namespace == "" {
 			id.Namespace = manifest.DefaultNamespace // namespaced, but of a kind that is not known here

@@ -36,7 +36,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 	}
 	recorded := inventory.ByKey(req.Record)
 	inventory.FatesOf(ctx, c, recorded, found, req.Set)
-	comparer := &Comparer{cluster: c, request: req, recorded: recorded, found: found, provides: req.Provides.and(ProvidedBy(req.Set)), key: key,
+	comparer := &Comparer{cluster: c, request: req, recorded: recorded, found: found, provides: req.Provides.And(ProvidedBy(req.Set)), key: key,
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.Key(ctx, false)
 			if err != nil {

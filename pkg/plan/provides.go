@@ -38,7 +38,8 @@ func ProvidedBy(sets ...manifest.Set) Provides {
 // Any reports whether the sets create any namespace or kind.
 func (b Provides) Any() bool { return len(b.namespaces)+len(b.kinds) > 0 }
 
-func (b Provides) and(other Provides) Provides {
+// And joins what sets provide. Neither side is changed.
+func (b Provides) And(other Provides) Provides {
 	out := ProvidedBy()
 	for _, each := range []Provides{b, other} {
 		for name := range each.namespaces {

@@ -25,10 +25,9 @@ type PruneLimit struct {
 // ToDelete counts the objects of an inventory that a set no longer has. It counts by name, for a limit that is checked before
 // any request to a cluster. Old versions of generated objects do not count as a loss. Objects whose prune was allowed before
 // and waits since do not count either.
-func ToDelete(record *v1alpha1.PipelineSync, set manifest.Set) int {
+func ToDelete(record *v1alpha1.PipelineSync, set []manifest.ID) int {
 	in, generated := map[manifest.Key]bool{}, map[manifest.ID]bool{}
-	for _, obj := range set {
-		id := manifest.IDOf(obj)
+	for _, id := range set {
 		in[id.Key()] = true
 		if id.Namespace == "" {
 			id.Namespace = manifest.DefaultNamespace

@@ -70,7 +70,7 @@ func (c *Checker) credentials(ctx context.Context, d *target.Desired) image.Cred
 	if err != nil {
 		return image.Credentials{}
 	}
-	configs, _ := cluster.PullSecrets(ctx, acting, d.Rendered.Set) // returns those that it could read
+	configs, _ := cluster.PullSecrets(ctx, acting, d.Rendered.Set.Set()) // returns those that it could read
 	return image.Credentials{Configs: configs}
 }
 

@@ -153,7 +153,7 @@ func byAccount(targets []*target.Desired, environment string) (accounts map[stri
 	for _, d := range targets {
 		if d.Target.Environment == environment {
 			accounts[d.Settings.ServiceAccount] = append(accounts[d.Settings.ServiceAccount], d)
-			sets = append(sets, d.Rendered.Set)
+			sets = append(sets, d.Rendered.Set.Set())
 		}
 	}
 	return accounts, sets
@@ -203,7 +203,7 @@ func (a *accountCheck) check(ctx context.Context, own reviewer, acting deployer)
 func (a *accountCheck) needs(acting deployer) (why map[access.Right]string, checks []Check, err error) {
 	why = map[access.Right]string{}
 	for _, d := range a.targets {
-		needs, unknown, err := acting.Needs(d.Rendered.Set, a.sets...)
+		needs, unknown, err := acting.Needs(d.Rendered.Set.Set(), a.sets...)
 		if err != nil {
 			return nil, checks, fmt.Errorf("%s: %w", d.Target.Pipeline, err)
 		}

@@ -22,8 +22,7 @@ func (c *Commit) claim() {
 	claims := map[place][]*Desired{}
 	ids := map[manifest.Key]manifest.ID{}
 	for _, d := range c.All() {
-		for _, obj := range d.Rendered.Set {
-			id := manifest.IDOf(obj)
+		for _, id := range d.Rendered.Set.IDs() {
 			at := place{d.Cluster.Server(), placed(id)}
 			ids[at.key] = id
 			if !slices.Contains(claims[at], d) { // a target that writes an object both ways has no conflict with itself

@@ -28,7 +28,7 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 		wanting := func(pipeline, namespace string) *Desired {
 			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": c.kind, "metadata": map[string]any{"name": "x"}}}
 			obj.SetNamespace(namespace)
-			return &Desired{Target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, Cluster: cluster, Rendered: Rendered{Set: manifest.Set{obj}}}
+			return &Desired{Target: v1alpha1.Target{Pipeline: pipeline, Environment: "prod"}, Cluster: cluster, Rendered: Rendered{Set: manifest.Pack(manifest.Set{obj})}}
 		}
 		owner, rival, third := wanting("owner", c.one), wanting("rival", c.other), wanting("third", c.other)
 		owner.Record = &v1alpha1.PipelineSync{Status: v1alpha1.PipelineSyncStatus{Inventory: []v1alpha1.InventoryEntry{{APIVersion: "v1", Kind: c.kind, Namespace: c.has, Name: "x"}}}}
@@ -37,7 +37,7 @@ func TestObjectOfTwoTargetsStaysWithItsOwner(t *testing.T) {
 			t.Errorf("%s: the owner: %v; the other: %v", name, owner.Err, rival.Err)
 		}
 		rival.Err = nil
-		rival.Rendered.Set = append(rival.Rendered.Set, rival.Rendered.Set...)
+		rival.Rendered.Set = manifest.Pack(append(rival.Rendered.Set.Set(), rival.Rendered.Set.Set()...))
 		(&Commit{Targets: []*Desired{rival}}).claim()
 		if rival.Err != nil {
 			t.Errorf("%s: alone: %v", name, rival.Err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -285,16 +284,11 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 
 // Provides returns the namespaces and kinds that the selected targets provide in each cluster.
 func (c *Commit) Provides() map[*cluster.Cluster]plan.Provides {
-	sets := map[*cluster.Cluster][]manifest.Set{}
-	for _, d := range c.Targets {
-		if d.Cluster == nil {
-			continue
-		}
-		sets[d.Cluster.Server()] = append(sets[d.Cluster.Server()], d.Rendered.Set)
-	}
 	out := map[*cluster.Cluster]plan.Provides{}
-	for cluster, all := range sets {
-		out[cluster] = plan.ProvidedBy(all...)
+	for _, d := range c.Targets {
+		if d.Cluster != nil && d.Rendered.Provides.Any() {
+			out[d.Cluster.Server()] = out[d.Cluster.Server()].And(d.Rendered.Provides)
+		}
 	}
 	return out
 }

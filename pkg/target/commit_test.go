@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 func TestACommitWithOneTargetStillFindsTheOthers(t *testing.T) {
@@ -33,9 +34,9 @@ func TestWhatACommitProvides(t *testing.T) {
 	server := unreachable(t)
 	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "shop"}}}
 	with, without, unread := wanted("with"), wanted("without"), wanted("unread")
-	with.Cluster, with.Rendered.Set = server, manifest.Set{namespace}
+	with.Cluster, with.Rendered.Provides = server, plan.ProvidedBy(manifest.Set{namespace})
 	without.Cluster = server
-	unread.Rendered.Set = manifest.Set{namespace}
+	unread.Rendered.Provides = plan.ProvidedBy(manifest.Set{namespace})
 	provides := NewCommit([]*Desired{without, with, unread}).Provides()
 	if len(provides) != 1 || !provides[server].Any() {
 		t.Errorf("%d clusters", len(provides))

@@ -30,8 +30,10 @@ type Desired struct {
 
 // Rendered is the rendered overlay of one target.
 type Rendered struct {
-	From *Rendering   // nil: it was not rendered; the earlier one if no file that it read has changed
-	Set  manifest.Set // with tags as git writes them
+	From *Rendering      // nil: it was not rendered; the earlier one if no file that it read has changed
+	Set  manifest.Packed // with tags as git writes them
+	// Provides are the namespaces and kinds that the set creates.
+	Provides plan.Provides
 	// Fields are the image fields that pipeline.yaml names.
 	Fields []image.Field
 	Refs   []image.Reference

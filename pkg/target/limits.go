@@ -47,10 +47,10 @@ func (c *Commit) limitPrunes() {
 	deleted, losing := map[string]int{}, map[string][]*Desired{}
 	for i, d := range c.All() {
 		selected := i < len(c.Targets)
-		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set == nil {
+		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set.IsNone() {
 			continue
 		}
-		if n := plan.ToDelete(d.Record, d.Rendered.Set); n > 0 {
+		if n := plan.ToDelete(d.Record, d.Rendered.Set.IDs()); n > 0 {
 			deleted[d.Environment.Name] += n
 			losing[d.Environment.Name] = append(losing[d.Environment.Name], d)
 		}

@@ -13,7 +13,7 @@ import (
 // deployed is a target of prod whose record lists some ConfigMaps, and whose overlay renders to nothing.
 func deployed(environment *v1alpha1.Environment, name string, objects int) *Desired {
 	d := wanted(name)
-	d.Environment, d.Record, d.Rendered.Set = environment, &v1alpha1.PipelineSync{}, manifest.Set{}
+	d.Environment, d.Record, d.Rendered.Set = environment, &v1alpha1.PipelineSync{}, manifest.Pack(manifest.Set{})
 	for i := range objects {
 		entry := v1alpha1.InventoryEntry{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: fmt.Sprintf("%s-%d", name, i)}
 		d.Record.Status.Inventory = append(d.Record.Status.Inventory, entry)
@@ -89,7 +89,7 @@ func TestDeletingTooManyObjectsInOnePassIsRefused(t *testing.T) {
 			c.Targets[0].Err = &RefusedError{"`Syncer-Allow-Prune: a` this commit would delete 5 objects"}
 		}, "a"},
 		"one was never deployed":       {2, 3, func(c *Commit) { c.Targets[0].Record = nil }, ""},
-		"one is not rendered":          {2, 3, func(c *Commit) { c.Targets[0].Rendered.Set = nil }, ""},
+		"one is not rendered":          {2, 3, func(c *Commit) { c.Targets[0].Rendered.Set = manifest.Packed{} }, ""},
 		"one was not selected":         {2, 3, func(c *Commit) { c.Targets, c.Others = c.Targets[:1], c.Targets[1:] }, ""},
 		"one leaves git, not selected": {2, 3, func(c *Commit) { c.Targets[1].Overlay = ""; c.Targets, c.Others = c.Targets[:1], c.Targets[1:] }, "a b"},
 		"there is no limit":            {2, 3, func(c *Commit) { c.Targets[0].Environment.Prune.MaxPerPass = 0 }, ""},

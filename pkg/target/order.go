@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // place orders targets: an environment comes before the ones that promote from it, a target before the ones that depend
@@ -15,7 +14,7 @@ type place struct {
 }
 
 func placeOf(d *Desired, config *v1alpha1.Config) place {
-	return place{config.PromotionDepth(d.Environment.Name), d.Level, !plan.ProvidedBy(d.Rendered.Set).Any()}
+	return place{config.PromotionDepth(d.Environment.Name), d.Level, !d.Rendered.Provides.Any()}
 }
 
 func (p place) before(o place) bool {

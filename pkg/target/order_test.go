@@ -11,6 +11,8 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/plan"
 )
 
 // Where every target brings a namespace, nothing of that is looked through for each pair of them.
@@ -20,15 +22,10 @@ func BenchmarkNeeds(b *testing.B) {
 	server := &cluster.Cluster{}
 	for i := range 1000 {
 		w := &Desired{Target: v1alpha1.Target{Pipeline: fmt.Sprintf("pipeline-%d", i), Environment: "dev"}, Environment: &config.Environments[i%2], Cluster: server}
-		for n := range 10 {
-			kind := "ConfigMap"
-			if n == 9 {
-				kind = "Namespace"
-			}
-			w.Rendered.Set = append(w.Rendered.Set, &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"name": fmt.Sprintf("object-%d-%d", i, n)},
-			}})
-		}
+		namespace := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": fmt.Sprintf("namespace-%d", i)},
+		}}
+		w.Rendered.Provides = plan.ProvidedBy(manifest.Set{namespace})
 		a.Targets = append(a.Targets, w)
 	}
 	for b.Loop() {

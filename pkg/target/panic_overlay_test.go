@@ -26,7 +26,7 @@ func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
 		if panics.In(all[0].Err) == nil {
 			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].Err)
 		}
-		if all[1].Err != nil || len(all[1].Rendered.Set) != 1 {
+		if all[1].Err != nil || len(all[1].Rendered.Set.IDs()) != 1 {
 			t.Errorf("pass %d: its neighbour: %v", pass, all[1].Err)
 		}
 	}

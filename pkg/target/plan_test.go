@@ -139,10 +139,10 @@ func TestPlanJoinsACommitWithTheRecords(t *testing.T) {
 	of := func(pipeline, environment string) *Desired {
 		return commit.Find(v1alpha1.Target{Pipeline: pipeline, Environment: environment})
 	}
-	if d := of("etl", "prod"); d.Record == nil || len(d.Rendered.Set) != 1 || d.Overlay != "pipelines/etl/overlays/prod" {
+	if d := of("etl", "prod"); d.Record == nil || len(d.Rendered.Set.IDs()) != 1 || d.Overlay != "pipelines/etl/overlays/prod" {
 		t.Errorf("a target that is deployed: %+v", d)
 	}
-	if d := of("etl", "dev"); d.Record != nil || len(d.Rendered.Set) != 1 {
+	if d := of("etl", "dev"); d.Record != nil || len(d.Rendered.Set.IDs()) != 1 {
 		t.Errorf("a target that was never deployed: %+v", d)
 	}
 	if d := of("left", "prod"); d.Overlay != "" || d.Record == nil {
@@ -173,7 +173,7 @@ func TestPlanOfASelection(t *testing.T) {
 		t.Errorf("selected are %s of %s", names(commit.Targets), names(commit.All()))
 	}
 	for _, d := range commit.Others {
-		if d.Overlay != "" && len(d.Rendered.Set) != 1 {
+		if d.Overlay != "" && len(d.Rendered.Set.IDs()) != 1 {
 			t.Errorf("%s is not rendered, although an object may move to it", d.Target)
 		}
 	}

@@ -78,7 +78,7 @@ func (d *Desired) PlaceErrors(reference string, err error) []error {
 // Applicable is the set that syncer applies: the rendered one with digests, without the fields of the API server, and with
 // the label that makes its objects members of the target.
 func (d *Desired) Applicable(resolved map[string]image.Resolved, namespace string) (manifest.Set, error) {
-	set, err := image.Pin(d.Rendered.Set, d.Rendered.Fields, resolved)
+	set, err := image.Pin(d.Rendered.Set.Set(), d.Rendered.Fields, resolved)
 	if err != nil {
 		return nil, err
 	}

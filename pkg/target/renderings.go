@@ -12,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
 	"github.com/syncerdev/syncer/pkg/panics"
+	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
@@ -27,10 +28,11 @@ type Renderings struct {
 
 // Rendering is one rendered overlay. Neither it nor its set is changed: all targets and commits share it.
 type Rendering struct {
-	overlay string
-	Set     manifest.Set
-	Err     error
-	reads   render.ReadSet
+	overlay  string
+	Set      manifest.Packed
+	Err      error
+	provides plan.Provides
+	reads    render.ReadSet
 	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
 	Warnings []string
 }
@@ -126,7 +128,8 @@ func (r *Renderings) assign(targets []*Desired) {
 		}
 		before, now := r.last[d.Target], given{rendering: r.byOverlay[d.Overlay], settings: d.Settings}
 		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
-			d.Rendered.From, d.Rendered.Set, d.Rendered.Refs, d.Rendered.Suspects, d.Err = before.rendering, before.rendering.Set, before.refs, before.suspects, before.err
+			d.useRendering(before.rendering)
+			d.Rendered.Refs, d.Rendered.Suspects, d.Err = before.refs, before.suspects, before.err
 			continue
 		}
 		if err := panics.Try(func() error { d.setRendering(now.rendering); return nil }); err != nil {
@@ -140,8 +143,9 @@ func (r *Renderings) assign(targets []*Desired) {
 
 func newRendering(files fs.FS, overlay string) *Rendering {
 	set, reads, err := render.BuildReading(files, overlay)
-	rendered := &Rendering{overlay: overlay, Set: set, Err: err, reads: reads}
+	rendered := &Rendering{overlay: overlay, Err: err, reads: reads}
 	if err == nil {
+		rendered.Set, rendered.provides = manifest.Pack(set), plan.ProvidedBy(set)
 		rendered.Warnings = origin.Warnings(files, overlay, set, reads)
 	}
 	return rendered
@@ -167,10 +171,15 @@ func (d *Desired) Warnings() []string {
 
 // setRendering sets the rendered overlay and finds its image references.
 func (d *Desired) setRendering(rendered *Rendering) {
-	d.Rendered.From = rendered
-	if d.Rendered.Set, d.Err = rendered.Set, rendered.Err; d.Err == nil {
-		d.Rendered.Refs, d.Err = image.Find(d.Rendered.Set, d.Rendered.Fields)
-		d.Rendered.Suspects = image.Suspects(d.Rendered.Set, d.Rendered.Refs)
+	d.useRendering(rendered)
+	if d.Err = rendered.Err; d.Err == nil {
+		set := rendered.Set.Set()
+		d.Rendered.Refs, d.Err = image.Find(set, d.Rendered.Fields)
+		d.Rendered.Suspects = image.Suspects(set, d.Rendered.Refs)
 		image.SortSuspects(d.Rendered.Suspects)
 	}
+}
+
+func (d *Desired) useRendering(rendered *Rendering) {
+	d.Rendered.From, d.Rendered.Set, d.Rendered.Provides = rendered, rendered.Set, rendered.provides
 }

@@ -123,8 +123,8 @@ func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts ma
 		if before == nil || w.Rendered.From == nil || w.Rendered.From != before.Rendered.From || !equality.Semantic.DeepEqual(w.Settings, before.Settings) {
 			differ = append(differ, w.Target.String())
 		}
-		if fresh, err := render.Build(snap.Files, w.Overlay); w.Overlay != "" && w.Rendered.From != nil && yamlOf(c.t, fresh, err) != yamlOf(c.t, w.Rendered.Set, w.Err) {
-			c.t.Errorf("%s is not what the commit says:\n%s\ninstead of\n%s", w.Target, yamlOf(c.t, w.Rendered.Set, w.Err), yamlOf(c.t, fresh, err))
+		if fresh, err := render.Build(snap.Files, w.Overlay); w.Overlay != "" && w.Rendered.From != nil && yamlOf(c.t, fresh, err) != yamlOf(c.t, w.Rendered.Set.Set(), w.Err) {
+			c.t.Errorf("%s is not what the commit says:\n%s\ninstead of\n%s", w.Target, yamlOf(c.t, w.Rendered.Set.Set(), w.Err), yamlOf(c.t, fresh, err))
 		}
 	}
 	if c.last == nil {
@@ -271,7 +271,7 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	c.pipeline("clicks")
 	all, _, _ := c.pass()
 	w := all["clicks@dev"]
-	before := yamlOf(t, w.Rendered.Set, w.Err)
+	before := yamlOf(t, w.Rendered.Set.Set(), w.Err)
 	const digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 	set, err := w.Applicable(map[string]image.Resolved{"registry.example.com/job:1": {Digest: digest}}, "syncer-system")
 	if text := yamlOf(t, set, err); !strings.Contains(text, digest) || text == before {
@@ -279,7 +279,7 @@ func TestSharedSetsStayAsTheyWereRendered(t *testing.T) {
 	}
 	set[0].Object["spec"] = "changed"
 	later, _, _ := c.pass()
-	if after := yamlOf(t, later["clicks@dev"].Rendered.Set, nil); after != before {
+	if after := yamlOf(t, later["clicks@dev"].Rendered.Set.Set(), nil); after != before {
 		t.Errorf("changed from\n%s\nto\n%s", before, after)
 	}
 }

@@ -33,12 +33,12 @@ func (c *Commit) findNeighbours() {
 
 // wanted is the set of a target at the commit; false: it is not known. A target with an error may have one: git names its
 // objects all the same, and another target may take them over.
-func (c *Commit) wanted(d *Desired) (manifest.Set, bool) {
+func (c *Commit) wanted(d *Desired) ([]manifest.ID, bool) {
 	_, overlayGone := errors.AsType[*MissingOverlayError](d.Err)
 	if d.Overlay == "" || overlayGone && c.Allowed.Prunes[d.Target] {
 		return nil, true
 	}
-	return d.Rendered.Set, d.Rendered.Set != nil || d.Rendered.From != nil && d.Rendered.From.Err == nil
+	return d.Rendered.Set.IDs(), !d.Rendered.Set.IsNone() || d.Rendered.From != nil && d.Rendered.From.Err == nil
 }
 
 // unrendered is a target whose overlay is not rendered.
@@ -101,7 +101,7 @@ func (d *Desired) unplanned(layout string) plan.Unknown {
 			return d.doubt(file)
 		}
 		var n plan.Neighbours
-		if n.Add("", d.Target, rendered.Set); n.Named[id.Key()] != d.Target {
+		if n.Add("", d.Target, rendered.Set.IDs()); n.Named[id.Key()] != d.Target {
 			return ""
 		}
 		return fmt.Sprintf("%s names it now, and %s is not part of this pass; reconcile both environments together, and it is handed over", d.Target, d.Environment.Name)

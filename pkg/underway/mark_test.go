@@ -101,12 +101,12 @@ func TestACommitThatArrivesInTimeIsNotSaid(t *testing.T) {
 func TestACommitThatChangesNothingIsNotSaid(t *testing.T) {
 	p := newTrip(t, bench.Settings("settings", "1"))
 	p.desired.Err = nil
-	p.desired.Rendered.Set = manifest.Set{p.Object(bench.Settings("settings", "1"))}
+	p.desired.Rendered.Set = manifest.Pack(manifest.Set{p.Object(bench.Settings("settings", "1"))})
 	p.run()()
 	if p.isMarked() || p.notified.Load() > 0 {
 		t.Error("the record says that the commit is on its way")
 	}
-	p.desired.Rendered.Set = manifest.Set{p.Object(bench.Settings("settings", "2"))}
+	p.desired.Rendered.Set = manifest.Pack(manifest.Set{p.Object(bench.Settings("settings", "2"))})
 	ended := p.run()
 	p.Eventually("the record says that another commit is on its way", p.isMarked)
 	p.mark.End(newer, false)

@@ -35,7 +35,7 @@ func TestWatchesShowTheObjectsOfATarget(t *testing.T) {
 	if _, ok := w.shown("a"); ok {
 		t.Error("a kind that is not watched is shown")
 	}
-	w.watches.Follow(b.Cluster, b.Target, b.Record(), set)
+	w.watches.Follow(b.Cluster, b.Target, b.Record(), set.IDs())
 	w.watches.Shown(b.Ctx, b.Target)
 	if value, ok := w.shown("a"); !ok || value != "1" {
 		t.Errorf("the first state: %q, %t", value, ok)
@@ -92,7 +92,7 @@ func TestWatchesKeepNoSecrets(t *testing.T) {
 	set := b.Set("apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: $NS}\nstringData: {password: hunter2}\n")
 	b.Deploy(set)
 	w := follow(b)
-	w.watches.Follow(b.Cluster, b.Target, b.Record(), set)
+	w.watches.Follow(b.Cluster, b.Target, b.Record(), set.IDs())
 	w.watches.Shown(b.Ctx, b.Target)
 	if !w.watches.Follows(b.Target) {
 		t.Error("Secrets are not watched")

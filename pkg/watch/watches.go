@@ -83,7 +83,7 @@ func NewWatches(ctx context.Context, c *cluster.Cluster, notice func(Notice), fa
 
 // Follow begins to follow a target with the kinds and namespaces of its record and its set, before it is first judged. What
 // happens to it is not reported before that.
-func (w *Watches) Follow(c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set manifest.Set) {
+func (w *Watches) Follow(c *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, set []manifest.ID) {
 	t := newWatched(c, target, record, set)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,9 +102,9 @@ func (t *watched) covers(other *watched) bool {
 // Judged notes the live objects of a target as the last pass judged them, and its record: Watches report only later
 // changes. It follows the target's kinds from now on.
 func (w *Watches) Judged(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, live inventory.Members) {
-	objects := make(manifest.Set, 0, len(live))
+	objects := make([]manifest.ID, 0, len(live))
 	for _, obj := range live {
-		objects = append(objects, obj)
+		objects = append(objects, manifest.IDOf(obj))
 	}
 	t := newWatched(cluster, target, record, objects) // before the lock
 	live = maps.Clone(live)
@@ -157,7 +157,7 @@ func note(w *Watches, t *watched, record *v1alpha1.PipelineSync, live inventory.
 }
 
 // newWatched returns a target with the scopes of its kinds. It may ask the API server for its kinds.
-func newWatched(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, objects manifest.Set) *watched {
+func newWatched(cluster *cluster.Cluster, target v1alpha1.Target, record *v1alpha1.PipelineSync, objects []manifest.ID) *watched {
 	t := &watched{
 		set: v1alpha1.ApplySetID(cluster.Namespace(), target), target: target, cluster: cluster,
 		namespaces: inventory.Namespaces(cluster.Namespace(), record, objects),
