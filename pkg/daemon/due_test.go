@@ -124,7 +124,7 @@ func TestWhichReconcilesAreNotNeeded(t *testing.T) {
 		}
 		wantQueued(t, s.queue, "a: status")
 		began := time.Now()
-		if of, why, ok := s.queue.next(t.Context()); !ok || of != a.Target || why != statusChanged || time.Since(began) != minStatusInterval {
+		if of, why, ok := s.queue.next(t.Context(), ""); !ok || of != a.Target || why != statusChanged || time.Since(began) != minStatusInterval {
 			t.Errorf("the reconcile of a status begins after %s", time.Since(began))
 		}
 		if w.needsNoRevisit(a, statusChanged) {
@@ -258,7 +258,7 @@ func TestATargetIsLeftToAnotherSyncerForNow(t *testing.T) {
 			t.Error("the repository is not asked")
 		}
 		began := time.Now()
-		if of, _, ok := s.queue.next(t.Context()); !ok || of != named("a") || time.Since(began) != 2*minPollInterval {
+		if of, _, ok := s.queue.next(t.Context(), ""); !ok || of != named("a") || time.Since(began) != 2*minPollInterval {
 			t.Errorf("it is taken after %s", time.Since(began))
 		}
 	})

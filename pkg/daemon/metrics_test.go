@@ -35,7 +35,7 @@ func TestDriftMetrics(t *testing.T) {
 	known.forget(v1alpha1.Target{Pipeline: "gone", Environment: "dev"})
 	m.targets.missed.Add(2)
 	m.synced(map[string]bool{"dev": true, "prod": true, "lost": false}, known)
-	q := newQueue(100, oneCluster)
+	q := newQueue(oneCluster)
 	q.add(prod, time.Now().Add(-time.Second), fieldsChanged)
 	q.add(dev, time.Now().Add(time.Hour), slowCheck)
 	m.runs(&gauges{queue: q, watching: newWatching(nil), states: known})

@@ -10,23 +10,24 @@ import (
 )
 
 // queue holds the targets that are to be reconciled, and why. A target is in it once, however much happens to it, and is
-// never with two workers at a time. The number of workers of a cluster is limited, so that a cluster that hangs does not
-// stop the others. The zero value is not ready; use newQueue. It is safe for concurrent use.
+// never with two workers at a time. Each cluster has a lane of its own with its own workers, so that a cluster that hangs does
+// not stop the others, and an event in one cluster costs nothing in another. The zero value is not ready; use newQueue. It is
+// safe for concurrent use.
 type queue struct {
-	cluster func(v1alpha1.Target) string // targets of one cluster share their workers
-	wide    int                          // how many targets of a cluster are with workers at most
+	cluster func(v1alpha1.Target) string // targets of one cluster share a lane
 
 	mu      sync.Mutex
-	working map[string]int // how many targets of each cluster are with workers
-	entries map[v1alpha1.Target]entry
+	lanes   map[string]*lane // by cluster
+	entries map[v1alpha1.Target]*entry
 	busy    map[v1alpha1.Target]bool // with a worker
-	changed chan struct{}            // closed at each change
 }
 
 // entry is one target in the queue.
 type entry struct {
+	target  v1alpha1.Target
 	at      time.Time // not before
 	reasons reasons
+	index   int // in the heap of its reason; -1: its target is with a worker
 }
 
 // reasons say why a target is reconciled; several may come together.
@@ -41,7 +42,8 @@ const (
 	fieldsChanged                     // an object's fields changed
 	commitChanged                     // git says something new
 
-	noReason reasons = 0
+	noReason    reasons = 0
+	reasonCount         = 6
 )
 
 // priorityAge is the wait that is worth as much as the next higher reason, so that every target gets a worker.
@@ -71,58 +73,74 @@ func (r reasons) priority() int {
 	return n
 }
 
-func newQueue(wide int, cluster func(v1alpha1.Target) string) *queue {
-	return &queue{
-		wide: wide, cluster: cluster, working: map[string]int{}, entries: map[v1alpha1.Target]entry{}, busy: map[v1alpha1.Target]bool{}, changed: make(chan struct{}),
+func newQueue(cluster func(v1alpha1.Target) string) *queue {
+	return &queue{cluster: cluster, lanes: map[string]*lane{}, entries: map[v1alpha1.Target]*entry{}, busy: map[v1alpha1.Target]bool{}}
+}
+
+// lane returns the lane of a cluster. The caller holds the lock.
+func (q *queue) lane(cluster string) *lane {
+	l := q.lanes[cluster]
+	if l == nil {
+		l = &lane{changed: make(chan struct{})}
+		q.lanes[cluster] = l
 	}
+	return l
 }
 
 // add queues a target for a time. A target that is in the queue keeps its reasons, and the earlier time.
 func (q *queue) add(target v1alpha1.Target, when time.Time, why reasons) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if last, ok := q.entries[target]; ok {
-		why |= last.reasons
-		if last.at.Before(when) {
-			when = last.at
-		}
+	l := q.lane(q.cluster(target))
+	e := q.entries[target]
+	if e == nil {
+		e = &entry{target: target, at: when, index: -1}
+		q.entries[target] = e
 	}
-	q.entries[target] = entry{at: when, reasons: why}
-	q.notify()
-}
-
-// notify wakes the callers that wait. The caller holds the lock.
-func (q *queue) notify() {
-	close(q.changed)
-	q.changed = make(chan struct{})
+	l.remove(e)
+	e.reasons |= why
+	if when.Before(e.at) {
+		e.at = when
+	}
+	if !q.busy[target] {
+		l.push(e)
+	}
 }
 
 // withdraw removes a reason from every target that waits.
 func (q *queue) withdraw(why reasons) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for target, e := range q.entries {
-		if e.reasons &^= why; e.reasons == noReason {
-			delete(q.entries, target)
-			continue
-		}
-		q.entries[target] = e
+	for _, e := range q.entries {
+		q.keep(e, e.reasons&^why)
 	}
 }
 
-// next waits for the first target, which is the caller's until finish; false when the context has ended.
-func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
+// keep leaves a target in the queue for some of its reasons; without any, it is dropped. The caller holds the lock.
+func (q *queue) keep(e *entry, why reasons) {
+	l := q.lane(q.cluster(e.target))
+	l.remove(e)
+	if e.reasons = why; why == noReason {
+		delete(q.entries, e.target)
+	} else if !q.busy[e.target] {
+		l.push(e)
+	}
+}
+
+// next waits for the first target of a cluster, which is the caller's until finish; false when the context has ended.
+func (q *queue) next(ctx context.Context, cluster string) (v1alpha1.Target, reasons, bool) {
 	for {
 		q.mu.Lock()
-		target, e, soonest, found := q.first(time.Now())
-		if found && ctx.Err() == nil {
-			delete(q.entries, target)
-			q.busy[target] = true
-			q.working[q.cluster(target)]++
+		l := q.lane(cluster)
+		e, soonest := l.first(time.Now())
+		if e != nil && ctx.Err() == nil {
+			l.remove(e)
+			delete(q.entries, e.target)
+			q.busy[e.target] = true
 			q.mu.Unlock()
-			return target, e.reasons, true
+			return e.target, e.reasons, true
 		}
-		changed := q.changed
+		changed := l.changed
 		q.mu.Unlock()
 		timer := time.NewTimer(soonest)
 		select {
@@ -136,29 +154,14 @@ func (q *queue) next(ctx context.Context) (v1alpha1.Target, reasons, bool) {
 	}
 }
 
-// first finds the target with the highest priority; where none is due, soonest is the time to the next one.
-func (q *queue) first(now time.Time) (target v1alpha1.Target, e entry, soonest time.Duration, found bool) {
-	soonest = time.Hour
-	rank := func(e entry) int { return e.reasons.priority() + int(now.Sub(e.at)/priorityAge) }
-	for t, other := range q.entries {
-		switch {
-		case q.busy[t] || q.working[q.cluster(t)] >= q.wide:
-		case other.at.After(now):
-			soonest = min(soonest, other.at.Sub(now))
-		case !found || rank(other) > rank(e) || rank(other) == rank(e) && other.at.Before(e.at):
-			target, e, found = t, other, true
-		}
-	}
-	return target, e, soonest, found
-}
-
 // finish ends the work on a target, so that a worker may take it again.
 func (q *queue) finish(target v1alpha1.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, target)
-	q.working[q.cluster(target)]--
-	q.notify()
+	if e := q.entries[target]; e != nil {
+		q.lane(q.cluster(target)).push(e)
+	}
 }
 
 // forget drops a target that is to be forgotten. The entry of a rollout stays until a worker takes it: the rollout waits
@@ -166,11 +169,8 @@ func (q *queue) finish(target v1alpha1.Target) {
 func (q *queue) forget(target v1alpha1.Target) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e, ok := q.entries[target]
-	if e.reasons &= commitChanged; e.reasons == noReason {
-		delete(q.entries, target)
-	} else if ok {
-		q.entries[target] = e
+	if e := q.entries[target]; e != nil {
+		q.keep(e, e.reasons&commitChanged)
 	}
 }
 

@@ -18,7 +18,7 @@ func oneCluster(v1alpha1.Target) string { return "" }
 func TestQueue(t *testing.T) {
 	take := func(t *testing.T, q *queue) (string, reasons) {
 		t.Helper()
-		target, why, ok := q.next(t.Context())
+		target, why, ok := q.next(t.Context(), "")
 		if !ok {
 			t.Fatal("the queue ended")
 		}
@@ -26,7 +26,7 @@ func TestQueue(t *testing.T) {
 	}
 	t.Run("the strongest reason goes first, and the longest wait among equals", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, now := newQueue(100, oneCluster), time.Now()
+			q, now := newQueue(oneCluster), time.Now()
 			q.add(named("check"), now, slowCheck)
 			q.add(named("retry"), now, retryDue)
 			q.add(named("drift, later"), now, fieldsChanged)
@@ -47,7 +47,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("nothing waits without end behind what is more urgent", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(100, oneCluster)
+			q := newQueue(oneCluster)
 			q.add(named("check"), time.Now(), slowCheck)
 			time.Sleep(6 * priorityAge)
 			q.add(named("commit"), time.Now(), commitChanged)
@@ -58,7 +58,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("what happens while a target waits is one reconcile, at the earlier time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, began := newQueue(100, oneCluster), time.Now()
+			q, began := newQueue(oneCluster), time.Now()
 			q.add(named("a"), began.Add(time.Minute), slowCheck)
 			q.add(named("a"), began.Add(time.Second), statusChanged)
 			q.add(named("a"), began.Add(time.Hour), fieldsChanged)
@@ -73,7 +73,7 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("a target is with one worker at a time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, began := newQueue(100, oneCluster), time.Now()
+			q, began := newQueue(oneCluster), time.Now()
 			q.add(named("a"), began, fieldsChanged)
 			take(t, q)
 			q.add(named("a"), began, commitChanged)
@@ -83,27 +83,39 @@ func TestQueue(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a cluster that is full holds up no other", func(t *testing.T) {
+	t.Run("a target waits for the workers of its own cluster", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q, now := newQueue(2, func(target v1alpha1.Target) string { return target.Environment }), time.Now()
-			for i, name := range []string{"a", "b", "c"} {
-				q.add(named(name), now.Add(time.Duration(i-3)*time.Second), commitChanged)
-			}
-			take(t, q) // a
-			take(t, q) // b
+			q, began := newQueue(func(target v1alpha1.Target) string { return target.Environment }), time.Now()
 			elsewhere := v1alpha1.Target{Pipeline: "d", Environment: "dev"}
-			q.add(elsewhere, now.Add(time.Second), slowCheck)
-			if name, _ := take(t, q); name != "d" {
-				t.Errorf("%s is reconciled, and d of the other cluster is not", name)
+			q.add(named("a"), began, commitChanged)
+			time.AfterFunc(time.Second, func() { q.add(elsewhere, began, slowCheck) })
+			if of, _, _ := q.next(t.Context(), "dev"); of != elsewhere || time.Since(began) != time.Second {
+				t.Errorf("%s is reconciled after %s", of, time.Since(began))
 			}
-			time.AfterFunc(time.Minute, func() { q.finish(named("a")) })
-			if name, _ := take(t, q); name != "c" || time.Since(now) != time.Minute+time.Second {
-				t.Errorf("%s is reconciled after %s", name, time.Since(now))
+			if of, _, _ := q.next(t.Context(), "prod"); of != named("a") {
+				t.Errorf("%s is reconciled by the workers of prod", of)
 			}
 		})
 	})
+	t.Run("a target that is with a worker keeps its place for later, and loses it when it is forgotten", func(t *testing.T) {
+		q, now := newQueue(oneCluster), time.Now()
+		for _, name := range []string{"a", "b"} {
+			q.add(named(name), now, fieldsChanged)
+			take(t, q)
+			q.add(named(name), now, fieldsChanged|commitChanged)
+		}
+		q.withdraw(fieldsChanged)
+		q.withdraw(commitChanged)
+		q.add(named("b"), now, statusChanged)
+		q.forget(named("a"))
+		q.finish(named("a"))
+		q.finish(named("b"))
+		if name, why := take(t, q); name != "b" || why != statusChanged || q.depth() != 0 {
+			t.Errorf("%s for %s, and %d more", name, why, q.depth())
+		}
+	})
 	t.Run("a target is busy from the beginning of its reconcile to the end", func(t *testing.T) {
-		q := newQueue(100, oneCluster)
+		q := newQueue(oneCluster)
 		q.add(named("a"), time.Now(), commitChanged)
 		if q.isBusy(named("a")) {
 			t.Error("it is busy while it waits")
@@ -119,7 +131,7 @@ func TestQueue(t *testing.T) {
 		}
 	})
 	t.Run("a reason that is withdrawn leaves the others", func(t *testing.T) {
-		q, now := newQueue(100, oneCluster), time.Now()
+		q, now := newQueue(oneCluster), time.Now()
 		q.add(named("commit"), now, commitChanged)
 		q.add(named("both"), now, commitChanged|fieldsChanged)
 		q.withdraw(commitChanged)
@@ -129,12 +141,12 @@ func TestQueue(t *testing.T) {
 	})
 	t.Run("the end of the context ends every wait", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(100, oneCluster)
+			q := newQueue(oneCluster)
 			ctx, cancel := context.WithCancel(t.Context())
 			var workers sync.WaitGroup
 			for range 3 {
 				workers.Go(func() {
-					if _, _, ok := q.next(ctx); ok {
+					if _, _, ok := q.next(ctx, ""); ok {
 						t.Error("a target came out of an empty queue")
 					}
 				})
@@ -143,5 +155,35 @@ func TestQueue(t *testing.T) {
 			cancel()
 			workers.Wait()
 		})
+	})
+}
+
+// A cluster whose reconciles hang has no more than its share of workers, and the others go on.
+func TestAClusterHasAsManyWorkersAsItMayHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := newTestDaemon()
+		ctx, stop := context.WithCancel(t.Context())
+		s := newScheduler(ctx, d)
+		s.leases.Begin(ctx)
+		hang := make(chan struct{})
+		all := map[v1alpha1.Target]waiting{}
+		now := time.Now()
+		for _, name := range []string{"a", "b", "c"} {
+			all[named(name)] = waiting{finished: func() { <-hang }}
+			s.queue.add(named(name), now, commitChanged)
+		}
+		s.commits.begin(&rollout{ctx: t.Context(), over: make(chan struct{}), waiting: all})
+		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).serve(ctx, s.queue.cluster(named("a")), 2) })
+		synctest.Wait()
+		if n := s.queue.depth(); n != 1 {
+			t.Errorf("%d targets wait for a worker, want 1", n)
+		}
+		close(hang)
+		synctest.Wait()
+		if n := s.queue.depth(); n != 0 {
+			t.Errorf("%d targets wait when the workers are free", n)
+		}
+		stop()
+		s.workers.Wait()
 	})
 }

@@ -44,7 +44,8 @@ const (
 func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 	s := &scheduler{daemon: d, commits: &commits{}}
 	config, log, guard := d.parts.Config, d.parts.Log, d.parts.Reconciler.Guard
-	s.queue = newQueue(targetsAtOnce, s.clusterOf)
+	clusters := clustersOf(config)
+	s.queue = newQueue(func(of v1alpha1.Target) string { return clusters[of.Environment] })
 	s.watching = newWatching(func(server *cluster.Cluster) *watch.Watches {
 		return watch.NewWatches(ctx, server, s.notice, func(kind string, err error) {
 			guard.Report(v1alpha1.Target{}, err) // it may be of any target that has the kind
@@ -74,25 +75,24 @@ func (s *scheduler) start(ctx context.Context) {
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
 	s.leases.Begin(ctx)
 	s.others.Go(func() { d.publisher.run(ctx, s.wakeDependents) })
-	clusters := map[string]bool{}
-	for i := range d.parts.Config.Environments {
-		clusters[s.clusterOf(v1alpha1.Target{Environment: d.parts.Config.Environments[i].Name})] = true
-	}
 	w := &worker{scheduler: s, daemon: d}
-	for range targetsAtOnce * len(clusters) {
-		s.workers.Go(func() { w.work(ctx) })
+	served := map[string]bool{}
+	for _, cluster := range clustersOf(d.parts.Config) {
+		if !served[cluster] {
+			served[cluster] = true
+			s.workers.Go(func() { w.serve(ctx, cluster, targetsAtOnce) })
+		}
 	}
 }
 
-// clusterOf names the cluster of a target, as the configuration has it.
-func (s *scheduler) clusterOf(of v1alpha1.Target) string {
-	config := s.daemon.parts.Config
+// clustersOf names the cluster of each environment, as the configuration has it.
+func clustersOf(config *v1alpha1.Config) map[string]string {
+	out := make(map[string]string, len(config.Environments))
 	for i := range config.Environments {
-		if e := &config.Environments[i]; e.Name == of.Environment {
-			return e.Cluster.Kubeconfig + "\n" + e.Cluster.Context
-		}
+		e := &config.Environments[i]
+		out[e.Name] = e.Cluster.Kubeconfig + "\n" + e.Cluster.Context
 	}
-	return ""
+	return out
 }
 
 // stop waits for what is being written, after the context has ended. What takes too long is broken off, and the next pass

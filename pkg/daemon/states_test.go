@@ -130,7 +130,7 @@ func TestATargetThatIsGoneLeavesNothing(t *testing.T) {
 		},
 		"it went while a worker had it": func(s *scheduler) {
 			s.queue.add(gone.Target, time.Now(), fieldsChanged)
-			of, why, _ := s.queue.next(t.Context())
+			of, why, _ := s.queue.next(t.Context(), "")
 			s.commits.plan(planned{commit: target.NewCommit([]*target.Desired{left})})
 			(&worker{scheduler: s, daemon: s.daemon}).handleGuarded(t.Context(), of, why)
 		},

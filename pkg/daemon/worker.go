@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -12,20 +13,32 @@ import (
 	"github.com/syncerdev/syncer/pkg/underway"
 )
 
-// worker reconciles targets. It has no state of its own: all workers may be one.
+// worker reconciles targets. It has no state of its own: one serves all clusters.
 type worker struct {
 	scheduler *scheduler
 	daemon    *Daemon
 }
 
-// work reconciles the targets of the queue, one after the other, until the context ends.
-func (w *worker) work(ctx context.Context) {
+// serve reconciles the targets of one cluster, a number of them at a time, until the context ends and those that it began are
+// done.
+func (w *worker) serve(ctx context.Context, cluster string, atOnce int) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	free := make(chan struct{}, atOnce)
 	for {
-		of, why, ok := w.scheduler.queue.next(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case free <- struct{}{}:
+		}
+		of, why, ok := w.scheduler.queue.next(ctx, cluster)
 		if !ok {
 			return
 		}
-		w.handleGuarded(ctx, of, why)
+		working.Go(func() {
+			defer func() { <-free }()
+			w.handleGuarded(ctx, of, why)
+		})
 	}
 }
 
