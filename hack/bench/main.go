@@ -36,6 +36,8 @@ type selection struct {
 	pipelines, modes, only string
 	write                  string
 	requests, check        bool
+	real, simulated, each  int
+	oneFile                bool
 }
 
 func main() {
@@ -47,6 +49,10 @@ func main() {
 	flag.StringVar(&chosen.write, "write", "", "write the result to this file as well")
 	flag.BoolVar(&chosen.requests, "requests", false, "print the requests by verb and resource")
 	flag.BoolVar(&chosen.check, "check", false, "end with 1 where a figure is worse than its limit")
+	flag.IntVar(&chosen.simulated, "simulated", 0, "measure many clusters instead: this many stand-ins that answer from memory, each an environment")
+	flag.IntVar(&chosen.real, "real", 3, "with -simulated: how many clusters are real")
+	flag.IntVar(&chosen.each, "each", 10, "with -simulated: how many targets each cluster has")
+	flag.BoolVar(&chosen.oneFile, "one-file", false, "with -simulated: one kubeconfig has all clusters, and not each one of its own")
 	flag.StringVar(&opts.bin, "bin", "bin", "folder with controlplane/ and registry/")
 	flag.StringVar(&opts.syncer, "syncer", "bin/syncer", "the syncer to measure")
 	flag.IntVar(&opts.commits, "commits", 30, "how many commits to one pipeline")
@@ -82,6 +88,10 @@ func run(ctx context.Context, opts options, chosen selection) error {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
 		}
+	}
+	if chosen.simulated > 0 {
+		s := &scale{opts: opts, real: chosen.real, simulated: chosen.simulated, each: chosen.each, oneFile: chosen.oneFile}
+		return s.run(ctx)
 	}
 	var all []*result
 	var failed error

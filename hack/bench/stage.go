@@ -159,13 +159,17 @@ func (b *bench) createNamespaces(ctx context.Context, prefix string) error {
 	if prefix != "" {
 		return nil
 	}
-	binding := &unstructured.Unstructured{Object: map[string]any{
+	_, err := b.client.Resource(bindings).Create(ctx, groupBinding(), metav1.CreateOptions{})
+	return err
+}
+
+// groupBinding lets the users of the benchmark do everything.
+func groupBinding() *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": map[string]any{"name": group},
 		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
 		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}},
 	}}
-	_, err := b.client.Resource(bindings).Create(ctx, binding, metav1.CreateOptions{})
-	return err
 }
 
 // configure writes a configuration for the daemon and one for commands, with a user of its own.

@@ -32,6 +32,7 @@ type workload struct {
 	platform  int                      // the version of the shared component
 	release   map[int]int              // by pipeline
 	changed   string                   // what a release changes, as -change says
+	places    func(i int) []string     // the environments of a pipeline; nil: all three
 }
 
 // begin writes everything, commits and pushes it to url.
@@ -48,6 +49,7 @@ func (w *workload) begin(ctx context.Context, url string) (commit string, err er
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch=main"},
 		{"config", "user.name", "Ada Data"}, {"config", "user.email", "ada@example.com"}, {"config", "gc.auto", "0"},
+		{"config", "http.postBuffer", "512m"}, // git http-backend reads no body in chunks, which is how git sends a large pack
 		{"remote", "add", "origin", url},
 	} {
 		if _, err := w.git(ctx, args...); err != nil {
@@ -114,12 +116,20 @@ func (w *workload) writePipeline(i int) error {
 	if err := w.write(at+"pipeline.yaml", fmt.Sprintf("apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nowner: %s\nhealthTimeout: 24h\n", team(i))); err != nil {
 		return err
 	}
-	for n, environment := range environments {
+	for n, environment := range w.of(i) {
 		if err := w.writeOverlay(at+"overlays/"+environment+"/", i, environment, n); err != nil {
 			return err
 		}
 	}
 	return w.writeBase(i)
+}
+
+// of lists the environments of a pipeline.
+func (w *workload) of(i int) []string {
+	if w.places == nil {
+		return environments
+	}
+	return w.places(i)
 }
 
 func (w *workload) writeOverlay(at string, i int, environment string, size int) error {
