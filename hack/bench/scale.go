@@ -28,6 +28,7 @@ type scale struct {
 	dir      string
 	clusters clusters
 	git      *lab.GitHTTP
+	registry *lab.Registry
 	work     *workload
 	daemon   *daemon
 	records  *records
@@ -113,8 +114,20 @@ func (s *scale) setUp(ctx context.Context) (err error) {
 	if err := s.git.Create(ctx, repository); err != nil {
 		return err
 	}
-	digest := "registry.example.com/data/etl@sha256:" + strings.Repeat("5c", 32)
-	s.work = &workload{dir: filepath.Join(s.dir, "work"), pipelines: s.pipelines(), changed: s.opts.change, image: func(string) string { return digest }, places: s.places}
+	s.registry, err = lab.StartRegistry(ctx, lab.RegistryOptions{
+		Bin: filepath.Join(s.opts.bin, "registry"), Dir: filepath.Join(s.dir, "registry"), Username: gitUser, Password: password,
+	})
+	if err != nil {
+		return err
+	}
+	digest, err := s.registry.Push(ctx, "data/etl:v1", "etl")
+	if err != nil {
+		return err
+	}
+	s.work = &workload{
+		dir: filepath.Join(s.dir, "work"), pipelines: s.pipelines(), changed: s.opts.change, places: s.places,
+		image: func(string) string { return s.registry.Host + "/data/etl@" + digest },
+	}
 	if _, err := s.work.begin(ctx, s.git.CloneURL(repository)); err != nil {
 		return err
 	}
@@ -139,8 +152,10 @@ source:
   branch: main
   interval: %s
   auth: {username: %s, passwordFile: git-password}
+registries:
+- {host: %q, plainHTTP: true, credentialsFile: %q}
 %senvironments:
-`, s.git.URL(repository), s.opts.interval, gitUser, server)
+`, s.git.URL(repository), s.opts.interval, gitUser, s.registry.Host, filepath.Join(s.registry.DockerConfig, "config.json"), server)
 	for _, name := range clusters {
 		fmt.Fprintf(&text, "- {name: %s, cluster: {kubeconfig: %q, context: %s}}\n", name, s.kubeconfig(name), name)
 	}
@@ -176,6 +191,9 @@ func (s *scale) stop() error {
 		errs = append(errs, s.daemon.stop())
 	}
 	errs = append(errs, s.clusters.stop())
+	if s.registry != nil {
+		errs = append(errs, s.registry.Stop())
+	}
 	if s.git != nil {
 		errs = append(errs, s.git.Stop())
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	// Requested is called for each request, with its verb, as RBAC names it, and the HTTP status, 0 where no answer came.
 	// Optional.
 	Requested func(verb string, code int)
+	// Files are those of the connections that share kubeconfigs; nil: this one reads its own.
+	Files *connect.Files
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
 }
@@ -101,6 +103,7 @@ func With(config *rest.Config, limits connect.Limits, options Options) (*Cluster
 func (o Options) login() connect.Options {
 	return connect.Options{
 		Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: o.UserAgent, AllowExec: o.AllowExec, As: o.As, Requested: o.Requested,
+		Files: o.Files,
 	}
 }
 

@@ -4,6 +4,7 @@
 package connect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -27,6 +28,8 @@ type Options struct {
 	As string
 	// Requested receives each request: its verb, as RBAC names it, and the HTTP status, 0 where no answer came. Optional.
 	Requested func(verb string, code int)
+	// Files are shared by connections that share kubeconfigs; nil: this one reads its own.
+	Files *Files
 }
 
 // Server is a prepared connection to one API server.
@@ -40,8 +43,9 @@ const requestTimeout = 70 * time.Second
 
 // Open prepares a connection by a kubeconfig; it sends nothing.
 func Open(options Options) (*Server, error) {
+	options.Files = cmp.Or(options.Files, NewFiles())
 	k := newKubeconfig(options)
-	l, err := openLogin(k.load, k.files)
+	l, err := openLogin(k.load, k.files, options.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +54,7 @@ func Open(options Options) (*Server, error) {
 
 // Pod prepares a connection to the cluster of the pod in which syncer runs; nil without an error: it runs in no pod.
 func Pod(options Options) (*Server, error) {
-	l, err := openLogin(rest.InClusterConfig, func() []string { return nil })
+	l, err := openLogin(rest.InClusterConfig, func() []string { return nil }, options.Files)
 	if errors.Is(err, rest.ErrNotInCluster) {
 		return nil, nil
 	}
@@ -62,7 +66,7 @@ func Pod(options Options) (*Server, error) {
 
 // With prepares a connection by a ready configuration, whose transport may be wrapped, and with other limits.
 func With(config *rest.Config, limits Limits, options Options) (*Server, error) {
-	l, err := openLogin(func() (*rest.Config, error) { return config, nil }, func() []string { return nil })
+	l, err := openLogin(func() (*rest.Config, error) { return config, nil }, func() []string { return nil }, options.Files)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/transport"
 
 	"github.com/syncerdev/syncer/pkg/silence"
@@ -34,6 +35,7 @@ type login struct {
 	// load reads the kubeconfig, and files lists the files that it was read from.
 	load  func() (*rest.Config, error)
 	files func() []string
+	read  *Files
 	first *url.URL // requests name this address, and go to the present one of the kubeconfig
 
 	mu     sync.Mutex
@@ -52,14 +54,14 @@ type credentials struct {
 }
 
 // openLogin reads the credentials for the first time.
-func openLogin(load func() (*rest.Config, error), files func() []string) (*login, error) {
-	l := &login{load: load, files: files, looked: time.Now()}
+func openLogin(load func() (*rest.Config, error), files func() []string, read *Files) (*login, error) {
+	l := &login{load: load, files: files, read: cmp.Or(read, NewFiles()), looked: time.Now()}
 	config, err := load()
 	if err != nil {
 		return nil, err
 	}
 	l.named = filesOf(config)
-	l.sum = l.digest() // before the files are read: the next check sees a change in between
+	l.sum = l.digest(false) // before the files are read: the next check sees a change in between
 	if err := l.renew(); err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func (l *login) current(atOnce bool) (*credentials, error) {
 		return l.now, l.failed
 	}
 	l.looked = time.Now()
-	if sum := l.digest(); sum != l.sum {
+	if sum := l.digest(atOnce); sum != l.sum {
 		if l.failed = l.renew(); l.failed == nil {
 			l.sum = sum
 		}
@@ -126,16 +128,16 @@ func filesOf(config *rest.Config) []string {
 	return []string{config.BearerTokenFile, config.CAFile, config.CertFile, config.KeyFile}
 }
 
-// digest is a sum over the content of every file. A file that cannot be read has no content.
-func (l *login) digest() (sum [sha256.Size]byte) {
+// digest is a sum over the content of every file.
+func (l *login) digest(atOnce bool) (sum [sha256.Size]byte) {
 	hash := sha256.New()
 	for _, file := range slices.Concat(l.files(), l.named) {
 		if file == "" {
 			continue
 		}
-		content, err := os.ReadFile(file)
-		fmt.Fprintf(hash, "%s\x00%t\x00%d\x00", file, err == nil, len(content))
-		hash.Write(content)
+		content := l.read.sum(file, atOnce)
+		fmt.Fprintf(hash, "%s\x00", file)
+		hash.Write(content[:])
 	}
 	hash.Sum(sum[:0])
 	return sum
@@ -232,15 +234,22 @@ type kubeconfig struct {
 func newKubeconfig(options Options) *kubeconfig {
 	k := &kubeconfig{options: options, rules: clientcmd.NewDefaultClientConfigLoadingRules(), context: options.Context}
 	k.rules.ExplicitPath = options.Kubeconfig
-	if raw, err := k.rules.Load(); err == nil {
+	if raw, err := k.raw(); err == nil {
 		k.context = cmp.Or(k.context, raw.CurrentContext)
 	}
 	return k
 }
 
+// raw is the parsed kubeconfig, or several that kubectl's rules merge.
+func (k *kubeconfig) raw() (*clientcmdapi.Config, error) {
+	if k.rules.ExplicitPath == "" {
+		return k.rules.Load()
+	}
+	return k.options.Files.kubeconfig(k.rules)
+}
+
 func (k *kubeconfig) load() (*rest.Config, error) {
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(k.rules,
-		&clientcmd.ConfigOverrides{CurrentContext: k.context}).ClientConfig()
+	config, err := k.client().ClientConfig()
 	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
 		return nil, errors.New("no cluster is configured: set KUBECONFIG, or cluster.kubeconfig in the configuration, or run syncer in the cluster")
 	}
@@ -251,6 +260,17 @@ func (k *kubeconfig) load() (*rest.Config, error) {
 		return nil, fmt.Errorf("the kubeconfig runs the program %q for its credentials; if you trust the file, set cluster.allowExec: true for the environment", config.ExecProvider.Command)
 	}
 	return config, nil
+}
+
+// client chooses the context of a kubeconfig that many clusters may share. Of any other, and of a pod, client-go decides.
+func (k *kubeconfig) client() clientcmd.ClientConfig {
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: k.context}
+	if raw, err := k.raw(); err == nil && k.rules.ExplicitPath != "" {
+		if one := onlyContext(raw, k.context); one != nil {
+			return clientcmd.NewNonInteractiveClientConfig(*one, k.context, overrides, k.rules)
+		}
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(k.rules, overrides)
 }
 
 func (k *kubeconfig) files() []string { return k.rules.GetLoadingPrecedence() }

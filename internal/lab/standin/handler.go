@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
 
@@ -147,11 +149,18 @@ func (h *handler) write() {
 	}
 }
 
-// body reads what was sent, with numbers as the API server reads them.
+// body reads what was sent, with numbers as the API server reads them. Clients send the kinds of Kubernetes in protobuf.
 func (h *handler) body() (Object, error) {
 	content, err := io.ReadAll(h.r.Body)
 	if err != nil {
 		return nil, err
+	}
+	if h.r.Header.Get("Content-Type") == runtime.ContentTypeProtobuf {
+		typed, _, err := scheme.Codecs.UniversalDeserializer().Decode(content, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		return runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
 	}
 	sent := Object{}
 	if utiljson.Unmarshal(content, &sent) == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -173,8 +175,10 @@ func TestReflectorsFollowObjects(t *testing.T) {
 		"objects": c.Watch, "metadata": meta.Resource(configMaps).Namespace("etl").Watch,
 	}
 	lists := map[string]func(context.Context, metav1.ListOptions) (runtime.Object, error){
-		"objects":  func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return c.List(ctx, o) },
-		"metadata": func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return meta.Resource(configMaps).List(ctx, o) },
+		"objects": func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return c.List(ctx, o) },
+		"metadata": func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return meta.Resource(configMaps).List(ctx, o)
+		},
 	}
 	examples := map[string]runtime.Object{"objects": &unstructured.Unstructured{}, "metadata": &metav1.PartialObjectMetadata{}}
 	ctx, stop := context.WithCancel(t.Context())
@@ -269,6 +273,33 @@ func TestSilence(t *testing.T) {
 	end()
 	if err := <-answered; err != nil {
 		t.Error(err)
+	}
+}
+
+// A typed client holds a Lease: it sends protobuf.
+func TestLeases(t *testing.T) {
+	t.Parallel()
+	_, config := start(t)
+	c, err := coordination.NewForConfig(config("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, leases := "one", c.Leases("syncer-system")
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "syncer"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &who}}
+	if lease, err = leases.Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leases.Create(t.Context(), lease, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("a second one: %v", err)
+	}
+	old := lease.DeepCopy()
+	who = "two"
+	lease.Spec.HolderIdentity = &who
+	if lease, err = leases.Update(t.Context(), lease, metav1.UpdateOptions{}); err != nil || *lease.Spec.HolderIdentity != who {
+		t.Fatalf("%v: %v", lease, err)
+	}
+	if _, err := leases.Update(t.Context(), old, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+		t.Errorf("an update of an old version: %v", err)
 	}
 }
 
