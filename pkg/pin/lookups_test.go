@@ -113,7 +113,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 			w.Record = records[w.Target]
 			all = append(all, w)
 		}
-		planner.Renderings.Render(all, snap.Files)
+		planner.Renderings.Render(t.Context(), all, snap.Files)
 		request := Request{Lookups: r.NewLookups()}
 		decided := make([]Decision, len(all)) // each worker owns one slot
 		var g errgroup.Group

@@ -25,6 +25,9 @@ func ChangesBetween(before, after fs.FS) Changes {
 	return c
 }
 
+// None reports whether there are surely no changes.
+func (c Changes) None() bool { return c.known && len(c.paths) == 0 }
+
 // MayTouch reports whether a build over the files after the changes may read something else than it read before. The reads
 // are those of a build over the files before the changes. It does not know what is read through links; see ThroughLinks.
 func (c Changes) MayTouch(s ReadSet) bool {

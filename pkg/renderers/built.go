@@ -5,6 +5,7 @@ package renderers
 import (
 	"context"
 	"io/fs"
+	"runtime"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
@@ -24,6 +25,20 @@ type Built struct {
 
 // Builder builds one overlay of files. Many goroutines may call it at once.
 type Builder func(ctx context.Context, files fs.FS, overlay string) Built
+
+// Local returns a Builder that builds in this process, one overlay on each processor at a time.
+func Local() Builder {
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	return func(ctx context.Context, files fs.FS, overlay string) Built {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return Built{Err: ctx.Err()}
+		}
+		defer func() { <-slots }()
+		return Here(files, overlay)
+	}
+}
 
 // Here builds an overlay in this process.
 func Here(files fs.FS, overlay string) (built Built) {

@@ -117,7 +117,7 @@ func (c *Checker) Check(ctx context.Context, environments []string, notify func(
 	var targets []*target.Desired
 	if fetched.Status == CheckOK {
 		var rendered []Check
-		targets, rendered = c.render(snap, selected)
+		targets, rendered = c.render(ctx, snap, selected)
 		note(rendered...)
 	}
 	groups, unreachable := c.groups(selected, targets)
@@ -141,7 +141,7 @@ func (c *Checker) fetch(ctx context.Context) (source.Snapshot, Check) {
 }
 
 // render renders the targets of a commit, and returns those that render.
-func (c *Checker) render(snap source.Snapshot, selected []*v1alpha1.Environment) (targets []*target.Desired, checks []Check) {
+func (c *Checker) render(ctx context.Context, snap source.Snapshot, selected []*v1alpha1.Environment) (targets []*target.Desired, checks []Check) {
 	pipelines, err := c.Planner.Discover(snap)
 	if err != nil {
 		return nil, []Check{failed(checkPipelines, "mend source.layout or the repository", "%v", err)}
@@ -154,7 +154,7 @@ func (c *Checker) render(snap source.Snapshot, selected []*v1alpha1.Environment)
 			}
 		}
 	}
-	c.Planner.Renderings.Render(all, snap.Files)
+	c.Planner.Renderings.Render(ctx, all, snap.Files)
 	for _, d := range all {
 		if d.Err != nil {
 			check := failed(checkPipelines, "mend the repository; the other pipelines are deployed", "%s does not render: %v", d.Target.Pipeline, d.Err)

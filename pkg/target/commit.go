@@ -136,7 +136,7 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	slices.SortFunc(c.Targets, func(x, y *Desired) int { return x.Target.Compare(y.Target) })
 	c.makeIndex()
 	// The others are rendered too: an object that moved to one of them is not pruned.
-	p.Renderings.Render(c.All(), snap.Files)
+	p.Renderings.Render(ctx, c.All(), snap.Files)
 	c.claim()
 	c.orderByDependency()
 	p.trail.advance(ctx, p.Source, snap)

@@ -22,7 +22,7 @@ func TestAPanicOfFilesFailsAnOverlay(t *testing.T) {
 	var r Renderings
 	for pass := range 2 {
 		all := targets()
-		r.Render(all, files)
+		r.Render(t.Context(), all, files)
 		if panics.In(all[0].Err) == nil {
 			t.Errorf("pass %d: the overlay that panicked: %v", pass, all[0].Err)
 		}

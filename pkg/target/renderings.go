@@ -1,43 +1,63 @@
 package target
 
 import (
+	"context"
+	"fmt"
 	"io/fs"
 	"maps"
-	"runtime"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/origin"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/renderers"
 )
 
 // Renderings keeps the rendered overlays of the newest commit. It keeps a rendering from commit to commit until a commit
 // changes a file that the rendering read, so that a commit costs only its changes. One goroutine uses it at a time. The
 // zero value is ready to use.
 type Renderings struct {
-	byOverlay map[string]*Rendering
-	last      map[v1alpha1.Target]given
+	// Build builds an overlay; nil: it is built in this process, one overlay on each processor at a time.
+	Build renderers.Builder
+	// Patience is how long Render waits after the last build that has ended, for those that take longer; 0: until all have
+	// ended. A build that it does not wait for goes on, and the next Render finds its result.
+	Patience time.Duration
+	// Late is called from any goroutine when a build has ended that Render did not wait for. Optional.
+	Late func()
 	// Count receives the result of each overlay that a commit needs. Optional.
 	Count func(RenderResult)
+
+	byOverlay map[string]*kept
+	last      map[v1alpha1.Target]given
+	builds    *builds
+	files     fs.FS // of the last commit
+	commits   int   // the number of commits with other files than the one before
+}
+
+// kept is a rendering that is kept from commit to commit.
+type kept struct {
+	*Rendering
+	commit int  // the number of the last commit that did not change it
+	linked bool // it was read through links
 }
 
 // Rendering is one rendered overlay. Neither it nor its set is changed: all targets and commits share it.
 type Rendering struct {
-	overlay  string
-	Set      manifest.Packed
-	Err      error
-	provides plan.Provides
-	reads    render.ReadSet
+	Set manifest.Packed
+	Err error
 	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
 	Warnings []string
+
+	provides plan.Provides
+	reads    render.ReadSet
 }
 
-// given is the input of a target at the last commit.
+// given is the input of a target at the last commit, and what it gave.
 type given struct {
 	rendering *Rendering
 	settings  v1alpha1.PipelineSettings
@@ -55,78 +75,116 @@ const (
 	RenderFailed RenderResult = "failed" // built, with an error
 )
 
-// Render gives the targets of a commit their sets. It builds the overlays whose files the commit changes, one on each
-// processor at a time, and reuses the others.
-func (r *Renderings) Render(targets []*Desired, files fs.FS) {
-	wanted := map[string]*Rendering{}
+// PendingError says that the overlay of a target takes long to build. The target stays as it is until the build has ended.
+type PendingError struct {
+	Overlay string
+	Since   time.Time
+}
+
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("rendering %s: it takes longer than others; it goes on since %s", e.Overlay, e.Since.UTC().Format(time.TimeOnly))
+}
+
+// Render gives the targets of a commit their sets. It builds the overlays whose files the commit changes, and reuses the
+// others. When the context ends, it gives up.
+func (r *Renderings) Render(ctx context.Context, targets []*Desired, files fs.FS) {
+	changes := r.advance(files)
+	wanted := map[string]bool{}
 	for _, d := range targets {
 		if d.Renders() {
-			wanted[d.Overlay] = r.byOverlay[d.Overlay]
+			wanted[d.Overlay] = true
 		}
 	}
-	r.refresh(wanted, files)
+	r.refresh(ctx, wanted, changes)
 	for overlay := range r.byOverlay {
-		if _, ok := wanted[overlay]; !ok && !isFolder(files, overlay) {
+		if !wanted[overlay] && !isFolder(files, overlay) {
 			delete(r.byOverlay, overlay) // a pass keeps the overlays that it only leaves out
 		}
 	}
 	r.assign(targets)
 }
 
-// refresh builds the wanted overlays that the files change.
-func (r *Renderings) refresh(wanted map[string]*Rendering, files fs.FS) {
-	type slot struct {
-		overlay   string
-		rendering *Rendering
-		result    RenderResult
-	}
-	all := make([]slot, 0, len(wanted))
-	for overlay, before := range wanted {
-		all = append(all, slot{overlay, before, RenderReused})
-	}
-	var g panics.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range all { // each overlay owns one slot
-		g.Go(func() error {
-			at := &all[i]
-			err := panics.Try(func() error {
-				if at.rendering == nil || !at.rendering.reads.Unchanged(files) {
-					at.rendering, at.result = newRendering(files, at.overlay), RenderBuilt
-				}
-				return nil
-			})
-			if err != nil {
-				at.rendering, at.result = &Rendering{overlay: at.overlay, Err: err}, RenderBuilt
-			}
-			if at.result == RenderBuilt && at.rendering.Err != nil {
-				at.result = RenderFailed
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // each rendering keeps its own error
+// advance takes in the files of a commit, and returns how they differ from those of the commit before. Files that do not
+// differ are of the same commit; then it returns the zero value.
+func (r *Renderings) advance(files fs.FS) render.Changes {
 	if r.byOverlay == nil {
-		r.byOverlay = map[string]*Rendering{}
+		r.byOverlay, r.last, r.builds = map[string]*kept{}, map[v1alpha1.Target]given{}, newBuilds(r.Build, r.Late)
 	}
-	for _, at := range all {
-		r.byOverlay[at.overlay] = at.rendering
-		if r.Count != nil {
-			r.Count(at.result)
+	var changes render.Changes
+	if r.files != nil {
+		err := panics.Try(func() error { changes = render.ChangesBetween(r.files, files); return nil })
+		if err != nil {
+			changes = render.Changes{} // nothing is known of them
 		}
+	}
+	r.files = files
+	if changes.None() {
+		return render.Changes{}
+	}
+	r.commits++
+	return changes
+}
+
+// refresh builds the wanted overlays that a commit changes.
+func (r *Renderings) refresh(ctx context.Context, wanted map[string]bool, changes render.Changes) {
+	r.builds.keep(wanted, r.commits)
+	for overlay := range wanted {
+		r.take(overlay)
+		if r.isCurrent(r.byOverlay[overlay], changes) {
+			r.count(RenderReused)
+			continue
+		}
+		r.builds.start(ctx, build{overlay: overlay, files: r.files, commit: r.commits})
+	}
+	r.builds.wait(ctx, r.Patience)
+	for overlay := range wanted {
+		if rendering := r.take(overlay); rendering != nil {
+			r.count(rendering.result())
+		}
+	}
+}
+
+// take keeps the rendering of a build that has ended; nil: there is none.
+func (r *Renderings) take(overlay string) *Rendering {
+	ended := r.builds.take(overlay)
+	if ended == nil {
+		return nil
+	}
+	r.byOverlay[overlay] = &kept{Rendering: ended.rendering, commit: ended.commit, linked: ended.linked}
+	return ended.rendering
+}
+
+// isCurrent reports whether a kept rendering is what the files of the commit give, which it then notes.
+func (r *Renderings) isCurrent(k *kept, changes render.Changes) bool {
+	if k == nil {
+		return false
+	}
+	untouched := k.commit == r.commits || k.commit == r.commits-1 && !k.linked && !changes.MayTouch(k.reads)
+	if !untouched && !k.reads.Unchanged(r.files) {
+		return false
+	}
+	k.commit = r.commits
+	return true
+}
+
+func (r *Renderings) count(result RenderResult) {
+	if r.Count != nil {
+		r.Count(result)
 	}
 }
 
 // assign gives each target its rendering. A target with the same input as at the last commit gets the same references.
 func (r *Renderings) assign(targets []*Desired) {
-	if r.last == nil {
-		r.last = map[v1alpha1.Target]given{}
-	}
 	for _, d := range targets {
 		if !d.Renders() {
 			delete(r.last, d.Target)
 			continue
 		}
-		before, now := r.last[d.Target], given{rendering: r.byOverlay[d.Overlay], settings: d.Settings}
+		if since, pending := r.builds.pending(d.Overlay); pending {
+			d.Err = &PendingError{d.Overlay, since}
+			continue
+		}
+		before, now := r.last[d.Target], given{rendering: r.byOverlay[d.Overlay].Rendering, settings: d.Settings}
 		if before.rendering == now.rendering && equality.Semantic.DeepEqual(before.settings, now.settings) {
 			d.useRendering(before.rendering)
 			d.Rendered.Refs, d.Rendered.Suspects, d.Err = before.refs, before.suspects, before.err
@@ -138,26 +196,46 @@ func (r *Renderings) assign(targets []*Desired) {
 		now.refs, now.suspects, now.err = d.Rendered.Refs, d.Rendered.Suspects, d.Err
 		r.last[d.Target] = now
 	}
-	maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return r.byOverlay[g.rendering.overlay] != g.rendering })
+	if len(r.last) > len(targets) {
+		current := map[*Rendering]bool{}
+		for _, k := range r.byOverlay {
+			current[k.Rendering] = true
+		}
+		maps.DeleteFunc(r.last, func(_ v1alpha1.Target, g given) bool { return !current[g.rendering] })
+	}
 }
 
-func newRendering(files fs.FS, overlay string) *Rendering {
-	set, reads, err := render.BuildReading(files, overlay)
-	rendered := &Rendering{overlay: overlay, Err: err, reads: reads}
-	if err == nil {
-		rendered.Set, rendered.provides = manifest.Pack(set), plan.ProvidedBy(set)
-		rendered.Warnings = origin.Warnings(files, overlay, set, reads)
+// Stop cancels the builds that go on, and waits for their end.
+func (r *Renderings) Stop() {
+	if r.builds != nil {
+		r.builds.stop()
+	}
+}
+
+// newRendering takes in what a build gave.
+func newRendering(built renderers.Built) *Rendering {
+	rendered := &Rendering{Err: built.Err, Warnings: built.Warnings, reads: built.Reads}
+	if built.Err == nil {
+		rendered.Set, rendered.provides = manifest.Pack(built.Set), plan.ProvidedBy(built.Set)
 	}
 	return rendered
+}
+
+// result is that of a rendering that was built.
+func (r *Rendering) result() RenderResult {
+	if r.Err != nil {
+		return RenderFailed
+	}
+	return RenderBuilt
 }
 
 // Renders reports whether the target has an overlay to render, and no earlier error.
 func (d *Desired) Renders() bool { return d.Err == nil && d.Overlay != "" }
 
-// Render renders one target by itself.
+// Render renders one target by itself, in this process.
 func (d *Desired) Render() {
 	if d.Renders() {
-		d.setRendering(newRendering(d.Snapshot.Files, d.Overlay))
+		d.setRendering(newRendering(renderers.Here(d.Snapshot.Files, d.Overlay)))
 	}
 }
 

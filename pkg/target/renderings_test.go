@@ -115,7 +115,7 @@ func (c *checkout) pass(only ...string) (byTarget map[string]*Desired, counts ma
 	snap := c.commit()
 	all := c.targets(snap, only...)
 	clear(c.counts)
-	c.planner.Renderings.Render(all, snap.Files)
+	c.planner.Renderings.Render(c.t.Context(), all, snap.Files)
 	byTarget = map[string]*Desired{}
 	for _, w := range all {
 		byTarget[w.Target.String()] = w
@@ -316,7 +316,7 @@ func (c *checkout) timed(snap source.Snapshot) time.Duration {
 	c.t.Helper()
 	all := c.targets(snap)
 	start := time.Now()
-	c.planner.Renderings.Render(all, snap.Files)
+	c.planner.Renderings.Render(c.t.Context(), all, snap.Files)
 	took := time.Since(start)
 	for _, w := range all {
 		if w.Err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -90,7 +91,7 @@ func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Sna
 // unplanned is a target that is rendered only if an object that may be its own leaves another target.
 func (d *Desired) unplanned(layout string) plan.Unknown {
 	read := d.words(layout)
-	rendering := sync.OnceValue(func() *Rendering { return newRendering(d.Snapshot.Files, d.Overlay) })
+	rendering := sync.OnceValue(func() *Rendering { return newRendering(renderers.Here(d.Snapshot.Files, d.Overlay)) })
 	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
 		file := read().mayName(id)
 		if file == "" {

@@ -36,7 +36,7 @@ func neighboursOf(t *testing.T, files map[string]string, change func(*Commit)) (
 		c.Targets = append(c.Targets, d)
 	}
 	c.makeIndex()
-	p.Renderings.Render(c.All(), snap.Files)
+	p.Renderings.Render(t.Context(), c.All(), snap.Files)
 	if change != nil {
 		change(c)
 	}
