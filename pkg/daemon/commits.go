@@ -17,6 +17,7 @@ type commits struct {
 	newest     planned  // the last one that was planned
 	fullPass   time.Time
 	incomplete bool // the last rollout could not read every environment
+	rendered   bool // an overlay that the newest commit waits for is rendered now
 	// fetchedAt is when the repository was last asked with success.
 	fetchedAt time.Time
 }
@@ -73,7 +74,7 @@ func (c *commits) current() *rollout {
 func (c *commits) begin(r *rollout) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rollout = r
+	c.rollout, c.rendered = r, false
 }
 
 // end notes that every target of a commit was reconciled. A rollout that was stopped says nothing of that.
@@ -95,6 +96,20 @@ func (c *commits) renew() {
 	}
 }
 
+// isRendered notes that an overlay is rendered which a commit was planned without.
+func (c *commits) isRendered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rendered = true
+}
+
+// isPartial reports whether the newest commit was planned without an overlay that is rendered by now.
+func (c *commits) isPartial() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rendered
+}
+
 // wantRollout reports whether every target is to be reconciled although there is no new commit.
 func (c *commits) wantRollout() bool {
 	c.mu.Lock()
@@ -102,7 +117,7 @@ func (c *commits) wantRollout() bool {
 	if c.rollout != nil && !c.rollout.ended() && c.rollout.ctx.Err() == nil {
 		return false // it is under way
 	}
-	return c.incomplete || time.Since(c.fullPass) > compareInterval
+	return c.incomplete || c.rendered || time.Since(c.fullPass) > compareInterval
 }
 
 // idle returns the newest commit, and whether its rollout has ended.

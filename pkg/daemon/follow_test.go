@@ -22,6 +22,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab/bench"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/target"
 	"github.com/syncerdev/syncer/pkg/view"
 )
 
@@ -154,7 +155,7 @@ func (x *text) String() string {
 }
 
 // follow starts a daemon, as `syncer run` does.
-func (p *project) follow(identity string) *replica {
+func (p *project) follow(identity string, edit ...func(*target.Planner)) *replica {
 	p.T.Helper()
 	r := &replica{t: p.T, logged: &text{}}
 	metrics := NewMetrics(time.Now)
@@ -175,6 +176,9 @@ func (p *project) follow(identity string) *replica {
 		Metrics: metrics, Log: session.Reconciler.Log, Version: "test",
 	}, Options{Identity: identity})
 	session.Reconciler.Observe = r.Observe
+	for _, change := range edit {
+		change(session.Planner)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx) }()

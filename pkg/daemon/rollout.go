@@ -63,6 +63,9 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			s.daemon.failed(ctx, err)
 		}
 		s.commits.end(r, err)
+		if s.commits.isPartial() {
+			s.daemon.pollSoon() // the loop did not begin another rollout beside this one
+		}
 		if r.due > manyTargets {
 			debug.FreeOSMemory()
 		}
@@ -116,7 +119,7 @@ func (s *scheduler) due(r *rollout, commit *target.Commit) []*target.Desired {
 	helped := s.helped(commit.Targets)
 	for _, w := range commit.Targets {
 		switch {
-		case !s.leases.Has(w):
+		case !s.leases.Has(w), isPending(w):
 		case s.isConverged(w):
 			s.daemon.tracker.Forget(w.Target)
 		case !helped[serverOf(w)] && !commit.Allowed.Prunes[w.Target] && commit.Allowed.Promotions[w.Target] == "" && s.isUnchanged(w):
@@ -132,6 +135,12 @@ func (s *scheduler) due(r *rollout, commit *target.Commit) []*target.Desired {
 		}
 	}
 	return due
+}
+
+// isPending reports whether the overlay of a target is still being rendered. Until then the target stays as it is.
+func isPending(w *target.Desired) bool {
+	_, pending := errors.AsType[*target.PendingError](w.Err)
+	return pending
 }
 
 // claim gives a target to a worker, which calls finished at the end; nil when the rollout does not wait for the target.

@@ -37,6 +37,8 @@ const (
 	debounce = 50 * time.Millisecond
 	// minStatusInterval is the least time between two reconciles that only a status has caused.
 	minStatusInterval = 5 * time.Second
+	// renderPatience is how long the targets of a commit wait for overlays that take longer to render than their own.
+	renderPatience = 500 * time.Millisecond
 	// compareInterval is how often every object of a target is compared by a dry run, as a safety net below the watches.
 	compareInterval = time.Hour
 )
@@ -72,6 +74,7 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 // start starts what runs beside the loop.
 func (s *scheduler) start(ctx context.Context) {
 	d := s.daemon
+	d.parts.Planner.Renderings.Patience, d.parts.Planner.Renderings.Late = renderPatience, s.isRendered
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
 	s.leases.Begin(ctx)
 	s.others.Go(func() { d.publisher.run(ctx, s.wakeDependents) })
@@ -109,6 +112,7 @@ func (s *scheduler) stop() {
 	s.leases.End()
 	s.wakeUps.stop()
 	s.others.Wait()
+	s.daemon.parts.Planner.Renderings.Stop()
 	s.watching.wait()
 }
 
@@ -119,6 +123,12 @@ func (s *scheduler) notice(n watch.Notice) {
 		why = statusChanged
 	}
 	s.queue.add(n.Target, time.Now().Add(debounce), why)
+}
+
+// isRendered requests a rollout to the targets whose overlay took long to render.
+func (s *scheduler) isRendered() {
+	s.commits.isRendered()
+	s.daemon.pollSoon()
 }
 
 // renew requests a rollout to every target.

@@ -108,7 +108,7 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	s, parts := w.scheduler, w.daemon.parts
 	planned := s.commits.planned()
 	d := planned.find(of)
-	if d == nil {
+	if d == nil || isPending(d) {
 		return
 	}
 	ctx, ended := s.leases.Begins(d)

@@ -60,6 +60,9 @@ func (d *Desired) doubt(file string) string {
 	if file == "" {
 		return ""
 	}
+	if _, pending := errors.AsType[*PendingError](d.Err); pending {
+		return fmt.Sprintf("%s is still being rendered, and %s may name it", d.Target, file)
+	}
 	return fmt.Sprintf("%s does not render at this commit, and %s may name it; correct %s, which then takes it over or lets it go", d.Target, file, d.Target)
 }
 
