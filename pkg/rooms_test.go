@@ -21,7 +21,7 @@ const browser = "internal/lab/browser"
 
 // home says which room owns an outside library. Test files are free: they start what they test against.
 var home = map[string]string{
-	"github.com/go-git/":                      "pkg/source pkg/gitserver",
+	"github.com/go-git/":                      "pkg/source pkg/gitserver pkg/gitpack",
 	"github.com/Masterminds/semver/":          "pkg/source pkg/image pkg/api/v1alpha1",
 	"github.com/gofrs/flock":                  "pkg/source",
 	"golang.org/x/crypto/ssh":                 "pkg/gitserver",
@@ -53,6 +53,7 @@ var home = map[string]string{
 var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
+	{"pkg/gitpack"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
 	{"pkg/cluster", "pkg/origin", "pkg/record"},
 	{"pkg/inventory", "pkg/election", "pkg/renderers"},
@@ -69,7 +70,8 @@ var floors = [][]string{
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
-	"pkg/source":    {"pkg/gitserver"},                              // knows git, not objects
+	"pkg/gitpack":   {"pkg/gitserver"},
+	"pkg/source":    {"pkg/gitserver", "pkg/gitpack"},               // knows git, not objects
 	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"}, // no disk, network, clock or environment
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},           // pure
 	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},           // pure

@@ -60,6 +60,13 @@ func openSource(s v1alpha1.Source, cacheDir string, failed func(error)) (*source
 		Auth: source.Auth{
 			Username: s.Auth.Username, PasswordFile: s.Auth.PasswordFile, TokenFile: s.Auth.TokenFile,
 			SSHKeyFile: s.Auth.SSHKeyFile, KnownHostsFile: s.Auth.KnownHostsFile, CAFile: s.Auth.CAFile,
+			RedirectHosts: s.RedirectHosts,
+		},
+		Limits: source.Limits{
+			Refs: s.Limits.Refs, RefBytes: int64(s.Limits.RefBytes), Redirects: s.Limits.Redirects,
+			PackBytes: int64(s.Limits.PackBytes), Objects: s.Limits.Objects,
+			ObjectBytes: int64(s.Limits.ObjectBytes), InflatedBytes: int64(s.Limits.InflatedBytes), Files: s.Limits.Files,
+			CacheBytes: int64(s.Limits.CacheBytes), MemoryBytes: int64(s.Limits.MemoryBytes),
 		},
 		CacheDir: cacheDir,
 		Failed:   failed,

@@ -12,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
@@ -64,8 +66,13 @@ func explain(err error) error {
 		line       *pktline.ErrorLine
 		garbage    *packp.ErrUnexpectedData
 		silent     *silence.Error
+		limit      *LimitError
 	)
 	switch {
+	case errors.As(err, &limit):
+		return limit // without the address that a library puts before it
+	case errors.As(err, &inURL) && errors.Is(err, ErrRedirect):
+		return inURL.Err
 	case err == nil || Explained(err):
 		return err
 	case errors.As(err, &silent):
@@ -86,6 +93,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w; if the certificate is of a CA of your own, name its file in caFile", ErrTLS, inner(err))
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case strings.Contains(err.Error(), "http redirect: "): // go-git has no type for it, and quotes the address
+		return fmt.Errorf("%w: the server redirects to an address that is none of a repository", ErrRedirect)
 	case errors.As(err, &inURL):
 		return explainNet(inURL.Err)
 	case errors.As(err, &line):
@@ -95,9 +104,27 @@ func explain(err error) error {
 	case errors.As(err, &garbage), errors.Is(err, pktline.ErrInvalidPktLen):
 		return fmt.Errorf("%w: the answer is not that of a git server: check the address", ErrRepositoryNotFound)
 	default:
-		return explainNet(err)
+		return plain(explainNet(err))
 	}
 }
+
+// plain gives an error of a library a text of one short line: it may quote a server.
+func plain(err error) error {
+	text := err.Error()
+	if len(text) <= longestText && !strings.ContainsFunc(text, unicode.IsControl) {
+		return err
+	}
+	return plainError{err, strings.Trim(strconv.Quote(short(text)), `"`)}
+}
+
+type plainError struct {
+	error
+	text string
+}
+
+func (e plainError) Error() string { return e.text }
+
+func (e plainError) Unwrap() error { return e.error }
 
 // hasLongNames reports whether the first line of a listing, of which the library has read 40 digits of a name, goes on with
 // the rest of a name of 64, or says so in its capabilities.
@@ -131,6 +158,7 @@ func explainNet(err error) error {
 
 // explainLine explains an error line of a git server.
 func explainLine(text string) error {
+	text = short(text)
 	lower := strings.ToLower(text)
 	switch {
 	case strings.Contains(lower, "not our ref"):
@@ -149,7 +177,7 @@ func explainLine(text string) error {
 
 // Explained reports whether an error is one of this package already.
 func Explained(err error) bool {
-	for _, known := range []error{ErrRepositoryNotFound, ErrEmptyRepository, ErrAuth, ErrHostKey, ErrTLS, ErrUnreachable, ErrObjectFormat} {
+	for _, known := range []error{ErrRepositoryNotFound, ErrEmptyRepository, ErrAuth, ErrHostKey, ErrTLS, ErrUnreachable, ErrObjectFormat, ErrLimit, ErrRedirect} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
-func (s *Server) dialHTTP() (session, error) {
+func (s *Server) dialHTTP(m *meter) (session, error) {
 	if err := s.trust(); err != nil {
 		return nil, err
 	}
@@ -27,8 +28,9 @@ func (s *Server) dialHTTP() (session, error) {
 		return nil, err
 	}
 	limit := func(*http.Request) (answer, part time.Duration) { return s.Limits.Silence, s.Limits.Silence }
-	client := githttp.NewClient(&http.Client{Transport: &silence.Transport{Next: s.http, Limit: limit}})
-	return client.NewUploadPackSession(s.place.endpoint(), auth)
+	patient := &silence.Transport{Next: s.http, Limit: limit}
+	bounded := &bounded{next: patient, meter: m, redirects: s.Limits.Redirects, hosts: s.auth.RedirectHosts}
+	return githttp.NewClient(&http.Client{Transport: bounded}).NewUploadPackSession(s.place.endpoint(), auth)
 }
 
 // trust makes the HTTP transport, anew when the CA file changed.
@@ -65,9 +67,18 @@ func (s *Server) trust() error {
 		TLSHandshakeTimeout: 15 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit},
+
+		MaxResponseHeaderBytes: headerBytes,
+
+		HTTP2: &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit},
 	}
 	return nil
+}
+
+// basic notes what must stand in no error, and returns credentials of a user.
+func (s *Server) basic(user, password string) transport.AuthMethod {
+	s.secrets = []string{password, base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
+	return &githttp.BasicAuth{Username: user, Password: password}
 }
 
 // credentials reads the files again, so that a rotated secret is used.
@@ -80,17 +91,18 @@ func (s *Server) credentials() (transport.AuthMethod, error) {
 			return nil, err
 		}
 		if user == "" {
+			s.secrets = []string{token}
 			return &githttp.TokenAuth{Token: token}, nil
 		}
-		return &githttp.BasicAuth{Username: user, Password: token}, nil
+		return s.basic(user, token), nil
 	case s.auth.PasswordFile != "":
 		password, err := secret("passwordFile", s.auth.PasswordFile)
 		if err != nil {
 			return nil, err
 		}
-		return &githttp.BasicAuth{Username: user, Password: password}, nil
+		return s.basic(user, password), nil
 	case user != "" || s.place.password != "":
-		return &githttp.BasicAuth{Username: user, Password: s.place.password}, nil
+		return s.basic(user, s.place.password), nil
 	default:
 		return nil, nil
 	}

@@ -3,33 +3,20 @@
 package gitserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/sethvargo/go-retry"
-
-	"github.com/syncerdev/syncer/pkg/silence"
 )
-
-// Limits bound the calls to a server.
-type Limits struct {
-	List    time.Duration // to connect and receive the refs
-	Fetch   time.Duration // to receive objects
-	Silence time.Duration // between two bytes of either
-	retries uint64
-	backoff time.Duration // before the first retry, doubled each time
-	longest time.Duration // between two tries
-}
-
-var defaultLimits = Limits{
-	List: time.Minute, Fetch: 15 * time.Minute, Silence: silence.Limit,
-	retries: 3, backoff: 250 * time.Millisecond, longest: 2 * time.Second,
-}
 
 // Auth names the files that hold the credentials. Each fetch reads them again, so that it uses a rotated secret. Fields
 // that do not apply to the kind of URL are ignored.
@@ -48,6 +35,8 @@ type Auth struct {
 	KnownHostsFile string
 	// CAFile holds PEM certificates to trust besides the system's.
 	CAFile string
+	// RedirectHosts may be redirected to over HTTP. No credentials go to them.
+	RedirectHosts []string
 }
 
 // Server is a git server with one repository. It serves one call at a time.
@@ -59,12 +48,14 @@ type Server struct {
 	failed func(error)     // receives the error of each try that is made again
 	http   *http.Transport // kept for its connections while the CA stays the same
 	httpCA []byte
+
+	secrets []string // that the latest session sends
 }
 
 // New returns the server at a location. failed receives the error of each try that is made again. New connects to
 // nothing.
 func New(place Location, auth Auth, failed func(error)) *Server {
-	return &Server{Limits: defaultLimits, place: place, auth: auth, failed: failed}
+	return &Server{Limits: DefaultLimits(), place: place, auth: auth, failed: failed}
 }
 
 // session is one conversation with a git server.
@@ -78,6 +69,7 @@ type session interface {
 type Conn struct {
 	server  *Server
 	session session
+	meter   *meter // of the session
 	adv     *packp.AdvRefs
 	spent   bool // the session has given its pack
 }
@@ -121,23 +113,25 @@ func (s *Server) once(ctx context.Context, work func(context.Context, *Conn) err
 func (s *Server) connect(ctx context.Context) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Limits.List)
 	defer cancel()
-	opened, err := s.dial(ctx)
+	m := &meter{}
+	m.listing(s.Limits)
+	opened, err := s.dial(ctx, m)
 	if err != nil {
 		return nil, s.explain(ctx, err, s.Limits.List)
 	}
 	adv, err := opened.AdvertisedReferencesContext(ctx)
-	if err != nil {
+	if err = cmp.Or(m.exceeded(), err); err != nil {
 		_ = opened.Close() // the listing error says more
 		return nil, s.explain(ctx, err, s.Limits.List)
 	}
-	return &Conn{server: s, session: opened, adv: adv}, nil
+	return &Conn{server: s, session: opened, meter: m, adv: adv}, nil
 }
 
-func (s *Server) dial(ctx context.Context) (session, error) {
+func (s *Server) dial(ctx context.Context, m *meter) (session, error) {
 	if s.place.Kind == OverSSH {
-		return dialSSH(ctx, s.place, s.auth, s.Limits.Silence)
+		return dialSSH(ctx, s.place, s.auth, s.Limits.Silence, m)
 	}
-	return s.dialHTTP()
+	return s.dialHTTP(m)
 }
 
 // explain also distinguishes the deadline of this room from the caller's.
@@ -146,10 +140,22 @@ func (s *Server) explain(ctx context.Context, err error, limit time.Duration) er
 		return fmt.Errorf("%w: no answer within %s", ErrUnreachable, limit)
 	}
 	err = explain(err)
+	if s.quotesSecret(err) {
+		err = plainError{err, "the server's answer quotes the credentials, and is not shown"}
+	}
 	if err == ErrAuth { //nolint:errorlint // only the bare one lacks advice
 		return fmt.Errorf("%w: %s", ErrAuth, s.advice())
 	}
 	return err
+}
+
+// quotesSecret reports whether a server's text has come into an error with the credentials that it was sent.
+func (s *Server) quotesSecret(err error) bool {
+	const long = 4 // what is shorter stands in many words
+	return slices.ContainsFunc(s.secrets, func(secret string) bool {
+		quoted := strings.Trim(strconv.Quote(secret), `"`)
+		return len(secret) >= long && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), quoted))
+	})
 }
 
 // advice names the file of wrong credentials and shows nothing of them.
@@ -179,7 +185,7 @@ func (c *Conn) Fetch(ctx context.Context, request func(*packp.AdvRefs) (*packp.U
 			return err
 		}
 		c.hangUp()
-		c.session, c.adv = fresh.session, fresh.adv
+		c.session, c.meter, c.adv = fresh.session, fresh.meter, fresh.adv
 	}
 	c.spent = true
 	asked, err := request(c.adv)
@@ -188,12 +194,15 @@ func (c *Conn) Fetch(ctx context.Context, request func(*packp.AdvRefs) (*packp.U
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Limits.Fetch)
 	defer cancel()
+	c.meter.preamble()
 	answer, err := c.session.UploadPack(ctx, asked)
-	if err != nil {
+	if err = cmp.Or(c.meter.exceeded(), err); err != nil {
 		return s.explain(ctx, err, s.Limits.Fetch)
 	}
 	defer answer.Close() // read to its end, or given up
-	if err := take(answer, asked); err != nil {
+	c.meter.pack(s.Limits)
+	err = take(answer, asked)
+	if err = cmp.Or(c.meter.exceeded(), err); err != nil {
 		return s.explain(ctx, err, s.Limits.Fetch)
 	}
 	return nil

@@ -32,11 +32,12 @@ type sshSession struct {
 	stdout  io.Reader
 	stderr  *tail
 	limit   time.Duration // of silence
+	meter   *meter
 }
 
 // dialSSH connects and starts git-upload-pack, which takes a few short messages
 // each way. Cancelling ctx ends it.
-func dialSSH(ctx context.Context, place Location, auth Auth, limit time.Duration) (_ *sshSession, err error) {
+func dialSSH(ctx context.Context, place Location, auth Auth, limit time.Duration, m *meter) (_ *sshSession, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &silence.Error{Limit: limit})
 	defer cancel()
 	defer func() {
@@ -69,7 +70,7 @@ func dialSSH(ctx context.Context, place Location, auth Auth, limit time.Duration
 		}
 		return nil, err
 	}
-	s := &sshSession{client: ssh.NewClient(conn, channels, requests), stderr: &tail{}, limit: limit}
+	s := &sshSession{client: ssh.NewClient(conn, channels, requests), stderr: &tail{}, limit: limit, meter: m}
 	if err := s.start(place.Path); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -87,7 +88,7 @@ func (s *sshSession) start(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.stdout = silence.Reader(stdout, s.limit, s.abort)
+	s.stdout = metered{silence.Reader(stdout, s.limit, s.abort), s.meter}
 	s.session.Stderr = s.stderr
 	return s.session.Start(transport.UploadPackServiceName + " " + quote(path))
 }

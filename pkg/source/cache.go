@@ -1,9 +1,11 @@
 package source
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,25 +20,25 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/gofrs/flock"
 
+	"github.com/syncerdev/syncer/pkg/gitpack"
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
 // cache is a bare repository, in a folder or in memory, with the fetched objects of one remote.
 type cache struct {
 	dir     string // "" in memory
+	disk    billy.Filesystem
 	meta    *filesystem.Storage
-	packs   *packs
+	packs   *gitpack.Set
 	store   *store
+	limits  Limits
 	shallow []plumbing.Hash // commits whose parents were not fetched
 	known   []plumbing.Hash // ends of histories that are here
+	plain   bool            // the server is not asked to leave out large files
 }
 
-func newCache(dir string) (*cache, error) {
-	var disk billy.Filesystem = memfs.New()
-	if dir != "" {
-		disk = osfs.New(dir)
-	}
-	c := cacheOn(dir, disk)
+func newCache(dir string, disk billy.Filesystem, limits Limits) (*cache, error) {
+	c := cacheOn(dir, disk, limits)
 	if err := c.meta.Init(); err != nil {
 		return nil, gitserver.LocalError{Err: err}
 	}
@@ -51,29 +53,36 @@ func newCache(dir string) (*cache, error) {
 	if err := c.meta.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, plumbing.Main)); err != nil {
 		return nil, gitserver.LocalError{Err: err} // without a HEAD, git does not take it for a repository
 	}
-	if err := disk.MkdirAll(packFolder, 0o700); err != nil {
+	if err := disk.MkdirAll(gitpack.Folder, 0o700); err != nil {
 		return nil, gitserver.LocalError{Err: err}
 	}
 	return c, nil
 }
 
-func cacheOn(dir string, disk billy.Filesystem) *cache {
-	p := newPacks(disk)
+func cacheOn(dir string, disk billy.Filesystem, limits Limits) *cache {
+	p := gitpack.New(disk, gitpack.Limits{
+		PackBytes: limits.PackBytes, Objects: limits.Objects, ObjectBytes: limits.ObjectBytes, InflatedBytes: limits.InflatedBytes,
+	})
 	return &cache{
-		dir:   dir,
-		meta:  filesystem.NewStorage(disk, gitcache.NewObjectLRU(0)),
-		packs: p,
-		store: &store{objects: p},
+		dir:    dir,
+		disk:   disk,
+		meta:   filesystem.NewStorage(disk, gitcache.NewObjectLRU(0)),
+		packs:  p,
+		store:  &store{objects: p, limits: limits},
+		limits: limits,
 	}
 }
 
 // openCache reads a cache that an earlier process left.
-func openCache(dir string) (*cache, error) {
-	c := cacheOn(dir, osfs.New(dir))
-	if err := c.packs.open(); err != nil {
+func openCache(dir string, disk billy.Filesystem, limits Limits) (*cache, error) {
+	c := cacheOn(dir, disk, limits)
+	if err := c.packs.Open(); err != nil {
 		return nil, err
 	}
-	var err error
+	err := c.recallGaps()
+	if err != nil {
+		return nil, err
+	}
 	if c.shallow, err = c.meta.Shallow(); err != nil {
 		return nil, err
 	}
@@ -95,11 +104,19 @@ func openCache(dir string) (*cache, error) {
 
 // usable reports whether a fetch may build on the cache.
 func (c *cache) usable(most int) bool {
-	return len(c.packs.all()) > 0 && len(c.packs.all()) < most && !c.store.spoiled()
+	return c.packs.Len() > 0 && c.packs.Len() < most && c.packs.Bytes() < c.room() && !c.store.spoiled()
+}
+
+// room is how large a cache may become before it is fetched anew, without what is no longer used.
+func (c *cache) room() int64 {
+	if c.dir == "" {
+		return c.limits.MemoryBytes
+	}
+	return c.limits.CacheBytes
 }
 
 // whole reports whether the histories in the cache go back to their roots.
-func (c *cache) whole() bool { return len(c.packs.all()) > 0 && len(c.shallow) == 0 }
+func (c *cache) whole() bool { return c.packs.Len() > 0 && len(c.shallow) == 0 }
 
 // standing is the commit where a ref stood when it was last followed.
 func (c *cache) standing(name string) (plumbing.Hash, bool) {
@@ -186,62 +203,79 @@ func (c *cache) bound(shallow []plumbing.Hash) error {
 // shelf is the place of one remote's cache under the parent folder, and the
 // lock on it.
 type shelf struct {
-	dir  string // "" keeps everything in memory
-	lock *flock.Flock
+	dir    string // "" keeps everything in memory
+	lock   *flock.Flock
+	disk   func(folder string) billy.Filesystem
+	limits Limits
+	tell   func(error) // receives why the folder is not used, when that begins
+	failed bool        // it was told
 }
 
-func newShelf(parent string, place gitserver.Location) *shelf {
-	if parent == "" {
-		return &shelf{}
+func newShelf(parent string, place gitserver.Location, limits Limits, tell func(error)) *shelf {
+	s := &shelf{disk: func(folder string) billy.Filesystem { return osfs.New(folder) }, limits: limits, tell: tell}
+	if parent != "" {
+		s.dir = filepath.Join(parent, cacheFolder(place))
 	}
-	return &shelf{dir: filepath.Join(parent, cacheFolder(place))}
+	return s
+}
+
+// spare makes a cache in memory, in the place of a folder that cannot be used, and says so once.
+func (s *shelf) spare(why error) (*cache, error) {
+	if why != nil && !s.failed {
+		s.failed = true
+		s.tell(fmt.Errorf("objects are kept in memory, since the cache folder cannot be used: %w", why))
+	}
+	return newCache("", memfs.New(), s.limits.inMemory())
 }
 
 // open returns the cache of the folder, or an empty one. It uses memory if the folder cannot be used, because a cache
 // only saves work.
 func (s *shelf) open() (*cache, error) {
-	if !s.claim() {
+	if s.dir == "" {
+		return s.spare(nil)
+	}
+	if err := s.claim(); err != nil {
 		s.dir = ""
-		return newCache("")
+		return s.spare(err)
 	}
 	if _, err := os.Stat(s.dir); err == nil {
-		if c, err := openCache(s.dir); err == nil {
+		if c, err := openCache(s.dir, s.disk(s.dir), s.limits); err == nil {
 			return c, nil
 		}
 		// A damaged cache counts as none.
 	}
-	return newCache("") // replaced at the first fetch, see renew
+	return s.spare(nil) // replaced at the first fetch, see renew
 }
 
+// errInUse says that another process has the cache folder.
+var errInUse = errors.New("another process uses it")
+
 // claim takes the lock and removes the leftovers of killed processes.
-func (s *shelf) claim() bool {
-	if s.dir == "" {
-		return false
-	}
+func (s *shelf) claim() error {
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
-		return false
+		return err
 	}
 	lock := flock.New(s.dir + ".lock")
 	if ok, err := lock.TryLock(); err != nil || !ok {
-		return false
+		return cmp.Or(err, errInUse)
 	}
 	s.lock = lock
 	entries, err := os.ReadDir(filepath.Dir(s.dir))
 	if err != nil {
-		return true
+		return nil
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), filepath.Base(s.dir)+".new-") {
 			_ = os.RemoveAll(filepath.Join(filepath.Dir(s.dir), e.Name())) // it costs room and nothing else
 		}
 	}
-	return true
+	return nil
 }
 
 // blank makes an empty cache beside the one in use, or in memory.
 func (s *shelf) blank() (*cache, error) {
 	if s.dir == "" {
-		return newCache("")
+		return s.spare(nil)
 	}
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
 		return nil, gitserver.LocalError{Err: err}
@@ -250,7 +284,7 @@ func (s *shelf) blank() (*cache, error) {
 	if err != nil {
 		return nil, gitserver.LocalError{Err: err}
 	}
-	c, err := newCache(dir)
+	c, err := newCache(dir, s.disk(dir), s.limits)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -269,8 +303,10 @@ func (s *shelf) replace(c *cache) error {
 	if err := os.Rename(c.dir, s.dir); err != nil {
 		return gitserver.LocalError{Err: err}
 	}
-	disk := osfs.New(s.dir)
-	c.dir, c.packs.fs = s.dir, disk
+	disk := s.disk(s.dir)
+	c.dir, c.disk = s.dir, disk
+	c.packs.Move(disk)
+	s.failed = false
 	c.meta = filesystem.NewStorage(disk, gitcache.NewObjectLRU(0))
 	return nil
 }

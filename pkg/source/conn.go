@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -31,9 +32,17 @@ func (r *remote) call(ctx context.Context, work func(context.Context, *conn) err
 
 // receive asks for the objects of some tips and puts them into a cache. It names the objects that the cache has already.
 func (c *conn) receive(ctx context.Context, into *cache, wants []plumbing.Hash, depth int) error {
-	return c.server.Fetch(ctx, func(adv *packp.AdvRefs) (*packp.UploadPackRequest, error) {
-		return into.request(adv, wants, depth)
-	}, into.take)
+	ask := func() error {
+		return c.server.Fetch(ctx, func(adv *packp.AdvRefs) (*packp.UploadPackRequest, error) {
+			return into.request(adv, wants, depth)
+		}, into.take)
+	}
+	err := ask()
+	if err != nil && !into.plain && strings.Contains(err.Error(), "filter") {
+		into.plain = true // the server offers filters, and not this one
+		err = ask()
+	}
+	return err
 }
 
 func (c *cache) request(adv *packp.AdvRefs, wants []plumbing.Hash, depth int) (*packp.UploadPackRequest, error) {
@@ -57,7 +66,22 @@ func (c *cache) request(adv *packp.AdvRefs, wants []plumbing.Hash, depth int) (*
 			return nil, err
 		}
 	}
-	return request, nil
+	return request, c.filter(request, adv)
+}
+
+// contentOf is the pack in an answer.
+func contentOf(answer *packp.UploadPackResponse, request *packp.UploadPackRequest) io.Reader {
+	kind := sideband.Sideband64k
+	switch {
+	case request.Capabilities.Supports(capability.Sideband64k):
+	case request.Capabilities.Supports(capability.Sideband):
+		kind = sideband.Sideband
+	default:
+		return answer
+	}
+	pack := sideband.NewDemuxer(kind, answer)
+	pack.Progress = gitserver.Chatter()
+	return pack
 }
 
 // take stores an answer. The ends of history are noted before the objects and
@@ -69,15 +93,19 @@ func (c *cache) take(answer *packp.UploadPackResponse, request *packp.UploadPack
 	if err := c.bound(slices.Compact(shallow)); err != nil {
 		return err
 	}
-	var pack io.Reader = answer
-	switch {
-	case request.Capabilities.Supports(capability.Sideband64k):
-		pack = sideband.NewDemuxer(sideband.Sideband64k, answer)
-	case request.Capabilities.Supports(capability.Sideband):
-		pack = sideband.NewDemuxer(sideband.Sideband, answer)
+	if request.Filter != "" {
+		if err := c.allowGaps(); err != nil {
+			return err
+		}
 	}
-	if err := c.packs.receive(pack); err != nil {
+	leftOut, err := c.packs.Receive(contentOf(answer, request))
+	if err != nil {
 		return err
+	}
+	if leftOut {
+		if err := c.allowGaps(); err != nil {
+			return err
+		}
 	}
 	return c.bound(slices.DeleteFunc(slices.Clone(c.shallow), func(h plumbing.Hash) bool {
 		return slices.Contains(answer.Unshallows, h)

@@ -24,6 +24,8 @@ var (
 	ErrTLS                = gitserver.ErrTLS
 	ErrUnreachable        = gitserver.ErrUnreachable
 	ErrObjectFormat       = gitserver.ErrObjectFormat
+	ErrLimit              = gitserver.ErrLimit
+	ErrRedirect           = gitserver.ErrRedirect
 
 	// ErrSubmodule and ErrOutside come from Snapshot.Files, in a *fs.PathError.
 	ErrSubmodule = errors.New("is a git submodule, which syncer does not follow")

@@ -481,7 +481,7 @@ func TestRemoteTroubles(t *testing.T) {
 			t.Errorf("asked %d times", asked.Load())
 		}
 	})
-	t.Run("a redirect is followed, without the password", func(t *testing.T) {
+	t.Run("a redirect to another host is followed only where it is configured, without the password", func(t *testing.T) {
 		server, address := origin.serve()
 		var leaked atomic.Bool
 		server.guard(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -495,14 +495,20 @@ func TestRemoteTroubles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		host := strings.Replace(target.Host, "127.0.0.1", "localhost", 1)
 		moved.guard(func(w http.ResponseWriter, r *http.Request) bool {
 			to := *r.URL
-			to.Scheme, to.Host = "http", strings.Replace(target.Host, "127.0.0.1", "localhost", 1)
+			to.Scheme, to.Host = "http", host
 			http.Redirect(w, r, to.String(), http.StatusMovedPermanently)
 			return false
 		})
-		r := open(t, source.Options{URL: moved.URL + "/repo/.git", Auth: source.Auth{TokenFile: secretFile(t, "tok3n")}})
-		holds(t, fetch(t, r), "a", "1")
+		opts := source.Options{URL: moved.URL + "/repo/.git", Auth: source.Auth{TokenFile: secretFile(t, "tok3n")}}
+		fails(t, open(t, opts), source.ErrRedirect, host, "source.redirectHosts")
+		if n := server.lists.Load(); n != 0 {
+			t.Errorf("%d requests to a host that is not configured", n)
+		}
+		opts.Auth.RedirectHosts = []string{host}
+		holds(t, fetch(t, open(t, opts)), "a", "1")
 		if leaked.Load() {
 			t.Error("the token went to another host")
 		}

@@ -133,11 +133,23 @@ func (f *files) ReadLink(name string) (string, error) {
 	if e.mode != filemode.Symlink {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}
-	target, err := f.store.blob(e.hash)
+	target, err := f.link(e)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
 	}
 	return string(target), nil
+}
+
+// longestLink is the most of a link's text, in bytes, as in Linux.
+const longestLink = 4096
+
+// link is the text of a link.
+func (f *files) link(e entry) ([]byte, error) {
+	target, err := f.store.blob(e.hash)
+	if err == nil && len(target) > longestLink {
+		return nil, fmt.Errorf("a symbolic link has more than %d bytes", longestLink)
+	}
+	return target, err
 }
 
 // resolve walks a path from the root as a kernel does: ".." in the target of a
@@ -211,7 +223,7 @@ func (f *files) walk(name string, follow bool) (at entry, names []string, err er
 		if links++; links > maxLinks {
 			return entry{}, nil, errLinkLoop
 		}
-		target, err := f.store.blob(e.hash)
+		target, err := f.link(e)
 		if err != nil {
 			return entry{}, nil, err
 		}

@@ -16,13 +16,16 @@ import (
 	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+
+	"github.com/syncerdev/syncer/pkg/gitpack"
 )
 
 // local is a repository on this machine, read where it is. Nothing is copied
 // and nothing is written.
 type local struct {
-	path string
-	goal goal
+	path   string
+	goal   goal
+	limits Limits
 
 	store  *store // of the latest look
 	listed refs
@@ -135,8 +138,8 @@ func (l *local) look() error {
 	if err != nil {
 		return err
 	}
-	kept := &diskObjects{open: func() *filesystem.Storage {
-		return filesystem.NewStorageWithOptions(disk, gitcache.NewObjectLRU(decodedBytes), filesystem.Options{
+	kept := &diskObjects{limits: l.limits, open: func() *filesystem.Storage {
+		return filesystem.NewStorageWithOptions(disk, gitcache.NewObjectLRU(gitpack.DecodedBytes), filesystem.Options{
 			KeepDescriptors: true,
 			AlternatesFS:    osfs.New("/"),
 		})
@@ -146,7 +149,7 @@ func (l *local) look() error {
 	if err != nil {
 		return err
 	}
-	s := &store{objects: kept}
+	s := &store{objects: kept, limits: l.limits}
 	if l.store != nil {
 		s.trees = l.store.trees
 	}
@@ -243,12 +246,13 @@ func pointer(file, prefix, base string) (string, error) {
 // repack moved, so that snapshots stay readable.
 type diskObjects struct {
 	*filesystem.Storage
-	open func() *filesystem.Storage
+	limits Limits
+	open   func() *filesystem.Storage
 }
 
 func (d *diskObjects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
 	obj, err := d.load(kind, hash)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrLimit) {
 		d.Storage = d.open()
 		obj, err = d.load(kind, hash)
 	}
@@ -257,6 +261,9 @@ func (d *diskObjects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash
 
 // load reads the content at once: go-git would open the file again later.
 func (d *diskObjects) load(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	if size, err := d.Storage.EncodedObjectSize(hash); err == nil && size > d.limits.ObjectBytes {
+		return nil, d.limits.missing()
+	}
 	obj, err := d.Storage.EncodedObject(kind, hash)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -35,17 +37,29 @@ type target struct {
 
 func (t target) isBranch() bool { return t.name == "HEAD" || strings.HasPrefix(t.name, branches) }
 
+// advertised reads the listing of a server, without names that git refuses to make: they could not be written into a
+// cache or a log.
 func advertised(adv *packp.AdvRefs) refs {
 	r := refs{hashes: adv.References, peeled: adv.Peeled, head: "HEAD"}
+	for name := range r.hashes {
+		if !isName(name) {
+			delete(r.hashes, name)
+		}
+	}
 	if adv.Head != nil {
 		r.hashes["HEAD"] = *adv.Head
 	}
 	for _, symref := range adv.Capabilities.Get(capability.SymRef) {
-		if name, ok := strings.CutPrefix(symref, "HEAD:"); ok {
+		if name, ok := strings.CutPrefix(symref, "HEAD:"); ok && isName(name) {
 			r.head = name
 		}
 	}
 	return r
+}
+
+func isName(ref string) bool {
+	const longest = 1024
+	return len(ref) <= longest && plumbing.ReferenceName(ref).Validate() == nil && utf8.ValidString(ref) && !strings.ContainsFunc(ref, unicode.IsControl)
 }
 
 // pick finds the target of a goal.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -42,9 +43,10 @@ type remote struct {
 	listed refs // as of the latest listing
 
 	// The result of the latest fetch; good is false before the first one.
-	good   bool
-	target target
-	last   Snapshot
+	good    bool
+	target  target
+	last    Snapshot
+	refused refusal // since then
 
 	shown atomic.Pointer[held] // as of the end of the latest fetch; nil: there was none, or it is closed
 }
@@ -76,11 +78,27 @@ func (r *remote) newest(ctx context.Context) (Snapshot, error) {
 			r.target, snap = t, r.last
 			return nil
 		}
+		if r.refused.err != nil && r.refused.tip == t.tip && time.Since(r.refused.at) < refusedFor {
+			return r.refused.err
+		}
 		snap, err = r.follow(ctx, c, t)
+		if r.refused = (refusal{}); errors.Is(err, ErrLimit) {
+			r.refused = refusal{tip: t.tip, err: err, at: time.Now()}
+		}
 		return err
 	})
 	return snap, err
 }
+
+// refusal is a commit whose objects exceed a limit. They are not received again at each poll.
+type refusal struct {
+	tip plumbing.Hash
+	err error
+	at  time.Time
+}
+
+// refusedFor is how long a commit counts as refused: the server may mend what it sends.
+const refusedFor = 10 * time.Minute
 
 // settled reports whether the last snapshot is still the answer.
 func (r *remote) settled(t target) bool {
@@ -150,10 +168,12 @@ func (r *remote) bring(ctx context.Context, c *conn, tip plumbing.Hash) (Snapsho
 		if r.cache.whole() {
 			depth = allHistory
 		}
+		missed := r.cache.store.countMissing()
 		err := c.receive(ctx, r.cache, []plumbing.Hash{tip}, depth)
 		if err == nil {
+			// A file that is missing may be too large, or lost: a fetch of everything tells.
 			snap, err := r.read(tip)
-			if err == nil || isExplained(err) {
+			if (err == nil || isExplained(err)) && r.cache.store.countMissing() == missed {
 				r.cache.learn(tip)
 				return snap, err
 			}
@@ -169,8 +189,8 @@ func (r *remote) bring(ctx context.Context, c *conn, tip plumbing.Hash) (Snapsho
 
 // isFinal reports whether asking again without the cache makes no sense.
 func isFinal(err error) bool {
-	return errors.Is(err, ErrAuth) || errors.Is(err, ErrUnreachable) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, ErrAuth) || errors.Is(err, ErrUnreachable) || errors.Is(err, gitserver.ErrRedirect) || errors.Is(err, ErrLimit) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func (r *remote) readNew(tip plumbing.Hash) (Snapshot, error) {
@@ -393,7 +413,7 @@ func (r *remote) renew(ctx context.Context, c *conn, wants []plumbing.Hash, dept
 	if !errors.As(err, new(gitserver.LocalError)) {
 		return err
 	}
-	if fresh, err = newCache(""); err != nil {
+	if fresh, err = r.shelf.spare(err); err != nil {
 		return err
 	}
 	if err := r.fill(ctx, c, fresh, wants, depth); err != nil {

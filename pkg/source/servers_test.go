@@ -203,7 +203,7 @@ type sshServer struct {
 	listen net.Listener
 }
 
-func serveSSH(t testing.TB, root string) *sshServer {
+func serveSSH(t testing.TB, root string, config ...string) *sshServer {
 	t.Helper()
 	sshd, err := exec.LookPath("/usr/sbin/sshd")
 	if err != nil {
@@ -217,12 +217,12 @@ func serveSSH(t testing.TB, root string) *sshServer {
 	s.host = writeKey(t, filepath.Join(dir, "host"))
 	user := writeKey(t, s.key)
 	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(user)))
-	write(t, filepath.Join(dir, "config"), strings.Join([]string{
+	write(t, filepath.Join(dir, "config"), strings.Join(append([]string{
 		"HostKey " + filepath.Join(dir, "host"),
 		"AuthorizedKeysFile " + filepath.Join(dir, "authorized_keys"),
 		"StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"PermitRootLogin yes", "PermitUserEnvironment no", "LogLevel QUIET", "",
-	}, "\n"))
+		"PermitRootLogin yes", "PermitUserEnvironment no", "LogLevel QUIET",
+	}, append(config, "")...), "\n"))
 	if s.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

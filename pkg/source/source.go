@@ -42,9 +42,13 @@ type Options struct {
 	// kept in memory.
 	CacheDir string
 
+	// Limits bound what the repository may cost. The zero value has the defaults.
+	Limits Limits
+
 	// Failed receives the error of each try that failed and is made
-	// again; the error of the last one is returned. It must not call the
-	// Repository. Optional.
+	// again, and why objects are kept in memory in place of CacheDir; the
+	// error of the last try is returned. It must not call the Repository.
+	// Optional.
 	Failed func(error)
 }
 
@@ -115,19 +119,22 @@ func Open(opts Options) (*Repository, error) {
 		return nil, fmt.Errorf("source %s: passwordFile needs a username", place)
 	}
 	r := &Repository{place: place, busy: make(chan struct{}, 1)}
+	limits := opts.Limits.orDefaults()
 	if place.Kind == gitserver.OnDisk {
-		r.origin = &local{path: place.Path, goal: follow}
+		r.origin = &local{path: place.Path, goal: follow, limits: limits}
 		return r, nil
 	}
 	failed := opts.Failed
 	if failed == nil {
 		failed = func(error) {}
 	}
+	server := gitserver.New(place, opts.Auth, failed)
+	server.Limits = limits.ofServer()
 	r.origin = &remote{
-		server:    gitserver.New(place, opts.Auth, failed),
+		server:    server,
 		goal:      follow,
 		mostPacks: mostPacks,
-		shelf:     newShelf(opts.CacheDir, place),
+		shelf:     newShelf(opts.CacheDir, place, limits, failed),
 	}
 	return r, nil
 }

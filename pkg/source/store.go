@@ -30,7 +30,11 @@ type objects interface {
 type store struct {
 	mu      sync.Mutex
 	objects objects
+	limits  Limits
 	damaged bool // an object that ought to be there could not be read
+
+	gaps    bool                       // files that are too large may be missing
+	missing map[plumbing.Hash]struct{} // of those, the ones that a commit has
 
 	// trees are the folders of the newest snapshot. An unchanged folder of the next snapshot is taken from here, and is
 	// known to be complete. The map is replaced and never changed.
@@ -41,6 +45,7 @@ type store struct {
 type dir struct {
 	hash    plumbing.Hash
 	entries []entry // sorted by name
+	files   int     // at any depth; one that stands in two folders counts twice
 }
 
 type entry struct {
@@ -63,7 +68,7 @@ func (s *store) object(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.E
 	defer s.mu.Unlock()
 	obj, err := s.objects.EncodedObject(kind, hash)
 	if err != nil {
-		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+		if !errors.Is(err, plumbing.ErrObjectNotFound) && !errors.Is(err, ErrLimit) {
 			s.damaged = true
 		}
 		return nil, fmt.Errorf("object %s: %w", hash, err)
@@ -77,7 +82,13 @@ func (s *store) object(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.E
 
 // blob returns the content of a file; the caller may change it.
 func (s *store) blob(hash plumbing.Hash) ([]byte, error) {
+	if s.isMissing(hash) {
+		return nil, s.limits.missing()
+	}
 	obj, err := s.object(plumbing.BlobObject, hash)
+	if errors.Is(err, ErrLimit) {
+		return nil, err
+	}
 	if err != nil {
 		s.spoil()
 		return nil, err
@@ -99,6 +110,9 @@ func (s *store) blob(hash plumbing.Hash) ([]byte, error) {
 }
 
 func (s *store) size(hash plumbing.Hash) (int64, error) {
+	if s.isMissing(hash) {
+		return 0, s.limits.missing()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size, err := s.objects.EncodedObjectSize(hash)
@@ -113,6 +127,49 @@ func (s *store) has(hash plumbing.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects.HasEncodedObject(hash) == nil
+}
+
+// allowGaps has a commit be whole without files that are too large.
+func (s *store) allowGaps() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gaps = true
+}
+
+func (s *store) mayHaveGaps() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gaps
+}
+
+// lacks reports whether a file is missing that has to be here, and notes one that need not.
+func (s *store) lacks(hash plumbing.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.objects.HasEncodedObject(hash) == nil {
+		return false
+	}
+	if s.gaps {
+		if s.missing == nil {
+			s.missing = map[plumbing.Hash]struct{}{}
+		}
+		s.missing[hash] = struct{}{}
+	}
+	return !s.gaps
+}
+
+func (s *store) isMissing(hash plumbing.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, is := s.missing[hash]
+	return is
+}
+
+// countMissing is how many files are missing that commits have.
+func (s *store) countMissing() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.missing)
 }
 
 // spoil notes that an object of a snapshot is gone, so that the next fetch does not rely on this store.
@@ -195,7 +252,7 @@ func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 	before := s.trees
 	s.mu.Unlock()
 	seen := make(map[plumbing.Hash]*dir, len(before))
-	root, err := s.tree(commit.TreeHash, before, seen)
+	root, err := s.tree(commit.TreeHash, before, seen, 0)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("commit %s: %w", hash, err)
 	}
@@ -212,7 +269,10 @@ func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
 }
 
 // tree reads a folder with all folders below it; before holds the folders of an earlier snapshot.
-func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir) (*dir, error) {
+func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir, depth int) (*dir, error) {
+	if depth > longestPath {
+		return nil, s.limits.tooDeep()
+	}
 	if d, ok := seen[hash]; ok {
 		return d, nil
 	}
@@ -236,15 +296,19 @@ func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir) (*
 		item := entry{name: e.Name, mode: e.Mode, hash: e.Hash}
 		switch {
 		case e.Mode == filemode.Dir:
-			if item.dir, err = s.tree(e.Hash, before, seen); err != nil {
+			if item.dir, err = s.tree(e.Hash, before, seen, depth+1); err != nil {
 				return nil, err
 			}
+			d.files += item.dir.files
 		case e.Mode == filemode.Submodule:
 			item.dir = &dir{hash: e.Hash}
-		case !s.has(e.Hash):
+		case s.lacks(e.Hash):
 			return nil, fmt.Errorf("object %s (file %s): %w", e.Hash, e.Name, plumbing.ErrObjectNotFound)
 		}
 		d.entries = append(d.entries, item)
+		if d.files++; d.files > s.limits.Files {
+			return nil, s.limits.tooMany()
+		}
 	}
 	// git sorts a folder as if its name ended in a slash.
 	slices.SortStableFunc(d.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })

@@ -103,6 +103,9 @@ type Source struct {
 	// RequireFastForward refuses a branch whose history was rewritten.
 	RequireFastForward bool       `yaml:"requireFastForward"`
 	Auth               SourceAuth `yaml:"auth"`
+	// RedirectHosts may be redirected to by the git server over HTTP, with no credentials.
+	RedirectHosts []string     `yaml:"redirectHosts"`
+	Limits        SourceLimits `yaml:"limits"`
 }
 
 // SourceAuth names the files that hold credentials; they are read again at each fetch, so that they can be rotated.

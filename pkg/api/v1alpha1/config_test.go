@@ -56,6 +56,8 @@ source:
   interval: 30s
   requireFastForward: true
   auth: {username: u, passwordFile: /p, sshKeyFile: /k, knownHostsFile: /h, caFile: /c}
+  redirectHosts: ["git2.example.com:8443"]
+  limits: {refs: 1, refBytes: 2, redirects: 3, packBytes: 4Ki, objects: 5, objectBytes: 6k, inflatedBytes: 7, files: 8, cacheBytes: 9Gi, memoryBytes: 1536Ki}
 registries:
 - {host: registry.example.com, plainHTTP: true, mirror: "mirror.example.com:5000", caFile: /ca, credentialsFile: /cred}
 environments:
@@ -87,6 +89,10 @@ server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFil
 		Source: Source{
 			URL: "ssh://git@git.example.com/data/pipelines.git", Branch: "main", Layout: "teams/{pipeline}/{environment}", Interval: Duration{30 * time.Second},
 			RequireFastForward: true, Auth: SourceAuth{Username: "u", PasswordFile: "/p", SSHKeyFile: "/k", KnownHostsFile: "/h", CAFile: "/c"},
+			RedirectHosts: []string{"git2.example.com:8443"},
+			Limits: SourceLimits{
+				Refs: 1, RefBytes: 2, Redirects: 3, PackBytes: 4096, Objects: 5, ObjectBytes: 6000, InflatedBytes: 7, Files: 8, CacheBytes: 9 << 30, MemoryBytes: 3 << 19,
+			},
 		},
 		Registries: []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
 		Environments: []Environment{{
@@ -154,6 +160,10 @@ func TestConfigErrors(t *testing.T) {
 		"layout with both in one":   {source("  layout: '{pipeline}-{environment}'\n"), []string{"put a / between them"}},
 		"layout above the root":     {source("  layout: ../{pipeline}/{environment}\n"), []string{"is a path inside the repository"}},
 		"layout with an empty part": {source("  layout: '{pipeline}//{environment}'\n"), []string{"without empty parts"}},
+		"a limit below zero":        {source("  limits: {refs: -1}\n"), []string{"syncer.yaml:5: source.limits.refs: -1 is below 0"}},
+		"a limit of no bytes":       {source("  limits: {packBytes: 12 MB}\n"), []string{`syncer.yaml:5: "12 MB" is not a number of bytes (write 64Mi, 1Gi)`}},
+		"a limit of half a byte":    {source("  limits: {packBytes: 0.5}\n"), []string{`"0.5" is not a number of bytes`}},
+		"a redirect to an address":  {source("  redirectHosts: ['https://git.example.com']\n"), []string{`source.redirectHosts[0]: "https://git.example.com" is not a host`}},
 		"short interval":            {source("  interval: 999ms\n"), []string{"syncer.yaml:5: source.interval: 999ms is too short; at least 1s"}},
 		"no interval at all":        {source("  interval: 0s\n"), []string{"syncer.yaml:5: source.interval: 0s is too short"}},
 		"interval below zero":       {source("  interval: -1m\n"), []string{"source.interval: -1m0s is too short"}},

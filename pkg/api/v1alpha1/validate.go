@@ -132,6 +132,12 @@ func (s *Source) validate(p *problems) {
 			p.add("source.layout", "%q has {pipeline} and {environment} in one folder name; put a / between them", s.Layout)
 		}
 	}
+	for i, host := range s.RedirectHosts {
+		if host == "" || strings.ContainsAny(host, "/@") {
+			p.add(fmt.Sprintf("source.redirectHosts[%d]", i), "%q is not a host (write git.example.com or git.example.com:8443)", host)
+		}
+	}
+	s.Limits.validate(p, "source.limits")
 	if s.Interval.Duration < time.Second {
 		p.add("source.interval", "%s is too short; at least 1s", s.Interval.Duration)
 	}

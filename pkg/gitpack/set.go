@@ -1,4 +1,6 @@
-package source
+// Package gitpack keeps the objects that a git server sends: it receives a pack within limits, makes its index, and reads
+// objects out of the packs of one cache. It knows no refs and no history, and reaches no network.
+package gitpack
 
 import (
 	"bytes"
@@ -21,36 +23,65 @@ import (
 )
 
 const (
-	packFolder = "objects/pack"
+	// Folder is where the packs are, below the folder of a cache.
+	Folder = "objects/pack"
 
-	// decodedBytes bounds the objects that a set of packs keeps decoded; it is
+	// DecodedBytes bounds the objects that a set of packs keeps decoded; it is
 	// there for delta bases, which are needed many times over.
-	decodedBytes = 32 * gitcache.MiByte
+	DecodedBytes = 32 * gitcache.MiByte
 )
 
-// packs are the pack files of one cache. Each file is open and its index is in memory, so that objects stay readable
+// Limits bound what a server may have a cache receive.
+type Limits struct {
+	PackBytes     int64 // of one pack
+	Objects       int   // of one pack
+	ObjectBytes   int64 // of one object, inflated
+	InflatedBytes int64 // of all objects of one pack
+}
+
+// Set is the packs of one cache. Each file is open and its index is in memory, so that objects stay readable
 // after the files are unlinked: the operating system frees them when no process holds them.
-type packs struct {
-	fs      billy.Filesystem
+type Set struct {
+	limits  Limits
 	decoded gitcache.Object
 
-	mu   sync.Mutex           // guards list: packs arrive while others are read
-	list []*packfile.Packfile // newest first; replaced, never changed
+	mu    sync.Mutex // guards what follows: packs arrive while others are read
+	fs    billy.Filesystem
+	list  []*packfile.Packfile // newest first; replaced, never changed
+	bytes int64                // of the packs
 }
 
-func newPacks(fs billy.Filesystem) *packs {
-	return &packs{fs: fs, decoded: gitcache.NewObjectLRU(decodedBytes)}
+// New returns the packs of a folder, of which it reads none yet.
+func New(fs billy.Filesystem, limits Limits) *Set {
+	return &Set{fs: fs, limits: limits, decoded: gitcache.NewObjectLRU(DecodedBytes)}
 }
 
-// open takes in the packs of the folder. It believes none of them before their
+// Move names the folder anew.
+func (p *Set) Move(fs billy.Filesystem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fs = fs
+}
+
+// Len is how many packs there are.
+func (p *Set) Len() int { return len(p.all()) }
+
+// Bytes is how large the packs are together.
+func (p *Set) Bytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytes
+}
+
+// Open takes in the packs of the folder. It believes none of them before their
 // checksums are right.
-func (p *packs) open() error {
-	infos, err := p.fs.ReadDir(packFolder)
+func (p *Set) Open() error {
+	infos, err := p.fs.ReadDir(Folder)
 	if err != nil {
 		return err
 	}
 	for _, info := range infos {
-		name := path.Join(packFolder, info.Name())
+		name := path.Join(Folder, info.Name())
 		switch {
 		case strings.HasPrefix(info.Name(), "tmp_"): // of a process that was killed
 			if err := p.fs.Remove(name); err != nil {
@@ -65,12 +96,12 @@ func (p *packs) open() error {
 	return nil
 }
 
-func (p *packs) openOne(base string) error {
+func (p *Set) openOne(base string) error {
 	raw, err := util.ReadFile(p.fs, base+".idx")
 	if err != nil {
 		return err
 	}
-	if _, err := trailer(bytes.NewReader(raw)); err != nil {
+	if _, _, err := trailer(bytes.NewReader(raw)); err != nil {
 		return err
 	}
 	index := idxfile.NewMemoryIndex()
@@ -81,31 +112,33 @@ func (p *packs) openOne(base string) error {
 	if err != nil {
 		return err
 	}
-	sum, err := trailer(f)
+	sum, size, err := trailer(f)
 	if err == nil && sum != plumbing.Hash(index.PackfileChecksum) {
 		err = errors.New("the index belongs to another pack")
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	p.use(index, f)
+	p.use(index, f, size)
 	return nil
 }
 
-func (p *packs) use(index idxfile.Index, f billy.File) {
+func (p *Set) use(index idxfile.Index, f billy.File, size int64) {
 	// Without a file system go-git reads objects into memory at once and never
 	// opens the file a second time.
 	pack := packfile.NewPackfileWithCache(index, nil, f, p.decoded, 0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.list = append([]*packfile.Packfile{pack}, p.list...)
+	p.bytes += size
 }
 
-// receive stores a pack that comes from a server, with an index.
-func (p *packs) receive(r io.Reader) (err error) {
-	f, err := p.fs.TempFile(packFolder, "tmp_pack_")
+// Receive stores a pack that comes from a server, with an index. It reports whether it left out blobs that are larger than
+// an object may be.
+func (p *Set) Receive(r io.Reader) (leftOut bool, err error) {
+	f, err := p.fs.TempFile(Folder, "tmp_pack_")
 	if err != nil {
-		return gitserver.LocalError{Err: err}
+		return false, gitserver.LocalError{Err: err}
 	}
 	kept := false
 	defer func() {
@@ -114,91 +147,80 @@ func (p *packs) receive(r io.Reader) (err error) {
 			_, _ = f.Close(), p.fs.Remove(f.Name())
 		}
 	}()
-	size, err := io.Copy(storageWriter{f}, r)
+	size, err := io.Copy(storageWriter{f}, io.LimitReader(r, p.limits.PackBytes+1))
 	if err != nil {
-		return err
+		return false, err
 	}
-	sum, err := trailer(f)
+	if size > p.limits.PackBytes {
+		return false, gitserver.TooLargePack(p.limits.PackBytes)
+	}
+	sum, _, err := trailer(f)
 	if err != nil {
-		return fmt.Errorf("pack from the server: %w", err)
+		return false, fmt.Errorf("pack from the server: %w", err)
+	}
+	index, leftOut, err := makeIndex(f, p.limits)
+	if err != nil {
+		return false, fmt.Errorf("pack from the server: %w", err)
 	}
 	if size == emptyPack {
-		return nil
+		return false, nil
 	}
-	index, err := indexPack(f)
-	if err != nil {
-		return fmt.Errorf("pack from the server: %w", err)
-	}
-	base := path.Join(packFolder, "pack-"+sum.String())
+	base := path.Join(Folder, "pack-"+sum.String())
 	if _, err := p.fs.Stat(base + ".pack"); err == nil {
-		return nil // the very same pack again
+		return leftOut, nil // the very same pack again
 	}
 	var encoded bytes.Buffer
 	if _, err := idxfile.NewEncoder(&encoded).Encode(index); err != nil {
-		return err
+		return false, err
 	}
 	if err := util.WriteFile(p.fs, base+".idx", encoded.Bytes(), 0o600); err != nil {
-		return gitserver.LocalError{Err: err}
+		return false, gitserver.LocalError{Err: err}
 	}
 	if err := p.fs.Rename(f.Name(), base+".pack"); err != nil {
-		return gitserver.LocalError{Err: err}
+		return false, gitserver.LocalError{Err: err}
 	}
 	kept = true
-	p.use(index, f)
-	return nil
+	p.use(index, f, size)
+	return leftOut, nil
 }
 
 // emptyPack is the size of a pack without objects: header and checksum.
 const emptyPack = 12 + sha1.Size
 
-func indexPack(f billy.File) (*idxfile.MemoryIndex, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	index := new(idxfile.Writer)
-	parser, err := packfile.NewParser(packfile.NewScanner(f), index)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := parser.Parse(); err != nil {
-		return nil, err
-	}
-	return index.Index()
-}
-
-// trailer reads all of a pack or index. It returns the checksum at the end if that is the checksum of the content.
-func trailer(f io.ReadSeeker) (plumbing.Hash, error) {
+// trailer reads all of a pack or index. It returns the checksum at the end if that is the checksum of the content,
+// and the size.
+func trailer(f io.ReadSeeker) (plumbing.Hash, int64, error) {
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return plumbing.ZeroHash, 0, err
 	}
 	if end < emptyPack {
-		return plumbing.ZeroHash, io.ErrUnexpectedEOF
+		return plumbing.ZeroHash, 0, io.ErrUnexpectedEOF
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return plumbing.ZeroHash, err
+		return plumbing.ZeroHash, 0, err
 	}
 	sum := sha1.New() //nolint:gosec // git's own checksum
 	if _, err := io.CopyN(sum, f, end-sha1.Size); err != nil {
-		return plumbing.ZeroHash, err
+		return plumbing.ZeroHash, 0, err
 	}
 	var want plumbing.Hash
 	if _, err := io.ReadFull(f, want[:]); err != nil {
-		return plumbing.ZeroHash, err
+		return plumbing.ZeroHash, 0, err
 	}
 	if want != plumbing.Hash(sum.Sum(nil)) {
-		return plumbing.ZeroHash, errors.New("the checksum does not fit the content")
+		return plumbing.ZeroHash, 0, errors.New("the checksum does not fit the content")
 	}
-	return want, nil
+	return want, end, nil
 }
 
-func (p *packs) all() []*packfile.Packfile {
+func (p *Set) all() []*packfile.Packfile {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.list
 }
 
-func (p *packs) find(hash plumbing.Hash) (*packfile.Packfile, bool) {
+func (p *Set) find(hash plumbing.Hash) (*packfile.Packfile, bool) {
 	for _, pack := range p.all() {
 		if ok, err := pack.Contains(hash); ok && err == nil {
 			return pack, true
@@ -209,7 +231,7 @@ func (p *packs) find(hash plumbing.Hash) (*packfile.Packfile, bool) {
 
 // EncodedObject returns an object. One that the index promises and the pack
 // does not hold is damage, and not plumbing.ErrObjectNotFound.
-func (p *packs) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+func (p *Set) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
 	pack, ok := p.find(hash)
 	if !ok {
 		return nil, plumbing.ErrObjectNotFound
@@ -225,7 +247,7 @@ func (p *packs) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plu
 }
 
 // HasEncodedObject looks into the indexes only.
-func (p *packs) HasEncodedObject(hash plumbing.Hash) error {
+func (p *Set) HasEncodedObject(hash plumbing.Hash) error {
 	if _, ok := p.find(hash); !ok {
 		return plumbing.ErrObjectNotFound
 	}
@@ -233,7 +255,7 @@ func (p *packs) HasEncodedObject(hash plumbing.Hash) error {
 }
 
 // EncodedObjectSize reads the header of an object.
-func (p *packs) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+func (p *Set) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
 	pack, ok := p.find(hash)
 	if !ok {
 		return 0, plumbing.ErrObjectNotFound
@@ -246,7 +268,7 @@ func (p *packs) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
 }
 
 // HashesWithPrefix lists the objects whose hash starts with the bytes.
-func (p *packs) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
+func (p *Set) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
 	var found []plumbing.Hash
 	for _, pack := range p.all() {
 		entries, err := pack.Entries()
