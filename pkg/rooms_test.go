@@ -45,7 +45,10 @@ var home = map[string]string{
 	"golang.org/x/time/":                      "pkg/server pkg/daemon",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
 	"net/http":                                "pkg/image pkg/gitserver pkg/connect pkg/cluster pkg/server pkg/silence cmd/syncer",
-	"os/exec":                                 "nowhere: syncer starts no program",
+	"os/exec":                                 "pkg/renderers", // syncer starts no program but itself
+	"golang.org/x/sys/":                       "pkg/renderers",
+	"golang.org/x/net/bpf":                    "pkg/renderers",
+	"github.com/landlock-lsm/":                "pkg/renderers",
 }
 
 // floors lists the rooms from the lowest floor to the highest. Imports go down only: a room imports rooms of lower floors,
@@ -80,7 +83,7 @@ var narrow = map[string][]string{
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
 	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster
-	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/daemon", "pkg/server"},
+	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/renderers", "pkg/daemon", "pkg/server"},
 }
 
 // texts are packages that hold only files; every room may read them.

@@ -15,9 +15,14 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/renderers"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == renderers.WorkerCommand {
+		renderers.Serve(os.Stdin, os.Stdout) // started by a pool of this program, never by a user
+		return
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -19,7 +19,7 @@ func TestAnOverlayThatTakesLongToRenderHoldsUpNoOtherPipeline(t *testing.T) {
 	p.pipeline("quick", configMap("quick", "1")+"---\n"+configMap("moved", "1"))
 	p.commit("first")
 	slow := make(chan struct{}, 9)
-	local := renderers.Local()
+	local := renderers.Limits{}.Local()
 	slow <- struct{}{}
 	r := p.follow("one", func(planner *target.Planner) {
 		planner.Renderings.Build = func(ctx context.Context, files fs.FS, overlay string) renderers.Built {

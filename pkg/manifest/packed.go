@@ -37,24 +37,52 @@ func (p Packed) IsNone() bool { return p.docs == nil }
 // IDs lists the identities of the objects, in the order of the set. The caller does not change the list.
 func (p Packed) IDs() []ID { return p.ids }
 
+// Bytes are the packed set as FromBytes takes it. The caller does not change them.
+func (p Packed) Bytes() []byte { return p.docs }
+
+// FromBytes is a packed set from the bytes of one, which come from another process, and the set. It refuses bytes that are
+// none, and a set that would unpack to more than some bytes.
+func FromBytes(docs []byte, most int) (Packed, Set, error) {
+	size, err := s2.DecodedLen(docs)
+	if err == nil && size > most {
+		err = fmt.Errorf("it has %d bytes, and %d are allowed", size, most)
+	}
+	var set Set
+	if err == nil {
+		set, err = unpack(docs)
+	}
+	if err != nil {
+		return Packed{}, nil, fmt.Errorf("unpacking a set: %w", err)
+	}
+	return Packed{ids: set.IDs(), docs: docs}, set, nil
+}
+
 // Set unpacks the set. The caller owns the objects. It panics at bytes that Pack did not make.
 func (p Packed) Set() Set {
 	if p.IsNone() {
 		return nil
 	}
-	data, err := s2.Decode(nil, p.docs)
-	var docs []map[string]any
-	if err == nil {
-		err = utiljson.Unmarshal(data, &docs)
-	}
+	set, err := unpack(p.docs)
 	if err != nil {
 		panic(fmt.Errorf("unpacking a set: %w", err))
+	}
+	return set
+}
+
+func unpack(packed []byte) (Set, error) {
+	data, err := s2.Decode(nil, packed)
+	if err != nil {
+		return nil, err
+	}
+	var docs []map[string]any
+	if err := utiljson.Unmarshal(data, &docs); err != nil {
+		return nil, err
 	}
 	set := make(Set, len(docs))
 	for i, doc := range docs {
 		set[i] = &unstructured.Unstructured{Object: doc}
 	}
-	return set
+	return set, nil
 }
 
 // IDs lists the identities of the objects, in the order of the set. Equal texts in the lists of many sets share their memory.

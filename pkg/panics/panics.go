@@ -24,12 +24,36 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	what := fmt.Sprintf("a value of type %T", e.Value)
-	if err, ok := e.Value.(runtime.Error); ok {
-		what = err.Error()
-	}
-	return fmt.Sprintf("syncer panicked in %s (%s): %s; this is a fault of syncer: report it with the stack, which the log has", e.Function, e.line, what)
+	return fmt.Sprintf("syncer panicked in %s (%s): %s; this is a fault of syncer: report it with the stack, which the log has", e.Function, e.line, e.what())
 }
+
+// what is the value of the panic where it may be shown, and else its type.
+func (e *Error) what() string {
+	switch value := e.Value.(type) {
+	case runtime.Error:
+		return value.Error()
+	case reported:
+		return string(value)
+	default:
+		return fmt.Sprintf("a value of type %T", value)
+	}
+}
+
+// Report is a panic as another process tells of it.
+type Report struct{ What, Function, Line, Stack string }
+
+// Report returns the panic for another process.
+func (e *Error) Report() Report {
+	return Report{What: e.what(), Function: e.Function, Line: e.line, Stack: e.Stack}
+}
+
+// Error is the reported panic.
+func (r Report) Error() *Error {
+	return &Error{Value: reported(r.What), Function: r.Function, Stack: r.Stack, line: r.Line}
+}
+
+// reported is the value of a panic in another process, as that one may show it.
+type reported string
 
 // First reports whether nobody asked before, so that one panic is logged and counted once, in whichever room its error
 // is first looked at.

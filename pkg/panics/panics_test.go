@@ -42,6 +42,16 @@ func TestTheValueOfAPanicIsNotShown(t *testing.T) {
 	}
 }
 
+func TestAReportedPanicSaysTheSame(t *testing.T) {
+	for _, do := range []func(){fall, func() { panic("canary") }} {
+		caught := Catch(do)
+		again := caught.Report().Error()
+		if again.Error() != caught.Error() || again.Stack != caught.Stack || again.Function != caught.Function {
+			t.Errorf("%s\nis not\n%s", again, caught)
+		}
+	}
+}
+
 func TestWhatDoesNotPanic(t *testing.T) {
 	if caught := Catch(func() {}); caught != nil {
 		t.Errorf("caught %v", caught)

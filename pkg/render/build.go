@@ -46,6 +46,11 @@ func (e *panicError) Unwrap() error { return e.caught }
 // Build renders the overlay at a slash-separated path of files. The objects keep the order in which kustomize declares
 // them. The same files give the same set. Build may be called by many goroutines at once.
 func Build(files fs.FS, overlay string) (manifest.Set, error) {
+	return Limits{}.Build(files, overlay)
+}
+
+// Build is Build within other limits than the defaults.
+func (l Limits) Build(files fs.FS, overlay string) (manifest.Set, error) {
 	set, err := build(files, overlay)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", overlay, err)

@@ -3,6 +3,7 @@ package render
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
@@ -31,8 +32,13 @@ type identified interface {
 
 // BuildReading is Build, and also returns the reads of the build. The read set is valid for a failed build as well.
 func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
+	return Limits{}.BuildReading(files, overlay)
+}
+
+// BuildReading is BuildReading within other limits than the defaults.
+func (l Limits) BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 	r := newRecorder(files)
-	set, err := Build(r, overlay)
+	set, err := l.Build(r, overlay)
 	if panics.In(err) != nil {
 		r.reads.sure = false // the cause need not be in the files
 	}
@@ -41,11 +47,46 @@ func BuildReading(files fs.FS, overlay string) (manifest.Set, ReadSet, error) {
 
 // Unchanged reports whether a build over other files would read the very same, so that it need not be done again.
 func (s ReadSet) Unchanged(files fs.FS) bool {
-	return s.sure && answers(files, kindOf, s.probed) && answers(files, contentOf, s.read) && answers(files, listingOf, s.listed) && answers(files, realOf, s.real)
+	return s.sure && answers(files, KindOf, s.probed) && answers(files, IdentityOf, s.read) && answers(files, listingOf, s.listed) && answers(files, realOf, s.real)
 }
 
 // Files lists the files that the build read, in order.
 func (s ReadSet) Files() []string { return slices.Sorted(maps.Keys(s.read)) }
+
+// sentReads is a read set on its way to another process.
+type sentReads struct {
+	Sure                       bool
+	Probed, Read, Listed, Real map[string]string
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s ReadSet) MarshalJSON() ([]byte, error) {
+	return json.Marshal(sentReads{s.sure, s.probed, s.read, s.listed, s.real})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *ReadSet) UnmarshalJSON(data []byte) error {
+	var sent sentReads
+	err := json.Unmarshal(data, &sent)
+	*s = ReadSet{sent.Sure, sent.Probed, sent.Read, sent.Listed, sent.Real}
+	return err
+}
+
+// ReadsOf is the read set of a build that was told everything about some paths of files. It stands for that of a build
+// that did not come to its end.
+func ReadsOf(files fs.FS, paths []string) ReadSet {
+	s := ReadSet{sure: true, probed: map[string]string{}, read: map[string]string{}, listed: map[string]string{}, real: map[string]string{}}
+	for _, name := range paths {
+		s.probed[name], s.real[name] = KindOf(files, name), realOf(files, name)
+		switch s.probed[name] {
+		case IsFile:
+			s.read[name] = IdentityOf(files, name)
+		case IsFolder:
+			s.listed[name] = listingOf(files, name)
+		}
+	}
+	return s
+}
 
 // answers reports whether files give the same answers to a question.
 func answers(files fs.FS, question func(fs.FS, string) string, want map[string]string) bool {
@@ -57,15 +98,15 @@ func answers(files fs.FS, question func(fs.FS, string) string, want map[string]s
 	return true
 }
 
-// The kinds of a path. Any other answer is the text of an error.
+// The kinds of a path in the answer of KindOf. Any other answer is the text of an error.
 const (
-	isNothing = "nothing"
-	isFile    = "file"
-	isFolder  = "folder"
+	IsNothing = "nothing"
+	IsFile    = "file"
+	IsFolder  = "folder"
 )
 
-// kindOf returns the kind of a path.
-func kindOf(files fs.FS, name string) string {
+// KindOf returns the kind of a path.
+func KindOf(files fs.FS, name string) string {
 	if known, ok := files.(identified); ok {
 		_, folder, err := known.Identity(name)
 		return kind(folder, err)
@@ -77,18 +118,18 @@ func kindOf(files fs.FS, name string) string {
 func kind(folder bool, err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return isNothing
+		return IsNothing
 	case err != nil:
 		return err.Error()
 	case folder:
-		return isFolder
+		return IsFolder
 	default:
-		return isFile
+		return IsFile
 	}
 }
 
-// contentOf names the content of a file, if possible without a read.
-func contentOf(files fs.FS, name string) string {
+// IdentityOf names the content of a file, if possible without a read. Files of one identity hold the same bytes.
+func IdentityOf(files fs.FS, name string) string {
 	if known, ok := files.(identified); ok {
 		id, folder, err := known.Identity(name)
 		if err != nil || folder {
@@ -98,7 +139,7 @@ func contentOf(files fs.FS, name string) string {
 	}
 	data, err := fs.ReadFile(files, name)
 	if err != nil {
-		return kindOf(files, name)
+		return KindOf(files, name)
 	}
 	return digest(data)
 }
@@ -163,7 +204,7 @@ func (r *recorder) ReadFile(name string) ([]byte, error) {
 	case err != nil:
 		r.probe(name, err)
 	case ok:
-		r.note(r.reads.read, name, contentOf(r.files, name))
+		r.note(r.reads.read, name, IdentityOf(r.files, name))
 	default:
 		r.note(r.reads.read, name, digest(data))
 	}
@@ -187,8 +228,8 @@ func (r *recorder) RealPath(name string) (string, error) {
 // probe keeps the kind of a path after a read that may have failed. A file that exists and cannot be read is a fault of
 // the disk or the cache: the fault may be gone at the next read although no file has changed.
 func (r *recorder) probe(name string, err error) {
-	found := kindOf(r.files, name)
-	if err != nil && found == isFile {
+	found := KindOf(r.files, name)
+	if err != nil && found == IsFile {
 		r.reads.sure = false
 	}
 	r.note(r.reads.probed, name, found)

@@ -15,7 +15,8 @@ import (
 
 // Built is the result of one build of an overlay.
 type Built struct {
-	Set manifest.Set
+	Set    manifest.Set
+	Packed manifest.Packed // the same set
 	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
 	Warnings []string
 	// Reads are the reads of the build, also of one that failed.
@@ -27,7 +28,7 @@ type Built struct {
 type Builder func(ctx context.Context, files fs.FS, overlay string) Built
 
 // Local returns a Builder that builds in this process, one overlay on each processor at a time.
-func Local() Builder {
+func (l Limits) Local() Builder {
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	return func(ctx context.Context, files fs.FS, overlay string) Built {
 		select {
@@ -36,16 +37,17 @@ func Local() Builder {
 			return Built{Err: ctx.Err()}
 		}
 		defer func() { <-slots }()
-		return Here(files, overlay)
+		return l.Here(files, overlay)
 	}
 }
 
-// Here builds an overlay in this process.
-func Here(files fs.FS, overlay string) (built Built) {
+// Here builds an overlay in this process. It bounds neither the memory nor the time.
+func (l Limits) Here(files fs.FS, overlay string) (built Built) {
 	err := panics.Try(func() error {
-		built.Set, built.Reads, built.Err = render.BuildReading(files, overlay)
+		built.Set, built.Reads, built.Err = l.Render.BuildReading(files, overlay)
 		if built.Err == nil {
 			built.Warnings = origin.Warnings(files, overlay, built.Set, built.Reads)
+			built.Packed = manifest.Pack(built.Set)
 		}
 		return nil
 	})

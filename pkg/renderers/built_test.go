@@ -26,7 +26,7 @@ func TestABuildHasASetItsReadsAndWarnings(t *testing.T) {
 		kustomization: "resources: [a.yaml]\n",
 		"o/a.yaml":    "apiVersion: example.com/v1\nkind: Report\nmetadata: {name: a}\nspec: {since: 2024-01-02}\n",
 	})
-	built := Here(files, "o")
+	built := Limits{}.Here(files, "o")
 	if built.Err != nil || len(built.Set) != 1 || !built.Reads.Unchanged(files) {
 		t.Fatalf("%d objects, %v", len(built.Set), built.Err)
 	}
@@ -37,7 +37,7 @@ func TestABuildHasASetItsReadsAndWarnings(t *testing.T) {
 
 func TestAFailedBuildHasItsReads(t *testing.T) {
 	files := repository(map[string]string{"other/a.yaml": ""})
-	built := Here(files, "o")
+	built := Limits{}.Here(files, "o")
 	if !errors.Is(built.Err, render.ErrNoOverlay) || !built.Reads.Unchanged(files) {
 		t.Errorf("%v", built.Err)
 	}
@@ -49,7 +49,7 @@ type faulty struct{ fs.FS }
 func (faulty) Open(string) (fs.File, error) { panic("broken") }
 
 func TestAPanicFailsItsBuild(t *testing.T) {
-	built := Here(faulty{}, "o")
+	built := Limits{}.Here(faulty{}, "o")
 	if panics.In(built.Err) == nil || built.Reads.Unchanged(repository(nil)) {
 		t.Errorf("%v", built.Err)
 	}

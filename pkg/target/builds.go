@@ -37,7 +37,7 @@ type build struct {
 
 func newBuilds(builder renderers.Builder, late func()) *builds {
 	if builder == nil {
-		builder = renderers.Local()
+		builder = renderers.Limits{}.Local()
 	}
 	if late == nil {
 		late = func() {}

@@ -32,7 +32,7 @@ func (s slowBuilds) build(ctx context.Context, files fs.FS, overlay string) rend
 	}
 	data, err := fs.ReadFile(files, overlay+"/a.yaml")
 	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": string(data)}}
-	return renderers.Built{Set: manifest.Set{obj}, Err: err}
+	return renderers.Built{Set: manifest.Set{obj}, Packed: manifest.Pack(manifest.Set{obj}), Err: err}
 }
 
 // oneTree is a tree of files that does not change.

@@ -216,7 +216,7 @@ func (r *Renderings) Stop() {
 func newRendering(built renderers.Built) *Rendering {
 	rendered := &Rendering{Err: built.Err, Warnings: built.Warnings, reads: built.Reads}
 	if built.Err == nil {
-		rendered.Set, rendered.provides = manifest.Pack(built.Set), plan.ProvidedBy(built.Set)
+		rendered.Set, rendered.provides = built.Packed, plan.ProvidedBy(built.Set)
 	}
 	return rendered
 }
@@ -235,7 +235,7 @@ func (d *Desired) Renders() bool { return d.Err == nil && d.Overlay != "" }
 // Render renders one target by itself, in this process.
 func (d *Desired) Render() {
 	if d.Renders() {
-		d.setRendering(newRendering(renderers.Here(d.Snapshot.Files, d.Overlay)))
+		d.setRendering(newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)))
 	}
 }
 

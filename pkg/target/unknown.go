@@ -94,7 +94,7 @@ func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Sna
 // unplanned is a target that is rendered only if an object that may be its own leaves another target.
 func (d *Desired) unplanned(layout string) plan.Unknown {
 	read := d.words(layout)
-	rendering := sync.OnceValue(func() *Rendering { return newRendering(renderers.Here(d.Snapshot.Files, d.Overlay)) })
+	rendering := sync.OnceValue(func() *Rendering { return newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)) })
 	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
 		file := read().mayName(id)
 		if file == "" {

@@ -1,0 +1,56 @@
+package renderers
+
+import (
+	"io/fs"
+	"sync"
+	"time"
+)
+
+// failures keeps the builds that their workers did not survive, or that took too long. Such a build may succeed on a day
+// with less load, and costs much each time: it is done again when one of its files changes, or after a while that doubles.
+type failures struct {
+	mu        sync.Mutex
+	byOverlay map[string]failure
+}
+
+type failure struct {
+	built Built
+	until time.Time
+	pause time.Duration
+}
+
+const (
+	firstPause   = 5 * time.Minute
+	longestPause = 2 * time.Hour
+)
+
+// of is the failure of an overlay's last build, if another one is not to be tried yet.
+func (f *failures) of(overlay string, files fs.FS, now time.Time) (Built, bool) {
+	f.mu.Lock()
+	kept, ok := f.byOverlay[overlay]
+	f.mu.Unlock()
+	if !ok {
+		return Built{}, false
+	}
+	if !kept.built.Reads.Unchanged(files) {
+		f.forget(overlay)
+		return Built{}, false
+	}
+	return Built{Err: kept.built.Err}, now.Before(kept.until)
+}
+
+func (f *failures) keep(overlay string, built Built, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pause := min(max(2*f.byOverlay[overlay].pause, firstPause), longestPause)
+	if f.byOverlay == nil {
+		f.byOverlay = map[string]failure{}
+	}
+	f.byOverlay[overlay] = failure{built, now.Add(pause), pause}
+}
+
+func (f *failures) forget(overlay string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.byOverlay, overlay)
+}

@@ -1,0 +1,5 @@
+//go:build linux && !amd64
+
+package renderers
+
+var deniedHere []uint32
