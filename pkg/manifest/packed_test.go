@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,5 +40,22 @@ func TestNoSetIsNotTheEmptySet(t *testing.T) {
 	}
 	if empty := Pack(Set{}); empty.IsNone() || empty.Set() == nil || len(empty.IDs()) != 0 {
 		t.Error("the empty set is none")
+	}
+}
+
+func TestBytesOfAnotherProcessAreChecked(t *testing.T) {
+	packed := Pack(Set{{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a"}}}})
+	again, set, err := FromBytes(packed.Bytes(), 1<<10)
+	if err != nil || len(set) != 1 || len(again.IDs()) != 1 || again.IDs()[0] != packed.IDs()[0] {
+		t.Errorf("%v, %v, %v", again.IDs(), set, err)
+	}
+	for what, docs := range map[string][]byte{
+		"nothing":               nil,
+		"no packed set":         []byte("nonsense"),
+		"a set that is too big": Pack(Set{{Object: map[string]any{"data": strings.Repeat("x", 2<<10)}}}).Bytes(),
+	} {
+		if _, _, err := FromBytes(docs, 1<<10); err == nil {
+			t.Errorf("%s is taken", what)
+		}
 	}
 }
