@@ -44,7 +44,7 @@ func recordedElsewhere(ctx context.Context, c *Comparer, id manifest.ID) (v1alph
 		id = full
 	}
 	own := c.request.Target
-	if target, named := c.request.Neighbours.Named[id.Key()]; named && target != own {
+	if target, named := c.request.Neighbours.NamedBy(id); named && target != own {
 		record, err := c.cluster.Records().Latest(ctx, target)
 		return target, inventory.ByKey(record)[id.Key()], err
 	}

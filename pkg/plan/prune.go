@@ -139,7 +139,7 @@ func (c *Comparer) prunes(ctx context.Context, set []*Step) ([]*Step, error) {
 // prune judges a member that is no longer in the set. kept has the generated objects of the set.
 func (c *Comparer) prune(ctx context.Context, live *unstructured.Unstructured, kept map[manifest.ID]bool) (*Step, error) {
 	s := &Step{Change: manifest.Change{ID: manifest.IDOf(live), Action: manifest.Prune, Live: live}}
-	other, handed := c.request.Neighbours.Named[s.Key()]
+	other, handed := c.request.Neighbours.NamedBy(s.Change.ID)
 	if handed && other != c.request.Target {
 		s.State = HandedOver
 	}

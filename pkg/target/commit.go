@@ -27,6 +27,7 @@ type Planner struct {
 	Log   *slog.Logger
 
 	trail trail
+	names names
 }
 
 // Repository is the history that a Planner reads. A *source.Repository is one.
@@ -41,7 +42,7 @@ type Repository interface {
 type Commit struct {
 	// Targets are the selected targets, sorted.
 	Targets []*Desired
-	// Others are the targets that were not selected.
+	// Others are the targets that were not selected. They are not rendered.
 	Others []*Desired
 	// Retired are targets that left git before, and whose records are still there.
 	Retired []*Desired
@@ -65,7 +66,9 @@ type Commit struct {
 func NewCommit(targets []*Desired, others ...*Desired) *Commit {
 	c := &Commit{Targets: targets, Others: others}
 	c.makeIndex()
-	c.findNeighbours()
+	n := &names{}
+	n.update(c.All())
+	c.findNeighbours(n)
 	return c
 }
 
@@ -135,13 +138,13 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 	}
 	slices.SortFunc(c.Targets, func(x, y *Desired) int { return x.Target.Compare(y.Target) })
 	c.makeIndex()
-	// The others are rendered too: an object that moved to one of them is not pruned.
-	p.Renderings.Render(ctx, c.All(), snap.Files)
-	c.claim()
+	p.Renderings.Render(ctx, c.Targets, snap.Files)
+	p.names.update(c.All())
+	p.names.claim(c)
 	c.orderByDependency()
 	p.trail.advance(ctx, p.Source, snap)
 	c.Allowed = p.Trailers(ctx, c.Targets)
-	c.findNeighbours() // before the limits
+	c.findNeighbours(&p.names) // before the limits
 	if err := p.addUnplanned(c, pipelines, snap); err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func TestACommitWithOneTargetStillFindsTheOthers(t *testing.T) {
 		t.Error("it finds a target that does not exist")
 	}
 	if got := one.All(); len(got) != 1 || got[0] != newer || !one.Allowed.Any(newer.Target) {
-		t.Errorf("it has %s", names(got))
+		t.Errorf("it has %s", namesOf(got))
 	}
 }
 

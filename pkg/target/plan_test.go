@@ -15,6 +15,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -97,8 +98,8 @@ func (p *planning) record(owner, pipeline, environment string, status v1alpha1.P
 	}
 }
 
-// names lists targets, those with an error with a mark.
-func names(targets []*Desired) string {
+// namesOf lists targets, those with an error with a mark.
+func namesOf(targets []*Desired) string {
 	var out []string
 	for _, d := range targets {
 		name := d.Target.String()
@@ -130,10 +131,10 @@ func TestPlanJoinsACommitWithTheRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	// left@prod leaves git, half@dev lost its overlay, taken@dev has the record of another configuration.
-	if got, want := names(commit.Targets), "etl@dev etl@prod half@dev! half@prod left@prod taken@dev! taken@prod"; got != want {
+	if got, want := namesOf(commit.Targets), "etl@dev etl@prod half@dev! half@prod left@prod taken@dev! taken@prod"; got != want {
 		t.Errorf("the targets are %s, want %s", got, want)
 	}
-	if got := names(commit.Retired); got != "left@dev" {
+	if got := namesOf(commit.Retired); got != "left@dev" {
 		t.Errorf("retired are %s", got)
 	}
 	of := func(pipeline, environment string) *Desired {
@@ -169,12 +170,18 @@ func TestPlanOfASelection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names(commit.Targets) != "etl@dev" || names(commit.All()) != "etl@dev report@dev left@dev" {
-		t.Errorf("selected are %s of %s", names(commit.Targets), names(commit.All()))
+	if namesOf(commit.Targets) != "etl@dev" || namesOf(commit.All()) != "etl@dev report@dev left@dev" {
+		t.Errorf("selected are %s of %s", namesOf(commit.Targets), namesOf(commit.All()))
+	}
+	moved := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: p.Namespace, Name: "report-dev"}
+	for _, n := range commit.Neighbours {
+		if by, _ := n.NamedBy(moved); by.String() != "report@dev" {
+			t.Errorf("an object that moved to report, which was not selected, is named by %q", by)
+		}
 	}
 	for _, d := range commit.Others {
-		if d.Overlay != "" && len(d.Rendered.Set.IDs()) != 1 {
-			t.Errorf("%s is not rendered, although an object may move to it", d.Target)
+		if d.Rendered.From != nil {
+			t.Errorf("%s is rendered, although nothing needs it", d.Target)
 		}
 	}
 	if _, err := p.Plan(p.Ctx, snap, v1alpha1.Selection{Pipelines: []string{"left"}, Environments: []string{"dev"}}); err != nil {
@@ -207,8 +214,8 @@ func TestPlanWhileAClusterIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names(commit.Targets) != "etl@dev etl@prod" || len(commit.Unread) != 1 || commit.Unread[0] != "away" || !strings.Contains(commit.Incomplete[0].Error(), "environment away: ") {
-		t.Errorf("%s; unread %v, %v", names(commit.Targets), commit.Unread, commit.Incomplete)
+	if namesOf(commit.Targets) != "etl@dev etl@prod" || len(commit.Unread) != 1 || commit.Unread[0] != "away" || !strings.Contains(commit.Incomplete[0].Error(), "environment away: ") {
+		t.Errorf("%s; unread %v, %v", namesOf(commit.Targets), commit.Unread, commit.Incomplete)
 	}
 }
 
@@ -223,12 +230,12 @@ func TestTargetsThatHaveARecord(t *testing.T) {
 	both := []string{"dev", "prod"}
 
 	targets, incomplete, err := p.Recorded(p.Ctx, v1alpha1.Selection{Environments: both})
-	if err != nil || incomplete != nil || names(targets) != "etl@dev etl@prod report@dev" {
-		t.Errorf("%s, %v, %v", names(targets), incomplete, err)
+	if err != nil || incomplete != nil || namesOf(targets) != "etl@dev etl@prod report@dev" {
+		t.Errorf("%s, %v, %v", namesOf(targets), incomplete, err)
 	}
 	targets, incomplete, err = p.Recorded(p.Ctx, v1alpha1.Selection{Pipelines: []string{"etl"}})
-	if err != nil || !strings.Contains(errorText(incomplete), "environment away: ") || names(targets) != "etl@dev etl@prod" {
-		t.Errorf("while a cluster is away: %s, %v, %v", names(targets), incomplete, err)
+	if err != nil || !strings.Contains(errorText(incomplete), "environment away: ") || namesOf(targets) != "etl@dev etl@prod" {
+		t.Errorf("while a cluster is away: %s, %v, %v", namesOf(targets), incomplete, err)
 	}
 	if _, _, err := p.Recorded(p.Ctx, v1alpha1.Selection{Pipelines: []string{"gone"}, Environments: both}); !strings.Contains(errorText(err), `no pipeline "gone" has been deployed to dev, prod by the configuration "data"`) {
 		t.Errorf("a pipeline without a record: %v", err)

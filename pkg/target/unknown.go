@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
@@ -14,45 +15,95 @@ import (
 )
 
 // findNeighbours finds what each target wants at the commit, or says that it is not known.
-func (c *Commit) findNeighbours() {
+func (c *Commit) findNeighbours(n *names) {
+	n.settle(c)
 	c.Neighbours = map[*cluster.Cluster]plan.Neighbours{}
-	for _, failed := range []bool{true, false} { // of two targets that name an object, the one that can be deployed counts
-		for _, d := range c.All() {
-			if d.Cluster == nil || (d.Err != nil) != failed {
-				continue
-			}
-			n := c.Neighbours[d.Cluster.Server()]
-			if set, known := c.wanted(d); known {
-				n.Add(d.Cluster.Namespace(), d.Target, set)
-			} else {
-				n.Unknown = append(n.Unknown, d.unrendered(c.layout))
-			}
-			c.Neighbours[d.Cluster.Server()] = n
+	for server, named := range n.named {
+		c.Neighbours[server] = plan.Neighbours{Named: named, Sets: n.sets[server]}
+	}
+	for _, d := range c.All() {
+		if d.Cluster == nil || c.isKnown(d) {
+			continue
 		}
+		here := c.Neighbours[d.Cluster.Server()]
+		if l := d.later(c.layout); d.Renders() {
+			here.Unknown, here.Unrendered = append(here.Unknown, l.untried()), append(here.Unrendered, l.unrendered())
+		} else {
+			here.Unknown = append(here.Unknown, l.unknown())
+		}
+		c.Neighbours[d.Cluster.Server()] = here
 	}
 }
 
-// wanted is the set of a target at the commit; false: it is not known. A target with an error may have one: git names its
-// objects all the same, and another target may take them over.
-func (c *Commit) wanted(d *Desired) ([]manifest.ID, bool) {
+// isKnown reports whether it is known what a target names at the commit. A target with an error may name objects: another
+// target may take them over.
+func (c *Commit) isKnown(d *Desired) bool {
 	_, overlayGone := errors.AsType[*MissingOverlayError](d.Err)
-	if d.Overlay == "" || overlayGone && c.Allowed.Prunes[d.Target] {
-		return nil, true
-	}
-	return d.Rendered.Set.IDs(), !d.Rendered.Set.IsNone() || d.Rendered.From != nil && d.Rendered.From.Err == nil
+	return d.Overlay == "" || overlayGone && c.Allowed.Prunes[d.Target] || !d.Rendered.Set.IsNone() || d.Rendered.From != nil && d.Rendered.From.Err == nil
 }
 
-// unrendered is a target whose overlay is not rendered.
-func (d *Desired) unrendered(layout string) plan.Unknown {
-	read := d.words(layout)
-	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
-		return d.doubt(read().mayName(id))
+// later is a target whose files are read, and whose overlay is rendered, when somebody asks. It is safe for concurrent use.
+type later struct {
+	d         *Desired
+	words     func() *words
+	rendering func() *Rendering
+}
+
+func (d *Desired) later(layout string) later {
+	return later{
+		d:         d,
+		words:     sync.OnceValue(func() *words { return wordsOf(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) }),
+		rendering: sync.OnceValue(func() *Rendering { return newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)) }),
+	}
+}
+
+// unknown is the target as one whose overlay does not render.
+func (l later) unknown() plan.Unknown {
+	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		return l.d.doubt(l.words().mayName(id))
 	}}
 }
 
-// words returns a function that reads the files of the target's pipeline, at its first call.
-func (d *Desired) words(layout string) func() *words {
-	return sync.OnceValue(func() *words { return wordsOf(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) })
+// untried is the target as one that is not known not to render.
+func (l later) untried() plan.Unknown {
+	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		if file := l.words().mayName(id); file != "" && l.rendering().Err != nil {
+			return l.d.doubt(file)
+		}
+		return ""
+	}}
+}
+
+// unrendered is the target as one that another one may hand an object over to, or take one over from.
+func (l later) unrendered() plan.Unrendered {
+	return plan.Unrendered{
+		Target: l.d.Target, Set: v1alpha1.ApplySetID(l.d.Cluster.Namespace(), l.d.Target),
+		MayName: func(id manifest.ID) bool { return l.words().mayName(id) != "" },
+		Render: func() ([]manifest.ID, bool) {
+			rendered := l.rendering()
+			return rendered.Set.IDs(), rendered.Err == nil
+		},
+	}
+}
+
+// unplanned is the target as one of an environment that is not part of the pass.
+func (l later) unplanned() plan.Unknown {
+	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		file := l.words().mayName(id)
+		switch {
+		case file == "":
+			return ""
+		case l.rendering().Err != nil:
+			return l.d.doubt(file)
+		case !l.names(id):
+			return ""
+		}
+		return fmt.Sprintf("%s names it now, and %s is not part of this pass; reconcile both environments together, and it is handed over", l.d.Target, l.d.Environment.Name)
+	}}
+}
+
+func (l later) names(id manifest.ID) bool {
+	return slices.ContainsFunc(l.rendering().Set.IDs(), func(other manifest.ID) bool { return placed(other) == placed(id) })
 }
 
 // doubt says that the target may have an object by a file; "" without a file.
@@ -79,35 +130,16 @@ func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Sna
 	}
 	for _, environment := range environments {
 		server, shared := servers[ClusterKey(environment)]
+		if !shared {
+			continue
+		}
+		here := c.Neighbours[server]
 		for _, pipeline := range pipelines {
-			d := p.Desired(pipeline, environment, snap)
-			if shared && d.Overlay != "" && c.index[d.Target] == nil {
-				n := c.Neighbours[server]
-				n.Unknown = append(n.Unknown, d.unplanned(c.layout))
-				c.Neighbours[server] = n
+			if of := (v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name}); pipeline.Overlays[environment.Name] != "" && c.index[of] == nil {
+				here.Unknown = append(here.Unknown, p.Desired(pipeline, environment, snap).later(c.layout).unplanned())
 			}
 		}
+		c.Neighbours[server] = here
 	}
 	return nil
-}
-
-// unplanned is a target that is rendered only if an object that may be its own leaves another target.
-func (d *Desired) unplanned(layout string) plan.Unknown {
-	read := d.words(layout)
-	rendering := sync.OnceValue(func() *Rendering { return newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)) })
-	return plan.Unknown{Target: d.Target, MayName: func(id manifest.ID) string {
-		file := read().mayName(id)
-		if file == "" {
-			return ""
-		}
-		rendered := rendering()
-		if rendered.Err != nil {
-			return d.doubt(file)
-		}
-		var n plan.Neighbours
-		if n.Add("", d.Target, rendered.Set.IDs()); n.Named[id.Key()] != d.Target {
-			return ""
-		}
-		return fmt.Sprintf("%s names it now, and %s is not part of this pass; reconcile both environments together, and it is handed over", d.Target, d.Environment.Name)
-	}}
 }

@@ -40,18 +40,20 @@ func neighboursOf(t *testing.T, files map[string]string, change func(*Commit)) (
 	if change != nil {
 		change(c)
 	}
-	c.findNeighbours()
+	n := &names{}
+	n.update(c.All())
+	c.findNeighbours(n)
 	if err := p.addUnplanned(c, pipelines, snap); err != nil {
 		t.Fatal(err)
 	}
 	id := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "moved"}
-	n := c.Neighbours[server]
-	for _, u := range n.Unknown {
+	here := c.Neighbours[server]
+	for _, u := range here.Unknown {
 		if why := u.MayName(id); why != "" {
 			doubt = why
 		}
 	}
-	return n.Named[id.Key()], doubt
+	return here.Named[id.Key()], doubt
 }
 
 func TestATargetWithoutASetMayNameAnObject(t *testing.T) {
