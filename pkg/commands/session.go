@@ -110,7 +110,7 @@ func Open(file string, options Options) (*Session, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	options.setDefaults()
-	registry, err := image.NewRegistry(registryHosts(config.Registries), options.Observe.AskedRegistry)
+	registry, err := image.NewRegistry(registryHosts(config.Registries), registryLimits(config.RegistryLimits), options.Observe.AskedRegistry)
 	if err != nil {
 		return nil, err
 	}

@@ -81,6 +81,13 @@ func registryHosts(registries []v1alpha1.Registry) []image.Host {
 	return hosts
 }
 
+func registryLimits(l v1alpha1.RegistryLimits) image.Limits {
+	return image.Limits{
+		RequestsPerMinute: l.RequestsPerMinute, RequestsPerLookup: l.RequestsPerLookup, Redirects: l.Redirects,
+		TagPages: l.TagPages, TagBytes: int64(l.TagBytes), ManifestBytes: int64(l.ManifestBytes), Signatures: l.Signatures,
+	}
+}
+
 func declaredKinds(kinds []v1alpha1.Kind) []health.Declared {
 	out := make([]health.Declared, len(kinds))
 	for i, k := range kinds {

@@ -28,8 +28,9 @@ const (
 // signedByReferrer asks for the bundles that refer to an image. remote.Referrers asks by the API for that, and by the
 // tag that stands in for it on older registries.
 func (r *Registry) signedByReferrer(ctx context.Context, repository, digest string, key publicKey) (verified bool, err error) {
-	err = r.ask(ctx, repository+"@"+digest, func(ctx context.Context, puller *remote.Puller, at name.Reference) error {
-		index, err := remote.Referrers(at.Context().Digest(digest), append(r.options(ctx), remote.WithFilter("artifactType", bundleType))...)
+	const each = 2 // requests: for its manifest, and for the bundle
+	err = r.askAtLength(ctx, repository+"@"+digest, each*r.limits.Signatures, func(ctx context.Context, q question) error {
+		index, err := remote.Referrers(q.at.Context().Digest(digest), append(q.options, remote.WithFilter("artifactType", bundleType))...)
 		if err != nil {
 			return err
 		}
@@ -37,9 +38,12 @@ func (r *Registry) signedByReferrer(ctx context.Context, repository, digest stri
 		if err != nil {
 			return err
 		}
+		if err := r.limits.signatures(len(list.Manifests)); err != nil {
+			return err
+		}
 		var unread error // one that cannot be read leaves the others
 		for _, referrer := range list.Manifests {
-			content, err := bundleIn(ctx, puller, at.Context().Digest(referrer.Digest.String()))
+			content, err := bundleIn(ctx, q.puller, q.at.Context().Digest(referrer.Digest.String()))
 			if verified = err == nil && key.signs(content, digest); verified {
 				return nil
 			}

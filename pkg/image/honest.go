@@ -11,19 +11,20 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // ErrMismatch says that a registry names a digest for a manifest that has another one.
 var ErrMismatch = errors.New("the registry names a digest that its manifest does not have; mend the registry, or the proxy before it")
 
-// largestManifest is the most of a manifest that is read, in bytes; the OCI distribution specification has registries take 4 MiB.
-const largestManifest = 8 << 20
+// errOldSchema says that the digest of a manifest is not that of its bytes.
+var errOldSchema = errors.New("the manifest has the schema 1 of Docker, of which no digest can be proved and which Kubernetes no longer runs; push the image again")
 
 // honest compares each manifest with the digest that the registry names for it.
-type honest struct{ next http.RoundTripper }
+type honest struct {
+	next   http.RoundTripper
+	limits Limits
+}
 
 // RoundTrip implements http.RoundTripper.
 func (h honest) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -32,17 +33,17 @@ func (h honest) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	named := resp.Header.Get("Docker-Content-Digest")
-	signed := types.MediaType(resp.Header.Get("Content-Type")) == types.DockerManifestSchema1Signed // its digest is the digest of a part
-	if !strings.HasPrefix(named, "sha256:") || signed {
-		return resp, nil
+	if types.MediaType(resp.Header.Get("Content-Type")) == types.DockerManifestSchema1Signed { // the library would believe the header
+		resp.Body.Close()
+		return nil, errOldSchema
+	}
+	if !strings.HasPrefix(named, "sha256:") {
+		return resp, nil // the library computes it
 	}
 	defer resp.Body.Close()
-	manifest, err := io.ReadAll(io.LimitReader(resp.Body, largestManifest+1))
+	manifest, err := io.ReadAll(resp.Body) // which has a limit
 	if err != nil {
 		return nil, err
-	}
-	if len(manifest) > largestManifest {
-		return nil, fmt.Errorf("a manifest has more than %d MiB", largestManifest>>20)
 	}
 	sum := sha256.Sum256(manifest)
 	if is := "sha256:" + hex.EncodeToString(sum[:]); is != named {
@@ -55,8 +56,8 @@ func (h honest) RoundTrip(req *http.Request) (*http.Response, error) {
 // Confirm checks that a registry has the manifest of a digest that it returned for a reference: the look-up of a tag by
 // HEAD returns the digest alone. The error is ErrMismatch, or one of Digest's errors.
 func (r *Registry) Confirm(ctx context.Context, reference, digest string) error {
-	err := r.ask(ctx, Located(reference)+"@"+digest, func(ctx context.Context, puller *remote.Puller, at name.Reference) error {
-		got, err := puller.Get(ctx, at)
+	err := r.ask(ctx, Located(reference)+"@"+digest, func(ctx context.Context, q question) error {
+		got, err := q.puller.Get(ctx, q.at)
 		if err == nil && got.Digest.String() != digest {
 			err = ErrMismatch
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
 
 	"github.com/syncerdev/syncer/pkg/clock"
 )
@@ -25,7 +26,8 @@ const (
 
 // hostLimits gives each host its own limit and circuit breaker, so that a slow registry does not delay the others.
 type hostLimits struct {
-	next http.RoundTripper
+	next      http.RoundTripper
+	perMinute int
 
 	mu    sync.Mutex
 	hosts map[string]*hostLimit
@@ -33,14 +35,15 @@ type hostLimits struct {
 
 type hostLimit struct {
 	slots   chan struct{}
+	rate    *rate.Limiter
 	breaker *gobreaker.CircuitBreaker[*http.Response]
 
 	mu    sync.Mutex
 	until time.Time // when the host wants to be asked again
 }
 
-func newHostLimits(next http.RoundTripper) *hostLimits {
-	return &hostLimits{next: next, hosts: map[string]*hostLimit{}}
+func newHostLimits(next http.RoundTripper, perMinute int) *hostLimits {
+	return &hostLimits{next: next, perMinute: perMinute, hosts: map[string]*hostLimit{}}
 }
 
 // errRests says that a host was not asked, because it failed too often just now.
@@ -52,6 +55,12 @@ var errFailing = errors.New("the registry fails")
 // RoundTrip implements http.RoundTripper.
 func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	limit := l.of(req.URL.Scheme + "://" + req.URL.Host)
+	if limit.rate.Wait(req.Context()) != nil {
+		if err := req.Context().Err(); err != nil {
+			return nil, err
+		}
+		return nil, &LimitError{fmt.Sprintf("syncer sends more than %d requests a minute to the host", l.perMinute), "requestsPerMinute"}
+	}
 	select {
 	case limit.slots <- struct{}{}:
 		defer func() { <-limit.slots }()
@@ -122,8 +131,10 @@ func (l *hostLimits) of(host string) *hostLimit {
 	defer l.mu.Unlock()
 	limit, ok := l.hosts[host]
 	if !ok {
+		l.forget()
 		limit = &hostLimit{
 			slots: make(chan struct{}, requestsPerHost),
+			rate:  rate.NewLimiter(rate.Limit(l.perMinute)/60, max(1, l.perMinute/3)),
 			breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 				Name:        host,
 				Timeout:     restFor,
@@ -135,4 +146,19 @@ func (l *hostLimits) of(host string) *hostLimit {
 		l.hosts[host] = limit
 	}
 	return limit
+}
+
+// mostHosts is how many hosts are known at a time. A registry may redirect to any number of them.
+const mostHosts = 1000
+
+// forget makes room for another host.
+func (l *hostLimits) forget() {
+	if len(l.hosts) < mostHosts {
+		return
+	}
+	for host, limit := range l.hosts {
+		if len(limit.slots) == 0 {
+			delete(l.hosts, host)
+		}
+	}
 }

@@ -66,7 +66,7 @@ func TestHostThatFailsIsLeftAloneForAWhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hosts := &hostScript{answers: map[string]answered{"bad.example.com": failure, "good.example.com": {status: 200}}}
-				limits := newHostLimits(hosts)
+				limits := newHostLimits(hosts, 6000)
 				for i := range failuresToOpen {
 					if status, err := ask(t, t.Context(), limits, "bad.example.com"); status != failure.status || !errors.Is(err, failure.err) {
 						t.Fatalf("%d: %d, %v", i, status, err)
@@ -111,7 +111,7 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 		"untrusted certificate": {err: x509.UnknownAuthorityError{}}, "caller went away": {err: context.Canceled},
 	} {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": c}}
-		limits := newHostLimits(hosts)
+		limits := newHostLimits(hosts, 6000)
 		for range 5 * failuresToOpen {
 			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != c.status || !errors.Is(err, c.err) {
 				t.Fatalf("%s: %d, %v", name, status, err)
@@ -124,7 +124,7 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 func TestProbeThatIsCancelledSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 502}}}
-		limits := newHostLimits(hosts)
+		limits := newHostLimits(hosts, 6000)
 		for range failuresToOpen {
 			_, _ = ask(t, t.Context(), limits, "a.example.com")
 		}
@@ -153,7 +153,7 @@ func TestFailuresAreCountedInARow(t *testing.T) {
 		}
 	}
 	hosts := &hostScript{answers: map[string]answered{}}
-	limits := newHostLimits(hosts)
+	limits := newHostLimits(hosts, 6000)
 	for range 3 {
 		fail(limits, hosts, failuresToOpen-1)
 		hosts.set("a.example.com", answered{status: 404})
@@ -180,7 +180,7 @@ func TestRequestsPerHostAreBounded(t *testing.T) {
 				<-release
 			}
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-		}))
+		}), 6000)
 		var all sync.WaitGroup
 		for range 5 * requestsPerHost {
 			all.Go(func() {
@@ -213,7 +213,7 @@ func TestRequestsPerHostAreBounded(t *testing.T) {
 func TestRetryAfterIsForTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 429, after: "20"}, "b.example.com": {status: 200}}}
-		limits := newHostLimits(hosts)
+		limits := newHostLimits(hosts, 6000)
 		start := time.Now()
 		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 429 || err != nil {
 			t.Fatalf("%d, %v", status, err)

@@ -21,8 +21,9 @@ func (r *Registry) Ping(ctx context.Context, repository string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
 	defer cancel()
 	place := at.Context()
-	if err := r.enter(ctx, place); err != nil {
-		err = classify(ctx, err)
+	budget := newBudget(r.transport, r.limits, 0)
+	if err := r.enter(ctx, place, r.bounded(budget)); err != nil {
+		err = budget.conceal(classify(ctx, err))
 		if errors.Is(err, ErrNotFound) {
 			err = fmt.Errorf("%w (it has no registry's API)", ErrUnavailable)
 		}
@@ -32,12 +33,12 @@ func (r *Registry) Ping(ctx context.Context, repository string) error {
 }
 
 // enter asks for the root of the API, which a registry returns to a client with access.
-func (r *Registry) enter(ctx context.Context, place name.Repository) error {
+func (r *Registry) enter(ctx context.Context, place name.Repository, by http.RoundTripper) error {
 	auth, err := authn.Resolve(ctx, r.keychain, place)
 	if err != nil {
 		return err
 	}
-	login, err := transport.NewWithContext(ctx, place.Registry, auth, r.transport, []string{place.Scope(transport.PullScope)})
+	login, err := transport.NewWithContext(ctx, place.Registry, auth, by, []string{place.Scope(transport.PullScope)})
 	if err != nil {
 		return err
 	}

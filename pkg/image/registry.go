@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	// ErrNotFound says that the registry answered and has no such tag or repository.
+	// ErrNotFound says that the registry tokenAnswer and has no such tag or repository.
 	ErrNotFound = errors.New("the registry has no such image; push it, or mend the reference")
 	// ErrDenied says that the registry refused the credentials, or that there were none.
 	ErrDenied = errors.New("the registry refused access; check the docker configuration's credentials for this host and their right to pull")
@@ -45,23 +45,27 @@ type Host struct {
 // Registry looks up digests. It is safe for concurrent use.
 type Registry struct {
 	hosts     map[string]Host
+	limits    Limits
 	keychain  authn.Keychain
 	transport http.RoundTripper
 	silence   time.Duration // how long a registry may send nothing
+	delay     time.Duration // before the second try of a request
 }
 
 // NewRegistry prepares look-ups. Hosts that are not listed are reached over https, and loopback hosts over plain http,
 // with the credentials of the docker configuration. asked receives each request: the host and the outcome, one of ok,
 // notFound, challenged, denied, limited and failed. It may be nil.
-func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, error) {
+func NewRegistry(hosts []Host, limits Limits, asked func(host, outcome string)) (*Registry, error) {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok {
 		return nil, errors.New("go-containerregistry's default transport is not an http.Transport")
 	}
 	base = base.Clone()
+	base.DialContext, base.MaxResponseHeaderBytes = dial(hosts), headerBytes
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit}
 	byHost := hostTransport{otherwise: base}
-	r := &Registry{hosts: make(map[string]Host, len(hosts)), silence: silence.Limit}
+	limits = limits.orDefaults()
+	r := &Registry{hosts: make(map[string]Host, len(hosts)), limits: limits, silence: silence.Limit, delay: firstDelay}
 	for _, host := range hosts {
 		reg, err := name.NewRegistry(host.Name)
 		if err != nil {
@@ -82,7 +86,7 @@ func NewRegistry(hosts []Host, asked func(host, outcome string)) (*Registry, err
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
 	patient := &silence.Transport{Next: byHost, Limit: func(*http.Request) (answer, part time.Duration) { return r.silence, r.silence }}
-	r.transport = &retryTransport{next: honest{newHostLimits(counted{patient, asked})}, first: firstDelay}
+	r.transport = newHostLimits(counted{patient, asked}, limits.RequestsPerMinute)
 	return r, nil
 }
 
@@ -102,8 +106,8 @@ const lookupTimeout = 45 * time.Second
 // ErrUnavailable or the context's error.
 func (r *Registry) Digest(ctx context.Context, reference string) (string, error) {
 	var digest string
-	err := r.ask(ctx, reference, func(ctx context.Context, puller *remote.Puller, at name.Reference) (err error) {
-		digest, err = lookUp(ctx, puller, at)
+	err := r.ask(ctx, reference, func(ctx context.Context, q question) (err error) {
+		digest, err = lookUp(ctx, q.puller, q.at)
 		return err
 	})
 	if err != nil {
@@ -115,8 +119,8 @@ func (r *Registry) Digest(ctx context.Context, reference string) (string, error)
 // Tags lists the tags of a repository.
 func (r *Registry) Tags(ctx context.Context, repository string) ([]string, error) {
 	var tags []string
-	err := r.ask(ctx, repository, func(ctx context.Context, puller *remote.Puller, at name.Reference) (err error) {
-		tags, err = puller.List(ctx, at.Context())
+	err := r.askAtLength(ctx, repository, r.limits.TagPages, func(ctx context.Context, q question) (err error) {
+		tags, err = q.puller.List(ctx, q.at.Context())
 		return err
 	})
 	if err != nil {
@@ -125,29 +129,48 @@ func (r *Registry) Tags(ctx context.Context, repository string) ([]string, error
 	return tags, nil
 }
 
+// question is what a look-up has at hand.
+type question struct {
+	at      name.Reference
+	puller  *remote.Puller
+	options []remote.Option
+}
+
 // ask puts a question about a reference to the registry that has it, within a deadline.
-func (r *Registry) ask(ctx context.Context, reference string, question func(context.Context, *remote.Puller, name.Reference) error) error {
+func (r *Registry) ask(ctx context.Context, reference string, put func(context.Context, question) error) error {
+	return r.askAtLength(ctx, reference, 0, put)
+}
+
+// askAtLength puts a question that may take more requests than others.
+func (r *Registry) askAtLength(ctx context.Context, reference string, more int, put func(context.Context, question) error) error {
 	at, err := r.locate(reference)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("no answer within %s", lookupTimeout))
 	defer cancel()
-	puller, err := remote.NewPuller(r.options(ctx)...)
+	budget := newBudget(r.transport, r.limits, more)
+	options := r.options(ctx, budget)
+	puller, err := remote.NewPuller(options...)
 	if err != nil {
 		return err
 	}
-	if err := question(ctx, puller, at); err != nil {
-		return classify(ctx, err)
+	if err := put(ctx, question{at: at, puller: puller, options: options}); err != nil {
+		return budget.conceal(classify(ctx, err))
 	}
 	return nil
 }
 
-func (r *Registry) options(ctx context.Context) []remote.Option {
+// bounded is the transport of one question.
+func (r *Registry) bounded(b *budget) http.RoundTripper {
+	return &retryTransport{next: honest{b, r.limits}, first: r.delay}
+}
+
+func (r *Registry) options(ctx context.Context, b *budget) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(r.keychain),
-		remote.WithTransport(r.transport),
+		remote.WithTransport(r.bounded(b)),
 		remote.WithUserAgent("syncer"),
 		// retryTransport retries, because it knows Retry-After; two layers would multiply their tries.
 		remote.WithRetryPredicate(func(error) bool { return false }),
@@ -215,6 +238,9 @@ func classify(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return context.Cause(ctx)
 	}
+	if limit, ok := errors.AsType[*LimitError](err); ok {
+		return limit // without the URL
+	}
 	if errors.Is(err, ErrDenied) {
 		return err
 	}
@@ -223,7 +249,7 @@ func classify(ctx context.Context, err error) error {
 	}
 	answer, ok := errors.AsType[*transport.Error](err)
 	if !ok {
-		return fmt.Errorf("%w (%s)", ErrUnavailable, query.ReplaceAllString(err.Error(), "$1"))
+		return fmt.Errorf("%w (%s)", ErrUnavailable, withoutSecrets(err.Error()))
 	}
 	switch answer.StatusCode {
 	case http.StatusNotFound:
@@ -234,8 +260,25 @@ func classify(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (%s)", ErrUnavailable, diagnosis(answer))
 }
 
-// query is the part of a URL that may hold a signature.
-var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
+var (
+	// query and user are the parts of a URL that may hold a signature or a token.
+	query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
+	user  = regexp.MustCompile(`(https?://)[^\s"/?#]*@`)
+	// tokenAnswer is an answer of a token service, which the library quotes.
+	tokenAnswer = regexp.MustCompile(`(?s)(no token in bearer response):.*`)
+)
+
+// withoutSecrets is the text of an error on one short line, without what may be a secret.
+func withoutSecrets(text string) string {
+	text = user.ReplaceAllString(query.ReplaceAllString(text, "$1"), "$1")
+	return oneLine(tokenAnswer.ReplaceAllString(text, "$1"))
+}
+
+// oneLine cuts a text that a registry may have written, and leaves out control characters.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	return strings.ToValidUTF8(text[:min(len(text), longestDiagnosis)], "")
+}
 
 // longestDiagnosis bounds a registry's text in an error, which stays on one line and has no control characters.
 const longestDiagnosis = 300
@@ -243,8 +286,7 @@ const longestDiagnosis = 300
 // diagnosis is the text of a registry's answer, without the request's URL.
 func diagnosis(answer *transport.Error) string {
 	if len(answer.Errors) > 0 {
-		text := strings.Join(strings.FieldsFunc(answer.Errors[0].String(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-		return strings.ToValidUTF8(text[:min(len(text), longestDiagnosis)], "")
+		return withoutSecrets(answer.Errors[0].String())
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
 }

@@ -105,11 +105,11 @@ func quick(t *testing.T, hosts ...Host) *Registry {
 	if os.Getenv("DOCKER_CONFIG") == "" || !strings.HasPrefix(os.Getenv("DOCKER_CONFIG"), os.TempDir()) {
 		t.Setenv("DOCKER_CONFIG", t.TempDir())
 	}
-	r, err := NewRegistry(hosts, nil)
+	r, err := NewRegistry(hosts, Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.transport.(*retryTransport).first = time.Millisecond
+	r.delay = time.Millisecond
 	return r
 }
 
@@ -518,7 +518,7 @@ func TestOwnCA(t *testing.T) {
 		t.Errorf("an unknown CA was trusted: %v", err)
 	}
 	for _, file := range []string{"/nowhere.pem", os.Args[0]} {
-		if _, err := NewRegistry([]Host{{Name: host, CAFile: file}}, nil); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := NewRegistry([]Host{{Name: host, CAFile: file}}, Limits{}, nil); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
@@ -537,7 +537,7 @@ func TestPlainHTTP(t *testing.T) {
 		base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, host)
 		}
-		r.transport.(*retryTransport).next = hostTransport{otherwise: base}
+		r.transport = hostTransport{otherwise: base}
 		return r
 	}
 	reference := "registry.example.com:" + port + "/team/web:1"
@@ -550,7 +550,7 @@ func TestPlainHTTP(t *testing.T) {
 }
 
 func TestBadHostIsAnError(t *testing.T) {
-	if _, err := NewRegistry([]Host{{Name: "https://registry.example.com/x"}}, nil); err == nil {
+	if _, err := NewRegistry([]Host{{Name: "https://registry.example.com/x"}}, Limits{}, nil); err == nil {
 		t.Error("a URL was taken for a host")
 	}
 }

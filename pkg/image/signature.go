@@ -14,9 +14,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 )
@@ -57,8 +55,8 @@ func (r *Registry) Verify(ctx context.Context, repository, digest, publicKeyFile
 
 func (r *Registry) signedBeside(ctx context.Context, repository, digest string, key publicKey) (verified bool, err error) {
 	reference := repository + ":" + strings.ReplaceAll(digest, ":", "-") + signatureSuffix
-	err = r.ask(ctx, reference, func(ctx context.Context, puller *remote.Puller, at name.Reference) error {
-		found, err := puller.Get(ctx, at)
+	err = r.askAtLength(ctx, reference, r.limits.Signatures, func(ctx context.Context, q question) error {
+		found, err := q.puller.Get(ctx, q.at)
 		if err != nil {
 			return err
 		}
@@ -66,7 +64,7 @@ func (r *Registry) signedBeside(ctx context.Context, repository, digest string, 
 		if err != nil {
 			return err
 		}
-		verified, err = anySigns(signatures, key[0], digest)
+		verified, err = anySigns(signatures, key[0], digest, r.limits)
 		return err
 	})
 	return verified, err
@@ -100,9 +98,12 @@ func loadKey(file string) (publicKey, error) {
 }
 
 // anySigns reports whether one of the signatures was made with the key, over this digest.
-func anySigns(signatures v1.Image, verifier signature.Verifier, digest string) (bool, error) {
+func anySigns(signatures v1.Image, verifier signature.Verifier, digest string, limits Limits) (bool, error) {
 	manifest, err := signatures.Manifest()
 	if err != nil {
+		return false, err
+	}
+	if err := limits.signatures(len(manifest.Layers)); err != nil {
 		return false, err
 	}
 	for _, layer := range manifest.Layers {

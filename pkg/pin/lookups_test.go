@@ -91,7 +91,7 @@ func TestThousandTargetsCostAsManyLookupsAsReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := image.NewRegistry(nil, nil)
+	hosts, err := image.NewRegistry(nil, image.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestPing(t *testing.T) {
 	}))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	registry, err := image.NewRegistry(nil, nil)
+	registry, err := image.NewRegistry(nil, image.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func plannerOf(config *v1alpha1.Config) *target.Planner {
 // checksOf runs the checks, and returns a line for each, such as "FAIL crd dev: ...".
 func checksOf(t *testing.T, config *v1alpha1.Config, repository Source) string {
 	t.Helper()
-	registry, err := image.NewRegistry(nil, nil)
+	registry, err := image.NewRegistry(nil, image.Limits{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

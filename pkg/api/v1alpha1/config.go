@@ -16,10 +16,12 @@ type Config struct {
 	// Name owns the records. Two syncers that share a cluster need two names. Default: derived from source.url.
 	Name string `yaml:"name"`
 	// Namespace holds the records in each environment's cluster. Default: syncer-system.
-	Namespace    string        `yaml:"namespace"`
-	Source       Source        `yaml:"source"`
-	Registries   []Registry    `yaml:"registries"`
-	Environments []Environment `yaml:"environments"`
+	Namespace  string     `yaml:"namespace"`
+	Source     Source     `yaml:"source"`
+	Registries []Registry `yaml:"registries"`
+	// RegistryLimits bound what registries may have syncer send and read.
+	RegistryLimits RegistryLimits `yaml:"registryLimits"`
+	Environments   []Environment  `yaml:"environments"`
 	// Kinds teach syncer how objects of further kinds run and how they are.
 	Kinds []Kind `yaml:"kinds"`
 	// Severity rates findings; the first rule that matches one decides.

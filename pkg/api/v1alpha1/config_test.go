@@ -58,6 +58,7 @@ source:
   auth: {username: u, passwordFile: /p, sshKeyFile: /k, knownHostsFile: /h, caFile: /c}
   redirectHosts: ["git2.example.com:8443"]
   limits: {refs: 1, refBytes: 2, redirects: 3, packBytes: 4Ki, objects: 5, objectBytes: 6k, inflatedBytes: 7, files: 8, cacheBytes: 9Gi, memoryBytes: 1536Ki}
+registryLimits: {requestsPerMinute: 1, requestsPerLookup: 2, redirects: 3, tagPages: 4, tagBytes: 5, manifestBytes: 6, signatures: 7}
 registries:
 - {host: registry.example.com, plainHTTP: true, mirror: "mirror.example.com:5000", caFile: /ca, credentialsFile: /cred}
 environments:
@@ -94,7 +95,8 @@ server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFil
 				Refs: 1, RefBytes: 2, Redirects: 3, PackBytes: 4096, Objects: 5, ObjectBytes: 6000, InflatedBytes: 7, Files: 8, CacheBytes: 9 << 30, MemoryBytes: 3 << 19,
 			},
 		},
-		Registries: []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
+		RegistryLimits: RegistryLimits{RequestsPerMinute: 1, RequestsPerLookup: 2, Redirects: 3, TagPages: 4, TagBytes: 5, ManifestBytes: 6, Signatures: 7},
+		Registries:     []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
 		Environments: []Environment{{
 			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod", AllowExec: true}, Drift: Correct,
 			Images: ImagePolicy{

@@ -31,6 +31,24 @@ type SourceLimits struct {
 	MemoryBytes Bytes `yaml:"memoryBytes"`
 }
 
+// RegistryLimits bound what registries may have syncer send and read. 0 is the default.
+type RegistryLimits struct {
+	// RequestsPerMinute to one host. Default: 6000.
+	RequestsPerMinute int `yaml:"requestsPerMinute"`
+	// RequestsPerLookup are sent for one question, with redirects, tokens and retries. Default: 100.
+	RequestsPerLookup int `yaml:"requestsPerLookup"`
+	// Redirects that are followed for one request. Default: 5.
+	Redirects int `yaml:"redirects"`
+	// TagPages of a repository's list of tags. Default: 1000.
+	TagPages int `yaml:"tagPages"`
+	// TagBytes of that list. Default: 32Mi.
+	TagBytes Bytes `yaml:"tagBytes"`
+	// ManifestBytes of one manifest or index. Default: 8Mi.
+	ManifestBytes Bytes `yaml:"manifestBytes"`
+	// Signatures of one image that are looked at. Default: 100.
+	Signatures int `yaml:"signatures"`
+}
+
 // Bytes is a number of bytes, written as Kubernetes does: 64Mi, 1Gi, 500k or a plain number.
 type Bytes int64
 
@@ -53,6 +71,18 @@ func (l SourceLimits) validate(p *problems, at string) {
 		{"refs", int64(l.Refs)}, {"refBytes", int64(l.RefBytes)}, {"redirects", int64(l.Redirects)}, {"packBytes", int64(l.PackBytes)},
 		{"objects", int64(l.Objects)}, {"objectBytes", int64(l.ObjectBytes)}, {"inflatedBytes", int64(l.InflatedBytes)},
 		{"files", int64(l.Files)}, {"cacheBytes", int64(l.CacheBytes)}, {"memoryBytes", int64(l.MemoryBytes)},
+	} {
+		notNegative(p, at+"."+c.key, c.value)
+	}
+}
+
+func (l RegistryLimits) validate(p *problems, at string) {
+	for _, c := range []struct {
+		key   string
+		value int64
+	}{
+		{"requestsPerMinute", int64(l.RequestsPerMinute)}, {"requestsPerLookup", int64(l.RequestsPerLookup)}, {"redirects", int64(l.Redirects)},
+		{"tagPages", int64(l.TagPages)}, {"tagBytes", int64(l.TagBytes)}, {"manifestBytes", int64(l.ManifestBytes)}, {"signatures", int64(l.Signatures)},
 	} {
 		notNegative(p, at+"."+c.key, c.value)
 	}

@@ -15,6 +15,7 @@ func (c *Config) validate(p *problems) {
 		p.add("namespace", "%q is not the name of a namespace", c.Namespace)
 	}
 	c.Source.validate(p)
+	c.RegistryLimits.validate(p, "registryLimits")
 	c.validateShards(p)
 	hosts := map[string]bool{}
 	for i, registry := range c.Registries {
