@@ -30,7 +30,7 @@ var home = map[string]string{
 	"github.com/docker/cli/":                  "pkg/image",
 	"github.com/sigstore/":                    "pkg/image",
 	"github.com/secure-systems-lab/":          "pkg/image",
-	"github.com/sony/gobreaker/":              "pkg/image",
+	"github.com/sony/gobreaker/":              "pkg/pacing",
 	"github.com/awslabs/":                     "pkg/image",
 	"github.com/chrismellard/":                "pkg/image",
 	"k8s.io/client-go/":                       "pkg/connect pkg/cluster pkg/election pkg/watch pkg/takeover",
@@ -42,9 +42,9 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/daemon pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
-	"golang.org/x/time/":                      "pkg/server pkg/daemon pkg/image",
+	"golang.org/x/time/":                      "pkg/server pkg/daemon pkg/pacing",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
-	"net/http":                                "pkg/image pkg/gitserver pkg/connect pkg/cluster pkg/server pkg/silence cmd/syncer",
+	"net/http":                                "pkg/image pkg/pacing pkg/gitserver pkg/connect pkg/cluster pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "pkg/renderers", // syncer starts no program but itself
 	"golang.org/x/sys/":                       "pkg/renderers",
 	"golang.org/x/net/bpf":                    "pkg/renderers",
@@ -55,7 +55,7 @@ var home = map[string]string{
 // and rooms of one floor do not import each other.
 var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
-	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/health", "pkg/audit", "pkg/connect"},
+	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/pacing", "pkg/health", "pkg/audit", "pkg/connect"},
 	{"pkg/gitpack"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
 	{"pkg/cluster", "pkg/origin", "pkg/record"},
@@ -73,6 +73,7 @@ var floors = [][]string{
 // narrow lists rooms that may import less than the floors below them, and the rooms that they may.
 var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
+	"pkg/pacing":    {"pkg/clock"},
 	"pkg/gitpack":   {"pkg/gitserver"},
 	"pkg/source":    {"pkg/gitserver", "pkg/gitpack"},               // knows git, not objects
 	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"}, // no disk, network, clock or environment
@@ -161,7 +162,7 @@ func TestDesignLibrariesAreAtHome(t *testing.T) {
 		"sigs.k8s.io/kustomize/api":              "pkg/render",
 		"k8s.io/client-go/dynamic":               "pkg/cluster",
 		"github.com/google/go-containerregistry": "pkg/image",
-		"github.com/sethvargo/go-retry":          "pkg/cluster pkg/image pkg/gitserver",
+		"github.com/sethvargo/go-retry":          "pkg/cluster pkg/pacing pkg/gitserver",
 	}
 	used := map[string]map[string]bool{}
 	for file, room := range sources(t) {

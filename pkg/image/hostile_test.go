@@ -360,17 +360,6 @@ func TestTooManySignatures(t *testing.T) {
 	}
 }
 
-// Hosts are forgotten when a registry redirects to ever new ones.
-func TestHostsAreForgotten(t *testing.T) {
-	limits := newHostLimits(nil, 60)
-	for i := range 3 * mostHosts {
-		limits.of(fmt.Sprintf("http://h%d.example.com", i))
-	}
-	if n := len(limits.hosts); n > mostHosts {
-		t.Errorf("%d hosts are known", n)
-	}
-}
-
 // Addresses where clouds keep credentials are reached only where the configuration has them.
 func TestLinkLocalAddresses(t *testing.T) {
 	for _, c := range []struct {

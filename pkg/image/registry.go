@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/syncerdev/syncer/pkg/pacing"
 	"github.com/syncerdev/syncer/pkg/silence"
 )
 
@@ -65,7 +66,7 @@ func NewRegistry(hosts []Host, limits Limits, asked func(host, outcome string)) 
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: silence.PingAfter, PingTimeout: silence.PingLimit}
 	byHost := hostTransport{otherwise: base}
 	limits = limits.orDefaults()
-	r := &Registry{hosts: make(map[string]Host, len(hosts)), limits: limits, silence: silence.Limit, delay: firstDelay}
+	r := &Registry{hosts: make(map[string]Host, len(hosts)), limits: limits, silence: silence.Limit, delay: pacing.FirstDelay}
 	for _, host := range hosts {
 		reg, err := name.NewRegistry(host.Name)
 		if err != nil {
@@ -86,7 +87,7 @@ func NewRegistry(hosts []Host, limits Limits, asked func(host, outcome string)) 
 	}
 	r.keychain = authn.NewMultiKeychain(fileKeychain(r.hosts), authn.DefaultKeychain, cloudKeychain())
 	patient := &silence.Transport{Next: byHost, Limit: func(*http.Request) (answer, part time.Duration) { return r.silence, r.silence }}
-	r.transport = newHostLimits(counted{patient, asked}, limits.RequestsPerMinute)
+	r.transport = pacing.NewHosts(counted{patient, asked}, limits.RequestsPerMinute)
 	return r, nil
 }
 
@@ -163,7 +164,7 @@ func (r *Registry) askAtLength(ctx context.Context, reference string, more int, 
 
 // bounded is the transport of one question.
 func (r *Registry) bounded(b *budget) http.RoundTripper {
-	return &retryTransport{next: honest{b, r.limits}, first: r.delay}
+	return &pacing.Retries{Next: honest{b, r.limits}, First: r.delay}
 }
 
 func (r *Registry) options(ctx context.Context, b *budget) []remote.Option {
@@ -240,6 +241,9 @@ func classify(ctx context.Context, err error) error {
 	}
 	if limit, ok := errors.AsType[*LimitError](err); ok {
 		return limit // without the URL
+	}
+	if rate, ok := errors.AsType[*pacing.RateError](err); ok {
+		return &LimitError{rate.Error(), "requestsPerMinute"}
 	}
 	if errors.Is(err, ErrDenied) {
 		return err

@@ -30,6 +30,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/syncerdev/syncer/pkg/pacing"
 )
 
 // recorder is a handler that remembers its requests and lets a test answer in its place.
@@ -216,7 +218,7 @@ func TestThreeErrors(t *testing.T) {
 		"no such repository": {nil, "team/nothing:1", ErrNotFound, 2},
 		"unauthorized":       {answer(401), "team/web:1", ErrDenied, 2},
 		"forbidden":          {answer(403), "team/web:1", ErrDenied, 2},
-		"server error":       {answer(500), "team/web:1", ErrUnavailable, failuresToOpen}, // then the host is left alone
+		"server error":       {answer(500), "team/web:1", ErrUnavailable, pacing.FailuresToOpen}, // then the host is left alone
 		"too many requests":  {answer(429), "team/web:1", ErrUnavailable, 10},
 		"teapot":             {answer(418), "team/web:1", ErrUnavailable, 2},
 	} {
@@ -689,4 +691,46 @@ func copied(t *testing.T, h *recorder, i int) *http.Request {
 	put := httptest.NewRequest(http.MethodPut, fmt.Sprintf("/v2/team/web/manifests/r%d", i), got.Body)
 	put.Header.Set("Content-Type", got.Header().Get("Content-Type"))
 	return put
+}
+
+// A registry that asks for a long rest is left alone for a while, and a look-up says until when.
+func TestLookupSaysWhenAHostWantsToBeAskedAgain(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	r := quick(t)
+	for _, want := range []string{"429", "it wants to be asked again at ", "it wants to be asked again at "} {
+		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.requests) != 1 {
+		t.Errorf("asked %v", h.requests)
+	}
+}
+
+// Many look-ups at a registry that is down cost a few requests, and say what happens next.
+func TestRegistryThatIsDownIsNotAskedByEveryTarget(t *testing.T) {
+	h, host, _ := serve(t)
+	h.before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true }
+	r := quick(t)
+	for range 20 {
+		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	}
+	_, err := r.Digest(t.Context(), host+"/team/web:1")
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), pacing.ErrRests.Error()) {
+		t.Errorf("got %v", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.requests) != pacing.FailuresToOpen {
+		t.Errorf("%d requests", len(h.requests))
+	}
 }

@@ -1,4 +1,4 @@
-package image
+package pacing
 
 import (
 	"context"
@@ -77,7 +77,7 @@ func TestRetries(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := (&retryTransport{next: s, first: firstDelay}).RoundTrip(req)
+				resp, err := (&Retries{Next: s, First: FirstDelay}).RoundTrip(req)
 				switch {
 				case c.status == 0 && err == nil:
 					t.Errorf("got %d", resp.StatusCode)
@@ -110,7 +110,7 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 		}
 		s := &script{answers: []answered{{status: 503, after: "20"}}}
 		start := time.Now()
-		if _, err := (&retryTransport{next: s, first: firstDelay}).RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := (&Retries{Next: s, First: FirstDelay}).RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		if waited := time.Since(start); waited != 3*time.Second {
@@ -135,7 +135,7 @@ func TestBodyIsSentWithEachTry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (&retryTransport{next: next, first: firstDelay}).RoundTrip(req); err != nil {
+		if _, err := (&Retries{Next: next, First: FirstDelay}).RoundTrip(req); err != nil {
 			t.Error(err)
 		}
 		if got := strings.Join(bodies, " "); got != "grant grant grant grant grant" {

@@ -1,9 +1,10 @@
-package image
+package pacing
 
 import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -66,29 +67,29 @@ func TestHostThatFailsIsLeftAloneForAWhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hosts := &hostScript{answers: map[string]answered{"bad.example.com": failure, "good.example.com": {status: 200}}}
-				limits := newHostLimits(hosts, 6000)
-				for i := range failuresToOpen {
+				limits := NewHosts(hosts, 6000)
+				for i := range FailuresToOpen {
 					if status, err := ask(t, t.Context(), limits, "bad.example.com"); status != failure.status || !errors.Is(err, failure.err) {
 						t.Fatalf("%d: %d, %v", i, status, err)
 					}
 				}
 				for range 3 {
-					if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, errRests) {
+					if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, ErrRests) {
 						t.Errorf("got %v", err)
 					}
 				}
-				if n := hosts.requests["bad.example.com"]; n != failuresToOpen {
-					t.Errorf("%d requests, want %d", n, failuresToOpen)
+				if n := hosts.requests["bad.example.com"]; n != FailuresToOpen {
+					t.Errorf("%d requests, want %d", n, FailuresToOpen)
 				}
 				if status, err := ask(t, t.Context(), limits, "good.example.com"); status != 200 || err != nil {
 					t.Errorf("another host: %d, %v", status, err)
 				}
 
 				time.Sleep(restFor + time.Millisecond)
-				if _, err := ask(t, t.Context(), limits, "bad.example.com"); errors.Is(err, errRests) {
+				if _, err := ask(t, t.Context(), limits, "bad.example.com"); errors.Is(err, ErrRests) {
 					t.Error("it was not asked again")
 				}
-				if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, errRests) {
+				if _, err := ask(t, t.Context(), limits, "bad.example.com"); !errors.Is(err, ErrRests) {
 					t.Errorf("it failed again and does not rest: %v", err)
 				}
 
@@ -111,8 +112,8 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 		"untrusted certificate": {err: x509.UnknownAuthorityError{}}, "caller went away": {err: context.Canceled},
 	} {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": c}}
-		limits := newHostLimits(hosts, 6000)
-		for range 5 * failuresToOpen {
+		limits := NewHosts(hosts, 6000)
+		for range 5 * FailuresToOpen {
 			if status, err := ask(t, t.Context(), limits, "a.example.com"); status != c.status || !errors.Is(err, c.err) {
 				t.Fatalf("%s: %d, %v", name, status, err)
 			}
@@ -124,8 +125,8 @@ func TestAnswersThatDoNotOpenTheBreaker(t *testing.T) {
 func TestProbeThatIsCancelledSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 502}}}
-		limits := newHostLimits(hosts, 6000)
-		for range failuresToOpen {
+		limits := NewHosts(hosts, 6000)
+		for range FailuresToOpen {
 			_, _ = ask(t, t.Context(), limits, "a.example.com")
 		}
 		time.Sleep(restFor + time.Millisecond)
@@ -153,19 +154,19 @@ func TestFailuresAreCountedInARow(t *testing.T) {
 		}
 	}
 	hosts := &hostScript{answers: map[string]answered{}}
-	limits := newHostLimits(hosts, 6000)
+	limits := NewHosts(hosts, 6000)
 	for range 3 {
-		fail(limits, hosts, failuresToOpen-1)
+		fail(limits, hosts, FailuresToOpen-1)
 		hosts.set("a.example.com", answered{status: 404})
 		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 404 || err != nil {
 			t.Fatalf("%d, %v", status, err)
 		}
 	}
-	fail(limits, hosts, failuresToOpen-1)
+	fail(limits, hosts, FailuresToOpen-1)
 	hosts.set("a.example.com", answered{err: context.Canceled})
 	_, _ = ask(t, t.Context(), limits, "a.example.com")
 	fail(limits, hosts, 1)
-	if _, err := ask(t, t.Context(), limits, "a.example.com"); !errors.Is(err, errRests) {
+	if _, err := ask(t, t.Context(), limits, "a.example.com"); !errors.Is(err, ErrRests) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -174,7 +175,7 @@ func TestRequestsPerHostAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var under atomic.Int64
-		limits := newHostLimits(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		limits := NewHosts(roundTripFunc(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Host == "slow.example.com" {
 				under.Add(1)
 				<-release
@@ -213,7 +214,7 @@ func TestRequestsPerHostAreBounded(t *testing.T) {
 func TestRetryAfterIsForTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := &hostScript{answers: map[string]answered{"a.example.com": {status: 429, after: "20"}, "b.example.com": {status: 200}}}
-		limits := newHostLimits(hosts, 6000)
+		limits := NewHosts(hosts, 6000)
 		start := time.Now()
 		if status, err := ask(t, t.Context(), limits, "a.example.com"); status != 429 || err != nil {
 			t.Fatalf("%d, %v", status, err)
@@ -265,44 +266,13 @@ func TestRetryAfterIsForTheHost(t *testing.T) {
 	})
 }
 
-// A registry that asks for a long rest is left alone for a while, and a look-up says until when.
-func TestLookupSaysWhenAHostWantsToBeAskedAgain(t *testing.T) {
-	h, host, _ := serve(t)
-	h.before = func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusTooManyRequests)
-		return true
+// Hosts are forgotten when a registry redirects to ever new ones.
+func TestHostsAreForgotten(t *testing.T) {
+	limits := NewHosts(nil, 60)
+	for i := range 3 * mostHosts {
+		limits.of(fmt.Sprintf("http://h%d.example.com", i))
 	}
-	r := quick(t)
-	for _, want := range []string{"429", "it wants to be asked again at ", "it wants to be asked again at "} {
-		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
-		}
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.requests) != 1 {
-		t.Errorf("asked %v", h.requests)
-	}
-}
-
-// Many look-ups at a registry that is down cost a few requests, and say what happens next.
-func TestRegistryThatIsDownIsNotAskedByEveryTarget(t *testing.T) {
-	h, host, _ := serve(t)
-	h.before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true }
-	r := quick(t)
-	for range 20 {
-		if _, err := r.Digest(t.Context(), host+"/team/web:1"); !errors.Is(err, ErrUnavailable) {
-			t.Errorf("got %v", err)
-		}
-	}
-	_, err := r.Digest(t.Context(), host+"/team/web:1")
-	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), errRests.Error()) {
-		t.Errorf("got %v", err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.requests) != failuresToOpen {
-		t.Errorf("%d requests", len(h.requests))
+	if n := len(limits.hosts); n > mostHosts {
+		t.Errorf("%d hosts are known", n)
 	}
 }

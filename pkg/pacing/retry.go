@@ -1,4 +1,4 @@
-package image
+package pacing
 
 import (
 	"context"
@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	retries       = 4
-	firstDelay    = 200 * time.Millisecond
+	retries = 4
+	// FirstDelay is how long to wait before the second try, unless a test says otherwise.
+	FirstDelay    = 200 * time.Millisecond
 	longestDelay  = 5 * time.Second
 	longestAsked  = 30 * time.Second // a Retry-After above this is a refusal for this pass
 	jitterPercent = 20
@@ -29,18 +30,18 @@ var transient = []int{
 	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-// retryTransport sends a request again when the registry asks for that or the network failed. It waits for as long as
+// Retries sends a request again when the registry asks for that or the network failed. It waits for as long as
 // Retry-After says (RFC 9110, section 10.2.3).
-type retryTransport struct {
-	next  http.RoundTripper
-	first time.Duration // before the second try; each later delay is twice the one before
+type Retries struct {
+	Next  http.RoundTripper
+	First time.Duration // before the second try; each later delay is twice the one before
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *Retries) RoundTrip(req *http.Request) (*http.Response, error) {
 	var asked time.Duration
 	delays := retry.WithMaxRetries(retries, retry.WithCappedDuration(longestDelay,
-		retry.WithJitterPercent(jitterPercent, retry.NewExponential(t.first))))
+		retry.WithJitterPercent(jitterPercent, retry.NewExponential(t.First))))
 	backoff := retry.BackoffFunc(func() (time.Duration, bool) {
 		delay, stop := delays.Next()
 		return max(delay, asked), stop
@@ -53,7 +54,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return err
 		}
-		resp, err := t.next.RoundTrip(again)
+		resp, err := t.Next.RoundTrip(again)
 		if err != nil {
 			if passing(err) {
 				return retry.RetryableError(err)

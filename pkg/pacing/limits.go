@@ -1,4 +1,6 @@
-package image
+// Package pacing decides how often a host is asked over HTTP: how many requests are under way and sent in a minute, when a
+// request is sent again, and when a host that fails is left alone. It opens no connection itself.
+package pacing
 
 import (
 	"context"
@@ -18,14 +20,14 @@ import (
 const (
 	// requestsPerHost bounds the requests to one host that are under way. Registries throttle long before that.
 	requestsPerHost = 8
-	// failuresToOpen in a row, and a host is left alone for a while: a registry that is down would else cost every
+	// FailuresToOpen in a row, and a host is left alone for a while: a registry that is down would else cost every
 	// target its own retries.
-	failuresToOpen = 8
+	FailuresToOpen = 8
 	restFor        = 15 * time.Second
 )
 
-// hostLimits gives each host its own limit and circuit breaker, so that a slow registry does not delay the others.
-type hostLimits struct {
+// Hosts gives each host its own limit and circuit breaker, so that a slow registry does not delay the others.
+type Hosts struct {
 	next      http.RoundTripper
 	perMinute int
 
@@ -42,24 +44,33 @@ type hostLimit struct {
 	until time.Time // when the host wants to be asked again
 }
 
-func newHostLimits(next http.RoundTripper, perMinute int) *hostLimits {
-	return &hostLimits{next: next, perMinute: perMinute, hosts: map[string]*hostLimit{}}
+// NewHosts bounds the requests that go on to a transport.
+func NewHosts(next http.RoundTripper, perMinute int) *Hosts {
+	return &Hosts{next: next, perMinute: perMinute, hosts: map[string]*hostLimit{}}
 }
 
-// errRests says that a host was not asked, because it failed too often just now.
-var errRests = fmt.Errorf("it failed %d times in a row and is asked again in %s", failuresToOpen, restFor)
+// ErrRests says that a host was not asked, because it failed too often just now.
+var ErrRests = fmt.Errorf("it failed %d times in a row and is asked again in %s", FailuresToOpen, restFor)
 
 // errFailing makes an answer count as a failure for the breaker. It never leaves RoundTrip.
 var errFailing = errors.New("the registry fails")
 
+// RateError says that a host is asked so often that a request would wait longer than its caller does.
+type RateError struct{ PerMinute int }
+
+// Error implements error.
+func (e *RateError) Error() string {
+	return fmt.Sprintf("syncer sends more than %d requests a minute to the host", e.PerMinute)
+}
+
 // RoundTrip implements http.RoundTripper.
-func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
+func (l *Hosts) RoundTrip(req *http.Request) (*http.Response, error) {
 	limit := l.of(req.URL.Scheme + "://" + req.URL.Host)
 	if limit.rate.Wait(req.Context()) != nil {
 		if err := req.Context().Err(); err != nil {
 			return nil, err
 		}
-		return nil, &LimitError{fmt.Sprintf("syncer sends more than %d requests a minute to the host", l.perMinute), "requestsPerMinute"}
+		return nil, &RateError{l.perMinute}
 	}
 	select {
 	case limit.slots <- struct{}{}:
@@ -86,7 +97,7 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	case errors.Is(err, errFailing):
 		return answer, nil
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
-		return nil, errRests
+		return nil, ErrRests
 	case err != nil:
 		return nil, err
 	}
@@ -126,7 +137,7 @@ func (h *hostLimit) rest(ctx context.Context) error {
 	return clock.Sleep(ctx, wait)
 }
 
-func (l *hostLimits) of(host string) *hostLimit {
+func (l *Hosts) of(host string) *hostLimit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limit, ok := l.hosts[host]
@@ -138,7 +149,7 @@ func (l *hostLimits) of(host string) *hostLimit {
 			breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
 				Name:        host,
 				Timeout:     restFor,
-				ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failuresToOpen },
+				ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= FailuresToOpen },
 				// A cancelled call and a wrong certificate do not count against the host's health.
 				IsExcluded: func(err error) bool { return err != nil && !errors.Is(err, errFailing) && !passing(err) },
 			}),
@@ -152,7 +163,7 @@ func (l *hostLimits) of(host string) *hostLimit {
 const mostHosts = 1000
 
 // forget makes room for another host.
-func (l *hostLimits) forget() {
+func (l *Hosts) forget() {
 	if len(l.hosts) < mostHosts {
 		return
 	}
