@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,7 +46,7 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	if err != nil {
 		return err
 	}
-	f := &followed{records: r, client: patient, byName: map[string]*v1alpha1.PipelineSync{}, changed: make(chan struct{}, 1)}
+	f := &followed{records: r, client: patient, byName: map[string]*v1alpha1.PipelineSync{}, changed: make(chan struct{}, 1), told: make(chan struct{})}
 	r.cluster.server.followed.Store(f)
 	defer r.cluster.server.followed.CompareAndSwap(f, nil)
 	var telling sync.WaitGroup
@@ -76,7 +77,17 @@ type followed struct {
 	byName map[string]*v1alpha1.PipelineSync
 	read   bool
 	err    error
+	silent bool          // the API server gave err after a long time, or not at all
+	told   chan struct{} // closed when the records were first read, or could not be
 }
+
+const (
+	// firstAnswer is how long the caller of LatestList waits for the first records of an API server: the other clusters wait
+	// with it.
+	firstAnswer = 5 * time.Second
+	// longAnswer is the time of a failed request from which the API server counts as silent.
+	longAnswer = 5 * time.Second
+)
 
 // resource is the client for the records. It fails while their kind is not served.
 func (f *followed) resource() (dynamic.ResourceInterface, error) {
@@ -93,30 +104,32 @@ func (f *followed) resource() (dynamic.ResourceInterface, error) {
 }
 
 func (f *followed) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
 	defer cancel()
 	records, err := f.resource()
 	if err != nil {
-		return nil, f.failed(err)
+		return nil, f.failed(began, err)
 	}
 	list, err := records.List(ctx, options)
 	if f.records.isUninstalled(err) {
 		err = ErrNotInstalled
 	}
 	if err != nil {
-		return nil, f.failed(fmt.Errorf("listing the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
+		return nil, f.failed(began, fmt.Errorf("listing the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
 	}
 	return list, nil
 }
 
 func (f *followed) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	began := time.Now()
 	records, err := f.resource()
 	if err != nil {
-		return nil, f.failed(err)
+		return nil, f.failed(began, err)
 	}
 	events, err := records.Watch(ctx, options)
 	if err != nil {
-		return nil, f.failed(fmt.Errorf("watching the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
+		return nil, f.failed(began, fmt.Errorf("watching the records in namespace %s: %w", f.records.namespace(), answer.AdviseRight(err)))
 	}
 	f.works()
 	return events, nil
@@ -205,9 +218,10 @@ func asRecord(obj any) (*v1alpha1.PipelineSync, error) {
 	return decodeRecord(fields)
 }
 
-func (f *followed) failed(err error) error {
+func (f *followed) failed(began time.Time, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.silent = errors.Is(err, context.DeadlineExceeded) || time.Since(began) > longAnswer // a watch hides its timeout
 	if f.err == nil || f.err.Error() != err.Error() {
 		f.err = err
 		f.note()
@@ -226,6 +240,11 @@ func (f *followed) works() {
 
 // note requests that the records are passed on. The caller holds the lock.
 func (f *followed) note() {
+	select {
+	case <-f.told:
+	default:
+		close(f.told)
+	}
 	select {
 	case f.changed <- struct{}{}:
 	default:
@@ -297,10 +316,35 @@ func (r *Records) Latest(ctx context.Context, target v1alpha1.Target) (*v1alpha1
 	return r.Get(ctx, target)
 }
 
-// LatestList returns all records of the namespace as KnownList does, and asks the API server where Follow does not show them.
+// LatestList returns all records of the namespace as KnownList does, and asks the API server where Follow does not show them. It
+// does not ask one that has been silent to Follow: Follow goes on trying, and the other clusters do not wait meanwhile.
 func (r *Records) LatestList(ctx context.Context) ([]*v1alpha1.PipelineSync, error) {
+	if f := r.cluster.server.followed.Load(); f != nil {
+		if err := f.silence(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if records, known := r.KnownList(); known {
 		return records, nil
 	}
 	return r.List(ctx)
+}
+
+// silence waits for the first answer, and returns the error of an API server that gives none.
+func (f *followed) silence(ctx context.Context) error {
+	enough := time.NewTimer(firstAnswer)
+	defer enough.Stop()
+	select {
+	case <-f.told:
+	case <-ctx.Done():
+		return fmt.Errorf("listing the records in namespace %s: %w", f.records.namespace(), ctx.Err())
+	case <-enough.C:
+		return fmt.Errorf("listing the records in namespace %s: the API server has not answered in %s; it is asked on", f.records.namespace(), firstAnswer)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil && f.silent {
+		return f.err
+	}
+	return nil
 }

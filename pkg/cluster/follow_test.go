@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/syncerdev/syncer/internal/lab/bench"
+	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/connect"
 )
@@ -142,5 +145,69 @@ func TestFollowedRecordsAreKnown(t *testing.T) {
 	}
 	if record, known := b.Cluster.Records().Known(b.Target); record != nil || !known {
 		t.Errorf("after an own deletion: %v, %t", record, known)
+	}
+}
+
+// A silent API server is waited for once: while Follow tries on, the list of the records fails at once and asks nothing.
+func TestASilentServerIsNotAskedForItsRecordsBeside(t *testing.T) {
+	b := bench.New(t)
+	save(b, b.Spec(), promises)
+	var mu sync.Mutex
+	silent, asked := true, 0
+	b.ConnectThrough(connect.Limits{Read: 300 * time.Millisecond, Write: time.Second}, func(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		mu.Lock()
+		asked++
+		isSilent := silent
+		mu.Unlock()
+		if isSilent {
+			<-req.Context().Done()
+			return nil, context.Cause(req.Context())
+		}
+		return inner.RoundTrip(req)
+	})
+	f := followRecords(b)
+	b.Eventually("the silence is told", func() bool { return f.fault() != nil })
+	mu.Lock()
+	before := asked
+	mu.Unlock()
+	for range 20 {
+		if _, err := b.Cluster.Records().LatestList(b.Ctx); err == nil {
+			t.Fatal("a silent server has records")
+		}
+	}
+	mu.Lock()
+	if asked > before+1 { // a try of Follow may come in between
+		t.Errorf("%d requests for 20 lists", asked-before)
+	}
+	silent = false
+	mu.Unlock()
+	b.Eventually("the record is seen", f.sees("orders.prod"))
+	if all, err := b.Cluster.Records().LatestList(b.Ctx); err != nil || len(all) != 1 {
+		t.Errorf("%d records, %v", len(all), err)
+	}
+}
+
+// Callers that ask a silent API server for its kinds at the same time wait once, and not one after the other.
+func TestCallersWaitTogetherForTheKinds(t *testing.T) {
+	b := bench.New(t)
+	var tries atomic.Int32
+	b.ConnectThrough(connect.Limits{Read: 500 * time.Millisecond, Write: time.Second}, func(req *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		if strings.HasPrefix(req.URL.Path, "/api") {
+			tries.Add(1)
+		}
+		<-req.Context().Done()
+		return nil, context.Cause(req.Context())
+	})
+	var callers sync.WaitGroup
+	for range 10 {
+		callers.Go(func() {
+			if _, err := b.Cluster.Mapping(v1alpha1.RecordKind); err == nil {
+				t.Error("a silent server serves a kind")
+			}
+		})
+	}
+	callers.Wait()
+	if n := tries.Load(); n > 2 { // discovery asks for /api and /apis
+		t.Errorf("%d requests of 10 callers", n)
 	}
 }

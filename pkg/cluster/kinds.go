@@ -24,6 +24,10 @@ type kinds struct {
 	former meta.RESTMapper // what was read before the last forget; nil: nothing
 	failed map[schema.GroupVersion]error
 	read   time.Time
+	broken struct { // the last try that failed
+		at  time.Time
+		err error
+	}
 }
 
 // staleAfter bounds how often an unknown kind makes the client read the whole discovery again: a set may hold a hundred
@@ -33,16 +37,17 @@ const staleAfter = 2 * time.Second
 // resource maps a kind to its resource in the given version, or without a version in the one that the server prefers. It
 // looks an unknown kind up again, since the CRD may be new.
 func (k *kinds) resource(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	began := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.mapper == nil {
-		if err := k.refresh(); err != nil {
+		if err := k.refresh(began); err != nil {
 			return nil, err
 		}
 	}
 	mapping, err := k.lookup(gvk)
 	if meta.IsNoMatchError(err) && time.Since(k.read) > staleAfter {
-		if err := k.refresh(); err != nil {
+		if err := k.refresh(began); err != nil {
 			return nil, err
 		}
 		mapping, err = k.lookup(gvk)
@@ -103,9 +108,22 @@ func (k *kinds) forget() {
 	}
 }
 
-// refresh reads discovery. It does not use client-go's cache for it, because this cache logs the error that it also
+// refresh reads discovery. A caller that waited while another one tried in vain gets that error: a silent API server is waited
+// for once, and not once for each caller.
+func (k *kinds) refresh(began time.Time) error {
+	if k.broken.at.After(began) {
+		return k.broken.err
+	}
+	err := k.discover()
+	if err != nil {
+		k.broken.at, k.broken.err = time.Now(), err
+	}
+	return err
+}
+
+// discover reads discovery. It does not use client-go's cache for it, because this cache logs the error that it also
 // returns.
-func (k *kinds) refresh() error {
+func (k *kinds) discover() error {
 	groups, lists, err := k.client.ServerGroupsAndResources()
 	partial, isPartial := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err)
 	if err != nil && !isPartial {

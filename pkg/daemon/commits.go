@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,9 @@ type commits struct {
 	rollout    *rollout // of the newest commit; nil: none yet
 	newest     planned  // the last one that was planned
 	fullPass   time.Time
-	incomplete bool // the last rollout could not read every environment
-	rendered   bool // an overlay that the newest commit waits for is rendered now
+	incomplete bool            // the last rollout could not read every environment
+	rendered   bool            // an overlay that the newest commit waits for is rendered now
+	readable   map[string]bool // environments that became readable since a rollout was planned
 	// fetchedAt is when the repository was last asked with success.
 	fetchedAt time.Time
 }
@@ -108,6 +110,30 @@ func (c *commits) isPartial() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rendered
+}
+
+// isReadable notes environments whose records can be read from now on.
+func (c *commits) isReadable(environments []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.readable == nil {
+		c.readable = map[string]bool{}
+	}
+	for _, name := range environments {
+		c.readable[name] = true
+	}
+}
+
+// completes reports, once, whether a rollout would have an environment that the last one could not read.
+func (c *commits) completes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest.commit == nil || c.rollout != nil && !c.rollout.ended() {
+		return false // it is asked again at the end of the rollout
+	}
+	known := c.readable
+	c.readable = nil
+	return slices.ContainsFunc(c.newest.commit.Unread, func(name string) bool { return known[name] })
 }
 
 // wantRollout reports whether every target is to be reconciled although there is no new commit.

@@ -86,7 +86,7 @@ func TestAPanicLeavesTheWorker(t *testing.T) {
 		s.leases.Begin(ctx)
 		s.queue.add(broken, time.Now(), commitChanged)
 		s.queue.add(well, time.Now(), retryDue)
-		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).serve(ctx, s.queue.cluster(broken), 1) })
+		s.workers.Go(func() { newWorker(s).serve(ctx, s.queue.cluster(broken), 1) })
 		synctest.Wait()
 		if s.queue.depth() > 0 || s.queue.isBusy(broken) || s.queue.isBusy(well) {
 			t.Error("the worker is stuck")

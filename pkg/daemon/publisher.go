@@ -180,9 +180,12 @@ func (p *publisher) leads(leases []string) {
 // publishSoon requests the next view.
 func (p *publisher) publishSoon() { signal(p.wake) }
 
-// run follows the records of the environments and publishes what changes, until the context ends. changed receives the
-// targets whose record changed.
-func (p *publisher) run(ctx context.Context, changed func(map[v1alpha1.Target]bool)) {
+// recordsChanged receives the environments of a cluster, their targets whose record changed, and whether their records can be
+// read that could not be before.
+type recordsChanged func(environments []string, changed map[v1alpha1.Target]bool, readable bool)
+
+// run follows the records of the environments and publishes what changes, until the context ends.
+func (p *publisher) run(ctx context.Context, changed recordsChanged) {
 	p.mu.Lock()
 	p.facts.replica.Identity = p.options.Identity
 	p.mu.Unlock()
@@ -203,7 +206,7 @@ func (p *publisher) run(ctx context.Context, changed func(map[v1alpha1.Target]bo
 }
 
 // follow watches the records of each cluster once, also where several environments are in it.
-func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed func(map[v1alpha1.Target]bool)) {
+func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed recordsChanged) {
 	environments, err := p.parts.Config.Select(p.options.Environments)
 	if err != nil {
 		return // Run has checked it
@@ -219,7 +222,10 @@ func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed
 	}
 	for server, names := range byCluster {
 		watches.Go(func() {
-			if err := server.Records().Follow(ctx, func(s cluster.Snapshot) { changed(p.read(names, s)) }); err != nil {
+			if err := server.Records().Follow(ctx, func(s cluster.Snapshot) {
+				targets, readable := p.read(names, s)
+				changed(names, targets, readable)
+			}); err != nil {
 				p.read(names, cluster.Snapshot{Err: err})
 			}
 		})
@@ -240,16 +246,19 @@ func (p *publisher) anyRead() error {
 	return err
 }
 
-// read publishes the records of environments that are in one cluster, and returns the targets whose record changed.
-func (p *publisher) read(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool) {
+// read publishes the records of environments that are in one cluster. It returns the targets whose record changed, and whether
+// the records could not be read before.
+func (p *publisher) read(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool, readable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed = changedRecords(environments, p.facts.records[environments[0]].List, records.List)
+	before := p.facts.records[environments[0]]
+	changed = changedRecords(environments, before.List, records.List)
+	readable = (before.List == nil || before.Err != nil) && records.List != nil && records.Err == nil
 	for _, name := range environments {
 		p.facts.records[name] = records
 	}
 	p.publishSoon()
-	return changed
+	return changed, readable
 }
 
 // changedRecords lists the targets whose record is new in some environments, or has another version than before.

@@ -173,7 +173,7 @@ func TestAClusterHasAsManyWorkersAsItMayHave(t *testing.T) {
 			s.queue.add(named(name), now, commitChanged)
 		}
 		s.commits.begin(&rollout{ctx: t.Context(), over: make(chan struct{}), waiting: all})
-		s.workers.Go(func() { (&worker{scheduler: s, daemon: d}).serve(ctx, s.queue.cluster(named("a")), 2) })
+		s.workers.Go(func() { newWorker(s).serve(ctx, s.queue.cluster(named("a")), 2) })
 		synctest.Wait()
 		if n := s.queue.depth(); n != 1 {
 			t.Errorf("%d targets wait for a worker, want 1", n)
@@ -183,6 +183,48 @@ func TestAClusterHasAsManyWorkersAsItMayHave(t *testing.T) {
 		if n := s.queue.depth(); n != 0 {
 			t.Errorf("%d targets wait when the workers are free", n)
 		}
+		stop()
+		s.workers.Wait()
+	})
+}
+
+// All clusters share the room of this machine, and a reconcile that hangs leaves it to the others after a while.
+func TestClustersShareTheRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := newTestDaemon()
+		ctx, stop := context.WithCancel(t.Context())
+		s := newScheduler(ctx, d)
+		s.queue = newQueue(func(of v1alpha1.Target) string { return of.Environment })
+		s.leases.Begin(ctx)
+		w, hang, all := newWorker(s), make(chan struct{}), map[v1alpha1.Target]waiting{}
+		clusters := clustersAtOnce + 2
+		for i := range clusters {
+			for n := range targetsAtOnce {
+				of := v1alpha1.Target{Pipeline: fmt.Sprint(n), Environment: fmt.Sprint(i)}
+				all[of] = waiting{finished: func() { <-hang }}
+				s.queue.add(of, time.Now(), commitChanged)
+			}
+		}
+		r := &rollout{ctx: t.Context(), over: make(chan struct{}), waiting: all}
+		s.commits.begin(r)
+		for i := range clusters {
+			s.workers.Go(func() { w.serve(ctx, fmt.Sprint(i), targetsAtOnce) })
+		}
+		begun := func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return clusters*targetsAtOnce - len(r.waiting)
+		}
+		synctest.Wait()
+		if n := begun(); n != clustersAtOnce*targetsAtOnce {
+			t.Errorf("%d targets are under way", n)
+		}
+		time.Sleep(longReconcile)
+		synctest.Wait()
+		if n := begun(); n != clusters*targetsAtOnce {
+			t.Errorf("%d targets are under way after the others have hung for long", n)
+		}
+		close(hang)
 		stop()
 		s.workers.Wait()
 	})

@@ -51,6 +51,7 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 	r.ctx, r.stop = context.WithCancel(ctx)
 	s.commits.begin(r)
 	s.others.Go(func() {
+		defer s.complete()
 		defer close(r.over)
 		err := s.daemon.parts.Reconciler.Guard.Call(v1alpha1.Target{}, func() error { return s.roll(r, snap) })
 		if r.ctx.Err() != nil {
@@ -70,6 +71,13 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			debug.FreeOSMemory()
 		}
 	})
+}
+
+// complete has the loop roll the commit out again as soon as an environment can be read that the last rollout had to leave out.
+func (s *scheduler) complete() {
+	if s.commits.completes() {
+		s.daemon.pollSoon()
+	}
 }
 
 // manyTargets is the number of targets from which a rollout leaves much memory that is not used again: plans, answers and

@@ -77,8 +77,8 @@ func (s *scheduler) start(ctx context.Context) {
 	d.parts.Planner.Renderings.Patience, d.parts.Planner.Renderings.Late = renderPatience, s.isRendered
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
 	s.leases.Begin(ctx)
-	s.others.Go(func() { d.publisher.run(ctx, s.wakeDependents) })
-	w := &worker{scheduler: s, daemon: d}
+	s.others.Go(func() { d.publisher.run(ctx, s.recordsChanged) })
+	w := newWorker(s)
 	served := map[string]bool{}
 	for _, cluster := range clustersOf(d.parts.Config) {
 		if !served[cluster] {
@@ -114,6 +114,16 @@ func (s *scheduler) stop() {
 	s.others.Wait()
 	s.daemon.parts.Planner.Renderings.Stop()
 	s.watching.wait()
+}
+
+// recordsChanged handles what a watch of records shows: the targets whose record changed, and whether the records of the
+// environments could not be read before.
+func (s *scheduler) recordsChanged(environments []string, changed map[v1alpha1.Target]bool, readable bool) {
+	if readable {
+		s.commits.isReadable(environments)
+		s.complete()
+	}
+	s.wakeDependents(changed)
 }
 
 // notice queues a target one of whose objects changed.

@@ -41,6 +41,52 @@ func TestRenewedRolloutIsNotWhole(t *testing.T) {
 	}
 }
 
+// An environment that a rollout had to leave out is rolled out as soon as its records can be read, and once: at once where the
+// rollout has ended, and else at its end.
+func TestAnEnvironmentThatCanBeReadAgainIsRolledOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		unread, readable, asked bool
+		environment             string
+	}{
+		"it was left out, and can be read": {readable: true, environment: "prod", asked: true},
+		"another one can be read":          {readable: true, environment: "dev"},
+		"its records changed, as they do":  {environment: "prod"},
+		"it could be read in between":      {readable: true, environment: "prod", unread: true},
+	} {
+		for _, underWay := range []bool{false, true} {
+			d, _ := newTestDaemon()
+			s := newScheduler(t.Context(), d)
+			r := &rollout{over: make(chan struct{})}
+			s.commits.begin(r)
+			commit := target.NewCommit(nil)
+			if !c.unread {
+				commit.Unread = []string{"prod"}
+			}
+			s.commits.plan(planned{commit: commit})
+			if !underWay {
+				close(r.over)
+			}
+			s.recordsChanged([]string{c.environment}, nil, c.readable)
+			if underWay {
+				if len(d.pollNow) > 0 {
+					t.Errorf("%s: a rollout that is under way is begun anew", name)
+				}
+				close(r.over)
+				s.complete()
+			}
+			if asked := len(d.pollNow) > 0; asked != c.asked {
+				t.Errorf("%s, under way %t: a poll is asked for: %t", name, underWay, asked)
+			}
+			for range len(d.pollNow) {
+				<-d.pollNow
+			}
+			if s.complete(); len(d.pollNow) > 0 {
+				t.Errorf("%s: it is asked for twice", name)
+			}
+		}
+	}
+}
+
 // A target whose objects are as git says and whose record could not be written is not converged.
 func TestATargetWhoseRecordWasNotSavedIsLookedAtAgain(t *testing.T) {
 	web := v1alpha1.Target{Pipeline: "web", Environment: "dev"}

@@ -13,10 +13,24 @@ import (
 	"github.com/syncerdev/syncer/pkg/underway"
 )
 
-// worker reconciles targets. It has no state of its own: one serves all clusters.
+// worker reconciles targets. One serves all clusters.
 type worker struct {
 	scheduler *scheduler
 	daemon    *Daemon
+	room      chan struct{} // has a place for each target that may be under way
+}
+
+const (
+	// clustersAtOnce is for how many clusters there is room at once where all of their workers are busy. With more, requests
+	// would wait for the processors of this machine for so long that Leases are not renewed in time.
+	clustersAtOnce = 8
+	// longReconcile is the time after which a reconcile leaves its room to another one: it waits for an API server, and not for
+	// a processor. It keeps its place among the workers of its cluster.
+	longReconcile = 5 * time.Second
+)
+
+func newWorker(s *scheduler) *worker {
+	return &worker{scheduler: s, daemon: s.daemon, room: make(chan struct{}, clustersAtOnce*targetsAtOnce)}
 }
 
 // serve reconciles the targets of one cluster, a number of them at a time, until the context ends and those that it began are
@@ -35,8 +49,15 @@ func (w *worker) serve(ctx context.Context, cluster string, atOnce int) {
 		if !ok {
 			return
 		}
+		w.room <- struct{}{}
+		leave := sync.OnceFunc(func() { <-w.room })
+		long := time.AfterFunc(longReconcile, leave)
 		working.Go(func() {
-			defer func() { <-free }()
+			defer func() {
+				long.Stop()
+				leave()
+				<-free
+			}()
 			w.handleGuarded(ctx, of, why)
 		})
 	}

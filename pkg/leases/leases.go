@@ -13,6 +13,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/election"
+	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -317,12 +318,21 @@ func (l *Leases) Nudge(ctx context.Context) {
 		}
 	}
 	l.mu.Unlock()
+	var g panics.Group
+	g.SetLimit(nudgesAtOnce)
 	for _, s := range others {
-		if err := election.Nudge(ctx, s.server, s.lease); err != nil && ctx.Err() == nil {
-			l.parts.Log.Warn("another replica sees the commit at its next poll", "error", err)
-		}
+		g.Go(func() error {
+			if err := election.Nudge(ctx, s.server, s.lease); err != nil && ctx.Err() == nil {
+				l.parts.Log.Warn("another replica sees the commit at its next poll", "error", err)
+			}
+			return nil
+		})
 	}
+	_ = g.Wait() // each has logged its own error
 }
+
+// nudgesAtOnce is how many replicas are asked at a time, so that one silent cluster does not hold up the others.
+const nudgesAtOnce = 32
 
 // held lists the Leases that this process holds, sorted. The caller holds the lock.
 func (l *Leases) held() []string {
