@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -37,8 +38,8 @@ type Options struct {
 	// Requested is called for each request, with its verb, as RBAC names it, and the HTTP status, 0 where no answer came.
 	// Optional.
 	Requested func(verb string, code int)
-	// Files are those of the connections that share kubeconfigs; nil: this one reads its own.
-	Files *connect.Files
+	// Shared is that of the connections of a process; nil: this one shares nothing.
+	Shared *Shared
 	// Judge knows the kinds that the configuration describes; nil: the built-in ones.
 	Judge *health.Judge
 }
@@ -101,9 +102,13 @@ func With(config *rest.Config, limits connect.Limits, options Options) (*Cluster
 
 // login returns the options that the connection to the API server needs.
 func (o Options) login() connect.Options {
+	var files *connect.Files
+	if o.Shared != nil {
+		files = o.Shared.files
+	}
 	return connect.Options{
 		Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: o.UserAgent, AllowExec: o.AllowExec, As: o.As, Requested: o.Requested,
-		Files: o.Files,
+		Files: files,
 	}
 }
 
@@ -121,7 +126,7 @@ func connected(connection *connect.Server, options Options) (*Cluster, error) {
 	}
 	self := &Cluster{config: config, client: client}
 	self.server = &server{
-		self: self, namespace: options.Namespace, kinds: &kinds{client: discover}, judge: options.Judge, dates: connection.Dates,
+		self: self, namespace: options.Namespace, kinds: &kinds{client: discover, shared: cmp.Or(options.Shared, NewShared())}, judge: options.Judge, dates: connection.Dates,
 		acting: map[string]*Cluster{},
 	}
 	return self, nil

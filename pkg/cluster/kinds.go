@@ -18,6 +18,7 @@ import (
 // kinds tracks which resources the API server serves, and notices new ones.
 type kinds struct {
 	client discovery.DiscoveryInterface
+	shared *Shared
 
 	mu     sync.Mutex
 	mapper meta.RESTMapper // nil: to be read
@@ -146,6 +147,10 @@ func (k *kinds) discover() error {
 			}
 		}
 	}
-	k.mapper, k.read = restmapper.NewDiscoveryRESTMapper(served), time.Now()
+	mapper, err := k.shared.table(served)
+	if err != nil {
+		return fmt.Errorf("reading the kinds of the API server: %w", err)
+	}
+	k.mapper, k.read = mapper, time.Now()
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
-	"github.com/syncerdev/syncer/pkg/connect"
 )
 
 // Clusters are the connections to the clusters of a configuration. It is safe for concurrent use.
@@ -18,7 +17,7 @@ type Clusters struct {
 
 // NewClusters prepares the connections. The kubeconfig and the context of an environment replace those in the options.
 func NewClusters(options cluster.Options) *Clusters {
-	options.Files = connect.NewFiles()
+	options.Shared = cluster.NewShared()
 	return &Clusters{options: options, connected: map[v1alpha1.Cluster]*cluster.Cluster{}}
 }
 
