@@ -79,7 +79,7 @@ func (s *scale) run(ctx context.Context) (err error) {
 		name    string
 		measure func(context.Context) error
 	}{
-		{"first", s.first}, {"rest", s.rest}, {"commits", s.commits}, {"records", s.sizes}, {"silent", s.silent}, {"restart", s.restart}, {"restart, one silent", s.restartSilent},
+		{"first", s.first}, {"rest", s.rest}, {"commits", s.commits}, {"profile", s.profile}, {"records", s.sizes}, {"silent", s.silent}, {"restart", s.restart}, {"restart, one silent", s.restartSilent},
 	} {
 		began := time.Now()
 		if err := part.measure(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -201,6 +202,25 @@ func (s *scale) commits(ctx context.Context) error {
 	return nil
 }
 
+// profile writes profiles of commits, which are not measured.
+func (s *scale) profile(ctx context.Context) error {
+	if s.opts.profile == "" {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.profiles(ctx, "commits", profileTime) }()
+	for n := 0; ; n++ {
+		if _, err := s.commit(ctx, n%s.pipelines(), s.places(n%s.pipelines())); err != nil {
+			return err
+		}
+		select {
+		case err := <-done:
+			return err
+		default:
+		}
+	}
+}
+
 func (s *scale) times(name string, took []time.Duration) {
 	for _, p := range []int{50, 90, 100} {
 		s.result.seconds(name+", "+percentileName(p), percentile(took, p))
@@ -347,6 +367,9 @@ func (s *scale) startAgain(ctx context.Context, name string, targets int) error 
 		return err
 	}
 	s.result.seconds(name+", ready", time.Since(began))
+	profiled := make(chan error, 1)
+	go func() { profiled <- s.profiles(ctx, strings.ReplaceAll(name, ", ", "-"), profileTime) }()
+	defer func() { <-profiled }() // what it says is not measured
 	if err := s.daemon.until(ctx, func() bool {
 		text, err := s.daemon.get(ctx, "/metrics")
 		return err == nil && metric(text, "syncer_targets", `state="Unknown"`) >= float64(targets) || time.Since(began) > patience

@@ -51,7 +51,7 @@ func (s *Session) Refresh(ctx context.Context, of v1alpha1.Target, reference str
 		return Refresh{}, fmt.Errorf("%s does not use %s by a tag; it uses %s", of, reference, strings.Join(tags, ", "))
 	}
 	out := Refresh{
-		File:    path.Join(pipeline.Folders[of.Environment], target.SettingsFile),
+		File:    path.Join(pipeline.Folder(of.Environment), target.SettingsFile),
 		Subject: fmt.Sprintf("Refresh the digest of %s in %s", reference, of.Environment),
 	}
 	before, err := fs.ReadFile(snap.Files, out.File)

@@ -48,7 +48,7 @@ func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, 
 		return Rendered{}, fmt.Errorf("commit %.8s has no pipeline %q", snap.Commit, options.Pipeline)
 	}
 	if pipeline.Overlays[environment.Name] == "" {
-		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipeline.Expected[environment.Name])
+		return Rendered{}, fmt.Errorf("commit %.8s: pipeline %s has no overlay for %s (%s is not there)", snap.Commit, options.Pipeline, environment.Name, pipeline.Expected(environment.Name))
 	}
 	d := s.Planner.Desired(pipeline, environment, snap)
 	var out Rendered

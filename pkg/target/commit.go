@@ -277,7 +277,7 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 	case record != nil && record.Spec.Owner != p.Config.Name:
 		d.Err = fmt.Errorf("the record %s/%s belongs to the configuration %q, not to %q; rename the pipeline, or give this configuration a namespace of its own", cluster.Namespace(), record.Name, record.Spec.Owner, p.Config.Name)
 	case !ok:
-		d.Overlay = pipeline.Expected[environment.Name]
+		d.Overlay = pipeline.Expected(environment.Name)
 		d.Err = &MissingOverlayError{Overlay: d.Overlay, Target: d.Target}
 	default:
 		d.Overlay = overlay

@@ -54,14 +54,15 @@ func (e *MissingOverlayError) Error() string {
 // Desired returns the desired state of a pipeline in an environment, from git. It is not rendered, and has neither
 // record nor cluster.
 func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment, snap source.Snapshot) *Desired {
+	settings := pipeline.settingsOf(environment.Name)
 	d := &Desired{
 		Target:      v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name},
 		Environment: environment, Snapshot: snap, Overlay: pipeline.Overlays[environment.Name],
-		Settings: pipeline.settings[environment.Name].values,
+		Settings: settings.values,
 	}
 	rules, ruleErr := rulesOf(d.Settings, environment)
 	d.Policies = rules
-	if d.Err = pipeline.settings[environment.Name].err; d.Err == nil {
+	if d.Err = settings.err; d.Err == nil {
 		d.Rendered.Fields, d.Err = imageFields(d.Settings.Images.Fields)
 	}
 	if d.Err == nil {

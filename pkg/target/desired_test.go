@@ -77,7 +77,7 @@ func TestRulesOfThePipelineReplaceThoseOfTheEnvironment(t *testing.T) {
 
 func TestNameOfAFolderThatCannotNameARecord(t *testing.T) {
 	environment := &v1alpha1.Environment{Name: "prod"}
-	d := (&Planner{Config: &v1alpha1.Config{}}).Desired(newPipeline("My_Pipeline"), environment, source.Snapshot{})
+	d := (&Planner{Config: &v1alpha1.Config{}}).Desired(newPipeline(nil, "My_Pipeline", ""), environment, source.Snapshot{})
 	if got := errorText(d.Err); !strings.Contains(got, `the folder's name "My_Pipeline" cannot name a record`) {
 		t.Errorf("got %q", got)
 	}

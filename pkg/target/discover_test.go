@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -91,7 +92,7 @@ func TestAPipelineWithoutAnOverlayIsRememberedAsStanding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pipelines) != 2 || pipelines[1].Name != "b" || len(pipelines[1].Overlays) != 0 || pipelines[1].Expected["dev"] != "pipelines/b/overlays/dev" {
+	if len(pipelines) != 2 || pipelines[1].Name != "b" || len(pipelines[1].Overlays) != 0 || pipelines[1].Expected("dev") != "pipelines/b/overlays/dev" {
 		t.Errorf("got %+v", pipelines)
 	}
 }
@@ -134,7 +135,7 @@ func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
 			t.Fatalf("%s: %v, %v", layout, all, err)
 		}
 		one := discoverOne(files, layout, v1alpha1.Target{Pipeline: "one", Environment: "dev"})
-		if one.Overlays["dev"] == "" || one.Overlays["dev"] != all[0].Overlays["dev"] || one.Folders["dev"] != all[0].Folders["dev"] {
+		if one.Overlays["dev"] == "" || one.Overlays["dev"] != all[0].Overlays["dev"] || one.Folder("dev") != all[0].Folder("dev") {
 			t.Errorf("%s: %+v; of all: %+v", layout, one, all[0])
 		}
 		if other := discoverOne(files, layout, v1alpha1.Target{Pipeline: "two", Environment: "dev"}); len(other.Overlays) > 0 {
@@ -146,4 +147,40 @@ func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
 func layoutFiles(layout, pipeline, environment string) fstest.MapFS {
 	overlay := strings.NewReplacer(pipelineHole, pipeline, environmentHole, environment).Replace(layout)
 	return fstest.MapFS{overlay + "/kustomization.yaml": {Data: []byte("resources: []\n")}}
+}
+
+// looks counts the looks at a tree.
+type looks struct {
+	fstest.MapFS
+	count int
+}
+
+func (l *looks) Open(name string) (fs.File, error)          { l.count++; return l.MapFS.Open(name) }
+func (l *looks) Stat(name string) (fs.FileInfo, error)      { l.count++; return l.MapFS.Stat(name) }
+func (l *looks) Lstat(name string) (fs.FileInfo, error)     { l.count++; return l.MapFS.Lstat(name) }
+func (l *looks) ReadDir(name string) ([]fs.DirEntry, error) { l.count++; return l.MapFS.ReadDir(name) }
+func (l *looks) ReadFile(name string) ([]byte, error)       { l.count++; return l.MapFS.ReadFile(name) }
+
+// Hundreds of environments cost no looks at the repository for the pipelines that are in few of them.
+func TestEnvironmentsAreNotLookedForInEachPipeline(t *testing.T) {
+	for _, layout := range []string{"pipelines/{pipeline}/overlays/{environment}", "{pipeline}/for-{environment}/job"} {
+		count := func(environments ...string) int {
+			files := layoutFiles(layout, "one", "dev")
+			for name, file := range layoutFiles(layout, "two", "dev") {
+				files[name] = file
+			}
+			l := &looks{MapFS: files}
+			if all, err := discover(l, layout, environments); err != nil || len(all) != 2 || all[1].Overlays["dev"] == "" {
+				t.Fatalf("%s: %v, %v", layout, all, err)
+			}
+			return l.count
+		}
+		many := []string{"dev"}
+		for n := range 300 {
+			many = append(many, fmt.Sprint("cluster-", n))
+		}
+		if few, all := count("dev"), count(many...); all != few {
+			t.Errorf("%s: %d looks for 301 environments, %d for one", layout, all, few)
+		}
+	}
 }

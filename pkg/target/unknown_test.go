@@ -31,7 +31,7 @@ func neighboursOf(t *testing.T, files map[string]string, change func(*Commit)) (
 	for _, pipeline := range pipelines {
 		d := p.Desired(pipeline, &config.Environments[0], snap)
 		if d.Cluster = server; d.Overlay == "" {
-			d.Overlay, d.Err = pipeline.Expected["dev"], &MissingOverlayError{Overlay: pipeline.Expected["dev"], Target: d.Target}
+			d.Overlay, d.Err = pipeline.Expected("dev"), &MissingOverlayError{Overlay: pipeline.Expected("dev"), Target: d.Target}
 		}
 		c.Targets = append(c.Targets, d)
 	}
