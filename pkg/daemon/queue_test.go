@@ -197,7 +197,7 @@ func TestClustersShareTheRoom(t *testing.T) {
 		s.queue = newQueue(func(of v1alpha1.Target) string { return of.Environment })
 		s.leases.Begin(ctx)
 		w, hang, all := newWorker(s), make(chan struct{}), map[v1alpha1.Target]waiting{}
-		clusters := clustersAtOnce + 2
+		clusters := cap(w.room)/targetsAtOnce + 2
 		for i := range clusters {
 			for n := range targetsAtOnce {
 				of := v1alpha1.Target{Pipeline: fmt.Sprint(n), Environment: fmt.Sprint(i)}
@@ -216,7 +216,7 @@ func TestClustersShareTheRoom(t *testing.T) {
 			return clusters*targetsAtOnce - len(r.waiting)
 		}
 		synctest.Wait()
-		if n := begun(); n != clustersAtOnce*targetsAtOnce {
+		if n := begun(); n != cap(w.room) {
 			t.Errorf("%d targets are under way", n)
 		}
 		time.Sleep(longReconcile)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,16 +22,16 @@ type worker struct {
 }
 
 const (
-	// clustersAtOnce is for how many clusters there is room at once where all of their workers are busy. With more, requests
-	// would wait for the processors of this machine for so long that Leases are not renewed in time.
-	clustersAtOnce = 8
+	// perProcessor is how many targets are under way at once for each processor, in all clusters. With more, every goroutine would
+	// wait for a processor for so long that Leases are not renewed in time.
+	perProcessor = 16
 	// longReconcile is the time after which a reconcile leaves its room to another one: it waits for an API server, and not for
 	// a processor. It keeps its place among the workers of its cluster.
 	longReconcile = 5 * time.Second
 )
 
 func newWorker(s *scheduler) *worker {
-	return &worker{scheduler: s, daemon: s.daemon, room: make(chan struct{}, clustersAtOnce*targetsAtOnce)}
+	return &worker{scheduler: s, daemon: s.daemon, room: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0))}
 }
 
 // serve reconciles the targets of one cluster, a number of them at a time, until the context ends and those that it began are
