@@ -32,6 +32,7 @@ var parts = []part{
 	{"commands", false, commands},
 	{"render", false, render},
 	{"profile", false, profile},
+	{"records", false, func(b *bench, ctx context.Context) error { return recordSizes(ctx, b.result, b.client) }},
 	{"memory", false, memory},
 	{"restart", false, restart},
 }

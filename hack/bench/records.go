@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -98,4 +99,34 @@ func follow(ctx context.Context, of dynamic.ResourceInterface, note func(*unstru
 		}
 		w.Stop()
 	}
+}
+
+// recordSizes measures the records of real clusters, as their API server stores them: as JSON, with the managed fields.
+func recordSizes(ctx context.Context, to *result, clients ...dynamic.Interface) error {
+	var all, managed, largest, count int
+	for _, client := range clients {
+		list, err := client.Resource(pipelineSync).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			whole, err := list.Items[i].MarshalJSON()
+			if err != nil {
+				return err
+			}
+			list.Items[i].SetManagedFields(nil)
+			rest, err := list.Items[i].MarshalJSON()
+			if err != nil {
+				return err
+			}
+			all, managed, largest, count = all+len(whole), managed+len(whole)-len(rest), max(largest, len(whole)), count+1
+		}
+	}
+	if count == 0 {
+		return errors.New("there are no records")
+	}
+	to.add("a record, mean", "KB", float64(all)/float64(count)/1e3)
+	to.add("a record, of that its managed fields", "KB", float64(managed)/float64(count)/1e3)
+	to.add("a record, the largest", "KB", float64(largest)/1e3)
+	return nil
 }

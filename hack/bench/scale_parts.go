@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // await waits for records as long as the daemon lives.
@@ -227,34 +225,8 @@ func (s *scale) times(name string, took []time.Duration) {
 	}
 }
 
-// sizes measures the records of the real clusters, as their API server stores them: as JSON, with the managed fields.
 func (s *scale) sizes(ctx context.Context) error {
-	var all, managed, largest, count int
-	for _, client := range s.clusters.clients {
-		list, err := client.Resource(pipelineSync).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			whole, err := list.Items[i].MarshalJSON()
-			if err != nil {
-				return err
-			}
-			list.Items[i].SetManagedFields(nil)
-			rest, err := list.Items[i].MarshalJSON()
-			if err != nil {
-				return err
-			}
-			all, managed, largest, count = all+len(whole), managed+len(whole)-len(rest), max(largest, len(whole)), count+1
-		}
-	}
-	if count == 0 {
-		return errors.New("the real clusters have no records")
-	}
-	s.result.add("a record, mean", "KB", float64(all)/float64(count)/1e3)
-	s.result.add("a record, of that its managed fields", "KB", float64(managed)/float64(count)/1e3)
-	s.result.add("a record, the largest", "KB", float64(largest)/1e3)
-	return nil
+	return recordSizes(ctx, s.result, s.clusters.clients...)
 }
 
 // silentCluster is the stand-in that stops answering.
