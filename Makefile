@@ -26,6 +26,10 @@ soak: build parts ## kill syncer KILLS times, then MINUTES of faults; SEED repea
 bench: build parts ## measure syncer with PIPELINES pipelines, and write docs/benchmarks.md
 	go run ./hack/bench -pipelines $(or $(PIPELINES),34) -requests -write docs/benchmarks.md $(BENCHFLAGS)
 
+.PHONY: scale
+scale: build parts ## measure syncer with 3 real clusters and SIMULATED ones, for docs/scale.md
+	go run ./hack/bench -simulated $(or $(SIMULATED),300) -commits 10 -rest 30s -requests $(BENCHFLAGS)
+
 .PHONY: bench-check
 bench-check: build parts ## fail where syncer is much slower or asks more than it should
 	go run ./hack/bench -only raw,rest,commit,every -rest 20s -check $(BENCHFLAGS)
