@@ -64,18 +64,16 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			s.daemon.failed(ctx, err)
 		}
 		s.commits.end(r, err)
-		if s.commits.isPartial() {
-			s.daemon.pollSoon() // the loop did not begin another rollout beside this one
-		}
 		if r.due > manyTargets {
 			debug.FreeOSMemory()
 		}
 	})
 }
 
-// complete has the loop roll the commit out again as soon as an environment can be read that the last rollout had to leave out.
+// complete has the loop roll the commit out again when the last rollout has ended and had to leave something out that is there
+// now: an environment that can be read, or an overlay that is rendered.
 func (s *scheduler) complete() {
-	if s.commits.completes() {
+	if s.commits.completes() || s.commits.isPartial() {
 		s.daemon.pollSoon()
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/reconcile"
+	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -84,6 +85,20 @@ func TestAnEnvironmentThatCanBeReadAgainIsRolledOut(t *testing.T) {
 				t.Errorf("%s: it is asked for twice", name)
 			}
 		}
+	}
+}
+
+// An overlay that was rendered while a rollout was under way without it has the commit rolled out again when the rollout has
+// ended: before, the loop would not begin another one.
+func TestALateOverlayIsRolledOutAtTheEndOfTheRollout(t *testing.T) {
+	d, _ := newTestDaemon()
+	s := newScheduler(t.Context(), d)
+	s.rollOut(t.Context(), source.Snapshot{Commit: "c1", Files: brokenFiles{within: "."}})
+	s.commits.isRendered()
+	<-s.commits.current().over
+	s.others.Wait()
+	if len(d.pollNow) == 0 || !s.commits.wantRollout() {
+		t.Error("it waits for the next poll")
 	}
 }
 
