@@ -42,9 +42,11 @@ const (
 	fieldsChanged                     // an object's fields changed
 	commitChanged                     // git says something new
 
-	noReason    reasons = 0
-	reasonCount         = 6
+	noReason reasons = 0
 )
+
+// reasonCount is the number of the reasons, and of their priorities.
+const reasonCount = 6
 
 // priorityAge is the wait that is worth as much as the next higher reason, so that every target gets a worker.
 const priorityAge = 30 * time.Second

@@ -90,7 +90,7 @@ func TestApply(t *testing.T) {
 	}
 	fields := first.GetManagedFields()
 	if len(fields) != 1 || fields[0].Manager != "syncer" || fields[0].Operation != "Apply" ||
-		string(fields[0].FieldsV1.Raw) != `{"f:data":{"f:BUCKET":{}},"f:metadata":{"f:labels":{"f:team":{}}}}` {
+		fields[0].FieldsV1.GetRawString() != `{"f:data":{"f:BUCKET":{}},"f:metadata":{"f:labels":{"f:team":{}}}}` {
 		t.Errorf("the managed fields are %v", fields)
 	}
 	again, err := c.Apply(t.Context(), "settings", settings("", "lake"), force)
