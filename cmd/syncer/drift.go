@@ -27,10 +27,15 @@ func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drift [PIPELINE...]",
 		Short: "Show how the cluster differs from the commit last applied",
-		Long: `drift compares every object with the commit last applied, from server-side dry
-runs, and names the field manager that made each difference: a client, such as
-kubectl-edit, and not a person. It writes nothing. What a newer commit would
-change is a rollout and not drift; see syncer diff.
+		Long: `drift compares every object with the commit last applied, and names the field
+manager that made each difference: a client, such as kubectl-edit, and not a
+person. It writes nothing. What a newer commit would change is a rollout and not
+drift; see syncer diff.
+
+An object costs a server-side dry run only where the hashes of its record do not
+prove that nobody changed it. --full tries every object. It also finds what the
+API server would refuse or change in an object today, by a new admission policy,
+webhook or schema.
 
 Fields that somebody added are found as well. What controllers decide by design
 is left out; --explain counts it by rule.
@@ -70,8 +75,8 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 				return errors.Join(err, printReport(cmd.OutOrStdout(), report, output, limit, explain))
 			}
 			if from.asked() {
-				if len(options.Compare) > 0 || explain {
-					return errors.New("--compare and --explain need the clusters, and a daemon keeps neither; leave out --server")
+				if len(options.Compare) > 0 || explain || options.Full {
+					return errors.New("--compare, --explain and --full need the clusters, and a daemon keeps none of them; leave out --server")
 				}
 				report, more, lost, err := from.drift(cmd.Context(), options.Selection)
 				if err != nil {
@@ -92,6 +97,7 @@ Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
 	outputFlag(cmd, &output, "yaml", "markdown", "html", "junit", "sarif")
 	cmd.Flags().DurationVar(&since, "since", 0, "only what came to be, or ended, within this time")
 	cmd.Flags().StringSliceVar(&options.Compare, "compare", nil, "compare two environments with each other,\nas in staging,prod")
+	cmd.Flags().BoolVar(&options.Full, "full", false, "try every object by a dry run, also those that\nnobody changed")
 	cmd.Flags().StringVar(&failOn, "fail-on", "info", "exit with 1 from this severity on:\ninfo, warning or critical")
 	cmd.Flags().IntVar(&limit, "limit", markdownLimit, "the most bytes that -o markdown prints;\n0 is no limit")
 	cmd.Flags().BoolVar(&explain, "explain", false, "count what was left out because somebody decides\nit by design")

@@ -26,10 +26,13 @@ type DriftOptions struct {
 	Compare []string
 	// CompareAll compares each environment with the one before it in the configuration.
 	CompareAll bool
+	// Full compares every object by a dry run, also an object whose hashes prove that nobody changed it.
+	Full bool
 }
 
-// Drift compares every object of the selected targets with the commit applied last there, by server-side dry runs, and
-// environments with each other. It writes nothing. The report is complete but for the targets that the error names.
+// Drift compares every object of the selected targets with the commit applied last there, and environments with each other.
+// An object costs a dry run only if the hashes of the record do not prove that nobody changed it. It writes nothing. The
+// report is complete but for the targets that the error names.
 func (s *Session) Drift(ctx context.Context, options DriftOptions) (drift.Report, error) {
 	pairs, selection, err := pairsOf(s.Config, options)
 	if err != nil {
@@ -48,7 +51,7 @@ func (s *Session) Drift(ctx context.Context, options DriftOptions) (drift.Report
 	if err != nil {
 		return report, err
 	}
-	compared := s.compareAll(ctx, targets, snap)
+	compared := s.compareAll(ctx, targets, snap, options, len(pairs) > 0)
 	errs := append([]error{incomplete}, addTargets(&report, compared)...)
 	if incomplete == nil && len(pairs) > 0 {
 		inGit, err := s.Planner.Discover(snap)
@@ -108,10 +111,10 @@ func counted(quiet []ignore.Quiet) []drift.Quiet {
 // comparison is one target, compared with the commit applied last.
 type comparison struct {
 	target   *target.Desired
-	at       *target.Desired // at that commit; nil: it was not compared
+	unpinned []drift.Unpinned // at that commit; nil: it was not compared
 	findings []drift.Finding
 	quiet    []ignore.Quiet
-	side     drift.Side // without a rendered set: it was not compared
+	side     drift.Side // without a rendered set: it was not compared, or no environments are
 	behind   int        // newer commits that change the target; -1: not known
 	err      error
 }
@@ -121,17 +124,17 @@ func (c comparison) reported() drift.Target {
 	out := view.Reported(c.target.Record, c.behind)
 	if c.err != nil {
 		out.Error = c.err.Error()
-	} else if c.at != nil {
-		out.Unpinned = view.UnpinnedOf(c.at.Rendered.Suspects)
+	} else if c.unpinned != nil {
+		out.Unpinned = c.unpinned
 	}
 	return out
 }
 
-// compareAll compares targets, several at once, in their order.
-func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, snap source.Snapshot) []comparison {
+// compareAll compares targets, several at once, in their order. With sides it keeps their sets.
+func (s *Session) compareAll(ctx context.Context, targets []*target.Desired, snap source.Snapshot, options DriftOptions, sides bool) []comparison {
 	c := comparer{
 		planner: s.Planner, pins: s.Reconciler.Pins, rating: s.Reconciler.Rating, lookups: s.Reconciler.Pins.NewLookups(),
-		listed: inventory.ListOnce(ctx, wanted(targets)),
+		listed: inventory.ListOnce(ctx, wanted(targets)), full: options.Full, sides: sides,
 	}
 	out := make([]comparison, len(targets)) // each worker owns one slot
 	index := make(map[v1alpha1.Target]int, len(targets))
@@ -160,6 +163,8 @@ type comparer struct {
 	rating  reconcile.Rating
 	lookups *pin.Lookups
 	listed  *inventory.Listing
+	full    bool // every object by a dry run
+	sides   bool // the sets are kept, to compare environments
 }
 
 // compare compares one target. With an error, the comparison says how far it came.
@@ -174,12 +179,16 @@ func (c comparer) compare(ctx context.Context, d *target.Desired) (comparison, e
 		return out, err
 	}
 	out.behind = c.behind(ctx, d, at)
-	planned, err := plan.Make(ctx, d.Cluster, plan.Request{Target: d.Target, Record: d.Record, Set: set, Full: true, ReadOnly: true, Policies: at.Policies, Shown: c.listed})
+	planned, err := plan.Make(ctx, d.Cluster, plan.Request{
+		Target: d.Target, Record: d.Record, Set: set, Full: c.full, Unowned: true, ReadOnly: true, Policies: at.Policies, Shown: c.listed,
+	})
 	if err != nil {
 		return out, err
 	}
-	out.at, out.findings, out.quiet = at, c.findings(ctx, d, at, planned), planned.Quiet()
-	out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set.Set(), Findings: out.findings}
+	out.unpinned, out.findings, out.quiet = view.UnpinnedOf(at.Rendered.Suspects), c.findings(ctx, d, at, planned), planned.Quiet()
+	if c.sides {
+		out.side = drift.Side{Environment: d.Environment.Name, Rendered: set, Written: at.Rendered.Set.Set(), Findings: out.findings}
+	}
 	return out, reconcile.UncomparedError(planned)
 }
 

@@ -149,6 +149,10 @@ func changes(steps []*Step, which func(manifest.Action) bool) []manifest.Change 
 func (p *Plan) Quiet() []ignore.Quiet {
 	var out []ignore.Quiet
 	for _, s := range p.steps {
+		if s.State == AtRest { // it was not compared
+			_, left := p.Request().Policies.Ignore.Yield(s.Change.ID, s.Rendered, s.Change.Live, nil)
+			out = append(out, left...)
+		}
 		out = append(out, s.Owners.Quiet...)
 	}
 	return out

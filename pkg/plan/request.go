@@ -26,6 +26,9 @@ type Request struct {
 	Shown inventory.Shown
 	// Full compares every object by a dry run, also objects whose apply is recorded and unchanged since.
 	Full bool
+	// Unowned compares also an object in which a field of git has another value, and syncer does not own the field. The
+	// hashes of the record do not show this. It happens when an ignore rule is gone.
+	Unowned bool
 	// ReadOnly changes nothing in the cluster, not even bookkeeping.
 	ReadOnly bool
 	Policies Policies

@@ -2,9 +2,13 @@ package plan
 
 import (
 	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/health"
+	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
@@ -89,5 +93,22 @@ func unchanged(_ context.Context, c *Comparer, s *Step) (Verdict, error) {
 	if !inventory.Untouched(live, entry, c.key) || policies.Ignore.Disputed(s.Rendered, live) {
 		return Verdict{}, nil
 	}
+	if c.request.Unowned && differsUnowned(s, policies.Ignore) {
+		return Verdict{}, nil
+	}
 	return Verdict{State: AtRest}, nil
+}
+
+// differsUnowned reports whether git sets a field to another value than the cluster has, and neither does syncer own the field
+// nor does a rule leave it to its owner. A rule did so when syncer applied the object. Syncer's own fields do not show this.
+func differsUnowned(s *Step, rules ignore.Rules) bool {
+	live := s.Change.Live
+	sent, _ := rules.Yield(s.Change.ID, s.Rendered, live, nil)
+	return slices.ContainsFunc(manifest.Leaves(sent.Object), func(field manifest.Field) bool {
+		current := manifest.Find(live.Object, field.Path)
+		if len(current) == 1 && equality.Semantic.DeepEqual(current[0].Value, field.Value) {
+			return false
+		}
+		return !manifest.Owns(live, field.Path, manifest.FieldManager)
+	})
 }
