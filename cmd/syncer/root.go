@@ -33,7 +33,7 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&shared.config, "config", "syncer.yaml", "configuration file")
-	flags.StringVar(&shared.cacheDir, "cache-dir", "", "where the repository's copy is kept between runs\n(default: the user's cache folder; memory when it\ncannot be written)")
+	flags.StringVar(&shared.cacheDir, "cache-dir", "", "where the repository's copy and its renderings are\nkept between runs (default: the user's cache\nfolder; memory when it cannot be written)")
 	root.AddCommand(
 		newSyncCommand(&shared),
 		newRunCommand(&shared),

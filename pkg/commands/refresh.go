@@ -43,7 +43,7 @@ func (s *Session) Refresh(ctx context.Context, of v1alpha1.Target, reference str
 		return Refresh{}, fmt.Errorf("commit %.8s has no overlay of pipeline %q for %s", snap.Commit, of.Pipeline, of.Environment)
 	}
 	d := s.Planner.Desired(pipeline, environments[0], snap)
-	d.Render()
+	s.Planner.RenderOne(ctx, d)
 	if d.Err != nil {
 		return Refresh{}, d.Err
 	}

@@ -53,15 +53,15 @@ func (s *Session) Render(ctx context.Context, options RenderOptions) (Rendered, 
 	d := s.Planner.Desired(pipeline, environment, snap)
 	var out Rendered
 	err = s.Reconciler.Guard.Call(d.Target, func() (err error) {
-		out, err = renderTarget(ctx, s.Reconciler.Pins, d, options)
+		out, err = renderTarget(ctx, s.Planner, s.Reconciler.Pins, d, options)
 		return err
 	})
 	return out, err
 }
 
 // renderTarget renders one target, with the digests that a sync would deploy.
-func renderTarget(ctx context.Context, pins *pin.Resolver, d *target.Desired, options RenderOptions) (Rendered, error) {
-	d.Render()
+func renderTarget(ctx context.Context, planner *target.Planner, pins *pin.Resolver, d *target.Desired, options RenderOptions) (Rendered, error) {
+	planner.RenderOne(ctx, d)
 	if options.Tags || d.Err != nil {
 		return Rendered{Set: d.Rendered.Set.Set(), Warnings: d.Warnings()}, d.Err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/pin"
 	"github.com/syncerdev/syncer/pkg/reconcile"
+	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -119,12 +120,20 @@ func Open(file string, options Options) (*Session, error) {
 	})
 	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
 	planner := &target.Planner{
-		Config: config, Source: repository, Clusters: clusters, Renderings: &target.Renderings{Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
+		Config: config, Source: repository, Clusters: clusters, Renderings: &target.Renderings{Build: builder(config, options.CacheDir), Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
 	}
 	return &Session{
 		Config: config, Source: repository, Clusters: clusters, Planner: planner, Registry: registry,
 		Reconciler: newReconciler(planner, guard, registry, rules, options), expected: rules.expected, progress: options.Progress,
 	}, nil
+}
+
+// builder builds overlays. With a cache folder, it keeps the builds there for the next command.
+func builder(config *v1alpha1.Config, cacheDir string) renderers.Builder {
+	if cacheDir == "" {
+		return renderers.Limits{}.Local()
+	}
+	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), renderers.Limits{}.Local())
 }
 
 // newReconciler makes the parts that reconcile targets.

@@ -87,7 +87,7 @@ func (p *Pass) atCommit(ctx context.Context, planner *target.Planner, other *tar
 	if other.Record == nil || other.Record.Status.LastAppliedCommit == "" {
 		return dependency{blocked: "which was never deployed"}, nil
 	}
-	_, set, err := planner.At(other, other.Snapshot)
+	_, set, err := planner.At(ctx, other, other.Snapshot)
 	if err != nil {
 		return dependency{}, err
 	}

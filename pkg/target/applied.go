@@ -13,7 +13,7 @@ import (
 // LastApplied returns a target at the commit that was applied last, with its set. Most often the newest commit has the
 // same content, which saves a read of the history; else the set is read from the commit that the record names.
 func (p *Planner) LastApplied(ctx context.Context, d *Desired) (*Desired, manifest.Set, error) {
-	if at, set, err := p.At(d, d.Snapshot); err == nil {
+	if at, set, err := p.At(ctx, d, d.Snapshot); err == nil {
 		if same, err := inventory.IsApplied(ctx, d.Cluster, d.Record, set); err != nil || same {
 			return at, set, err
 		}
@@ -26,11 +26,11 @@ func (p *Planner) LastApplied(ctx context.Context, d *Desired) (*Desired, manife
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the commit last applied: %w", err)
 	}
-	return p.At(d, snap)
+	return p.At(ctx, d, snap)
 }
 
 // At returns a target at another commit, and its set with the digests of the record.
-func (p *Planner) At(d *Desired, snap source.Snapshot) (*Desired, manifest.Set, error) {
+func (p *Planner) At(ctx context.Context, d *Desired, snap source.Snapshot) (*Desired, manifest.Set, error) {
 	if snap.Files == nil { // as when everything is deleted, whatever git has
 		return nil, nil, fmt.Errorf("commit %.8s is not read here", snap.Commit)
 	}
@@ -39,7 +39,7 @@ func (p *Planner) At(d *Desired, snap source.Snapshot) (*Desired, manifest.Set, 
 		return nil, nil, fmt.Errorf("commit %.8s has no overlay for it", snap.Commit)
 	}
 	at := p.Desired(pipeline, d.Environment, snap)
-	at.Render()
+	p.RenderOne(ctx, at)
 	if at.Err != nil {
 		return nil, nil, fmt.Errorf("commit %.8s: %w", snap.Commit, at.Err)
 	}

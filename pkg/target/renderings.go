@@ -232,11 +232,19 @@ func (r *Rendering) result() RenderResult {
 // Renders reports whether the target has an overlay to render, and no earlier error.
 func (d *Desired) Renders() bool { return d.Err == nil && d.Overlay != "" }
 
-// Render renders one target by itself, in this process.
-func (d *Desired) Render() {
+// RenderOne renders one target by itself.
+func (p *Planner) RenderOne(ctx context.Context, d *Desired) {
 	if d.Renders() {
-		d.setRendering(newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)))
+		d.setRendering(newRendering(p.Renderings.builder()(ctx, d.Snapshot.Files, d.Overlay)))
 	}
+}
+
+// builder returns what builds overlays.
+func (r *Renderings) builder() renderers.Builder {
+	if r == nil || r.Build == nil {
+		return renderers.Limits{}.Local()
+	}
+	return r.Build
 }
 
 // Warnings returns the warnings of the target's overlay.
