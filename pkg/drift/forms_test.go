@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -252,5 +253,35 @@ func TestFails(t *testing.T) {
 		if got := c.report.Fails(c.at); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
+	}
+}
+
+// BenchmarkReport measures the forms of a report of a thousand findings.
+func BenchmarkReport(b *testing.B) {
+	report := Report{Source: Source{URL: "https://git.example.com/data"}, Skew: []Skew{}, Past: []Past{}, Quiet: []Quiet{}}
+	for i := range 1000 {
+		pipeline := fmt.Sprintf("pipeline-%d", i/4)
+		report.Findings = append(report.Findings, Finding{
+			Pipeline: pipeline, Environment: "prod", Kind: Modified, Severity: Warning, Path: fmt.Sprintf("data.key-%d", i), Live: "by hand", Desired: "1",
+			Object: manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "data", Name: pipeline}, Manager: "kubectl-edit", Message: "kubectl-edit changed it",
+		})
+		if i%4 == 0 {
+			report.Targets = append(report.Targets, Target{Pipeline: pipeline, Environment: "prod"})
+		}
+	}
+	report.Finish()
+	for name, print := range map[string]func() error{
+		"text":     func() error { return Text(io.Discard, report, Style{}) },
+		"markdown": func() error { return Markdown(io.Discard, report, 0) },
+		"html":     func() error { return HTML(io.Discard, report) },
+		"sarif":    func() error { return SARIF(io.Discard, report) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := print(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package pin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -171,6 +172,26 @@ func TestLostPins(t *testing.T) {
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// BenchmarkDecide measures the decision about a target of which all references are pinned.
+func BenchmarkDecide(b *testing.B) {
+	deployments := 20
+	d := deciding(v1alpha1.Pin, v1alpha1.KeepPins{Deployments: &deployments})
+	d.desired.Record = &v1alpha1.PipelineSync{}
+	for i := range 20 {
+		reference := fmt.Sprintf("registry.example.com/data/app-%d:v1", i)
+		d.desired.Rendered.Refs = append(d.desired.Rendered.Refs, image.Reference{Value: reference, Form: image.Tag})
+		pin := v1alpha1.PinnedImage{Reference: reference, Digest: "sha256:" + strings.Repeat("a", 64)}
+		d.desired.Record.Spec.Images = append(d.desired.Record.Spec.Images, pin)
+	}
+	r := d.resolver
+	for b.Loop() {
+		decided, err := r.Decide(b.Context(), d.desired, Request{Lookups: r.NewLookups()})
+		if err != nil || len(decided.Resolved) != 20 {
+			b.Fatal(decided.Resolved, err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // objectOf reads one YAML document.
-func objectOf(t *testing.T, text string) *unstructured.Unstructured {
+func objectOf(t testing.TB, text string) *unstructured.Unstructured {
 	t.Helper()
 	obj := &unstructured.Unstructured{}
 	content, err := yaml.YAMLToJSON([]byte(text))
@@ -32,7 +32,7 @@ func objectOf(t *testing.T, text string) *unstructured.Unstructured {
 }
 
 // silent returns a comparer of a cluster that answers no request. A rule that uses it decides by the step alone.
-func silent(t *testing.T, entry v1alpha1.InventoryEntry, key manifest.Key) *Comparer {
+func silent(t testing.TB, entry v1alpha1.InventoryEntry, key manifest.Key) *Comparer {
 	t.Helper()
 	server, err := cluster.With(&rest.Config{Host: "https://127.0.0.1:1"}, connect.DefaultLimits, cluster.Options{Namespace: "records"})
 	if err != nil {
@@ -52,7 +52,7 @@ const (
 )
 
 // stepOf returns the step of an object of git and its live state; an empty text: the object is not in the cluster.
-func stepOf(t *testing.T, git, live string) *Step {
+func stepOf(t testing.TB, git, live string) *Step {
 	t.Helper()
 	obj := objectOf(t, git)
 	s := &Step{Change: manifest.Change{ID: manifest.IDOf(obj), Action: manifest.Create, Want: obj}, Rendered: obj, Sent: obj, Hash: "sha256:git"}
@@ -325,4 +325,29 @@ func fieldsV1(raw string) *metav1.FieldsV1 {
 	fields := &metav1.FieldsV1{}
 	fields.SetRawBytes([]byte(raw))
 	return fields
+}
+
+// BenchmarkObjectAtRest measures the judgement of an object of git that nobody changed. It asks the API server nothing.
+func BenchmarkObjectAtRest(b *testing.B) {
+	s := stepOf(b, jobInGit, jobInGit)
+	owned := map[string]any{"manager": manifest.FieldManager, "operation": "Apply", "time": "2026-01-02T03:04:05Z", "fieldsV1": map[string]any{
+		"f:spec": map[string]any{"f:template": map[string]any{"f:spec": map[string]any{"f:containers": map[string]any{"k:{\"name\":\"a\"}": map[string]any{".": map[string]any{}, "f:name": map[string]any{}, "f:image": map[string]any{}}}}}},
+	}}
+	live := s.Change.Live
+	live.Object["metadata"].(map[string]any)["managedFields"] = []any{owned}
+	hash, err := manifest.Hash(s.Rendered, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	entry := v1alpha1.InventoryEntry{Name: "once", Hash: hash, Fields: manifest.OwnedState(live, manifest.FieldManager, nil)}
+	c := silent(b, entry, s.Key())
+	for b.Loop() {
+		step := *s
+		if step.Hash, err = manifest.Hash(s.Rendered, nil); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := decide(b.Context(), c, &step, withoutComparison); err != nil || step.State != AtRest {
+			b.Fatal(step.State, err)
+		}
+	}
 }

@@ -245,3 +245,27 @@ func TestManyObjectsKeepTheirOrder(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkBuild(b *testing.B) {
+	files := load(b, shop)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Build(files, "o"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkUnchanged measures what an overlay costs that no commit changes.
+func BenchmarkUnchanged(b *testing.B) {
+	files := load(b, shop)
+	_, reads, err := BuildReading(files, "o")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if !reads.Unchanged(files) {
+			b.Fatal("the same files read as other ones")
+		}
+	}
+}

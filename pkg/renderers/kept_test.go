@@ -164,3 +164,14 @@ func TestOldBuildsAreDeleted(t *testing.T) {
 		t.Errorf("%v, %v", files, err)
 	}
 }
+
+// BenchmarkKept measures what an overlay costs that an earlier process built.
+func BenchmarkKept(b *testing.B) {
+	files, build := repository(reports()), Kept(b.TempDir(), "a", here)
+	build(b.Context(), files, "o")
+	for b.Loop() {
+		if built := build(b.Context(), files, "o"); built.Err != nil {
+			b.Fatal(built.Err)
+		}
+	}
+}

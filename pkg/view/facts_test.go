@@ -203,3 +203,18 @@ func TestKeptViewsEqualNewOnes(t *testing.T) {
 		t.Errorf("%d views are kept of one target", len(kept.byTarget))
 	}
 }
+
+// BenchmarkView measures the view of a thousand targets, new and with those that it keeps from the view before.
+func BenchmarkView(b *testing.B) {
+	var records []*v1alpha1.PipelineSync
+	for i := range 500 {
+		for _, environment := range []string{"dev", "prod"} {
+			records = append(records, recordOf(fmt.Sprintf("pipeline-%d", i), environment, v1alpha1.Deployment{Commit: oldest, Time: metav1.NewTime(midday)}))
+		}
+	}
+	for b.Loop() {
+		if got := len(New(factsOf(records...)).Targets); got != len(records) {
+			b.Fatal(got)
+		}
+	}
+}

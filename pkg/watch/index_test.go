@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -76,5 +77,29 @@ func TestAnIndexFindsTheObjectsOfASet(t *testing.T) {
 	}
 	if x.dropStream(here, nil); len(x.objects)+len(x.sets) != 0 {
 		t.Errorf("%v is left of a watch that ended", x.objects)
+	}
+}
+
+// BenchmarkIndex measures an event of a watch and a look at the objects of one target, among ten thousand objects.
+func BenchmarkIndex(b *testing.B) {
+	x, pods := newIndex(), schema.GroupKind{Kind: "Pod"}
+	const objects, inSet = 10_000, 10
+	put := func(i, version int) {
+		key := podKey
+		key.Name = fmt.Sprint(i)
+		obj := podAt(fmt.Sprint(version), fmt.Sprint(i/inSet))
+		obj.SetName(key.Name)
+		x.put(key, obj)
+	}
+	for i := range objects {
+		put(i, 1)
+	}
+	version := 1
+	for b.Loop() {
+		version++
+		put(version%objects, version)
+		if got := len(x.of(fmt.Sprint(version%objects/inSet), pods, "data")); got != inSet {
+			b.Fatal(got)
+		}
 	}
 }
