@@ -34,6 +34,14 @@ scale: build parts ## measure syncer with 3 real clusters and SIMULATED ones, fo
 bench-check: build parts ## fail where syncer is much slower or asks more than it should
 	go run ./hack/bench -only raw,rest,commit,every -rest 20s -check $(BENCHFLAGS)
 
+.PHONY: profile
+profile: build parts ## write profiles of syncer to FOLDER (.profiles), with PIPELINES pipelines
+	go run ./hack/bench -only profile,restart -modes $(or $(MODES),settled) -pipelines $(or $(PIPELINES),34) -profile $(or $(FOLDER),.profiles)
+
+.PHONY: bench-rooms
+bench-rooms: ## run the Go benchmarks of the rooms that need no API server, briefly
+	go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),0.2s) ./pkg/drift ./pkg/origin ./pkg/pin ./pkg/plan ./pkg/render ./pkg/renderers ./pkg/server ./pkg/target ./pkg/view ./pkg/watch
+
 .PHONY: test
 test: parts debian ## unit, API-server and end-to-end tests with the race detector
 	GORACE=atexit_sleep_ms=0 SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...
@@ -72,4 +80,4 @@ debian: ## install the Debian packages that tests need
 
 .PHONY: clean
 clean: ## delete what was built here; caches stay
-	rm -rf bin .demo .soak
+	rm -rf bin .demo .soak .profiles

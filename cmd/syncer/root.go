@@ -34,6 +34,8 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 	flags := root.PersistentFlags()
 	flags.StringVar(&shared.config, "config", "syncer.yaml", "configuration file")
 	flags.StringVar(&shared.cacheDir, "cache-dir", "", "where the repository's copy and its renderings are\nkept between runs (default: the user's cache\nfolder; memory when it cannot be written)")
+	flags.StringVar(&shared.profile, "profile", "", "write profiles of the command into this folder")
+	_ = flags.MarkHidden("profile") // the flag exists
 	root.AddCommand(
 		newSyncCommand(&shared),
 		newRunCommand(&shared),
@@ -53,7 +55,7 @@ Exit status of every command: 0 the same or done, 1 different (diff, drift),
 }
 
 // sharedFlags are the flags of every command.
-type sharedFlags struct{ config, cacheDir string }
+type sharedFlags struct{ config, cacheDir, profile string }
 
 // open opens the configuration.
 func (f *sharedFlags) open(options commands.Options) (*commands.Session, error) {
@@ -77,11 +79,13 @@ func (f *sharedFlags) cache() string {
 // with opens a session, passes it to the work of a command, and closes it.
 func (f *sharedFlags) with(options commands.Options, work func(*commands.Session) error) error {
 	collectRarely()
-	session, err := f.open(options)
-	if err != nil {
-		return err
-	}
-	return errors.Join(work(session), session.Close())
+	return profiled(f.profile, func() error {
+		session, err := f.open(options)
+		if err != nil {
+			return err
+		}
+		return errors.Join(work(session), session.Close())
+	})
 }
 
 // commandGC is how much the heap of a command may grow until garbage is collected, in percent. A collection at each doubling

@@ -62,7 +62,7 @@ func main() {
 	flag.DurationVar(&opts.interval, "interval", time.Minute, "source.interval of the configuration")
 	flag.IntVar(&opts.rawRuns, "raw-runs", 3, "how often the plain client applies everything; the median counts")
 	flag.IntVar(&opts.rounds, "rounds", 3, "how often each command runs; the median counts")
-	flag.StringVar(&opts.profile, "profile", "", "folder for profiles of syncer during commits, for `go tool pprof`")
+	flag.StringVar(&opts.profile, "profile", "", "folder for profiles of syncer in a rollout, in commits, in a restart and of its commands, for `go tool pprof`")
 	flag.BoolVar(&opts.keep, "keep", false, "keep the folder with the logs")
 	flag.Parse()
 	opts.log = os.Stderr

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -92,6 +91,7 @@ func first(b *bench, ctx context.Context) error {
 	if err := b.daemon.start(ctx); err != nil {
 		return err
 	}
+	profiled := b.profileStart(ctx, "rollout")
 	if err := b.awaitCommit(ctx, commit); err != nil {
 		return err
 	}
@@ -109,6 +109,9 @@ func first(b *bench, ctx context.Context) error {
 	b.result.requests("first rollout", asked, 1)
 	b.result.number("first rollout, requests a target", float64(asked.total())/float64(b.targets()))
 	b.result.cpu("first rollout, CPU", now.cpu)
+	if err := profiled(); err != nil {
+		return err
+	}
 	_, _, err = b.audit.quiet(ctx, daemonUser, 2*time.Second, 15*time.Second)
 	return err
 }
@@ -408,44 +411,6 @@ func render(b *bench, ctx context.Context) error {
 	return nil
 }
 
-// profileTime is how long the processor is profiled.
-const profileTime = 20 * time.Second
-
-// profile writes profiles of syncer during commits, which are not measured.
-func profile(b *bench, ctx context.Context) error {
-	if b.opts.profile == "" {
-		return nil
-	}
-	if err := os.MkdirAll(b.opts.profile, 0o755); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	go func() { done <- b.fetch(ctx, "profile?seconds="+fmt.Sprint(profileTime.Seconds()), "cpu") }()
-	for n := 0; ; n++ {
-		if _, err := b.commit(ctx, n%b.kase.pipelines); err != nil {
-			return err
-		}
-		select {
-		case err := <-done:
-			return errors.Join(err, b.fetch(ctx, "heap", "heap"), b.fetch(ctx, "allocs", "allocs"), b.fetch(ctx, "goroutine", "goroutine"))
-		default:
-		}
-	}
-}
-
-// fetch writes a profile of the daemon to a file.
-func (b *bench) fetch(ctx context.Context, path, name string) error {
-	content, err := b.daemon.get(ctx, "/debug/pprof/"+path)
-	if err != nil {
-		return err
-	}
-	mode := "progress"
-	if b.kase.settle {
-		mode = "settled"
-	}
-	return os.WriteFile(filepath.Join(b.opts.profile, fmt.Sprintf("%d-%s-%s.pprof", b.targets(), mode, name)), []byte(content), 0o644)
-}
-
 // memory measures what the process holds after all of this, and the most that it held.
 func memory(b *bench, ctx context.Context) error {
 	if _, _, err := b.audit.quiet(ctx, daemonUser, 2*time.Second, 10*time.Second); err != nil {
@@ -469,6 +434,7 @@ func restart(b *bench, ctx context.Context) error {
 	if err := b.daemon.start(ctx); err != nil {
 		return err
 	}
+	profiled := b.profileStart(ctx, "restart")
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := b.daemon.until(ctx, func() bool { _, err := b.daemon.get(ctx, "/readyz"); return err == nil }); err != nil {
@@ -490,5 +456,5 @@ func restart(b *bench, ctx context.Context) error {
 	b.result.number("restart, requests", float64(asked.total()))
 	b.result.number("restart, watches opened", float64(asked.watches()))
 	b.result.cpu("restart, CPU", now.cpu)
-	return nil
+	return profiled()
 }
