@@ -26,8 +26,9 @@ type Planner struct {
 	Guard func(v1alpha1.Target, func() error) error
 	Log   *slog.Logger
 
-	trail trail
-	names names
+	pipelines map[string]*Pipeline // of the commit discovered last
+	trail     trail
+	names     names
 }
 
 // Repository is the history that a Planner reads. A *source.Repository is one.
@@ -159,9 +160,13 @@ func (p *Planner) Discover(snap source.Snapshot) ([]*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	pipelines, err := discover(snap.Files, p.Config.Source.Layout, v1alpha1.Names(all))
+	pipelines, err := discover(snap.Files, p.Config.Source.Layout, v1alpha1.Names(all), p.pipelines)
 	if err != nil {
 		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
+	}
+	p.pipelines = map[string]*Pipeline{}
+	for _, pipeline := range pipelines {
+		p.pipelines[pipeline.Name] = pipeline
 	}
 	return pipelines, nil
 }

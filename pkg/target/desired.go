@@ -54,10 +54,21 @@ func (e *MissingOverlayError) Error() string {
 // Desired returns the desired state of a pipeline in an environment, from git. It is not rendered, and has neither
 // record nor cluster.
 func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment, snap source.Snapshot) *Desired {
+	pipeline.mu.Lock()
+	defer pipeline.mu.Unlock()
+	if pipeline.desired[environment.Name] == nil {
+		pipeline.desired[environment.Name] = newDesired(pipeline, environment)
+	}
+	d := *pipeline.desired[environment.Name]
+	d.Snapshot = snap
+	return &d
+}
+
+func newDesired(pipeline *Pipeline, environment *v1alpha1.Environment) *Desired {
 	settings := pipeline.settingsOf(environment.Name)
 	d := &Desired{
 		Target:      v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name},
-		Environment: environment, Snapshot: snap, Overlay: pipeline.Overlays[environment.Name],
+		Environment: environment, Overlay: pipeline.Overlays[environment.Name],
 		Settings: settings.values,
 	}
 	rules, ruleErr := rulesOf(d.Settings, environment)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/render"
@@ -22,6 +24,17 @@ type Pipeline struct {
 	rest     string                        // of the layout below that folder
 	settings map[string]settings           // environment -> pipeline.yaml, for existing overlays
 	decoded  map[string]*v1alpha1.Pipeline // file -> content, so that each is read once
+	found    []found
+
+	mu      sync.Mutex
+	desired map[string]*Desired // environment -> the desired state of the target, without a commit
+}
+
+// found is a folder of a pipeline.
+type found struct {
+	environment string // "": every environment
+	at          string
+	identity    string // names its content; "": nothing does, or it has links, or a file that cannot be read
 }
 
 // settings are the settings of pipeline.yaml for one environment, or the error of reading them.
@@ -38,9 +51,10 @@ const (
 )
 
 // discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have had
-// one. A repository without any pipeline is an error, because otherwise syncer would delete everything.
-func discover(files fs.FS, layout string, environments []string) ([]*Pipeline, error) {
-	d := &discovery{files: files, places: newPlaces(layout, environments), byName: map[string]*Pipeline{}}
+// one. A repository without any pipeline is an error, because otherwise syncer would delete everything. Pipelines of an
+// earlier commit that did not change are used again.
+func discover(files fs.FS, layout string, environments []string, before map[string]*Pipeline) ([]*Pipeline, error) {
+	d := &discovery{files: files, places: newPlaces(layout, environments), byName: map[string][]found{}}
 	if !d.places.perEnvironment {
 		environments = []string{""}
 	}
@@ -49,19 +63,14 @@ func discover(files fs.FS, layout string, environments []string) ([]*Pipeline, e
 			return nil, err
 		}
 	}
-	var names []string
-	overlays := 0
-	for name, pipeline := range d.byName {
-		names = append(names, name)
-		overlays += len(pipeline.Overlays)
+	names := slices.Sorted(maps.Keys(d.byName))
+	all, overlays := make([]*Pipeline, len(names)), 0
+	for i, name := range names {
+		all[i] = d.pipeline(name, before[name])
+		overlays += len(all[i].Overlays)
 	}
 	if overlays == 0 {
 		return nil, fmt.Errorf("the repository has no overlay at %s for %s; mend source.layout or the repository (nothing was deleted)", layout, strings.Join(d.places.environments, ", "))
-	}
-	slices.Sort(names)
-	all := make([]*Pipeline, len(names))
-	for i, name := range names {
-		all[i] = d.byName[name]
 	}
 	return all, nil
 }
@@ -104,7 +113,35 @@ func in(layout, environment string) string {
 type discovery struct {
 	files  fs.FS
 	places places
-	byName map[string]*Pipeline
+	byName map[string][]found
+}
+
+// pipeline returns what was found of a pipeline: the one of an earlier commit, where it did not change.
+func (d *discovery) pipeline(name string, before *Pipeline) *Pipeline {
+	folders := d.byName[name]
+	if before != nil && before.isStill(folders) {
+		before.files = d.files
+		return before
+	}
+	p := newPipeline(d.files, name, d.places.rest)
+	for _, f := range folders {
+		p.folders[f.environment] = f.at
+		leadsElsewhere := render.ThroughLink(d.files, path.Join(f.at, SettingsFile)) || render.ThroughLink(d.files, path.Join(f.at, d.places.fixed))
+		for _, environment := range d.candidates(f.environment, f.at) {
+			p.note(environment)
+			leadsElsewhere = leadsElsewhere || p.settings[environment].err != nil || render.ThroughLink(d.files, p.Expected(environment))
+		}
+		if leadsElsewhere {
+			f.identity = ""
+		}
+		p.found = append(p.found, f)
+	}
+	return p
+}
+
+// isStill reports whether folders hold the same as when the pipeline was discovered.
+func (p *Pipeline) isStill(now []found) bool {
+	return slices.Equal(p.found, now) && !slices.ContainsFunc(now, func(f found) bool { return f.identity == "" })
 }
 
 // in finds the pipelines of an environment; "": of all, where they share the folders of the pipelines.
@@ -127,13 +164,7 @@ func (d *discovery) in(environment string) error {
 		if !ok || name == "" || strings.HasPrefix(name, ".") || !isFolder(d.files, at) {
 			continue
 		}
-		if d.byName[name] == nil {
-			d.byName[name] = newPipeline(d.files, name, d.places.rest)
-		}
-		d.byName[name].folders[environment] = at
-		for _, environment := range d.candidates(environment, at) {
-			d.byName[name].note(environment)
-		}
+		d.byName[name] = append(d.byName[name], found{environment, at, identity(d.files, at)})
 	}
 	return nil
 }
@@ -174,8 +205,23 @@ func Folder(layout string, target v1alpha1.Target) string {
 func newPipeline(files fs.FS, name, rest string) *Pipeline {
 	return &Pipeline{
 		Name: name, Overlays: map[string]string{}, files: files, folders: map[string]string{}, rest: rest,
-		settings: map[string]settings{}, decoded: map[string]*v1alpha1.Pipeline{},
+		settings: map[string]settings{}, decoded: map[string]*v1alpha1.Pipeline{}, desired: map[string]*Desired{},
 	}
+}
+
+// identity names the content of a folder; "": nothing does.
+func identity(files fs.FS, folder string) string {
+	known, ok := files.(interface {
+		Identity(name string) (id string, isFolder bool, err error)
+	})
+	if !ok {
+		return ""
+	}
+	id, _, err := known.Identity(folder)
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // Folder is the pipeline's own folder, as an environment has it; empty: it has none.

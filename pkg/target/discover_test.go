@@ -54,7 +54,7 @@ func TestDiscoverFollowsTheLayout(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pipelines, err := discover(tree(c.files...), c.layout, environments)
+			pipelines, err := discover(tree(c.files...), c.layout, environments, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestARepositoryWithoutOverlaysIsAnErrorAndNotAnOrderToDelete(t *testing.T) 
 		"a folder with another name":     {"pipes/a/overlays/dev/k"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := discover(tree(files...), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+			_, err := discover(tree(files...), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"}, nil)
 			if err == nil || !strings.Contains(err.Error(), "no overlay") {
 				t.Errorf("got %v", err)
 			}
@@ -88,7 +88,7 @@ func TestARepositoryWithoutOverlaysIsAnErrorAndNotAnOrderToDelete(t *testing.T) 
 }
 
 func TestAPipelineWithoutAnOverlayIsRememberedAsStanding(t *testing.T) {
-	pipelines, err := discover(tree("pipelines/a/overlays/dev/k", "pipelines/b/base/k"), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+	pipelines, err := discover(tree("pipelines/a/overlays/dev/k", "pipelines/b/base/k"), "pipelines/{pipeline}/overlays/{environment}", []string{"dev"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestAPipelineWithoutAnOverlayIsRememberedAsStanding(t *testing.T) {
 func TestABadPipelineFileFailsItsOwnPipelineOnly(t *testing.T) {
 	files := tree("pipelines/a/overlays/dev/k", "pipelines/b/overlays/dev/k")
 	files["pipelines/b/pipeline.yaml"] = &fstest.MapFile{Data: []byte("apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nownr: me\n")}
-	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev"})
+	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestOverlayThatIsALostLink(t *testing.T) {
 	for environment, target := range map[string]string{"gone": "nowhere", "outside": "../../../../etc", "file": "../README.md"} {
 		files["pipelines/a/overlays/"+environment] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
 	}
-	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev", "gone", "outside", "file", "none"})
+	pipelines, err := discover(files, "pipelines/{pipeline}/overlays/{environment}", []string{"dev", "gone", "outside", "file", "none"}, nil)
 	if err != nil || len(pipelines) != 1 {
 		t.Fatalf("%v, %v", pipelines, err)
 	}
@@ -130,7 +130,7 @@ func TestOverlayThatIsALostLink(t *testing.T) {
 func TestOnePipelineIsDiscoveredAsAllAre(t *testing.T) {
 	for _, layout := range []string{"pipelines/{pipeline}/overlays/{environment}", "{environment}/job-{pipeline}-v1", "{pipeline}/{environment}"} {
 		files := layoutFiles(layout, "one", "dev")
-		all, err := discover(files, layout, []string{"dev"})
+		all, err := discover(files, layout, []string{"dev"}, nil)
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%s: %v, %v", layout, all, err)
 		}
@@ -170,7 +170,7 @@ func TestEnvironmentsAreNotLookedForInEachPipeline(t *testing.T) {
 				files[name] = file
 			}
 			l := &looks{MapFS: files}
-			if all, err := discover(l, layout, environments); err != nil || len(all) != 2 || all[1].Overlays["dev"] == "" {
+			if all, err := discover(l, layout, environments, nil); err != nil || len(all) != 2 || all[1].Overlays["dev"] == "" {
 				t.Fatalf("%s: %v, %v", layout, all, err)
 			}
 			return l.count

@@ -325,3 +325,33 @@ func (c *checkout) timed(snap source.Snapshot) time.Duration {
 	}
 	return took
 }
+
+func TestAPipelineThatDidNotChangeIsNotReadAgain(t *testing.T) {
+	c := newCheckout(t, "dev", "prod")
+	for _, name := range []string{"clicks", "orders", "stock"} {
+		c.pipeline(name)
+	}
+	c.remove("pipelines/stock/overlays/dev")
+	c.write("shared/kustomization.yaml", "resources: [../pipelines/stock/base]\n")
+	c.link("../../../shared", "pipelines/stock/overlays/dev")
+	discover := func() []*Pipeline {
+		pipelines, err := c.planner.Discover(c.commit())
+		if err != nil || len(pipelines) != 3 {
+			t.Fatalf("%v, %v", pipelines, err)
+		}
+		return pipelines
+	}
+	before := discover()
+	c.write("pipelines/orders/pipeline.yaml", "apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nowner: sales\n")
+	c.remove("shared")
+	after := discover()
+	if before[0] != after[0] {
+		t.Error("a pipeline that did not change was read again")
+	}
+	if owner := after[1].settings["dev"].values.Owner; owner != "sales" {
+		t.Errorf("the owner is %q after a change of pipeline.yaml", owner)
+	}
+	if before[2] == after[2] {
+		t.Error("a pipeline with a link is as it was, although the folder at its end is gone")
+	}
+}
