@@ -74,7 +74,9 @@ func (s ReadSet) ThroughLinks(files fs.FS) bool {
 }
 
 // ThroughLink reports whether a path leads through a symbolic link.
-func ThroughLink(files fs.FS, name string) bool { return !isPlain(files, name, map[string]bool{".": true}) }
+func ThroughLink(files fs.FS, name string) bool {
+	return !isPlain(files, name, map[string]bool{".": true})
+}
 
 // isPlain reports whether neither a path nor a folder above it is a link. It keeps the paths that are plain.
 func isPlain(files fs.FS, name string, plain map[string]bool) bool {
