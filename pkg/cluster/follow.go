@@ -25,11 +25,15 @@ import (
 	"github.com/syncerdev/syncer/pkg/clock"
 )
 
-// Snapshot holds the records of a namespace as a watch has them.
-type Snapshot struct {
-	// List is sorted by name; callers do not change it or its records. nil: no records were read yet.
-	List []*v1alpha1.PipelineSync
-	// Err says why the records cannot be read now; List is then the last one that was read.
+// Shown are the records of a namespace as a watch shows them.
+type Shown struct {
+	// Changed are the records that are new, or have another version than at the last call. Callers do not change them.
+	Changed []*v1alpha1.PipelineSync
+	// Read says that the records were read at least once.
+	Read bool
+	// List returns all records of this moment, sorted by name.
+	List func() []*v1alpha1.PipelineSync
+	// Err says why the records cannot be read now; List then gives those that were read last.
 	Err error
 }
 
@@ -39,14 +43,17 @@ const tellInterval = 50 * time.Millisecond
 // Follow watches the records of the namespace until the context ends. Known and KnownList show them meanwhile. It calls told
 // when the records can first be read, after later changes, and when they cannot be read any more. One goroutine calls told
 // at a time; told must not block. While nothing changes, Follow sends no request.
-func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
+func (r *Records) Follow(ctx context.Context, told func(Shown)) error {
 	config := r.cluster.Config()
 	config.Timeout = 0 // it would end a watch
 	patient, err := dynamicClient(config)
 	if err != nil {
 		return err
 	}
-	f := &followed{records: r, client: patient, byName: map[string]*v1alpha1.PipelineSync{}, changed: make(chan struct{}, 1), told: make(chan struct{})}
+	f := &followed{
+		records: r, client: patient, byName: map[string]*v1alpha1.PipelineSync{}, news: map[string]bool{}, changed: make(chan struct{}, 1),
+		told: make(chan struct{}),
+	}
 	r.cluster.server.followed.Store(f)
 	defer r.cluster.server.followed.CompareAndSwap(f, nil)
 	var telling sync.WaitGroup
@@ -54,7 +61,7 @@ func (r *Records) Follow(ctx context.Context, told func(Snapshot)) error {
 	telling.Go(func() { f.tell(ctx, told) })
 	lister := &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return f.list(ctx, options)
+			return f.request(ctx, options)
 		},
 		WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return f.watch(ctx, options)
@@ -75,6 +82,7 @@ type followed struct {
 
 	mu     sync.Mutex
 	byName map[string]*v1alpha1.PipelineSync
+	news   map[string]bool // the names of the records that changed since they were passed on
 	read   bool
 	err    error
 	silent bool          // the API server gave err after a long time, or not at all
@@ -103,7 +111,7 @@ func (f *followed) resource() (dynamic.ResourceInterface, error) {
 	return f.client.Resource(mapping.Resource).Namespace(f.records.namespace()), nil
 }
 
-func (f *followed) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+func (f *followed) request(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, ListingTimeout)
 	defer cancel()
@@ -170,7 +178,7 @@ func (f *followed) take(record *v1alpha1.PipelineSync) {
 			return
 		}
 	}
-	f.byName[record.Name] = record
+	f.byName[record.Name], f.news[record.Name] = record, true
 	f.note()
 }
 
@@ -197,6 +205,7 @@ func (f *followed) deleted(name string, uid types.UID) {
 func (f *followed) Replace(list []any, _ string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before := f.byName
 	f.byName = map[string]*v1alpha1.PipelineSync{}
 	for _, obj := range list {
 		record, err := asRecord(obj)
@@ -204,6 +213,9 @@ func (f *followed) Replace(list []any, _ string) error {
 			return err
 		}
 		f.byName[record.Name] = record
+		if last := before[record.Name]; last == nil || last.ResourceVersion != record.ResourceVersion {
+			f.news[record.Name] = true
+		}
 	}
 	f.read, f.err = true, nil
 	f.note()
@@ -252,32 +264,43 @@ func (f *followed) note() {
 }
 
 // tell passes the records on where they changed, until the context ends.
-func (f *followed) tell(ctx context.Context, told func(Snapshot)) {
+func (f *followed) tell(ctx context.Context, told func(Shown)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.changed:
 		}
-		told(f.snapshot())
+		told(f.shown())
 		if clock.Sleep(ctx, tellInterval) != nil {
 			return
 		}
 	}
 }
 
-func (f *followed) snapshot() Snapshot {
+// shown returns what changed since the last call.
+func (f *followed) shown() Shown {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	records := Snapshot{Err: f.err}
-	if f.read {
-		records.List = make([]*v1alpha1.PipelineSync, 0, len(f.byName))
-		for _, record := range f.byName {
-			records.List = append(records.List, record)
+	out := Shown{Read: f.read, List: f.list, Err: f.err}
+	for name := range f.news {
+		if record := f.byName[name]; record != nil {
+			out.Changed = append(out.Changed, record)
 		}
-		slices.SortFunc(records.List, func(a, b *v1alpha1.PipelineSync) int { return strings.Compare(a.Name, b.Name) })
 	}
-	return records
+	clear(f.news)
+	return out
+}
+
+func (f *followed) list() []*v1alpha1.PipelineSync {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]*v1alpha1.PipelineSync, 0, len(f.byName))
+	for _, record := range f.byName {
+		out = append(out, record)
+	}
+	slices.SortFunc(out, func(a, b *v1alpha1.PipelineSync) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Known returns the record of a target as Follow shows it, with every write of this process; nil where there is none. The

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +19,9 @@ import (
 
 // follower follows the records of a target's namespace, and keeps what it was told last.
 type follower struct {
-	mu   sync.Mutex
-	last cluster.Snapshot
+	mu      sync.Mutex
+	last    cluster.Shown
+	changed []string // the names that were told as changed
 }
 
 func followRecords(b *bench.Bench) *follower {
@@ -28,10 +30,13 @@ func followRecords(b *bench.Bench) *follower {
 	var following sync.WaitGroup
 	records := b.Cluster.Records()
 	following.Go(func() {
-		if err := records.Follow(ctx, func(s cluster.Snapshot) {
+		if err := records.Follow(ctx, func(s cluster.Shown) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.last = s
+			for _, record := range s.Changed {
+				f.changed = append(f.changed, record.Name)
+			}
 		}); err != nil {
 			b.T.Error(err)
 		}
@@ -46,10 +51,27 @@ func (f *follower) sees(names ...string) func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		var got []string
-		for _, record := range f.last.List {
+		if !f.last.Read {
+			return false
+		}
+		for _, record := range f.last.List() {
 			got = append(got, record.Name)
 		}
-		return f.last.List != nil && f.last.Err == nil && strings.Join(got, " ") == strings.Join(names, " ")
+		return f.last.Err == nil && strings.Join(got, " ") == strings.Join(names, " ")
+	}
+}
+
+// tells reports whether exactly these records were told as changed since it reported so last.
+func (f *follower) tells(names ...string) func() bool {
+	return func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		slices.Sort(f.changed)
+		if !slices.Equal(slices.Compact(f.changed), names) {
+			return false
+		}
+		f.changed = nil
+		return true
 	}
 }
 
@@ -67,6 +89,9 @@ func TestRecordsAreFollowed(t *testing.T) {
 	other := b.Other("ant")
 	save(other, other.Spec(), promises)
 	b.Eventually("both records are seen, by name", f.sees("ant.prod", "orders.prod"))
+	b.Eventually("both are told as changed", f.tells("ant.prod", "orders.prod"))
+	b.EditRecord(`{"metadata":{"annotations":{"a":"b"}}}`)
+	b.Eventually("the record that changed is told, and no other", f.tells("orders.prod"))
 	if n := len(b.Requests(func() {
 		b.Delete(bench.RecordResource, b.Records, "ant.prod")
 		b.Eventually("the deleted record is not seen", f.sees("orders.prod"))

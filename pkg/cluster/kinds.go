@@ -21,8 +21,9 @@ type kinds struct {
 	shared *Shared
 
 	mu     sync.Mutex
-	mapper meta.RESTMapper // nil: to be read
-	former meta.RESTMapper // what was read before the last forget; nil: nothing
+	mapper meta.RESTMapper                               // nil: to be read
+	found  map[schema.GroupVersionKind]*meta.RESTMapping // that mapper gave; callers do not change them
+	former meta.RESTMapper                               // what was read before the last forget; nil: nothing
 	failed map[schema.GroupVersion]error
 	read   time.Time
 	broken struct { // the last try that failed
@@ -84,6 +85,9 @@ func (k *kinds) anyVersion(gvk schema.GroupVersionKind) (*meta.RESTMapping, erro
 }
 
 func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	if known := k.found[gvk]; known != nil {
+		return known, nil
+	}
 	var versions []string
 	if gvk.Version != "" {
 		versions = append(versions, gvk.Version)
@@ -96,6 +100,9 @@ func (k *kinds) lookup(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 				return nil, answer.Undiscovered(gv, failure)
 			}
 		}
+	}
+	if err == nil {
+		k.found[gvk] = mapping
 	}
 	return mapping, err
 }
@@ -151,6 +158,6 @@ func (k *kinds) discover() error {
 	if err != nil {
 		return fmt.Errorf("reading the kinds of the API server: %w", err)
 	}
-	k.mapper, k.read = mapper, time.Now()
+	k.mapper, k.read, k.found = mapper, time.Now(), map[schema.GroupVersionKind]*meta.RESTMapping{}
 	return nil
 }

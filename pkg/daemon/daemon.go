@@ -121,7 +121,7 @@ func signal(c chan struct{}) {
 // View is what the daemon knows now. It is never nil and never changed.
 func (d *Daemon) View() *view.View { return d.publisher.current() }
 
-// Changed is closed when there is a newer view than the one that View gave last.
+// Changed is closed when there is a newer view than the one that View gave last, or when View would make one.
 func (d *Daemon) Changed() <-chan struct{} { return d.publisher.newer() }
 
 // Metrics are those of this process, for Prometheus.
@@ -130,9 +130,9 @@ func (d *Daemon) Metrics() prometheus.Gatherer { return d.parts.Metrics.registry
 // Ready says why the daemon is not ready to do its work: it has not read the repository yet, or the records of no
 // environment. Later failures are seen in the View and in the metrics; another process would not fare better.
 func (d *Daemon) Ready() error {
-	v := d.View()
-	if v.Source.Commit == "" {
-		return fmt.Errorf("the repository has not been read yet: %s", cmp.Or(v.Source.Error, "it is being fetched"))
+	source := d.publisher.source()
+	if source.Commit == "" {
+		return fmt.Errorf("the repository has not been read yet: %s", cmp.Or(source.Error, "it is being fetched"))
 	}
 	return d.publisher.anyRead()
 }

@@ -82,8 +82,8 @@ func TestDaemon(t *testing.T) {
 	p.commit("Five") // whose plan does not have them any more
 	d.until("only what git has is known", func(*view.View) bool {
 		left := d.states.targets()
-		d.publisher.mu.Lock()
-		defer d.publisher.mu.Unlock()
+		d.publisher.making.Lock()
+		defer d.publisher.making.Unlock()
 		return len(left) == 1 && left[0] == prod("plain") && len(d.publisher.behinds) == 1
 	})
 

@@ -91,6 +91,9 @@ func (s *scheduler) wakeDependents(changed map[v1alpha1.Target]bool) {
 		return
 	}
 	for _, w := range commit.Targets {
+		if w.Environment.Images.PromoteFrom == "" && len(w.Settings.DependsOn) == 0 {
+			continue
+		}
 		known := s.daemon.states.of(w.Target)
 		if known.last == nil || known.last.converged || known.failures.has() {
 			continue

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
@@ -22,30 +24,37 @@ const (
 	knownCommits = 2000
 	// viewDebounce is the time from a change to the view that shows it: a rollout changes many records at once.
 	viewDebounce = 100 * time.Millisecond
+	// readTime is how long after a question for a view the next ones are made without a question.
+	readTime = time.Minute
+	// makeTimeout bounds the making of a view that somebody waits for: it counts commits, and may ask for the key of hashes.
+	makeTimeout = 10 * time.Second
 )
 
-// publisher makes the views of a daemon. It follows the records of every environment by watches, also on a replica that
-// stands by, so that all replicas show the same. It is safe for concurrent use.
+// publisher makes the views of a daemon, while somebody reads them. It follows the records of every environment by watches,
+// also on a replica that stands by, so that all replicas show the same. It is safe for concurrent use.
 type publisher struct {
 	parts    Parts
 	options  Options
 	underway func(v1alpha1.Target) string // the message of a target that a commit is on its way to
 	wake     chan struct{}                // requests a view
 
-	mu      sync.Mutex
-	view    *view.View
-	changed chan struct{} // closed when there is a newer view
-	facts   facts
+	making  sync.Mutex // held while a view is made; before mu
 	behinds map[v1alpha1.Target]behind
 	kept    view.Kept
+
+	mu      sync.Mutex
+	view    *view.View    // nil: it is made when somebody asks
+	asked   time.Time     // when somebody asked last
+	changed chan struct{} // closed when there is a newer view
+	facts   facts
 }
 
 // facts are what views are made of.
 type facts struct {
 	source  view.Source
 	commits []view.Commit
-	records map[string]cluster.Snapshot // by environment
-	planned *target.Commit              // the newest commit; nil: not planned yet
+	records map[string]cluster.Shown // by environment
+	planned *target.Commit           // the newest commit; nil: not planned yet
 	replica view.Replica
 }
 
@@ -53,7 +62,7 @@ type facts struct {
 type behind struct {
 	version string // of the record
 	commit  string
-	from    *target.Rendering
+	from    weak.Pointer[target.Rendering]
 	count   int
 }
 
@@ -64,18 +73,27 @@ func newPublisher(parts Parts, options Options, underway func(v1alpha1.Target) s
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), behinds: map[v1alpha1.Target]behind{},
 		facts: facts{
 			source:  view.Source{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)},
-			records: map[string]cluster.Snapshot{},
+			records: map[string]cluster.Shown{},
 			replica: view.Replica{Version: parts.Version, Leads: []string{}},
 		},
 	}
-	p.view = p.assemble()
 	return p
 }
 
+// current returns the newest view. It makes one where nobody has asked for a view in a while.
 func (p *publisher) current() *view.View {
+	p.making.Lock()
+	defer p.making.Unlock()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.view
+	p.asked = time.Now()
+	v := p.view
+	p.mu.Unlock()
+	if v != nil {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), makeTimeout)
+	defer cancel()
+	return p.make(ctx)
 }
 
 // newer is closed when there is a newer view than the current one.
@@ -90,7 +108,7 @@ func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	known := d.publisher.commit()
+	known := d.publisher.source().Commit
 	outcome := "unchanged"
 	switch {
 	case err != nil:
@@ -112,11 +130,11 @@ func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
 	d.publisher.fetched(snap, commits, err)
 }
 
-// commit is the newest commit that was fetched.
-func (p *publisher) commit() string {
+// source returns what is known of the repository.
+func (p *publisher) source() view.Source {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.facts.source.Commit
+	return p.facts.source
 }
 
 // fetched publishes the answer of the repository, with the last commits where it has a new one.
@@ -139,9 +157,11 @@ func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err err
 		p.publishSoon()
 		return
 	}
-	v := *p.view // a reader sees when the repository was read; no reader is woken for it
-	v.Source = *of
-	p.view = &v
+	if p.view != nil {
+		v := *p.view // a reader sees when the repository was read; no reader is woken for it
+		v.Source = *of
+		p.view = &v
+	}
 }
 
 // fetchFailed shows why the repository is not read yet.
@@ -215,18 +235,18 @@ func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed
 	for _, environment := range environments {
 		server, err := p.parts.Clusters.Of(environment)
 		if err != nil {
-			p.read([]string{environment.Name}, cluster.Snapshot{Err: err})
+			p.read([]string{environment.Name}, cluster.Shown{Err: err})
 			continue
 		}
 		byCluster[server] = append(byCluster[server], environment.Name)
 	}
 	for server, names := range byCluster {
 		watches.Go(func() {
-			if err := server.Records().Follow(ctx, func(s cluster.Snapshot) {
+			if err := server.Records().Follow(ctx, func(s cluster.Shown) {
 				targets, readable := p.read(names, s)
 				changed(names, targets, readable)
 			}); err != nil {
-				p.read(names, cluster.Snapshot{Err: err})
+				p.read(names, cluster.Shown{Err: err})
 			}
 		})
 	}
@@ -238,7 +258,7 @@ func (p *publisher) anyRead() error {
 	defer p.mu.Unlock()
 	err := errors.New("the records of the environments are being read")
 	for _, records := range p.facts.records {
-		if records.List != nil {
+		if records.Read {
 			return nil
 		}
 		err = cmp.Or(records.Err, err)
@@ -248,84 +268,92 @@ func (p *publisher) anyRead() error {
 
 // read publishes the records of environments that are in one cluster. It returns the targets whose record changed, and whether
 // the records could not be read before.
-func (p *publisher) read(environments []string, records cluster.Snapshot) (changed map[v1alpha1.Target]bool, readable bool) {
+func (p *publisher) read(environments []string, records cluster.Shown) (changed map[v1alpha1.Target]bool, readable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.facts.records[environments[0]]
-	changed = changedRecords(environments, before.List, records.List)
-	readable = (before.List == nil || before.Err != nil) && records.List != nil && records.Err == nil
+	readable = (!before.Read || before.Err != nil) && records.Read && records.Err == nil
 	for _, name := range environments {
-		p.facts.records[name] = records
+		p.facts.records[name] = cluster.Shown{Read: records.Read, List: records.List, Err: records.Err}
 	}
 	p.publishSoon()
-	return changed, readable
-}
-
-// changedRecords lists the targets whose record is new in some environments, or has another version than before.
-func changedRecords(environments []string, before, now []*v1alpha1.PipelineSync) map[v1alpha1.Target]bool {
-	versions, changed := map[string]string{}, map[v1alpha1.Target]bool{}
-	for _, record := range before {
-		versions[record.Name] = record.ResourceVersion
-	}
-	for _, record := range now {
-		if slices.Contains(environments, record.Spec.Environment) && versions[record.Name] != record.ResourceVersion {
+	changed = map[v1alpha1.Target]bool{}
+	for _, record := range records.Changed {
+		if slices.Contains(environments, record.Spec.Environment) {
 			changed[v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: record.Spec.Environment}] = true
 		}
 	}
-	return changed
+	return changed, readable
 }
 
-// publish makes a view of what is known now.
+// publish makes a view of what is known now. It makes none where nobody has asked for one in a while: a view costs time and
+// memory for every target.
 func (p *publisher) publish(ctx context.Context) {
-	p.countBehind(ctx)
+	p.making.Lock()
+	defer p.making.Unlock()
+	p.mu.Lock()
+	isRead := time.Since(p.asked) < readTime
+	p.view = nil
+	p.mu.Unlock()
+	if isRead {
+		p.make(ctx)
+	} else {
+		p.kept = view.Kept{}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.view = p.assemble()
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// countBehind counts how far targets are behind, where a record or the commit has changed since the last count.
-func (p *publisher) countBehind(ctx context.Context) {
+// make makes a view of what is known now. The caller holds making.
+func (p *publisher) make(ctx context.Context) *view.View {
 	p.mu.Lock()
-	commit, newest := p.facts.planned, p.facts.source.Commit
-	records, before := map[string]cluster.Snapshot{}, p.behinds
-	for name, r := range p.facts.records {
-		records[name] = r
-	}
+	known := p.facts
+	known.records = maps.Clone(p.facts.records)
 	p.mu.Unlock()
-	if commit == nil {
-		return
+	lists := map[string]view.Records{}
+	for environment, records := range known.records {
+		lists[environment] = view.Records{Err: records.Err}
+		if records.Read {
+			lists[environment] = view.Records{List: records.List(), Err: records.Err}
+		}
 	}
-	planned := map[v1alpha1.Target]*target.Desired{}
-	for _, d := range commit.All() {
-		planned[d.Target] = d
+	if known.planned != nil {
+		p.countBehind(ctx, known, lists)
 	}
+	v := p.assemble(known, lists)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view = v
+	return v
+}
+
+// countBehind counts how far targets are behind, where a record or the commit has changed since the last count.
+func (p *publisher) countBehind(ctx context.Context, known facts, lists map[string]view.Records) {
 	counted := map[v1alpha1.Target]behind{}
-	for environment, r := range records {
+	for environment, r := range lists {
 		for _, record := range r.List {
 			of := v1alpha1.Target{Pipeline: record.Spec.Pipeline, Environment: environment}
-			d := planned[of]
+			d := known.planned.Find(of)
 			if record.Spec.Environment != environment || d == nil {
 				continue
 			}
-			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit, from: d.Rendered.From}
-			if last := before[of]; last.version == now.version && (last.commit == now.commit || last.count == 0 && last.from != nil && last.from == now.from) {
+			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit, from: weak.Make(d.Rendered.From)}
+			if last := p.behinds[of]; last.version == now.version && (last.commit == now.commit || last.count == 0 && d.Rendered.From != nil && last.from == now.from) {
 				now.count = last.count // a commit that leaves the target as it is leaves it up to date
 				counted[of] = now
 				continue
 			}
 			now.count = -1
 			_ = p.parts.Reconciler.Guard.Call(of, func() error { // after a panic it is not known
-				now.count = p.behindOf(ctx, d, record, newest)
+				now.count = p.behindOf(ctx, d, record, known.source.Commit)
 				return nil
 			})
 			counted[of] = now
 		}
 	}
-	p.mu.Lock()
 	p.behinds = counted
-	p.mu.Unlock()
 }
 
 // behindOf counts the commits since the one last applied, where the newest one changes a target; -1: not known.
@@ -351,15 +379,12 @@ func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1a
 	return len(commits)
 }
 
-// assemble makes a view. The caller holds the lock.
-func (p *publisher) assemble() *view.View {
+// assemble makes a view of some facts. The caller holds making.
+func (p *publisher) assemble(known facts, lists map[string]view.Records) *view.View {
 	f := view.Facts{
-		At: p.parts.Reconciler.Dates.Date(), Config: p.parts.Config, Source: p.facts.source, Replica: p.facts.replica, Commits: p.facts.commits,
-		Records: map[string]view.Records{}, Settings: p.settings(), Behind: map[v1alpha1.Target]int{},
+		At: p.parts.Reconciler.Dates.Date(), Config: p.parts.Config, Source: known.source, Replica: known.replica, Commits: known.commits,
+		Records: lists, Settings: p.settings(known.planned), Behind: map[v1alpha1.Target]int{},
 		Underway: p.underway, Guard: p.parts.Reconciler.Guard.Call, Kept: &p.kept,
-	}
-	for environment, records := range p.facts.records {
-		f.Records[environment] = view.Records{List: records.List, Err: records.Err}
 	}
 	for of, known := range p.behinds {
 		f.Behind[of] = known.count
@@ -367,13 +392,13 @@ func (p *publisher) assemble() *view.View {
 	return view.New(f)
 }
 
-// settings returns what pipeline.yaml and the layout say of each target. The caller holds the lock.
-func (p *publisher) settings() map[v1alpha1.Target]view.Settings {
+// settings returns what pipeline.yaml and the layout say of each target.
+func (p *publisher) settings(commit *target.Commit) map[v1alpha1.Target]view.Settings {
 	out := map[v1alpha1.Target]view.Settings{}
-	if p.facts.planned == nil {
+	if commit == nil {
 		return out
 	}
-	for _, d := range p.facts.planned.All() {
+	for _, d := range commit.All() {
 		out[d.Target] = view.Settings{
 			Owner: d.Settings.Owner, Folder: target.Folder(p.parts.Config.Source.Layout, d.Target), LeftGit: d.Overlay == "",
 		}

@@ -121,13 +121,18 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 
 // due lists the targets of a commit that its rollout reconciles.
 func (s *scheduler) due(r *rollout, commit *target.Commit) []*target.Desired {
-	var due []*target.Desired
-	helped := s.helped(commit.Targets)
+	var due, rest []*target.Desired
 	for _, w := range commit.Targets {
+		if !s.isConverged(w) {
+			rest = append(rest, w)
+		} else if s.leases.Has(w) {
+			s.daemon.tracker.Forget(w.Target)
+		}
+	}
+	helped := s.helped(rest)
+	for _, w := range rest {
 		switch {
 		case !s.leases.Has(w), isPending(w):
-		case s.isConverged(w):
-			s.daemon.tracker.Forget(w.Target)
 		case !helped[serverOf(w)] && !commit.Allowed.Prunes[w.Target] && commit.Allowed.Promotions[w.Target] == "" && s.isUnchanged(w):
 			s.daemon.states.goOn(w.Target, w.Snapshot.Commit) // a poll reconciles it in time
 		case !s.daemon.states.of(w.Target).failures.isDue(w.Snapshot.Commit):
@@ -177,8 +182,8 @@ func (s *scheduler) isConverged(w *target.Desired) bool {
 	if s.queue.isBusy(w.Target) || s.daemon.tracker.Message(w.Target) != "" {
 		return false
 	}
-	last := s.daemon.states.of(w.Target).last
-	return last != nil && last.converged && last.judged != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
+	last, known := s.daemon.states.lastOf(w.Target)
+	return known && last.converged && last.judged != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
 		w.Rendered.From == last.judged.Rendered.From && reflect.DeepEqual(w.Settings, last.judged.Settings) && w.Level == last.judged.Level &&
 		s.watching.follows(w) && time.Since(last.compared) <= compareInterval
 }
@@ -189,8 +194,8 @@ func (s *scheduler) isUnchanged(w *target.Desired) bool {
 	if s.queue.isBusy(w.Target) {
 		return false
 	}
-	last := s.daemon.states.of(w.Target).last
-	return last != nil && !last.converged && last.tried != nil && sameInput(last.tried, w) && (last.judged == nil || s.watching.follows(w))
+	last, known := s.daemon.states.lastOf(w.Target)
+	return known && !last.converged && last.tried != nil && sameInput(last.tried, w) && (last.judged == nil || s.watching.follows(w))
 }
 
 // sameInput reports whether git says of a target what it said for another reconcile, its errors included.
@@ -205,11 +210,12 @@ func sameInput(a, b *target.Desired) bool {
 		text(a.Err) == text(b.Err) && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
-// helped lists the clusters to which a commit brings namespaces or kinds that other targets may need.
-func (s *scheduler) helped(all []*target.Desired) map[*cluster.Cluster]bool {
+// helped lists the clusters to which a commit brings namespaces or kinds that other targets may need, by the targets that are
+// not converged.
+func (s *scheduler) helped(rest []*target.Desired) map[*cluster.Cluster]bool {
 	out := map[*cluster.Cluster]bool{}
-	for _, w := range all {
-		if w.Cluster != nil && w.Rendered.Provides.Any() && !s.isConverged(w) && !s.isUnchanged(w) {
+	for _, w := range rest {
+		if w.Cluster != nil && w.Rendered.Provides.Any() && !s.isUnchanged(w) {
 			out[serverOf(w)] = true
 		}
 	}
