@@ -57,8 +57,12 @@ func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 	}
 	r := m.record
 	if r == nil || m.unconfirmed {
+		read := m.cluster.Records().Latest // a write over an older state is refused
+		if m.unconfirmed {
+			read = m.cluster.Records().Get
+		}
 		var err error
-		if r, err = m.cluster.Records().Get(ctx, m.target); err != nil || r == nil {
+		if r, err = read(ctx, m.target); err != nil || r == nil {
 			return err
 		}
 		if m.record != nil && !record.SameButConditions(m.record, r) {
