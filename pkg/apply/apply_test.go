@@ -1,7 +1,9 @@
 package apply_test
 
 import (
+	"fmt"
 	"net/http"
+	"reflect"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -146,5 +148,32 @@ func TestInstallIsRepeatable(t *testing.T) {
 	}
 	if _, ok := bench.Value(b.Get(bench.Namespaces, "", b.Namespace+"-fresh"), "metadata", "labels").(map[string]any)[v1alpha1.LabelMember]; ok {
 		t.Error("it is part of an ApplySet")
+	}
+}
+
+// A change beside the spec of an object that has run to its end starts no run. So the inventory keeps the end, and the next
+// reconcile has nothing new to record.
+func TestAnApplyNotesTheEndOfARunThatItLeaves(t *testing.T) {
+	b := bench.New(t)
+	const job = `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: $NS, annotations: {release: "%s"}}
+spec:
+  managedBy: example.com/test
+  template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}
+`
+	if e := pass.Sync(b, b.Set(fmt.Sprintf(job, "1"))).Inventory[0]; e.Completed {
+		t.Errorf("before its run: %+v", e)
+	}
+	b.Status(bench.Jobs, "once", `{"status":{"startTime":"2026-01-01T00:00:00Z","completionTime":"2026-01-01T00:01:00Z","succeeded":1,"conditions":[
+		{"type":"SuccessCriteriaMet","status":"True","lastTransitionTime":"2026-01-01T00:01:00Z"},{"type":"Complete","status":"True","lastTransitionTime":"2026-01-01T00:01:00Z"}]}}`)
+	changed := b.Set(fmt.Sprintf(job, "2"))
+	applied := pass.Sync(b, changed)
+	if got := bench.Actions(applied.Changes); got != "Update Job/once" || !applied.Inventory[0].Completed {
+		t.Errorf("after a change of an annotation: %s, %+v", got, applied.Inventory[0])
+	}
+	if next := pass.Plan(b, changed).Inventory(); !reflect.DeepEqual(next, applied.Inventory) {
+		t.Errorf("the next reconcile changes the inventory to %+v", next)
 	}
 }

@@ -44,7 +44,7 @@ func (a *application) confirm(s *plan.Step, w written) {
 	if len(s.Owners.Spared) > 0 {
 		entry.Fields = a.inventory[id.Key()].Fields // fields that are left as they are stay drift
 	}
-	a.inventory[id.Key()] = entry
+	a.inventory[id.Key()] = a.comparer.NoteEnd(entry, w.object) // a change beside the spec starts no run
 }
 
 // skip notes a change that is not applied, because the current run must not be disturbed.

@@ -38,18 +38,25 @@ func (p *Plan) Entries() map[manifest.Key]v1alpha1.InventoryEntry {
 			delete(entries, key) // the object is gone from git and from the cluster
 			continue
 		}
-		if live == nil || entry.Completed {
-			continue
-		}
-		if run := c.runOf(live); entry.EndedRun != "" && entry.EndedRun == run.ID {
-			continue // the object shows the run from before its change
-		}
-		if verdict := c.cluster.Judge().Health(live); verdict.Completed {
-			entry.Completed, entry.Failed = true, verdict.Status == health.Failed
-			entries[key] = entry
+		if live != nil {
+			entries[key] = c.NoteEnd(entry, live)
 		}
 	}
 	return entries
+}
+
+// NoteEnd returns the entry of a live object with the end of its run, where the object shows that.
+func (c *Comparer) NoteEnd(entry v1alpha1.InventoryEntry, live *unstructured.Unstructured) v1alpha1.InventoryEntry {
+	if entry.Completed {
+		return entry
+	}
+	if entry.EndedRun != "" && entry.EndedRun == c.runOf(live).ID {
+		return entry // the object shows the run from before its change
+	}
+	if verdict := c.cluster.Judge().Health(live); verdict.Completed {
+		entry.Completed, entry.Failed = true, verdict.Status == health.Failed
+	}
+	return entry
 }
 
 // entryOf returns the entry of an object of git that the plan leaves as it is. before is the recorded entry. It reports
