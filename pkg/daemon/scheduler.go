@@ -41,6 +41,8 @@ const (
 	renderPatience = 500 * time.Millisecond
 	// compareInterval is how often every object of a target is compared by a dry run, as a safety net below the watches.
 	compareInterval = time.Hour
+	// firstCompare is the least time from the first reconcile of a target after a start to the first comparison of that sort.
+	firstCompare = 10 * time.Minute
 )
 
 func newScheduler(ctx context.Context, d *Daemon) *scheduler {
@@ -173,10 +175,9 @@ func (s *scheduler) forget(of v1alpha1.Target) {
 // forgetGone forgets the targets that a commit does not have any more. Of a target whose environment cannot be read now, the
 // back-off stays.
 func (s *scheduler) forgetGone(commit *target.Commit) {
-	there := targetsOf(commit.All())
 	for _, of := range s.daemon.states.targets() {
 		switch {
-		case there[of]:
+		case commit.Find(of) != nil:
 		case slices.Contains(commit.Unread, of.Environment):
 			s.daemon.states.change(of, (*state).reset)
 			s.daemon.tracker.Forget(of)

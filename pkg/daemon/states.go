@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -74,6 +75,16 @@ func (s *states) of(target v1alpha1.Target) state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.copy(target)
+}
+
+// lastOf returns what the last reconcile of a target left to know; false: none ended.
+func (s *states) lastOf(target v1alpha1.Target) (reconciliation, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.byTarget[target]; known != nil && known.last != nil {
+		return *known.last, true
+	}
+	return reconciliation{}, false
 }
 
 // copy is of under the lock.
@@ -190,7 +201,7 @@ func (s *state) makeDue() {
 func (s *state) note(w *target.Desired, result *reconcile.Result, compared bool) {
 	now := time.Now()
 	if s.last == nil {
-		s.last = &reconciliation{compared: now}
+		s.last = &reconciliation{compared: now.Add(-rand.N(compareInterval - firstCompare))} // so that they spread over the hour
 	}
 	last := s.last
 	last.ended, last.unwatched, last.tried = now, result.Detail.Unwatched, w

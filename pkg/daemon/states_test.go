@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/drift"
 	"github.com/syncerdev/syncer/pkg/leases"
+	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -181,4 +183,27 @@ func recordOf(owner string) *v1alpha1.PipelineSync {
 	record := &v1alpha1.PipelineSync{}
 	record.Spec.Owner, record.Status.LastAppliedCommit = owner, "a"
 	return record
+}
+
+// After a start, the comparisons of all objects spread over the first hour, and begin after some minutes.
+func TestTheFirstComparisonsAfterAStartSpread(t *testing.T) {
+	var s states
+	early, late := 0, 0
+	const targets = 1000
+	for i := range targets {
+		of := named(strconv.Itoa(i))
+		s.change(of, func(is *state) { is.note(&target.Desired{Target: of}, &reconcile.Result{}, false) })
+		last, _ := s.lastOf(of)
+		switch due := time.Until(last.compared.Add(compareInterval)); {
+		case due < firstCompare-time.Second || due > compareInterval:
+			t.Fatalf("it is due in %s", due)
+		case due < compareInterval/2:
+			early++
+		default:
+			late++
+		}
+	}
+	if early < targets/4 || late < targets/4 {
+		t.Errorf("%d are compared in the first half of the hour, %d in the second", early, late)
+	}
 }
