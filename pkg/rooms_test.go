@@ -42,7 +42,7 @@ var home = map[string]string{
 	"github.com/prometheus/":                  "pkg/daemon pkg/server",
 	"k8s.io/klog/":                            "cmd/syncer",
 	"golang.org/x/sync/errgroup":              "pkg/panics cmd/syncer", // its Wait lets a panic end the process
-	"golang.org/x/time/":                      "pkg/server pkg/daemon pkg/pacing",
+	"golang.org/x/time/":                      "pkg/server pkg/daemon pkg/pacing pkg/underway",
 	"github.com/chromedp/":                    browser + " and no room: pages are looked at by their tests",
 	"net/http":                                "pkg/image pkg/pacing pkg/gitserver pkg/connect pkg/cluster pkg/server pkg/silence cmd/syncer",
 	"os/exec":                                 "pkg/renderers", // syncer starts no program but itself

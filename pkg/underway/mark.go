@@ -46,6 +46,13 @@ func (m *Mark) unlessClosed(do func()) {
 	}
 }
 
+// isWanted reports whether write would mark the record now.
+func (m *Mark) isWanted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commit != "" && !m.closed && m.marked != m.commit
+}
+
 // write marks the record, unless it is marked, or a reconcile writes it.
 func (m *Mark) write(ctx context.Context, now func() time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)

@@ -6,8 +6,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/clock"
@@ -29,6 +32,10 @@ const (
 	markRetry   = time.Second
 	// marksAtOnce is how many records are marked at the same time.
 	marksAtOnce = 8
+	// A mark costs as much as the write of a status. Where a commit is on its way to very many targets, most of them get it
+	// before a mark is worth that: then marksPerSecond are written, from the end of the order, after the first marksBurst.
+	marksPerSecond = 10
+	marksBurst     = 50
 )
 
 // Tracker knows the targets that a newer commit is on its way to, and since when. It is safe for concurrent use.
@@ -131,12 +138,14 @@ func (t *Tracker) Run(ctx context.Context, targets []*target.Desired, marks Mark
 			due[d] = soonest
 		}
 	}
-	judged := map[*target.Desired]bool{}
+	judged, p := map[*target.Desired]bool{}, pace{rate.NewLimiter(marksPerSecond, marksBurst), map[*target.Desired]int{}}
 	for len(due) > 0 {
 		now, next := time.Now(), time.Now().Add(time.Hour)
 		var late []*target.Desired
-		for d, at := range due {
+		for _, d := range targets {
+			at, waits := due[d]
 			switch {
+			case !waits:
 			case marks[d.Target].isOver():
 				delete(due, d)
 			case at.After(now):
@@ -148,7 +157,7 @@ func (t *Tracker) Run(ctx context.Context, targets []*target.Desired, marks Mark
 				late = append(late, d)
 			}
 		}
-		if t.markAll(ctx, late, marks); len(late) > 0 {
+		if t.markAll(ctx, late, marks, p); len(late) > 0 {
 			next = now.Add(markRetry) // a reconcile with an older commit may write something else meanwhile
 		}
 		if len(due) == 0 || clock.Sleep(ctx, time.Until(next)) != nil {
@@ -164,14 +173,38 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// markAll marks targets, several at once.
-func (t *Tracker) markAll(ctx context.Context, targets []*target.Desired, marks Marks) {
+// pace decides which marks are written now.
+type pace struct {
+	limiter *rate.Limiter
+	tries   map[*target.Desired]int
+}
+
+// next returns the targets to mark now: as many as the pace allows, the last first, and before those that were tried in vain.
+func (p pace) next(targets []*target.Desired, marks Marks) []*target.Desired {
+	var out []*target.Desired
+	for _, d := range slices.Backward(targets) {
+		if marks[d.Target].isWanted() {
+			out = append(out, d)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *target.Desired) int { return p.tries[a] - p.tries[b] })
+	for i, d := range out {
+		if !p.limiter.Allow() {
+			return out[:i]
+		}
+		p.tries[d]++
+	}
+	return out
+}
+
+// markAll sets the messages of targets, and marks those whose turn it is.
+func (t *Tracker) markAll(ctx context.Context, targets []*target.Desired, marks Marks, p pace) {
 	for _, d := range targets {
 		marks[d.Target].unlessClosed(func() { t.setMessage(d) })
 	}
 	var g panics.Group
 	g.SetLimit(marksAtOnce)
-	for _, d := range targets {
+	for _, d := range p.next(targets, marks) {
 		g.Go(func() error {
 			err := marks[d.Target].write(ctx, func() time.Time { return t.dates.In(d.Cluster) })
 			if err != nil && ctx.Err() == nil {

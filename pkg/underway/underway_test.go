@@ -2,8 +2,11 @@ package underway
 
 import (
 	"log/slog"
+	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -103,5 +106,30 @@ func TestMarksOfACommitShareOneState(t *testing.T) {
 	tracker.Ended(etl, newer, "", false)
 	if third := tracker.Track("data", []*target.Desired{desired(newer)}, time.Now())[etl]; third == first {
 		t.Error("a commit after one that has arrived has the mark of the one before")
+	}
+}
+
+// Where a commit is on its way to very many targets, some are marked at once, the last first, and the others one after the
+// other. Targets that were tried in vain do not keep others from their mark.
+func TestMarksOfManyTargetsArePaced(t *testing.T) {
+	var all []*target.Desired
+	for i := range 80 {
+		d := *desired(newer)
+		d.Target.Pipeline = strconv.Itoa(i)
+		all = append(all, &d)
+	}
+	marks := newTracker().Track("data", all, time.Now())
+	p := pace{rate.NewLimiter(0, marksBurst), map[*target.Desired]int{}}
+	first := p.next(all, marks)
+	if len(first) != marksBurst || first[0] != all[79] || first[marksBurst-1] != all[30] {
+		t.Errorf("%d are marked at once", len(first))
+	}
+	if again := p.next(all, marks); len(again) > 0 {
+		t.Errorf("%d more are marked at once", len(again))
+	}
+	p.limiter = rate.NewLimiter(0, 31)
+	marks[all[29].Target].marked = newer // by its reconcile
+	if next := p.next(all, marks); len(next) != 31 || next[0] != all[28] || next[28] != all[0] || next[29] != all[79] {
+		t.Errorf("then %d are marked", len(next))
 	}
 }
