@@ -27,7 +27,7 @@ func (c *Cluster) As(account string) (*Cluster, error) {
 	config := server.self.Config()
 	// The API server adds the groups of a service account itself.
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + name}
-	client, err := dynamicClient(config)
+	client, err := Dynamic(config)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (o Options) login() connect.Options {
 
 func connected(connection *connect.Server, options Options) (*Cluster, error) {
 	config := connection.Config
-	client, err := dynamicClient(config)
+	client, err := Dynamic(config)
 	if err != nil {
 		return nil, err
 	}
@@ -130,18 +130,6 @@ func connected(connection *connect.Server, options Options) (*Cluster, error) {
 		acting: map[string]*Cluster{},
 	}
 	return self, nil
-}
-
-func dynamicClient(config *rest.Config) (dynamic.Interface, error) {
-	transport, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
-	}
-	client, err := dynamic.NewForConfigAndClient(config, transport)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to %s: %w", config.Host, err)
-	}
-	return client, nil
 }
 
 // Judge judges the health and the runs of live objects.

@@ -46,7 +46,7 @@ const tellInterval = 50 * time.Millisecond
 func (r *Records) Follow(ctx context.Context, told func(Shown)) error {
 	config := r.cluster.Config()
 	config.Timeout = 0 // it would end a watch
-	patient, err := dynamicClient(config)
+	patient, err := Dynamic(config)
 	if err != nil {
 		return err
 	}
@@ -148,6 +148,9 @@ func (f *followed) Update(obj any) error { return f.put(obj) }
 func (f *followed) Resync() error        { return nil }
 
 func (f *followed) put(obj any) error {
+	if f.isKnown(obj) {
+		return nil
+	}
 	record, err := asRecord(obj)
 	if err != nil {
 		return err
@@ -156,6 +159,18 @@ func (f *followed) put(obj any) error {
 	defer f.mu.Unlock()
 	f.take(record)
 	return nil
+}
+
+// isKnown reports whether an event is that of an own write, whose answer is known.
+func (f *followed) isKnown(obj any) bool {
+	fields, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.byName[fields.GetName()]
+	return last != nil && last.UID == fields.GetUID() && last.ResourceVersion == fields.GetResourceVersion()
 }
 
 // wrote takes in the answer to a write. The watch shows it a moment later.

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -201,12 +200,8 @@ type reader struct {
 func readerOf(c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (reader, error) {
 	config := c.Config()
 	config.Timeout = 0 // it would end a watch
-	transport, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return reader{}, err
-	}
 	if s.keepsContent() {
-		client, err := dynamic.NewForConfigAndClient(config, transport)
+		client, err := cluster.Dynamic(config)
 		if err != nil {
 			return reader{}, err
 		}
@@ -214,6 +209,10 @@ func readerOf(c *cluster.Cluster, s stream, mapping *meta.RESTMapping) (reader, 
 		return reader{watch: objects.Watch, list: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return objects.List(ctx, options)
 		}}, nil
+	}
+	transport, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return reader{}, err
 	}
 	client, err := metadata.NewForConfigAndClient(config, transport)
 	if err != nil {
