@@ -126,10 +126,10 @@ func setList(list *unstructured.UnstructuredList, fields map[string]any) bool {
 		if !ok {
 			return false
 		}
-		if object["kind"] == nil && object["apiVersion"] == nil {
+		objects[i].Object = object
+		if objects[i].GetKind() == "" && objects[i].GetAPIVersion() == "" {
 			object["kind"], object["apiVersion"] = strings.TrimSuffix(kind, "List"), fields["apiVersion"]
 		}
-		objects[i].Object = object
 	}
 	delete(fields, "items")
 	list.Object, list.Items = fields, objects
