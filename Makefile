@@ -47,6 +47,10 @@ test: parts debian ## unit, API-server and end-to-end tests with the race detect
 	GORACE=atexit_sleep_ms=0 SYNCER_BIN=$(CURDIR)/bin go test -race -timeout 45m ./...
 	cd hack/alerts && go test -count=1 ./... # the test cache does not look at files of another module
 
+.PHONY: fuzz
+fuzz: ## give each fuzz target FUZZTIME (10s) of new inputs; FUZZ=NAME picks some
+	hack/fuzz.sh $(or $(FUZZTIME),10s) $(FUZZ)
+
 .PHONY: verify
 verify: tools ## gofmt, vet, staticcheck, generated files, go mod tidy, known vulnerabilities
 	hack/verify.sh

@@ -3,6 +3,7 @@
 package gitpack
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha1" //nolint:gosec // git names packs by it
 	"errors"
@@ -169,11 +170,7 @@ func (p *Set) Receive(r io.Reader) (leftOut bool, err error) {
 	if _, err := p.fs.Stat(base + ".pack"); err == nil {
 		return leftOut, nil // the very same pack again
 	}
-	var encoded bytes.Buffer
-	if _, err := idxfile.NewEncoder(&encoded).Encode(index); err != nil {
-		return false, err
-	}
-	if err := util.WriteFile(p.fs, base+".idx", encoded.Bytes(), 0o600); err != nil {
+	if err := p.writeIndex(base+".idx", index); err != nil {
 		return false, gitserver.LocalError{Err: err}
 	}
 	if err := p.fs.Rename(f.Name(), base+".pack"); err != nil {
@@ -182,6 +179,16 @@ func (p *Set) Receive(r io.Reader) (leftOut bool, err error) {
 	kept = true
 	p.use(index, f, size)
 	return leftOut, nil
+}
+
+func (p *Set) writeIndex(name string, index *idxfile.MemoryIndex) error {
+	f, err := p.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriter(f)
+	_, err = idxfile.NewEncoder(buffered).Encode(index)
+	return errors.Join(err, buffered.Flush(), f.Close())
 }
 
 // emptyPack is the size of a pack without objects: header and checksum.

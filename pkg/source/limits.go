@@ -34,7 +34,7 @@ func DefaultLimits() Limits {
 	server := gitserver.DefaultLimits()
 	return Limits{
 		Refs: server.Refs, RefBytes: server.RefBytes, Redirects: server.Redirects,
-		PackBytes: server.PackBytes, Objects: 2_000_000, ObjectBytes: 32 << 20, InflatedBytes: 8 << 30,
+		PackBytes: server.PackBytes, Objects: 1_000_000, ObjectBytes: 32 << 20, InflatedBytes: 8 << 30,
 		Files: 1_000_000, CacheBytes: 2 << 30, MemoryBytes: 256 << 20,
 	}
 }

@@ -17,7 +17,7 @@ type SourceLimits struct {
 	Redirects int `yaml:"redirects"`
 	// PackBytes of the objects of one fetch, as they are sent. Default: 1Gi.
 	PackBytes Bytes `yaml:"packBytes"`
-	// Objects of one fetch. Default: 2000000.
+	// Objects of one fetch. Default: 1000000.
 	Objects int `yaml:"objects"`
 	// ObjectBytes of one object. Larger files are not fetched, and cannot be read. Default: 32Mi.
 	ObjectBytes Bytes `yaml:"objectBytes"`
