@@ -51,33 +51,34 @@ func Build(files fs.FS, overlay string) (manifest.Set, error) {
 
 // Build is Build within other limits than the defaults.
 func (l Limits) Build(files fs.FS, overlay string) (manifest.Set, error) {
-	set, err := build(files, overlay)
+	l = l.OrDefaults()
+	set, err := l.build(files, overlay)
 	if err != nil {
-		return nil, fmt.Errorf("rendering %s: %w", overlay, err)
+		return nil, fmt.Errorf("rendering %s: %w", overlay, l.shorten(err))
 	}
 	return set, nil
 }
 
 // build is Build with a panic turned into an error: one overlay must not end the process that serves all others.
-func build(files fs.FS, overlay string) (rendered manifest.Set, err error) {
-	if caught := panics.Catch(func() { rendered, err = buildOverlay(files, overlay) }); caught != nil {
+func (l Limits) build(files fs.FS, overlay string) (rendered manifest.Set, err error) {
+	if caught := panics.Catch(func() { rendered, err = l.buildOverlay(files, overlay) }); caught != nil {
 		return nil, &panicError{caught}
 	}
 	return rendered, err
 }
 
-func buildOverlay(files fs.FS, overlay string) (manifest.Set, error) {
+func (l Limits) buildOverlay(files fs.FS, overlay string) (manifest.Set, error) {
 	if !fs.ValidPath(overlay) {
 		return nil, fmt.Errorf("%q is not a path inside the repository", overlay)
 	}
-	if err := (&repository{files: files}).overlayRoot(overlay); err != nil {
+	if err := newRepository(files, l).overlayRoot(overlay); err != nil {
 		return nil, err
 	}
-	resources, err := schema.build(files, overlay)
+	resources, err := schema.build(files, l, overlay)
 	if err != nil {
 		return nil, err
 	}
-	set, err := objects(resources)
+	set, err := l.objects(resources)
 	if err != nil {
 		return nil, err
 	}
@@ -101,31 +102,33 @@ type schemaGuard struct {
 
 var schema schemaGuard
 
-func (g *schemaGuard) build(files fs.FS, overlay string) (resmap.ResMap, error) {
+func (g *schemaGuard) build(files fs.FS, l Limits, overlay string) (resmap.ResMap, error) {
 	g.warm.Do(warmUp)
-	resources, err := g.beside(files, overlay)
+	resources, err := g.beside(files, l, overlay)
 	if errors.Is(err, errOwnSchema) {
-		return g.alone(files, overlay)
+		return g.alone(files, l, overlay)
 	}
 	return resources, err
 }
 
 // beside builds while others do the same. It stops at the first kustomization with a schema of its own, before
 // kustomize takes that over.
-func (g *schemaGuard) beside(files fs.FS, overlay string) (resmap.ResMap, error) {
+func (g *schemaGuard) beside(files fs.FS, l Limits, overlay string) (resmap.ResMap, error) {
 	g.shared.RLock()
 	defer g.shared.RUnlock()
-	return run(&repository{files: files}, overlay)
+	return run(newRepository(files, l), overlay)
 }
 
-func (g *schemaGuard) alone(files fs.FS, overlay string) (resmap.ResMap, error) {
+func (g *schemaGuard) alone(files fs.FS, l Limits, overlay string) (resmap.ResMap, error) {
 	g.shared.Lock()
 	defer g.shared.Unlock()
 	defer func() {
 		openapi.ResetOpenAPI()
 		warmUp()
 	}()
-	return run(&repository{files: files, alone: true}, overlay)
+	repo := newRepository(files, l)
+	repo.alone = true
+	return run(repo, overlay)
 }
 
 // warmUpKind is a kind that kustomize's short list of built-in kinds does not have.
@@ -155,8 +158,12 @@ func run(repo *repository, overlay string) (resmap.ResMap, error) {
 	return resources, nil
 }
 
-func objects(resources resmap.ResMap) (manifest.Set, error) {
+func (l Limits) objects(resources resmap.ResMap) (manifest.Set, error) {
+	if n := int64(resources.Size()); n > l.Objects {
+		return nil, &Limited{What: fmt.Sprintf("the overlay has %d objects", n), Setting: "render.objects", Limit: fmt.Sprint(l.Objects)}
+	}
 	set := make(manifest.Set, 0, resources.Size())
+	var total int64
 	for _, resource := range resources.Resources() {
 		doc, err := resource.MarshalJSON()
 		if err != nil && strings.Contains(err.Error(), "map[interface {}]interface {}") {
@@ -168,6 +175,12 @@ func objects(resources resmap.ResMap) (manifest.Set, error) {
 		obj := &unstructured.Unstructured{}
 		if err := obj.UnmarshalJSON(doc); err != nil {
 			return nil, fmt.Errorf("%s: %w", resource.CurId(), err)
+		}
+		if total += int64(len(doc)); total > l.SetBytes {
+			return nil, &Limited{What: "the objects of the overlay have more than " + Bytes(l.SetBytes) + " bytes together", Setting: "render.setBytes", Limit: Bytes(l.SetBytes)}
+		}
+		if size := int64(len(doc)); size > l.ObjectBytes {
+			return nil, &Limited{Place: manifest.IDOf(obj).String(), What: "the object has " + Bytes(size) + " bytes, and an API server takes about 1.5Mi", Setting: "render.objectBytes", Limit: Bytes(l.ObjectBytes)}
 		}
 		if err := checkMetadata(obj); err != nil {
 			return nil, err

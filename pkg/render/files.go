@@ -19,13 +19,58 @@ import (
 // One repository serves one build and is not safe for concurrent use.
 type repository struct {
 	files    fs.FS
-	alone    bool   // no other build runs, so kustomize's schema may be replaced
-	refused  error  // the first refusal; after it nothing more is read
-	last     string // the file read last
-	nameless error  // explains the last object that was read and has generateName in place of a name
+	limits   Limits
+	found    map[string]int64 // by file that was read: its bytes
+	bytes    int64            // of them all
+	data     map[string]bool  // files that generators take as they are
+	alone    bool             // no other build runs, so kustomize's schema may be replaced
+	refused  error            // the first refusal; after it nothing more is read
+	last     string           // the file read last
+	nameless error            // explains the last object that was read and has generateName in place of a name
 }
 
 var _ filesys.FileSystem = (*repository)(nil)
+
+func newRepository(files fs.FS, limits Limits) *repository {
+	return &repository{files: files, limits: limits, found: map[string]int64{}, data: map[string]bool{}}
+}
+
+// read returns the content of a file, within the limits.
+func (r *repository) read(name string) ([]byte, error) {
+	info, err := fs.Stat(r.files, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > r.limits.FileBytes {
+		return nil, r.tooLarge(name, info.Size())
+	}
+	data, err := readWhole(r.files, name)
+	if err != nil {
+		return nil, err
+	}
+	if size := int64(len(data)); size > r.limits.FileBytes {
+		return nil, r.tooLarge(name, size)
+	}
+	if _, again := r.found[name]; !again {
+		r.found[name] = int64(len(data))
+		r.bytes += int64(len(data))
+	}
+	switch {
+	case int64(len(r.found)) > r.limits.Files:
+		return nil, &Limited{Place: name, What: fmt.Sprintf("the overlay reads more than %d files", r.limits.Files), Setting: "render.files", Limit: fmt.Sprint(r.limits.Files)}
+	case r.bytes > r.limits.Bytes:
+		return nil, &Limited{Place: name, What: "the overlay reads files of more than " + Bytes(r.limits.Bytes) + " bytes", Setting: "render.bytes", Limit: Bytes(r.limits.Bytes)}
+	}
+	return data, nil
+}
+
+// tooLarge is the error of a file that is not read. Its identity decides it.
+func (r *repository) tooLarge(name string, size int64) error {
+	if rec, ok := r.files.(*recorder); ok {
+		rec.note(rec.reads.read, name, IdentityOf(rec.files, name))
+	}
+	return &Limited{Place: name, What: "the file has " + Bytes(size) + " bytes", Setting: "render.fileBytes", Limit: Bytes(r.limits.FileBytes)}
+}
 
 // Local turns one of kustomize's absolute paths into a path of the fs.FS. A path that climbs above the repository ends
 // at its root, where there is no such file.
@@ -62,7 +107,7 @@ func (r *repository) ReadFile(name string) ([]byte, error) {
 	} else if info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder", name)
 	}
-	data, err := readWhole(r.files, name)
+	data, err := r.read(name)
 	if err != nil {
 		return nil, r.note(err)
 	}

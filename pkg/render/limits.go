@@ -68,7 +68,3 @@ func Bytes(n int64) string {
 	}
 	return fmt.Sprint(n)
 }
-
-func (l Limits) tooLarge(name string, size int64) error {
-	return &Limited{Place: name, What: "the file has " + Bytes(size) + " bytes", Setting: "render.fileBytes", Limit: Bytes(l.FileBytes)}
-}

@@ -2,7 +2,6 @@ package render
 
 import (
 	"errors"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -10,8 +9,6 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
-
-	"github.com/syncerdev/syncer/pkg/yamltext"
 )
 
 // plugin checks a generator, transformer or validator: a file, an inline object, or a folder of them.
@@ -35,8 +32,8 @@ const deepestPlugins = 16 // folders in folders; more is a loop
 // pluginFiles checks the plugin file at a path, or the files of the folder there. A kustomization may compute paths that
 // cannot be inspected here, so that the kustomization of such a folder may only list files.
 func (k *kustomization) pluginFiles(key, value, name string, depth int) {
-	data, err := readWhole(k.repo.files, name)
-	if errors.Is(err, ErrPointer) {
+	data, err := k.repo.read(name)
+	if _, limited := errors.AsType[*Limited](err); limited || errors.Is(err, ErrPointer) {
 		k.refuse(key, value, "%w", err)
 		return
 	}
@@ -50,7 +47,7 @@ func (k *kustomization) pluginFiles(key, value, name string, depth int) {
 		k.refuse(key, value, "%w", kerr)
 		return
 	}
-	if data, err = fs.ReadFile(k.repo.files, file); err != nil {
+	if data, err = k.repo.read(file); err != nil {
 		k.refuse(key, value, "%w", err)
 		return
 	}
@@ -76,7 +73,7 @@ func (k *kustomization) pluginFiles(key, value, name string, depth int) {
 
 // plugins checks the configuration of plugins: only those built into kustomize run no program.
 func (k *kustomization) plugins(key, value, file string, content []byte) {
-	docs, err := yamltext.Documents(file, content)
+	docs, err := k.repo.documents(file, content)
 	if err != nil {
 		k.refuse(key, value, "%w", err)
 		return

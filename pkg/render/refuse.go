@@ -45,13 +45,13 @@ func (r *repository) overlayRoot(overlay string) error {
 func (r *repository) kustomizationOf(folder string) (file, kind string, err error) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		file := path.Join(folder, name)
-		data, err := readWhole(r.files, file)
+		data, err := r.read(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return "", "", err
 		}
-		docs, err := yamltext.Documents(file, data)
+		docs, err := r.documents(file, data)
 		if err != nil {
 			return "", "", err
 		}
@@ -66,8 +66,21 @@ func (r *repository) kustomizationOf(folder string) (file, kind string, err erro
 	return "", "", ErrNoOverlay
 }
 
+// documents parses a YAML text within the limits.
+func (r *repository) documents(file string, data []byte) ([]*yaml.Node, error) {
+	if err := r.limits.CheckYAML(file, data); err != nil {
+		return nil, err
+	}
+	return yamltext.Documents(file, data)
+}
+
 // inspect refuses a file from which kustomize would do more than read other files of the repository.
 func (r *repository) inspect(name string, data []byte) error {
+	if !r.data[name] {
+		if err := r.limits.CheckYAML(name, data); err != nil {
+			return err
+		}
+	}
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
 		docs, err := yamltext.Documents(name, data)
 		if err != nil {
@@ -144,6 +157,7 @@ func (r *repository) inspectKustomization(file string, content types.Kustomizati
 		{"validators", content.Validators, k.plugin},
 	} {
 		for _, value := range field.values {
+			k.inline(field.key, value)
 			field.check(field.key, value)
 		}
 	}
@@ -254,9 +268,9 @@ func (k *kustomization) schema(key, value string) {
 
 // content is the content of a file that the kustomization names, or nothing where kustomize cannot read it either.
 func (k *kustomization) content(name string) []byte {
-	data, err := fs.ReadFile(k.repo.files, k.place(name))
-	if err != nil {
-		return nil
+	data, err := k.repo.read(k.place(name))
+	if err != nil || k.repo.limits.CheckYAML(name, data) != nil {
+		return nil // the error is met again when kustomize reads it
 	}
 	return data
 }
@@ -292,14 +306,17 @@ func (k *kustomization) base(key, value string) {
 func (k *kustomization) patches(content types.Kustomization) {
 	for _, patch := range content.Patches {
 		k.localFile("patches", patch.Path)
+		k.inline("patches", patch.Patch)
 	}
 	for _, patch := range content.PatchesJson6902 {
 		k.localFile("patchesJson6902", patch.Path)
+		k.inline("patchesJson6902", patch.Patch)
 	}
 	for _, replacement := range content.Replacements {
 		k.localFile("replacements", replacement.Path)
 	}
 	for _, patch := range content.PatchesStrategicMerge {
+		k.inline("patchesStrategicMerge", string(patch))
 		if remoteFile.MatchString(string(patch)) {
 			k.refuse("patchesStrategicMerge", string(patch), isRemote, patch)
 		} else if !IsInline(string(patch)) {
@@ -308,6 +325,13 @@ func (k *kustomization) patches(content types.Kustomization) {
 			// kustomize would take it for a path, and show it in an error.
 			k.refuse("patchesStrategicMerge", string(patch), "an inline patch is not valid YAML with apiVersion, kind and metadata.name")
 		}
+	}
+}
+
+// inline checks a value that may be YAML in YAML.
+func (k *kustomization) inline(key, value string) {
+	if err := k.repo.limits.CheckYAML("", []byte(value)); err != nil {
+		k.refuse(key, "", "%w", err)
 	}
 }
 
@@ -336,6 +360,7 @@ func (k *kustomization) keyValues(key string, sources types.KvPairSources) {
 			k.refuse(key, source, isRemote, source)
 		}
 		k.find(key, source, file)
+		k.repo.data[k.place(file)] = true
 	}
 	for _, source := range append(slices.Clone(sources.EnvSources), sources.EnvSource) {
 		k.localFile(key, source)

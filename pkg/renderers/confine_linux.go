@@ -33,8 +33,8 @@ func confine() error {
 // limitAddresses sets the limit of the process's addresses: those that it has, since Go reserves many, and the memory.
 func limitAddresses(memory int64) error {
 	stat, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return nil // no /proc: the collector's limit remains
+	if err != nil || racing {
+		return nil // without /proc, the collector's limit remains
 	}
 	var pages uint64
 	if _, err := fmt.Sscan(strings.Fields(string(stat))[0], &pages); err != nil {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package renderers
+
+// racing says that this is a build for tests that looks for races.
+const racing = false
