@@ -87,6 +87,7 @@ type Session struct {
 	Registry   *image.Registry
 	Reconciler *reconcile.Reconciler
 
+	pool     *renderers.Pool
 	expected []drift.ExpectedRule // differences between environments
 	progress func(Progress)
 }
@@ -119,21 +120,25 @@ func Open(file string, options Options) (*Session, error) {
 		Namespace: config.Namespace, UserAgent: options.UserAgent, As: options.As, Judge: kinds, Requested: options.Observe.Requested,
 	})
 	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
+	limits := renderLimits(config.Render)
+	kept := func(build renderers.Builder) renderers.Builder { return builder(config, options.CacheDir, build) }
+	pool := renderers.NewPool(renderers.Options{Limits: limits, Workers: config.Render.Workers})
 	planner := &target.Planner{
-		Config: config, Source: repository, Clusters: clusters, Renderings: &target.Renderings{Build: builder(config, options.CacheDir), Count: options.Observe.Rendered}, Guard: guard.Call, Log: options.Log,
+		Config: config, Source: repository, Clusters: clusters, Guard: guard.Call, Log: options.Log,
+		Renderings: &target.Renderings{Build: kept(pool.Build), Few: kept(limits.Local()), Count: options.Observe.Rendered},
 	}
 	return &Session{
 		Config: config, Source: repository, Clusters: clusters, Planner: planner, Registry: registry,
-		Reconciler: newReconciler(planner, guard, registry, rules, options), expected: rules.expected, progress: options.Progress,
+		Reconciler: newReconciler(planner, guard, registry, rules, options), pool: pool, expected: rules.expected, progress: options.Progress,
 	}, nil
 }
 
 // builder builds overlays. With a cache folder, it keeps the builds there for the next command.
-func builder(config *v1alpha1.Config, cacheDir string) renderers.Builder {
+func builder(config *v1alpha1.Config, cacheDir string, build renderers.Builder) renderers.Builder {
 	if cacheDir == "" {
-		return renderers.Limits{}.Local()
+		return build
 	}
-	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), renderers.Limits{}.Local())
+	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), build)
 }
 
 // newReconciler makes the parts that reconcile targets.
@@ -165,8 +170,15 @@ func (s *Session) Delete(ctx context.Context, d *target.Desired) (deleted []mani
 	return deleted, err
 }
 
-// Close gives the cache of the repository back to other processes.
-func (s *Session) Close() error { return s.Source.Close() }
+// RenderApart has every overlay rendered in a process of its own, as a daemon needs: it is not to end with one of them.
+func (s *Session) RenderApart() { s.Planner.Renderings.Few = nil }
+
+// Close ends the processes that render, and gives the cache of the repository back to other processes.
+func (s *Session) Close() error {
+	s.Planner.Renderings.Stop()
+	s.pool.Close()
+	return s.Source.Close()
+}
 
 func readConfig(file string) (*v1alpha1.Config, error) {
 	data, err := os.ReadFile(file)

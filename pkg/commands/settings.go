@@ -12,6 +12,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/render"
+	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
 )
@@ -126,5 +128,16 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 			continue
 		}
 		*p = filepath.Join(folder, *p)
+	}
+}
+
+// renderLimits are the limits of a configuration. A zero is left to its default.
+func renderLimits(r v1alpha1.Render) renderers.Limits {
+	return renderers.Limits{
+		Memory: int64(r.Memory), Time: r.Timeout.Duration,
+		Render: render.Limits{
+			FileBytes: int64(r.FileBytes), Files: int64(r.Files), Bytes: int64(r.Bytes), Aliases: int64(r.Aliases), Nesting: int64(r.Nesting),
+			Objects: int64(r.Objects), ObjectBytes: int64(r.ObjectBytes), SetBytes: int64(r.SetBytes), ErrorBytes: int64(r.ErrorBytes),
+		},
 	}
 }

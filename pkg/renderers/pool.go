@@ -45,7 +45,8 @@ type Pool struct {
 	timers map[*worker]*time.Timer
 	slower map[string]bool // overlays whose last build was a slow one
 
-	closed chan struct{}
+	closing sync.Once
+	closed  chan struct{}
 }
 
 // mostBuilds is how many builds a worker does before it is replaced: kustomize keeps things in package variables.
@@ -288,7 +289,9 @@ func (p *Pool) dismiss(w *worker) {
 }
 
 // Close ends the workers, once the builds that run have ended. Other builds fail.
-func (p *Pool) Close() {
+func (p *Pool) Close() { p.closing.Do(p.close) }
+
+func (p *Pool) close() {
 	close(p.closed)
 	for range cap(p.quick) {
 		p.quick <- struct{}{}

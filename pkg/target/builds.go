@@ -12,7 +12,6 @@ import (
 
 // builds runs the builds of overlays, at most one of each overlay. The builds run beside the goroutine that uses it.
 type builds struct {
-	build renderers.Builder
 	late  func()
 	group sync.WaitGroup
 	ended chan struct{} // holds one: a build has ended
@@ -27,6 +26,7 @@ type build struct {
 	overlay string
 	files   fs.FS
 	commit  int // the number of the commit whose files they are
+	builder renderers.Builder
 
 	began     time.Time
 	cancel    context.CancelFunc
@@ -35,14 +35,11 @@ type build struct {
 	linked    bool       // it read through links
 }
 
-func newBuilds(builder renderers.Builder, late func()) *builds {
-	if builder == nil {
-		builder = renderers.Limits{}.Local()
-	}
+func newBuilds(late func()) *builds {
 	if late == nil {
 		late = func() {}
 	}
-	return &builds{build: builder, late: late, ended: make(chan struct{}, 1), byOverlay: map[string]*build{}}
+	return &builds{late: late, ended: make(chan struct{}, 1), byOverlay: map[string]*build{}}
 }
 
 // keep cancels the builds that are not wanted, and those of an earlier commit that go on: its files may be other ones.
@@ -74,7 +71,7 @@ func (b *builds) start(ctx context.Context, start build) {
 		defer each.cancel()
 		rendering, linked := &Rendering{}, false
 		err := panics.Try(func() error {
-			rendering = newRendering(b.build(ctx, each.files, each.overlay))
+			rendering = newRendering(each.builder(ctx, each.files, each.overlay))
 			linked = rendering.reads.ThroughLinks(each.files)
 			return nil
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -37,8 +38,12 @@ type Rendered struct {
 	// Fields are the image fields that pipeline.yaml names.
 	Fields []image.Field
 	Refs   []image.Reference
+	// MostRefs is how many references the target may have.
+	MostRefs int
 	// Suspects are values that look like references and that nothing names.
 	Suspects []image.Suspect
+
+	build renderers.Builder // for a target that is rendered by itself
 }
 
 // MissingOverlayError says that a pipeline exists and one of its overlays is gone.
@@ -61,6 +66,7 @@ func (p *Planner) Desired(pipeline *Pipeline, environment *v1alpha1.Environment,
 	}
 	d := *pipeline.desired[environment.Name]
 	d.Snapshot = snap
+	d.Rendered.MostRefs, d.Rendered.build = p.Config.Render.MostImages(), p.Renderings.builder()
 	return &d
 }
 

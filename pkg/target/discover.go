@@ -50,6 +50,9 @@ const (
 	SettingsFile = "pipeline.yaml"
 )
 
+// largestSettings is above any pipeline.yaml in bytes.
+const largestSettings = 1 << 20
+
 // discover finds the pipelines that a layout names, sorted. A folder without any overlay is among them: it may have had
 // one. A repository without any pipeline is an error, because otherwise syncer would delete everything. Pipelines of an
 // earlier commit that did not change are used again.
@@ -283,6 +286,12 @@ func (p *Pipeline) read(environment string, decoded map[string]*v1alpha1.Pipelin
 		}
 		if render.IsPointer(data) {
 			return settings{err: fmt.Errorf("%s: %w", file, render.ErrPointer)}
+		}
+		if len(data) > largestSettings {
+			return settings{err: fmt.Errorf("%s: the file has %d bytes, and may have %d; it holds settings only", file, len(data), largestSettings)}
+		}
+		if err := (render.Limits{}).CheckYAML(file, data); err != nil {
+			return settings{err: err}
 		}
 		if known, err = v1alpha1.DecodePipeline(file, data); err != nil {
 			return settings{err: err}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -24,6 +25,9 @@ import (
 type Renderings struct {
 	// Build builds an overlay; nil: it is built in this process, one overlay on each processor at a time.
 	Build renderers.Builder
+	// Few builds the overlays of a commit that needs few of them; nil: Build does. To start a process may cost more than
+	// to build an overlay.
+	Few renderers.Builder
 	// Patience is how long Render waits after the last build that has ended, for those that take longer; 0: until all have
 	// ended. A build that it does not wait for goes on, and the next Render finds its result.
 	Patience time.Duration
@@ -104,11 +108,17 @@ func (r *Renderings) Render(ctx context.Context, targets []*Desired, files fs.FS
 	r.assign(targets)
 }
 
+// fewOverlays is how many of them cost less than to start a process for each processor.
+const fewOverlays = 6
+
 // advance takes in the files of a commit, and returns how they differ from those of the commit before. Files that do not
 // differ are of the same commit; then it returns the zero value.
 func (r *Renderings) advance(files fs.FS) render.Changes {
+	if r.Build == nil {
+		r.Build = renderers.Limits{}.Local()
+	}
 	if r.byOverlay == nil {
-		r.byOverlay, r.last, r.builds = map[string]*kept{}, map[v1alpha1.Target]given{}, newBuilds(r.Build, r.Late)
+		r.byOverlay, r.last, r.builds = map[string]*kept{}, map[v1alpha1.Target]given{}, newBuilds(r.Late)
 	}
 	var changes render.Changes
 	if r.files != nil {
@@ -128,13 +138,21 @@ func (r *Renderings) advance(files fs.FS) render.Changes {
 // refresh builds the wanted overlays that a commit changes.
 func (r *Renderings) refresh(ctx context.Context, wanted map[string]bool, changes render.Changes) {
 	r.builds.keep(wanted, r.commits)
+	var changed []string
 	for overlay := range wanted {
 		r.take(overlay)
 		if r.isCurrent(r.byOverlay[overlay], changes) {
 			r.count(RenderReused)
 			continue
 		}
-		r.builds.start(ctx, build{overlay: overlay, files: r.files, commit: r.commits})
+		changed = append(changed, overlay)
+	}
+	builder := r.Build
+	if r.Few != nil && len(changed) <= fewOverlays {
+		builder = r.Few
+	}
+	for _, overlay := range changed {
+		r.builds.start(ctx, build{overlay: overlay, files: r.files, commit: r.commits, builder: builder})
 	}
 	r.builds.wait(ctx, r.Patience)
 	for overlay := range wanted {
@@ -239,10 +257,13 @@ func (p *Planner) RenderOne(ctx context.Context, d *Desired) {
 	}
 }
 
-// builder returns what builds overlays.
+// builder returns what builds one overlay.
 func (r *Renderings) builder() renderers.Builder {
-	if r == nil || r.Build == nil {
+	switch {
+	case r == nil || r.Build == nil:
 		return renderers.Limits{}.Local()
+	case r.Few != nil:
+		return r.Few
 	}
 	return r.Build
 }
@@ -261,6 +282,12 @@ func (d *Desired) setRendering(rendered *Rendering) {
 	if d.Err = rendered.Err; d.Err == nil {
 		set := rendered.Set.Set()
 		d.Rendered.Refs, d.Err = image.Find(set, d.Rendered.Fields)
+		if most := d.Rendered.MostRefs; d.Err == nil && most > 0 && len(d.Rendered.Refs) > most {
+			d.Err = &render.Limited{
+				Place: d.Overlay, What: fmt.Sprintf("the overlay has %d image references", len(d.Rendered.Refs)), Setting: "render.images", Limit: strconv.Itoa(most),
+			}
+			return
+		}
 		d.Rendered.Suspects = image.Suspects(set, d.Rendered.Refs)
 		image.SortSuspects(d.Rendered.Suspects)
 	}

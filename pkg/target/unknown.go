@@ -1,6 +1,7 @@
 package target
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
-	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -51,9 +51,12 @@ type later struct {
 
 func (d *Desired) later(layout string) later {
 	return later{
-		d:         d,
-		words:     sync.OnceValue(func() *words { return wordsOf(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) }),
-		rendering: sync.OnceValue(func() *Rendering { return newRendering(renderers.Limits{}.Here(d.Snapshot.Files, d.Overlay)) }),
+		d:     d,
+		words: sync.OnceValue(func() *words { return wordsOf(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) }),
+		// The first to ask may give up, and the next one still needs the result.
+		rendering: sync.OnceValue(func() *Rendering {
+			return newRendering(d.Rendered.build(context.Background(), d.Snapshot.Files, d.Overlay))
+		}),
 	}
 }
 

@@ -27,6 +27,8 @@ type Config struct {
 	// Severity rates findings; the first rule that matches one decides.
 	Severity []SeverityRule `yaml:"severity"`
 	Compare  Compare        `yaml:"compare"`
+	// Render bounds what the overlay of one target may cost.
+	Render Render `yaml:"render"`
 	// Server has `syncer run` listen for HTTP; nil: it does not.
 	Server *Server `yaml:"server"`
 	// LeaderElection has `run` work only while it holds a Lease, so that replicas do not work on one target at a time.

@@ -79,6 +79,7 @@ kinds:
 - {group: example.com, kind: Training, running: "true", healthy: object.a, failed: "false"}
 leaderElection: true
 shards: {by: Pipeline, count: 4}
+render: {workers: 1, timeout: 30s, memory: 128Mi, fileBytes: 2, files: 3, bytes: 4, aliases: 5, nesting: 6, objects: 7, objectBytes: 8, setBytes: 9, images: 10, errorBytes: 11}
 server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFile: /key, auditTokenFile: /audit}
 `))
 	if err != nil {
@@ -97,6 +98,10 @@ server: {listen: ":8443", webhookSecretFile: /hook, tlsCertFile: /crt, tlsKeyFil
 		},
 		RegistryLimits: RegistryLimits{RequestsPerMinute: 1, RequestsPerLookup: 2, Redirects: 3, TagPages: 4, TagBytes: 5, ManifestBytes: 6, Signatures: 7},
 		Registries:     []Registry{{Host: "registry.example.com", PlainHTTP: true, Mirror: "mirror.example.com:5000", CAFile: "/ca", CredentialsFile: "/cred"}},
+		Render: Render{
+			Workers: 1, Timeout: Duration{30 * time.Second}, Memory: 128 << 20, FileBytes: 2, Files: 3, Bytes: 4, Aliases: 5, Nesting: 6,
+			Objects: 7, ObjectBytes: 8, SetBytes: 9, Images: 10, ErrorBytes: 11,
+		},
 		Environments: []Environment{{
 			Name: "prod", Cluster: Cluster{Kubeconfig: "/kube", Context: "prod", AllowExec: true}, Drift: Correct,
 			Images: ImagePolicy{
@@ -165,6 +170,9 @@ func TestConfigErrors(t *testing.T) {
 		"a limit below zero":        {source("  limits: {refs: -1}\n"), []string{"syncer.yaml:5: source.limits.refs: -1 is below 0"}},
 		"a limit of no bytes":       {source("  limits: {packBytes: 12 MB}\n"), []string{`syncer.yaml:5: "12 MB" is not a number of bytes (write 64Mi, 1Gi)`}},
 		"a limit of half a byte":    {source("  limits: {packBytes: 0.5}\n"), []string{`"0.5" is not a number of bytes`}},
+		"no memory to render":       {"render: {memory: 1Mi}\n" + source(""), []string{"render.memory: 1048576 bytes are too few to render anything; at least 64Mi"}},
+		"no time to render":         {"render: {timeout: 5ms}\n" + source(""), []string{"render.timeout: 5ms is too short; at least 1s"}},
+		"fewer objects than none":   {"render: {objects: -1}\n" + source(""), []string{"render.objects: -1 is below 0"}},
 		"a redirect to an address":  {source("  redirectHosts: ['https://git.example.com']\n"), []string{`source.redirectHosts[0]: "https://git.example.com" is not a host`}},
 		"short interval":            {source("  interval: 999ms\n"), []string{"syncer.yaml:5: source.interval: 999ms is too short; at least 1s"}},
 		"no interval at all":        {source("  interval: 0s\n"), []string{"syncer.yaml:5: source.interval: 0s is too short"}},

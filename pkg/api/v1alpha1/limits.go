@@ -1,7 +1,9 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"fmt"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -48,6 +50,65 @@ type RegistryLimits struct {
 	// Signatures of one image that are looked at. Default: 100.
 	Signatures int `yaml:"signatures"`
 }
+
+// Render bounds what the overlay of one target may cost. 0 is the default.
+type Render struct {
+	// Workers is how many processes render at once in `syncer run`. Default: one for each processor.
+	Workers int `yaml:"workers"`
+	// Timeout is how long an overlay may take. Default: 1m.
+	Timeout Duration `yaml:"timeout"`
+	// Memory is what an overlay may take while it is rendered. Default: 192Mi.
+	Memory Bytes `yaml:"memory"`
+	// FileBytes of one file that an overlay reads. Default: 16Mi.
+	FileBytes Bytes `yaml:"fileBytes"`
+	// Files that an overlay reads. Default: 10000.
+	Files int `yaml:"files"`
+	// Bytes of these files. Default: 64Mi.
+	Bytes Bytes `yaml:"bytes"`
+	// Aliases is how many values the aliases of a YAML document may stand for. Default: 100000.
+	Aliases int `yaml:"aliases"`
+	// Nesting is how many levels of maps and lists a YAML document may have. Default: 200.
+	Nesting int `yaml:"nesting"`
+	// Objects of an overlay. Default: 10000.
+	Objects int `yaml:"objects"`
+	// ObjectBytes of one object, as JSON. Default: 1528Ki, since etcd takes 1.5Mi.
+	ObjectBytes Bytes `yaml:"objectBytes"`
+	// SetBytes of all objects of an overlay, as JSON. Default: 64Mi.
+	SetBytes Bytes `yaml:"setBytes"`
+	// Images is how many image references a target may have. Default: 1000.
+	Images int `yaml:"images"`
+	// ErrorBytes of the text of an error. Default: 2Ki.
+	ErrorBytes Bytes `yaml:"errorBytes"`
+}
+
+const (
+	// leastMemory is what a process needs to render anything.
+	leastMemory = 64 << 20
+	// defaultImages is how many image references a target may have.
+	defaultImages = 1000
+)
+
+func (r Render) validate(p *problems) {
+	for _, c := range []struct {
+		key   string
+		value int64
+	}{
+		{"workers", int64(r.Workers)}, {"timeout", int64(r.Timeout.Duration)}, {"memory", int64(r.Memory)}, {"fileBytes", int64(r.FileBytes)},
+		{"files", int64(r.Files)}, {"bytes", int64(r.Bytes)}, {"aliases", int64(r.Aliases)}, {"nesting", int64(r.Nesting)}, {"objects", int64(r.Objects)},
+		{"objectBytes", int64(r.ObjectBytes)}, {"setBytes", int64(r.SetBytes)}, {"images", int64(r.Images)}, {"errorBytes", int64(r.ErrorBytes)},
+	} {
+		notNegative(p, "render."+c.key, c.value)
+	}
+	if r.Memory > 0 && r.Memory < leastMemory {
+		p.add("render.memory", "%d bytes are too few to render anything; at least 64Mi", r.Memory)
+	}
+	if r.Timeout.Duration > 0 && r.Timeout.Duration < time.Second {
+		p.add("render.timeout", "%s is too short; at least 1s", r.Timeout.Duration)
+	}
+}
+
+// MostImages is how many image references a target may have.
+func (r Render) MostImages() int { return cmp.Or(r.Images, defaultImages) }
 
 // Bytes is a number of bytes, written as Kubernetes does: 64Mi, 1Gi, 500k or a plain number.
 type Bytes int64

@@ -50,6 +50,7 @@ func (c *Config) validate(p *problems) {
 			p.add(fmt.Sprintf("severity[%d].severity", i), "%q is not a severity; use critical, warning or info", rule.Severity)
 		}
 	}
+	c.Render.validate(p)
 	c.Server.validate(p)
 	if len(c.Environments) == 0 {
 		p.add("environments", "none is given; name at least one, such as `- name: dev`")
