@@ -50,6 +50,9 @@ func (s ReadSet) Unchanged(files fs.FS) bool {
 	return s.sure && answers(files, KindOf, s.probed) && answers(files, IdentityOf, s.read) && answers(files, listingOf, s.listed) && answers(files, realOf, s.real)
 }
 
+// Decides reports whether the reads alone decide the result of the build.
+func (s ReadSet) Decides() bool { return s.sure }
+
 // Files lists the files that the build read, in order.
 func (s ReadSet) Files() []string { return slices.Sorted(maps.Keys(s.read)) }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io/fs"
 	"runtime"
+	"time"
 
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/origin"
@@ -22,6 +23,8 @@ type Built struct {
 	// Reads are the reads of the build, also of one that failed.
 	Reads render.ReadSet
 	Err   error
+	// Again is the time after which the build may succeed although no file has changed; 0: nothing is known of such a time.
+	Again time.Duration
 }
 
 // Builder builds one overlay of files. Many goroutines may call it at once.

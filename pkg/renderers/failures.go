@@ -36,10 +36,11 @@ func (f *failures) of(overlay string, files fs.FS, now time.Time) (Built, bool) 
 		f.forget(overlay)
 		return Built{}, false
 	}
-	return Built{Err: kept.built.Err}, now.Before(kept.until)
+	return Built{Err: kept.built.Err, Again: kept.until.Sub(now)}, now.Before(kept.until)
 }
 
-func (f *failures) keep(overlay string, built Built, now time.Time) {
+// keep keeps a failure, and returns the time until it is tried again.
+func (f *failures) keep(overlay string, built Built, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	pause := min(max(2*f.byOverlay[overlay].pause, firstPause), longestPause)
@@ -47,6 +48,7 @@ func (f *failures) keep(overlay string, built Built, now time.Time) {
 		f.byOverlay = map[string]failure{}
 	}
 	f.byOverlay[overlay] = failure{built, now.Add(pause), pause}
+	return pause
 }
 
 func (f *failures) forget(overlay string) {

@@ -41,10 +41,12 @@ func misbehave(limits Limits, files fs.FS, overlay string) Built {
 	case "spin":
 		for time.Now().Year() > 0 {
 		}
-	case "sleep":
-		for asleep, _ := time.ParseDuration(detail); ; {
-			time.Sleep(asleep)
-			return Built{Err: fmt.Errorf("process %d slept", os.Getpid())}
+	case "wait":
+		for i := 0; ; i++ {
+			if _, err := fs.Stat(files, fmt.Sprint("gate/", detail, i)); err == nil { // a path is asked for once
+				return Built{Err: errors.New("the gate is open")}
+			}
+			time.Sleep(5 * time.Millisecond)
 		}
 	case "hog":
 		for {

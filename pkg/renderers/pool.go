@@ -90,11 +90,13 @@ func (p *Pool) Build(ctx context.Context, files fs.FS, overlay string) Built {
 	if ctx.Err() != nil {
 		return Built{Err: fmt.Errorf("rendering %s: %w", overlay, context.Cause(ctx))}
 	}
-	built.Err = fmt.Errorf("rendering %s: %w", overlay, p.explained(lost))
+	// Without reads, since load may be the cause: the caller asks again.
+	failed := Built{Err: fmt.Errorf("rendering %s: %w", overlay, p.explained(lost))}
 	if panics.In(lost) == nil && !errors.Is(lost, errStart) && !errors.Is(lost, errClosed) {
-		p.failures.keep(overlay, built, time.Now())
+		built.Err = failed.Err
+		failed.Again = p.failures.keep(overlay, built, time.Now())
 	}
-	return Built{Err: built.Err} // without reads: load may be the cause, so that the caller asks again
+	return failed
 }
 
 // explained names the limit that a build went over.

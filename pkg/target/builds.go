@@ -18,7 +18,9 @@ type builds struct {
 
 	mu        sync.Mutex
 	byOverlay map[string]*build
-	awaited   int // the builds that go on and are not late
+	awaited   int         // the builds that go on and are not late
+	next      *time.Timer // of a build that may succeed later
+	due       time.Time
 }
 
 // build is the build of one overlay.
@@ -71,7 +73,9 @@ func (b *builds) start(ctx context.Context, start build) {
 		defer each.cancel()
 		rendering, linked := &Rendering{}, false
 		err := panics.Try(func() error {
-			rendering = newRendering(each.builder(ctx, each.files, each.overlay))
+			built := each.builder(ctx, each.files, each.overlay)
+			b.again(built.Again)
+			rendering = newRendering(built)
 			linked = rendering.reads.ThroughLinks(each.files)
 			return nil
 		})
@@ -164,8 +168,27 @@ func (b *builds) pending(overlay string) (since time.Time, pending bool) {
 	return each.began, true
 }
 
+// again calls late when a build may succeed that fails now; 0: it may not.
+func (b *builds) again(after time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if after <= 0 || b.due.After(now) && b.due.Before(now.Add(after)) {
+		return
+	}
+	if b.next != nil {
+		b.next.Stop()
+	}
+	b.due, b.next = now.Add(after), time.AfterFunc(after, b.late)
+}
+
 // stop cancels all builds and waits for their end.
 func (b *builds) stop() {
 	b.keep(nil, 0)
 	b.group.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next != nil {
+		b.next.Stop()
+	}
 }

@@ -108,3 +108,25 @@ func TestWithoutPatienceRenderWaitsForEveryBuild(t *testing.T) {
 		t.Errorf("slow: %v; quick: %v", slow.Err, quick.Err)
 	}
 }
+
+func TestABuildThatMaySucceedLaterIsAskedForAgain(t *testing.T) {
+	files := repository(map[string]string{"o/kustomization.yaml": ""})
+	late, builds := make(chan struct{}, 9), 0
+	r := &Renderings{Late: func() { late <- struct{}{} }, Build: func(context.Context, fs.FS, string) renderers.Built {
+		if builds++; builds == 1 {
+			return renderers.Built{Err: errors.New("no time"), Again: time.Millisecond}
+		}
+		return renderers.Built{Packed: manifest.Pack(nil)}
+	}}
+	d := &Desired{Overlay: "o"}
+	r.Render(t.Context(), []*Desired{d}, files)
+	if d.Err == nil {
+		t.Fatal("it does not fail")
+	}
+	<-late
+	d.Err = nil
+	if r.Render(t.Context(), []*Desired{d}, files); d.Err != nil || builds != 2 {
+		t.Errorf("%d builds, %v", builds, d.Err)
+	}
+	r.Stop()
+}

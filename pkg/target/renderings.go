@@ -174,8 +174,8 @@ func (r *Renderings) take(overlay string) *Rendering {
 
 // isCurrent reports whether a kept rendering is what the files of the commit give, which it then notes.
 func (r *Renderings) isCurrent(k *kept, changes render.Changes) bool {
-	if k == nil {
-		return false
+	if k == nil || k.Err != nil && !k.reads.Decides() {
+		return false // a fault or a limit of time and memory, which may be met no more
 	}
 	untouched := k.commit == r.commits || k.commit == r.commits-1 && !k.linked && !changes.MayTouch(k.reads)
 	if !untouched && !k.reads.Unchanged(r.files) {
