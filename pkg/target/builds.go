@@ -10,6 +10,9 @@ import (
 	"github.com/syncerdev/syncer/pkg/renderers"
 )
 
+// manyBuilds is how many builds of a commit end, on average, in the least time after which those that go on are late.
+const manyBuilds = 30
+
 // builds runs the builds of overlays, at most one of each overlay. The builds run beside the goroutine that uses it.
 type builds struct {
 	late  func()
@@ -105,11 +108,15 @@ func (b *builds) end(each *build, rendering *Rendering, linked bool) (late bool)
 }
 
 // wait waits until all builds that are not late have ended, or none has ended for the patience, or the context has ended.
-// Those that go on are late from then on.
+// Those that go on are late from then on. On a machine that is busy, the patience is longer: a build is late when it takes much
+// longer than others, not when all of them take long.
 func (b *builds) wait(ctx context.Context, patience time.Duration) {
 	var over <-chan time.Time
-	for b.awaitsAny() {
-		if patience > 0 {
+	began, all := time.Now(), b.awaitsStill()
+	for left := all; left > 0; left = b.awaitsStill() {
+		if ended := all - left; patience > 0 && ended > 0 {
+			over = time.After(max(patience, manyBuilds*time.Since(began)/time.Duration(ended)))
+		} else if patience > 0 {
 			over = time.After(patience)
 		}
 		select {
@@ -130,10 +137,10 @@ func (b *builds) awaits(each *build, n int) {
 	}
 }
 
-func (b *builds) awaitsAny() bool {
+func (b *builds) awaitsStill() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.awaited > 0
+	return b.awaited
 }
 
 func (b *builds) leave() {
