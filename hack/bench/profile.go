@@ -57,7 +57,7 @@ func (b *bench) profileCommands(ctx context.Context) error {
 		{"status"}, {"diff"}, {"drift"}, {"drift", "--full"},
 		{"status", pipeline(0)}, {"diff", pipeline(0)}, {"drift", pipeline(0)}, {"render", pipeline(0), "--env", "prod"},
 	} {
-		folder := filepath.Join(b.opts.profile, fmt.Sprintf("%s-command-%s", b.kase.file(), strings.Trim(strings.Join(args, "-"), "-")))
+		folder := filepath.Join(b.opts.profile, b.kase.file()+"-command-"+strings.ReplaceAll(strings.Join(args, "-"), "---", "-"))
 		args = append(args, "--config", filepath.Join(b.dir, "commands.yaml"), "--cache-dir", filepath.Join(b.dir, "command-cache"))
 		for _, more := range [][]string{nil, {"--profile", folder}} {
 			if _, _, err := timed(b.daemon.command(ctx, append(args, more...)...)); err != nil {
