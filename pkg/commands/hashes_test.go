@@ -80,21 +80,22 @@ func TestHashesFindWhatDryRunsFind(t *testing.T) {
 	p := newProject(t, "")
 	p.push("ingest:v1")
 	const secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\nstringData: {key: \"1\"}\n"
-	all := []string{secret, nightly, deployment("scaled"), deployment("ruled")}
+	all := []string{secret, nightly, deployment("scaled"), plain("ruled", "1")}
 	for _, name := range []string{"same", "edited", "added", "removed", "deleted", "disowned", "recreated", "unlabelled", "alone"} {
 		all = append(all, plain(name, "1"))
 	}
 	f := pipeline("a", all...)
 	const settings = "pipelines/a/pipeline.yaml"
-	f[settings] = "apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nignore: [{kind: Deployment, name: ruled, paths: [spec.replicas]}]\n"
+	f[settings] = "apiVersion: syncer.dev/v1alpha1\nkind: Pipeline\nignore: [{kind: ConfigMap, name: ruled, paths: [data.key]}]\n"
 	p.commit(f, "First")
 	p.sync("dev")
 	p.scale("scaled", "kube-controller-manager", "4")
-	p.scale("ruled", "kubectl", "5")
+	p.edit("dev", "ruled", `{"data":{"key":"theirs"}}`)
 	const objects = "pipelines/a/base/all.yaml"
 	f[objects] = strings.ReplaceAll(f[objects], "name: main,", "name: main, workingDir: /app,")
+	f[objects] = strings.ReplaceAll(f[objects], "{name: ruled}", "{name: ruled, annotations: {new: x}}")
 	p.commit(f, "Second")
-	p.sync("dev") // from now on, syncer does not own the replicas
+	p.sync("dev") // from now on, syncer owns neither the replicas nor the value
 	if report, full, dryRuns := p.reports(); len(report.Findings)+len(full.Findings) > 0 || dryRuns != [2]int{0, len(all)} {
 		t.Fatalf("nothing changed, and %d dry runs; %s\n%s", dryRuns, kinds(report), kinds(full))
 	} else if rules := fmt.Sprint(report.Quiet); !strings.Contains(rules, "HorizontalPodAutoscaler") || !strings.Contains(rules, "ignore[0]") {
@@ -121,7 +122,7 @@ func TestHashesFindWhatDryRunsFind(t *testing.T) {
 	// The rule goes. Syncer does not own the field, so the hashes say nothing of it.
 	delete(f, settings)
 	p.commit(f, "No rule")
-	p.wantSame("without the rule", 8, `ruled Modified spec.replicas`)
+	p.wantSame("without the rule", 8, `ruled Modified data.key`)
 }
 
 // wantSame checks that both reports are the same, that they have some findings, and how many dry runs the hashes left.

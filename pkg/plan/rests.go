@@ -99,8 +99,8 @@ func unchanged(_ context.Context, c *Comparer, s *Step) (Verdict, error) {
 	return Verdict{State: AtRest}, nil
 }
 
-// differsUnowned reports whether git sets a field to another value than the cluster has, and neither does syncer own the field
-// nor does a rule leave it to its owner. A rule did so when syncer applied the object. Syncer's own fields do not show this.
+// differsUnowned reports whether git sets a field to another value than the cluster has, and neither does syncer alone own the
+// field nor does a rule leave it to its owner. A rule did so when syncer applied the object. Syncer's own fields do not show this.
 func differsUnowned(s *Step, rules ignore.Rules) bool {
 	live := s.Change.Live
 	sent, _ := rules.Yield(s.Change.ID, s.Rendered, live, nil)
@@ -109,6 +109,7 @@ func differsUnowned(s *Step, rules ignore.Rules) bool {
 		if len(current) == 1 && equality.Semantic.DeepEqual(current[0].Value, field.Value) {
 			return false
 		}
-		return !manifest.Owns(live, field.Path, manifest.FieldManager)
+		_, others := manifest.ManagerOf(live, field.Path, manifest.FieldManager) // syncer may own just the map around the field
+		return others || !manifest.Owns(live, field.Path, manifest.FieldManager)
 	})
 }
