@@ -24,7 +24,9 @@ var home = map[string]string{
 	"github.com/go-git/":                      "pkg/source pkg/gitserver pkg/gitpack",
 	"github.com/Masterminds/semver/":          "pkg/source pkg/image pkg/api/v1alpha1",
 	"github.com/gofrs/flock":                  "pkg/source",
-	"golang.org/x/crypto/ssh":                 "pkg/gitserver",
+	"golang.org/x/crypto/ssh":                 "pkg/gitserver pkg/trust",
+	"github.com/ProtonMail/":                  "pkg/trust",
+	"github.com/hiddeco/":                     "pkg/trust",
 	"sigs.k8s.io/kustomize/":                  "pkg/render pkg/origin",
 	"github.com/google/go-containerregistry/": "pkg/image",
 	"github.com/docker/cli/":                  "pkg/image",
@@ -55,10 +57,10 @@ var home = map[string]string{
 // and rooms of one floor do not import each other.
 var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
-	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/pacing", "pkg/health", "pkg/audit", "pkg/connect"},
+	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/pacing", "pkg/health", "pkg/audit", "pkg/connect", "pkg/trust"},
 	{"pkg/gitpack"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
-	{"pkg/cluster", "pkg/origin", "pkg/record"},
+	{"pkg/cluster", "pkg/origin", "pkg/record", "pkg/follow"},
 	{"pkg/inventory", "pkg/election", "pkg/renderers"},
 	{"pkg/plan", "pkg/watch", "pkg/access"},
 	{"pkg/apply"},
@@ -75,10 +77,12 @@ var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
 	"pkg/pacing":    {"pkg/clock"},
 	"pkg/gitpack":   {"pkg/gitserver"},
-	"pkg/source":    {"pkg/gitserver", "pkg/gitpack"},               // knows git, not objects
-	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"}, // no disk, network, clock or environment
-	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},           // pure
-	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},           // pure
+	"pkg/source":    {"pkg/gitserver", "pkg/gitpack"},                // knows git, not objects
+	"pkg/follow":    {"pkg/api/v1alpha1", "pkg/source", "pkg/trust"}, // knows commits, not objects
+	"pkg/trust":     {"pkg/panics"},                                  // pure
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},  // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
+	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
 	"pkg/renderers": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/panics", "pkg/render", "pkg/origin"},
 	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
