@@ -96,6 +96,7 @@ type origin interface {
 	at(ctx context.Context, rev revision) (Snapshot, error)
 	since(ctx context.Context, from *revision, to revision) ([]Commit, error)
 	log(ctx context.Context, to revision, limit int) ([]Commit, error)
+	objects(ctx context.Context, to revision, reach Reach) (Objects, error)
 	close() error
 }
 
