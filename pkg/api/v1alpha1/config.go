@@ -110,6 +110,8 @@ type Source struct {
 	// RedirectHosts may be redirected to by the git server over HTTP, with no credentials.
 	RedirectHosts []string     `yaml:"redirectHosts"`
 	Limits        SourceLimits `yaml:"limits"`
+	// Verify demands signatures of commits in every environment that has no verify of its own.
+	Verify *Verify `yaml:"verify"`
 }
 
 // SourceAuth names the files that hold credentials; they are read again at each fetch, so that they can be rotated.
@@ -149,6 +151,8 @@ type Environment struct {
 	OnRunning OnRunning `yaml:"onRunning"`
 	// Suspend leaves every pipeline of the environment as it is until it is false again.
 	Suspend bool `yaml:"suspend"`
+	// Verify demands other signatures of commits than source.verify.
+	Verify *Verify `yaml:"verify"`
 }
 
 // OnRunning decides about a change that would disturb an object while it runs.

@@ -19,6 +19,9 @@ const (
 	ConditionHeld = "Held"
 	// ConditionPromotionPending is True when a reference waits for its deployment in another environment.
 	ConditionPromotionPending = "PromotionPending"
+	// ConditionTrusted is False while the newest commit is not signed as the environment demands, and an earlier one stays in
+	// force. An environment that demands no signatures has no such condition.
+	ConditionTrusted = "Trusted"
 	// ConditionDrifted is True when the cluster differs from the commit last applied.
 	ConditionDrifted = "Drifted"
 )
@@ -125,6 +128,10 @@ type PipelineSyncStatus struct {
 	LastAppliedCommit string `json:"lastAppliedCommit,omitempty"`
 	// +optional
 	LastAttemptedCommit string `json:"lastAttemptedCommit,omitempty"`
+	// Verified is the commit that was last deployed here with a good signature. A syncer that starts anew trusts it and checks
+	// what is newer.
+	// +optional
+	Verified *VerifiedCommit `json:"verified,omitempty"`
 	// RemovedAt is when the target left git and its objects were deleted. Its record stays for as long as its pins are
 	// kept, so that a revert of the removal is exact.
 	// +optional
@@ -165,6 +172,19 @@ type PipelineSyncStatus struct {
 	// +optional
 	// +listType=atomic
 	History []Deployment `json:"history,omitempty"`
+}
+
+// VerifiedCommit is a commit of which the signature was checked.
+type VerifiedCommit struct {
+	Commit string `json:"commit"`
+	// Signer is the principal of an SSH key, or the user ID of a PGP key.
+	// +optional
+	Signer string `json:"signer,omitempty"`
+	// Key is the fingerprint of the key.
+	// +optional
+	Key string `json:"key,omitempty"`
+	// At is when the target was first taken to the commit.
+	At metav1.Time `json:"at"`
 }
 
 // InventoryEntry is one object that this target applied.

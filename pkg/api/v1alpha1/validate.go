@@ -67,6 +67,7 @@ func (c *Config) validate(p *problems) {
 		seen[env.Name] = true
 		env.validate(p, at)
 	}
+	c.validateVerify(p)
 	for i, env := range c.Environments {
 		c.validatePromotion(p, fmt.Sprintf("environments[%d].images.promoteFrom", i), env)
 	}
