@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/commands"
+	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
 func newDiffCommand(shared *sharedFlags, differs *bool) *cobra.Command {
@@ -18,7 +20,8 @@ func newDiffCommand(shared *sharedFlags, differs *bool) *cobra.Command {
 		Short: "Show what a sync would change",
 		Long: `diff shows what syncing a revision would change, from server-side dry runs. It
 writes nothing. What somebody changed in the cluster is drift, which git does
-not change; see syncer drift.
+not change; see syncer drift. A commit that an environment would not follow,
+because of its signatures, is compared all the same, with a warning.
 
 Exit status: 0 nothing would change, 1 something would, 2 the comparison failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,6 +30,9 @@ Exit status: 0 nothing would change, 1 something would, 2 the comparison failed.
 				pass, err := s.Diff(cmd.Context(), revision, selection)
 				if pass != nil {
 					*differs = pass.Differs()
+					for _, refused := range pass.Refused {
+						fmt.Fprintf(cmd.ErrOrStderr(), "syncer: warning: %s\n", manifest.Visible(refused.Preview()))
+					}
 				}
 				return showPass(cmd, pass, err, output, printDiff)
 			})

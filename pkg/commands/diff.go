@@ -22,13 +22,14 @@ func (s *Session) Diff(ctx context.Context, revision string, selection v1alpha1.
 	if err != nil {
 		return nil, err
 	}
-	commit, err := s.Planner.Plan(ctx, snap, selection)
+	commit, err := s.Planner.Preview(ctx, snap, selection)
 	if err != nil {
 		return nil, err
 	}
 	pass := reconcile.NewPass(commit, s.Reconciler.Pins.NewLookups())
 	pass.Shown = inventory.ListOnce(ctx, wanted(commit.Targets))
 	out := newPass(snap)
+	out.Refused = commit.Refused
 	out.Targets = append(out.Targets, s.each(commit.Targets, func(d *target.Desired) (reconcile.Result, error) {
 		return s.Reconciler.Diff(ctx, d, pass)
 	})...)

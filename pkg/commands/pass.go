@@ -3,6 +3,7 @@ package commands
 import (
 	"slices"
 
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 )
@@ -14,8 +15,10 @@ type Pass struct {
 
 	// Rewound is the commit where the branch stood before a force push, when this pass was the one to see it.
 	Rewound string `json:"-"`
-	Subject string `json:"-"`
-	Author  string `json:"-"`
+	// Refused are the environments that would not follow the commit of a diff.
+	Refused []*follow.Refusal `json:"-"`
+	Subject string            `json:"-"`
+	Author  string            `json:"-"`
 }
 
 func newPass(snap source.Snapshot) *Pass {

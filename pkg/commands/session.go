@@ -16,6 +16,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/clock"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/drift"
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/health"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -112,6 +113,10 @@ func Open(file string, options Options) (*Session, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	options.setDefaults()
+	trust, err := follow.New(config, options.Now)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	registry, err := image.NewRegistry(registryHosts(config.Registries), registryLimits(config.RegistryLimits), options.Observe.AskedRegistry)
 	if err != nil {
 		return nil, err
@@ -124,7 +129,7 @@ func Open(file string, options Options) (*Session, error) {
 	kept := func(build renderers.Builder) renderers.Builder { return builder(config, options.CacheDir, build) }
 	pool := renderers.NewPool(renderers.Options{Limits: limits, Workers: config.Render.Workers})
 	planner := &target.Planner{
-		Config: config, Source: repository, Clusters: clusters, Guard: guard.Call, Log: options.Log,
+		Config: config, Source: repository, Clusters: clusters, Trust: trust, Guard: guard.Call, Log: options.Log,
 		Renderings: &target.Renderings{Build: kept(pool.Build), Few: kept(limits.Local()), Count: options.Observe.Rendered},
 	}
 	return &Session{

@@ -107,11 +107,17 @@ func resolvePaths(config *v1alpha1.Config, folder string) {
 	if v1alpha1.IsLocalPath(config.Source.URL) {
 		paths = append(paths, &config.Source.URL)
 	}
+	if verify := config.Source.Verify; verify != nil {
+		paths = append(paths, &verify.AllowedSignersFile, &verify.KeyringFile, &verify.RevokedKeysFile)
+	}
 	for i := range config.Registries {
 		paths = append(paths, &config.Registries[i].CAFile, &config.Registries[i].CredentialsFile)
 	}
 	for i := range config.Environments {
 		paths = append(paths, &config.Environments[i].Cluster.Kubeconfig, &config.Environments[i].Cluster.AuditLog)
+		if verify := config.Environments[i].Verify; verify != nil {
+			paths = append(paths, &verify.AllowedSignersFile, &verify.KeyringFile, &verify.RevokedKeysFile)
+		}
 		for n := range config.Environments[i].Images.Signatures {
 			paths = append(paths, &config.Environments[i].Images.Signatures[n].PublicKeyFile)
 		}

@@ -120,6 +120,9 @@ func recordMessages(status v1alpha1.PipelineSyncStatus) (messages []string, fail
 	if held := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionHeld); held != nil && held.Status == "True" {
 		messages = append(messages, held.Message)
 	}
+	if trusted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionTrusted); trusted != nil && trusted.Status == "False" && (len(messages) == 0 || messages[0] != trusted.Message) {
+		messages = append(messages, trusted.Message)
+	}
 	return messages, false
 }
 

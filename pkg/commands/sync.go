@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,7 +75,17 @@ func (s *Session) syncCommit(ctx context.Context, options SyncOptions, at *newes
 	for _, d := range commit.Targets {
 		out.Targets = append(out.Targets, results[d.Target])
 	}
-	return out, errors.Join(append(commit.Incomplete, s.Reconciler.Forget(ctx, commit.Retired))...)
+	return out, errors.Join(slices.Concat(commit.Incomplete, untold(commit), []error{s.Reconciler.Forget(ctx, commit.Retired)})...)
+}
+
+// untold lists the refusals of a commit for environments without a target that could say so.
+func untold(commit *target.Commit) (out []error) {
+	for _, refused := range commit.Refused {
+		if !slices.ContainsFunc(commit.Targets, func(d *target.Desired) bool { return d.Environment.Name == refused.Environment }) {
+			out = append(out, refused)
+		}
+	}
+	return out
 }
 
 // markUnderway says in the records of targets that a commit is on its way to them, where that takes long, until stop is called.
@@ -125,6 +136,9 @@ func (s *Session) reconcileAll(ctx context.Context, pass *reconcile.Pass, marks 
 // reconcileOne reconciles one target and reports its progress.
 func reconcileOne(ctx context.Context, r *reconcile.Reconciler, progress func(Progress), request reconcile.Request) (result reconcile.Result) {
 	d, total, began := request.Desired, len(request.Pass.Commit.Targets), r.Dates.Now()
+	if refused := d.Signature.Refused; refused != nil { // a sync is of the newest commit
+		return reconcile.FailedResult(d, refused)
+	}
 	err := r.Guard.Call(d.Target, func() error {
 		progress(Progress{Target: d.Target, Total: total})
 		result, _ = r.Reconcile(ctx, request) // the result has the error

@@ -69,7 +69,7 @@ func (s *scheduler) synced() map[string]bool {
 		if _, known := out[w.Environment.Name]; !known {
 			out[w.Environment.Name] = true
 		}
-		if known := s.daemon.states.of(w.Target); known.last == nil || known.failures.has() {
+		if known := s.daemon.states.of(w.Target); known.last == nil || known.failures.has() || w.Signature.Refused != nil {
 			out[w.Environment.Name] = false
 		}
 	}

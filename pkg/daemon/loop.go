@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/clock"
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/source"
 	"golang.org/x/time/rate"
 )
@@ -112,6 +113,7 @@ func (l *loop) goOn(ctx context.Context) {
 		return
 	}
 	all := l.scheduler.commits.wantRollout()
+	all = l.scheduler.daemon.parts.Planner.Trust.Changed() || all
 	l.scheduler.queueDue(ctx) // also before a rollout that a cluster that is away makes due: the others go on
 	if all {
 		l.scheduler.rollOut(ctx, l.last)
@@ -154,5 +156,26 @@ func (d *Daemon) logCommit(snap source.Snapshot) {
 	d.parts.Log.Info("new commit", "commit", snap.Commit, "subject", snap.Subject, "author", snap.Author)
 	if snap.Rewound != "" {
 		d.parts.Log.Warn("the branch's history was rewritten by a force push; following it", "commit", snap.Commit, "before", snap.Rewound)
+	}
+}
+
+// reportRefused says once which environments do not follow a commit, and why.
+func (d *Daemon) reportRefused(snap source.Snapshot, refused []*follow.Refusal) {
+	by := map[string]*follow.Refusal{}
+	for _, each := range refused {
+		by[each.Environment] = each
+	}
+	for _, name := range d.parts.Planner.Trust.Environments() {
+		each, text, value := by[name], "", 0.0
+		if each != nil {
+			text, value = each.Error(), 1
+		}
+		d.parts.Metrics.targets.untrusted.WithLabelValues(name).Set(value)
+		switch isNew := d.states.isNewAbout(subject("trust of "+name), text); {
+		case isNew && each != nil:
+			d.parts.Log.Warn("the newest commit is not trusted", "environment", name, "commit", snap.Commit, "inForce", each.InForce, "reason", each.Reason, "error", text)
+		case isNew:
+			d.parts.Log.Info("the newest commit is trusted", "environment", name, "commit", snap.Commit)
+		}
 	}
 }

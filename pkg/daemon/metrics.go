@@ -31,6 +31,7 @@ type targetMetrics struct {
 	lastSync     *prometheus.GaugeVec
 	missed       prometheus.Counter
 	panics       *prometheus.CounterVec
+	untrusted    *prometheus.GaugeVec
 }
 
 // requestMetrics count what a process asks of others, and what it renders.
@@ -74,11 +75,14 @@ func newTargetMetrics() targetMetrics {
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "syncer_target_panics_total", Help: "Panics of syncer that failed a target, or, without one, work that is of none. The log has their stacks.",
 		}, []string{"pipeline", "environment"}),
+		untrusted: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "syncer_commit_untrusted", Help: "1 while the newest commit is not signed as the environment demands, and an earlier one stays in force; 0 while it is.",
+		}, []string{"environment"}),
 	}
 }
 
 func (m targetMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.reconcile, m.commitToLive, m.lastSync, m.missed, m.panics}
+	return []prometheus.Collector{m.reconcile, m.commitToLive, m.lastSync, m.missed, m.panics, m.untrusted}
 }
 
 func newRequestMetrics() requestMetrics {

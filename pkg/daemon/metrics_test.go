@@ -98,7 +98,7 @@ func TestMetricsReference(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
 	kinds := map[string]string{}
 	for kind, collectors := range map[string][]prometheus.Collector{
-		"histogram": {m.targets.reconcile, m.targets.commitToLive}, "gauge": {m, m.targets.lastSync, m.leader}, "counter": {m.requests.renders, m.requests.git, m.requests.registries, m.requests.api, m.targets.missed, m.targets.panics},
+		"histogram": {m.targets.reconcile, m.targets.commitToLive}, "gauge": {m, m.targets.lastSync, m.targets.untrusted, m.leader}, "counter": {m.requests.renders, m.requests.git, m.requests.registries, m.requests.api, m.targets.missed, m.targets.panics},
 	} {
 		for _, c := range collectors {
 			own := make(chan *prometheus.Desc, 100)

@@ -340,7 +340,10 @@ func (p *publisher) countBehind(ctx context.Context, known facts, lists map[stri
 				continue
 			}
 			now := behind{version: record.ResourceVersion, commit: d.Snapshot.Commit, from: weak.Make(d.Rendered.From)}
-			if last := p.behinds[of]; last.version == now.version && (last.commit == now.commit || last.count == 0 && d.Rendered.From != nil && last.from == now.from) {
+			if d.Signature.Refused != nil { // each newer commit counts
+				now.commit, now.from = known.source.Commit, weak.Pointer[target.Rendering]{}
+			}
+			if last := p.behinds[of]; last.version == now.version && (last.commit == now.commit || last.count == 0 && d.Signature.Refused == nil && d.Rendered.From != nil && last.from == now.from) {
 				now.count = last.count // a commit that leaves the target as it is leaves it up to date
 				counted[of] = now
 				continue
@@ -356,9 +359,13 @@ func (p *publisher) countBehind(ctx context.Context, known facts, lists map[stri
 	p.behinds = counted
 }
 
-// behindOf counts the commits since the one last applied, where the newest one changes a target; -1: not known.
+// behindOf counts the commits since the one last applied, where the newest one changes a target; -1: not known. Where the newest
+// one is not trusted, it counts those since the one in force: whether they change the target is not known.
 func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1alpha1.PipelineSync, newest string) int {
 	applied := record.Status.LastAppliedCommit
+	if refused := d.Signature.Refused; refused != nil && applied != "" && refused.Commit == newest {
+		return p.count(ctx, cmp.Or(refused.InForce, applied), newest)
+	}
 	if applied == "" || d.Err != nil || d.Snapshot.Commit != newest || d.Overlay == "" {
 		return -1
 	}
@@ -372,7 +379,12 @@ func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1a
 	if same, err := inventory.IsApplied(ctx, d.Cluster, record, set); err == nil && same {
 		return 0
 	}
-	commits, err := p.parts.Source.Since(ctx, applied, newest)
+	return p.count(ctx, applied, newest)
+}
+
+// count counts the commits after one, up to another; -1: not known.
+func (p *publisher) count(ctx context.Context, from, to string) int {
+	commits, err := p.parts.Source.Since(ctx, from, to)
 	if err != nil {
 		return -1 // history may not have been fetched that far
 	}

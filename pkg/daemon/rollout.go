@@ -90,6 +90,7 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	s.daemon.reportRefused(snap, commit.Refused)
 	r.pass = reconcile.NewPass(commit, s.daemon.parts.Reconciler.Pins.NewLookups())
 	r.pass.Newest, r.pass.Unwatched, r.pass.Shown = r.ctx, s.watching.unwatched, s.watching
 	s.commits.plan(planned{commit: commit, pass: r.pass})
@@ -184,7 +185,7 @@ func (s *scheduler) isConverged(w *target.Desired) bool {
 	}
 	last, known := s.daemon.states.lastOf(w.Target)
 	return known && last.converged && last.judged != nil && w.Err == nil && w.Overlay != "" && w.Rendered.From != nil &&
-		w.Rendered.From == last.judged.Rendered.From && reflect.DeepEqual(w.Settings, last.judged.Settings) && w.Level == last.judged.Level &&
+		w.Rendered.From == last.judged.Rendered.From && sameSignature(last.judged, w) && !lacksVerified(w) && reflect.DeepEqual(w.Settings, last.judged.Settings) && w.Level == last.judged.Level &&
 		s.watching.follows(w) && time.Since(last.compared) <= compareInterval
 }
 
@@ -207,7 +208,18 @@ func sameInput(a, b *target.Desired) bool {
 		return err.Error()
 	}
 	return a.Rendered.From == b.Rendered.From && (a.Rendered.From != nil || a.Err != nil || a.Overlay == "") && a.Overlay == b.Overlay && a.Level == b.Level &&
-		text(a.Err) == text(b.Err) && reflect.DeepEqual(a.Settings, b.Settings)
+		text(a.Err) == text(b.Err) && sameSignature(a, b) && reflect.DeepEqual(a.Settings, b.Settings)
+}
+
+// sameSignature reports whether two plans of a target say the same of the signature of the newest commit.
+func sameSignature(a, b *target.Desired) bool {
+	x, y := a.Signature.Refused, b.Signature.Refused
+	return a.Signature.Demanded == b.Signature.Demanded && (x == nil) == (y == nil) && (x == nil || x.Error() == y.Error())
+}
+
+// lacksVerified reports whether the record of a target does not say yet that a verified commit is in force.
+func lacksVerified(w *target.Desired) bool {
+	return w.Signature.Verified && w.Record != nil && w.Record.Status.Verified == nil
 }
 
 // helped lists the clusters to which a commit brings namespaces or kinds that other targets may need, by the targets that are

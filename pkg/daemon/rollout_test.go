@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -20,7 +21,10 @@ func TestSameInput(t *testing.T) {
 		"another error":        {func(w *target.Desired) { w.Err = errors.New("two pipelines name it") }, false},
 		"other settings":       {func(w *target.Desired) { w.Settings.Owner = "data" }, false},
 		"further dependencies": {func(w *target.Desired) { w.Level = 1 }, false},
-		"gone from git":        {func(w *target.Desired) { w.Rendered.From, w.Overlay = nil, "" }, false},
+		"another newest commit that is not trusted": {func(w *target.Desired) {
+			w.Signature = follow.Signature{Demanded: true, Refused: &follow.Refusal{Commit: "2"}}
+		}, false},
+		"gone from git": {func(w *target.Desired) { w.Rendered.From, w.Overlay = nil, "" }, false},
 	} {
 		other := base
 		c.change(&other)

@@ -109,7 +109,7 @@ func (w *worker) handle(ctx context.Context, of v1alpha1.Target, why reasons) {
 	j.stale = w.daemon.states.step(of) > r.asOf // it was reconciled after its record was read
 	result := w.reconcile(writing, d, j)
 	r.pass.Note(result)
-	if r.rewound != "" && !result.Detail.Superseded {
+	if r.rewound != "" && !result.Detail.Superseded && d.Signature.Refused == nil {
 		w.daemon.parts.Reconciler.ReportRewound(writing, d, r.rewound)
 	}
 	w.reconciled(d, j, &result)

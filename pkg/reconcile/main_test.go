@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -203,6 +204,11 @@ func (h *history) At(_ context.Context, revision string) (source.Snapshot, error
 		return h.snaps[i], nil
 	}
 	return source.Snapshot{}, fmt.Errorf("there is no commit %s", revision)
+}
+
+// Objects implements target.Repository: the commits have no signatures.
+func (h *history) Objects(context.Context, string, source.Reach) (source.Objects, error) {
+	return source.Objects{}, errors.New("the commits of this history are no objects")
 }
 
 // registry has the digests of references.

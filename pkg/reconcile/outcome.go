@@ -13,7 +13,7 @@ import (
 // wrote its spec; zero: it did not.
 func newOutcome(d *target.Desired, written cluster.Written) record.Outcome {
 	o := record.Outcome{
-		Commit: record.Commit{Hash: d.Snapshot.Commit, Author: d.Snapshot.Author, Subject: d.Snapshot.Subject},
+		Commit: record.Commit{Hash: d.Snapshot.Commit, Author: d.Snapshot.Author, Subject: d.Snapshot.Subject, Signature: signatureOf(d)},
 		Rules:  record.Rules{Promotes: d.Environment.Images.PromoteFrom != "", HealthTimeout: d.Settings.HealthTimeout.Duration},
 		Spec:   record.Spec{Generation: written.Generation, Apply: written.Apply},
 	}
@@ -24,6 +24,15 @@ func newOutcome(d *target.Desired, written cluster.Written) record.Outcome {
 		o.Rendered = &record.Rendered{Warnings: d.Warnings(), Unpinned: unpinned(d.Rendered.Suspects)}
 	}
 	return o
+}
+
+// signatureOf returns what the record says of the signatures of commits.
+func signatureOf(d *target.Desired) record.Signature {
+	out := record.Signature{Demanded: d.Signature.Demanded, Verified: d.Signature.Verified, Signer: d.Signature.Signer, Key: d.Signature.Key}
+	if refused := d.Signature.Refused; refused != nil {
+		out.Refused = &record.Refused{Reason: string(refused.Reason), Message: refused.Error()}
+	}
+	return out
 }
 
 // appliedOutcome returns the outcome of an apply, without health and drift.

@@ -47,6 +47,11 @@ func conditionEvents(before, after v1alpha1.PipelineSyncStatus) []Event {
 	if held := begun(before, after, v1alpha1.ConditionHeld); held != nil {
 		events = append(events, Event{Reason: "Held", Action: "Apply", Note: held.Message})
 	}
+	if refused := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionTrusted); refused != nil && refused.Status == metav1.ConditionFalse {
+		if was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionTrusted); was == nil || was.Status != refused.Status || was.Message != refused.Message {
+			events = append(events, Event{Warning: true, Reason: "CommitNotTrusted", Action: "Verify", Note: refused.Message})
+		}
+	}
 	if stalled := begun(before, after, v1alpha1.ConditionStalled); stalled != nil {
 		events = append(events, Event{Warning: true, Reason: stalled.Reason, Action: "Apply", Note: stalled.Message})
 	}

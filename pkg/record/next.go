@@ -59,6 +59,7 @@ func (p *pass) write(status *v1alpha1.PipelineSyncStatus) {
 	if p.Failure == nil && (attempted || p.Apply != nil && p.Apply.Allowed) {
 		status.LastAppliedCommit = p.Commit.Hash
 	}
+	p.setTrusted(status)
 	p.setDrift(status)
 	if p.Wait != nil && status.LastAppliedCommit == "" {
 		return // the target was never applied: it has no health

@@ -26,6 +26,21 @@ type Outcome struct {
 // Commit is the commit that a pass reads.
 type Commit struct {
 	Hash, Author, Subject string
+	Signature             Signature
+}
+
+// Signature is what is known of the signatures of commits. The zero value: the environment demands none.
+type Signature struct {
+	Demanded    bool
+	Verified    bool   // the commit of the pass has a good signature; false: no commit is trusted yet
+	Signer, Key string // of the commit; empty: they were checked by an earlier process
+	// Refused says why the newest commit is not trusted; nil: it is, and it is the commit of the pass.
+	Refused *Refused
+}
+
+// Refused says why a commit is not trusted.
+type Refused struct {
+	Reason, Message string
 }
 
 // Rules are the settings of an environment and a pipeline that shape a record.

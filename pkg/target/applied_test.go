@@ -16,6 +16,10 @@ func (u unread) Since(context.Context, string, string) ([]source.Commit, error) 
 
 func (u unread) At(context.Context, string) (source.Snapshot, error) { return source.Snapshot{}, u.err }
 
+func (u unread) Objects(context.Context, string, source.Reach) (source.Objects, error) {
+	return source.Objects{}, u.err
+}
+
 // TestLastAppliedWithoutFiles: an uninstall deletes what was deployed without a look at git. A target that fails then is
 // compared with the commit that was applied last, as far as that can be read.
 func TestLastAppliedWithoutFiles(t *testing.T) {

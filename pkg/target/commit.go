@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/panics"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -22,6 +23,8 @@ type Planner struct {
 	Clusters *Clusters
 	// Renderings are kept from commit to commit, so that a commit costs only its changes.
 	Renderings *Renderings
+	// Trust says which environments follow only signed commits.
+	Trust follow.Trust
 	// Guard calls a function that is about one target, or one environment, and returns its panic as an error.
 	Guard func(v1alpha1.Target, func() error) error
 	Log   *slog.Logger
@@ -35,8 +38,7 @@ type Planner struct {
 type Repository interface {
 	// Since lists the commits after one commit up to another, the newest first; all of them after "".
 	Since(ctx context.Context, from, to string) ([]source.Commit, error)
-	// At reads a revision.
-	At(ctx context.Context, revision string) (source.Snapshot, error)
+	follow.History
 }
 
 // Commit is the plan of all targets from one commit and the records. It is not written after Plan has returned it.
@@ -51,6 +53,8 @@ type Commit struct {
 	Incomplete []error
 	// Unread names these environments.
 	Unread []string
+	// Refused are the environments that do not follow the commit, because it is not signed as they demand.
+	Refused []*follow.Refusal
 	// Allowed holds the permissions in the trailers of the commits that are new to the targets.
 	Allowed Allowed
 	// Neighbours are the targets of each cluster, with the objects that git names for them at this commit. A target that a
@@ -100,19 +104,28 @@ func (c *Commit) makeIndex() {
 }
 
 // Plan finds the targets of a snapshot and of the records, and renders them. It keeps an error of one target in that
-// target.
+// target. The targets of an environment that does not trust the commit are those of the commit that stays in force there.
 func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1alpha1.Selection) (*Commit, error) {
+	return p.plan(ctx, newest{snap: snap}, selection)
+}
+
+// Preview is Plan with every environment at the commit. Refused has the environments that would not follow it.
+func (p *Planner) Preview(ctx context.Context, snap source.Snapshot, selection v1alpha1.Selection) (*Commit, error) {
+	return p.plan(ctx, newest{snap: snap, preview: true}, selection)
+}
+
+func (p *Planner) plan(ctx context.Context, at newest, selection v1alpha1.Selection) (*Commit, error) {
 	environments, err := p.Config.Select(selection.Environments)
 	if err != nil {
 		return nil, err
 	}
-	pipelines, err := p.Discover(snap)
-	if err != nil {
-		return nil, err
+	if at.pipelines, at.err = p.Discover(at.snap); at.err != nil && !p.Trust.DemandsAny() {
+		return nil, at.err
 	}
 	c := &Commit{layout: p.Config.Source.Layout, recorded: map[string]int{}}
 	known := map[string]bool{}
-	reads := p.read(ctx, environments, pipelines, snap)
+	reads := p.read(ctx, environments, at)
+	c.Refused = refusals(reads)
 	for i, environment := range environments {
 		if err := reads[i].err; err != nil {
 			c.Incomplete = append(c.Incomplete, fmt.Errorf("environment %s: %w", environment.Name, err))
@@ -134,19 +147,19 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 			}
 		}
 	}
-	if err := checkSelection(selection, pipelines, known, len(c.Incomplete) == 0); err != nil {
+	if err := checkSelection(selection, at.pipelines, known, len(c.Incomplete)+len(c.Refused) == 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(c.Targets, func(x, y *Desired) int { return x.Target.Compare(y.Target) })
 	c.makeIndex()
-	p.Renderings.Render(ctx, c.Targets, snap.Files)
+	p.render(ctx, c.Targets, at.snap)
 	p.names.update(c.All())
 	p.names.claim(c)
 	c.orderByDependency()
-	p.trail.advance(ctx, p.Source, snap)
+	p.trail.advance(ctx, p.Source, at.snap)
 	c.Allowed = p.Trailers(ctx, c.Targets)
 	c.findNeighbours(&p.names) // before the limits
-	if err := p.addUnplanned(c, pipelines, snap); err != nil {
+	if err := p.addUnplanned(ctx, c, at); err != nil {
 		return nil, err
 	}
 	c.limitRemovals()
@@ -156,17 +169,26 @@ func (p *Planner) Plan(ctx context.Context, snap source.Snapshot, selection v1al
 
 // Discover finds the pipelines of a snapshot in every environment of the configuration.
 func (p *Planner) Discover(snap source.Snapshot) ([]*Pipeline, error) {
-	all, err := p.Config.Select(nil)
+	pipelines, err := p.discoverWith(snap, p.pipelines)
 	if err != nil {
 		return nil, err
-	}
-	pipelines, err := discover(snap.Files, p.Config.Source.Layout, v1alpha1.Names(all), p.pipelines)
-	if err != nil {
-		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
 	}
 	p.pipelines = map[string]*Pipeline{}
 	for _, pipeline := range pipelines {
 		p.pipelines[pipeline.Name] = pipeline
+	}
+	return pipelines, nil
+}
+
+// discoverWith is Discover with the pipelines of another snapshot, of which those stay whose folders are the same.
+func (p *Planner) discoverWith(snap source.Snapshot, known map[string]*Pipeline) ([]*Pipeline, error) {
+	all, err := p.Config.Select(nil)
+	if err != nil {
+		return nil, err
+	}
+	pipelines, err := discover(snap.Files, p.Config.Source.Layout, v1alpha1.Names(all), known)
+	if err != nil {
+		return nil, fmt.Errorf("commit %.8s: %w", snap.Commit, err)
 	}
 	return pipelines, nil
 }
@@ -192,19 +214,27 @@ func checkSelection(selection v1alpha1.Selection, pipelines []*Pipeline, known m
 // environmentRead has the targets of an environment, as far as they could be read.
 type environmentRead struct {
 	targets []*Desired
+	refused *follow.Refusal // it does not trust the newest commit
 	err     error
+}
+
+// newest is the commit that is planned.
+type newest struct {
+	snap      source.Snapshot
+	preview   bool // every environment follows it, trusted or not
+	pipelines []*Pipeline
+	err       error // why its pipelines cannot be found
 }
 
 // read joins git with the records of each environment. It reads the environments at the same time, so that it waits only
 // once for silent clusters.
-func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot) []environmentRead {
+func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment, at newest) []environmentRead {
 	reads, lists := make([]environmentRead, len(environments)), &recordLists{}
 	var g panics.Group
 	for i, environment := range environments {
 		g.Go(func() error {
 			reads[i].err = p.Guard(v1alpha1.Target{Environment: environment.Name}, func() (err error) {
-				reads[i].targets, err = p.targetsOf(ctx, environment, pipelines, snap, lists)
-				return err
+				return p.readEnvironment(ctx, environment, at, lists, &reads[i])
 			})
 			return nil
 		})
@@ -216,27 +246,43 @@ func (p *Planner) read(ctx context.Context, environments []*v1alpha1.Environment
 // recordsTimeout bounds how long a silent API server delays a commit in every other cluster.
 const recordsTimeout = 20 * time.Second
 
-// targetsOf joins git with the records of one environment. Without a readable cluster there are no targets.
-func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environment, pipelines []*Pipeline, snap source.Snapshot, lists *recordLists) ([]*Desired, error) {
+// readEnvironment joins git with the records of one environment. Without a readable cluster there are no targets.
+func (p *Planner) readEnvironment(ctx context.Context, environment *v1alpha1.Environment, at newest, lists *recordLists, into *environmentRead) error {
 	cluster, err := p.Clusters.Of(environment)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	reading, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
 	records, err := lists.of(reading, cluster)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	byPipeline := map[string]*v1alpha1.PipelineSync{}
+	byPipeline, own := map[string]*v1alpha1.PipelineSync{}, []*v1alpha1.PipelineSync{}
 	for _, record := range records {
 		if record.Spec.Environment == environment.Name {
 			byPipeline[record.Spec.Pipeline] = record
+			if record.Spec.Owner == p.Config.Name {
+				own = append(own, record)
+			}
 		}
 	}
-	var targets []*Desired
-	for _, pipeline := range pipelines {
-		d, err := p.joined(cluster, pipeline, environment, byPipeline[pipeline.Name], snap)
+	view := p.viewOf(ctx, environment, at, own)
+	into.refused = view.refused()
+	if view.err != nil {
+		return view.err
+	}
+	into.targets, err = p.targetsOf(cluster, environment, view, byPipeline)
+	for _, d := range into.targets {
+		d.Signature = view.Signature
+	}
+	return err
+}
+
+// targetsOf lists the targets of git and those that have only a record.
+func (p *Planner) targetsOf(cluster *cluster.Cluster, environment *v1alpha1.Environment, view viewed, byPipeline map[string]*v1alpha1.PipelineSync) (targets []*Desired, err error) {
+	for _, pipeline := range view.pipelines {
+		d, err := p.joined(cluster, pipeline, environment, byPipeline[pipeline.Name], view.Snap)
 		if err != nil {
 			return targets, err
 		}
@@ -253,10 +299,14 @@ func (p *Planner) targetsOf(ctx context.Context, environment *v1alpha1.Environme
 		if err != nil {
 			return targets, err
 		}
-		targets = append(targets, &Desired{
+		d := &Desired{
 			Target:      v1alpha1.Target{Pipeline: name, Environment: environment.Name},
-			Environment: environment, Cluster: acting, Record: record, Snapshot: snap, Policies: EnvironmentPolicies(environment),
-		})
+			Environment: environment, Cluster: acting, Record: record, Snapshot: view.Snap, Policies: EnvironmentPolicies(environment),
+		}
+		if view.Snap.Commit == "" && record.Status.RemovedAt == nil {
+			d.stand(p.Config.Source.Layout, view.Signature.Refused)
+		}
+		targets = append(targets, d)
 	}
 	return targets, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
+	"github.com/syncerdev/syncer/pkg/follow"
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -26,6 +27,7 @@ type Desired struct {
 	Policies    plan.Policies             // by which its objects are changed
 	Level       int                       // the length of the longest chain of targets that it depends on
 	Rendered    Rendered
+	Signature   follow.Signature
 	Err         error // why it cannot be deployed
 }
 

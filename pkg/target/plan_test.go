@@ -24,6 +24,17 @@ type history map[string]fstest.MapFS
 
 func (h history) Since(context.Context, string, string) ([]source.Commit, error) { return nil, nil }
 
+// Objects gives each commit alone. The commits whose names begin with signed have the signature of planKey.
+func (h history) Objects(_ context.Context, commit string, _ source.Reach) (source.Objects, error) {
+	raw := "tree 1\nauthor Ann <ann@example.com> 1700000000 +0000\ncommitter Ann <ann@example.com> 1700000000 +0000\n"
+	if body := "\n" + commit + "\n"; strings.HasPrefix(commit, "signed") {
+		raw = signedObject(raw, body, planKey())
+	} else {
+		raw += body
+	}
+	return source.Objects{Commits: []source.Object{{Hash: commit, Raw: []byte(raw)}}}, nil
+}
+
 func (h history) At(_ context.Context, commit string) (source.Snapshot, error) {
 	if h[commit] == nil {
 		return source.Snapshot{}, fmt.Errorf("commit %s was not fetched", commit)

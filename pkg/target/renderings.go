@@ -36,11 +36,24 @@ type Renderings struct {
 	// Count receives the result of each overlay that a commit needs. Optional.
 	Count func(RenderResult)
 
+	own map[string]*Renderings // of the environments that may follow another commit
+
 	byOverlay map[string]*kept
 	last      map[v1alpha1.Target]given
 	builds    *builds
 	files     fs.FS // of the last commit
 	commits   int   // the number of commits with other files than the one before
+}
+
+// of returns the renderings of an environment that may follow another commit than the others.
+func (r *Renderings) of(environment string) *Renderings {
+	if r.own == nil {
+		r.own = map[string]*Renderings{}
+	}
+	if r.own[environment] == nil {
+		r.own[environment] = &Renderings{Build: r.Build, Few: r.Few, Patience: r.Patience, Late: r.Late, Count: r.Count}
+	}
+	return r.own[environment]
 }
 
 // kept is a rendering that is kept from commit to commit.
@@ -227,6 +240,9 @@ func (r *Renderings) assign(targets []*Desired) {
 func (r *Renderings) Stop() {
 	if r.builds != nil {
 		r.builds.stop()
+	}
+	for _, own := range r.own {
+		own.Stop()
 	}
 }
 

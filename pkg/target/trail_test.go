@@ -25,6 +25,10 @@ func (l *line) at(hash string) int {
 	return slices.IndexFunc(l.commits, func(c source.Commit) bool { return c.Hash == hash })
 }
 
+func (l *line) Objects(context.Context, string, source.Reach) (source.Objects, error) {
+	return source.Objects{}, nil
+}
+
 func (l *line) Since(_ context.Context, from, to string) ([]source.Commit, error) {
 	l.walks++
 	out := slices.Clone(l.commits[min(l.at(from), l.at(to))+1 : l.at(to)+1])

@@ -52,6 +52,9 @@ func (p *Planner) Trailers(ctx context.Context, targets []*Desired) Allowed {
 			since[from] = commits
 		}
 		for _, commit := range commits {
+			if !hasTrailer(commit, allowPrune, d.Target) && !hasTrailer(commit, allowPromotion, d.Target) || !p.Trust.Signs(ctx, p.Source, d.Environment.Name, commit.Hash) {
+				continue
+			}
 			if hasTrailer(commit, allowPrune, d.Target) {
 				out.Prunes[d.Target] = true
 			}

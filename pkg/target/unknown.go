@@ -11,7 +11,6 @@ import (
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
 	"github.com/syncerdev/syncer/pkg/plan"
-	"github.com/syncerdev/syncer/pkg/source"
 )
 
 // findNeighbours finds what each target wants at the commit, or says that it is not known.
@@ -26,9 +25,12 @@ func (c *Commit) findNeighbours(n *names) {
 			continue
 		}
 		here := c.Neighbours[d.Cluster.Server()]
-		if l := d.later(c.layout); d.Renders() {
+		switch l := d.later(c.layout); {
+		case d.Snapshot.Files == nil:
+			here.Unknown = append(here.Unknown, plan.Unknown{Target: d.Target, MayName: d.mayHave})
+		case d.Renders():
 			here.Unknown, here.Unrendered = append(here.Unknown, l.untried()), append(here.Unrendered, l.unrendered())
-		} else {
+		default:
 			here.Unknown = append(here.Unknown, l.unknown())
 		}
 		c.Neighbours[d.Cluster.Server()] = here
@@ -40,6 +42,14 @@ func (c *Commit) findNeighbours(n *names) {
 func (c *Commit) isKnown(d *Desired) bool {
 	_, overlayGone := errors.AsType[*MissingOverlayError](d.Err)
 	return d.Overlay == "" || overlayGone && c.Allowed.Prunes[d.Target] || !d.Rendered.Set.IsNone() || d.Rendered.From != nil && d.Rendered.From.Err == nil
+}
+
+// mayHave says that a target which follows no commit may have an object, by its record.
+func (d *Desired) mayHave(id manifest.ID) string {
+	if !d.owns(placed(id)) {
+		return ""
+	}
+	return fmt.Sprintf("%s has it, and %s trusts no commit yet that says whether it stays", d.Target, d.Environment.Name)
 }
 
 // later is a target whose files are read, and whose overlay is rendered, when somebody asks. It is safe for concurrent use.
@@ -122,7 +132,7 @@ func (d *Desired) doubt(file string) string {
 
 // addUnplanned adds the targets that were not planned to the neighbours: those of environments that share a cluster with a
 // planned one, and that were not selected or could not be read.
-func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Snapshot) error {
+func (p *Planner) addUnplanned(ctx context.Context, c *Commit, at newest) error {
 	servers := map[v1alpha1.Cluster]*cluster.Cluster{}
 	for _, d := range c.All() {
 		servers[ClusterKey(d.Environment)] = d.Cluster.Server()
@@ -131,18 +141,32 @@ func (p *Planner) addUnplanned(c *Commit, pipelines []*Pipeline, snap source.Sna
 	if err != nil {
 		return err
 	}
+	planned := map[string]bool{}
+	for _, d := range c.All() {
+		planned[d.Environment.Name] = true
+	}
 	for _, environment := range environments {
 		server, shared := servers[ClusterKey(environment)]
 		if !shared {
 			continue
 		}
-		here := c.Neighbours[server]
-		for _, pipeline := range pipelines {
+		view, n := p.viewUnread(ctx, environment, at), c.Neighbours[server]
+		if p.Trust.Demands(environment.Name) && view.Snap.Commit == "" && !planned[environment.Name] {
+			n.Unknown = append(n.Unknown, untrusted(environment.Name))
+		}
+		for _, pipeline := range view.pipelines {
 			if of := (v1alpha1.Target{Pipeline: pipeline.Name, Environment: environment.Name}); pipeline.Overlays[environment.Name] != "" && c.index[of] == nil {
-				here.Unknown = append(here.Unknown, p.Desired(pipeline, environment, snap).later(c.layout).unplanned())
+				n.Unknown = append(n.Unknown, p.Desired(pipeline, environment, view.Snap).later(c.layout).unplanned())
 			}
 		}
-		c.Neighbours[server] = here
+		c.Neighbours[server] = n
 	}
 	return nil
+}
+
+// untrusted stands for the targets of an environment of which it is not known which commit it follows.
+func untrusted(environment string) plan.Unknown {
+	return plan.Unknown{Target: v1alpha1.Target{Environment: environment}, MayName: func(manifest.ID) string {
+		return fmt.Sprintf("%s may have it, and does not trust the newest commit; reconcile both environments together", environment)
+	}}
 }

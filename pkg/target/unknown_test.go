@@ -43,7 +43,7 @@ func neighboursOf(t *testing.T, files map[string]string, change func(*Commit)) (
 	n := &names{}
 	n.update(c.All())
 	c.findNeighbours(n)
-	if err := p.addUnplanned(c, pipelines, snap); err != nil {
+	if err := p.addUnplanned(t.Context(), c, newest{snap: snap, pipelines: pipelines}); err != nil {
 		t.Fatal(err)
 	}
 	id := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "moved"}

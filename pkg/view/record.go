@@ -36,11 +36,14 @@ func Reported(of *v1alpha1.PipelineSync, behind int) drift.Target {
 func StateOf(status v1alpha1.PipelineSyncStatus) (drift.State, string) {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	held := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionHeld)
+	trusted := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionTrusted)
 	switch {
 	case ready == nil:
 		return drift.Unknown, "syncer has not said yet how it is"
 	case held != nil && held.Status == "True":
 		return drift.Waiting, held.Message
+	case ready.Status == "True" && trusted != nil && trusted.Status == "False":
+		return drift.Waiting, trusted.Message
 	case ready.Status == "True":
 		return drift.Ready, ready.Message
 	case meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReconciling):
