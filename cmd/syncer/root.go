@@ -59,7 +59,7 @@ type sharedFlags struct{ config, cacheDir, profile string }
 
 // open opens the configuration.
 func (f *sharedFlags) open(options commands.Options) (*commands.Session, error) {
-	options.CacheDir, options.UserAgent = f.cache(), "syncer/"+buildVersion()
+	options.CacheDir, options.UserAgent, options.Apart = f.cache(), "syncer/"+buildVersion(), commands.Many
 	return commands.Open(f.config, options)
 }
 

@@ -41,7 +41,7 @@ Exit status: 0 it was told to stop, 2 it could not start.`,
 				return err
 			}
 			options.Identity = identity()
-			s, err := newService(shared.config, commands.Options{CacheDir: shared.cache(), UserAgent: "syncer/" + buildVersion(), Log: log}, options)
+			s, err := newService(shared.config, commands.Options{CacheDir: shared.cache(), UserAgent: "syncer/" + buildVersion(), Log: log, Apart: commands.Always}, options)
 			if err != nil {
 				return err
 			}

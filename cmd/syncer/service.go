@@ -34,7 +34,6 @@ func newService(config string, opening commands.Options, options daemon.Options)
 		return nil, err
 	}
 	s.session, s.access = session, daemon.NewAccess(session.Config, session.Clusters)
-	session.RenderApart()
 	reconciler := session.Reconciler
 	reconciler.ChecksImages, reconciler.Rating.AuditLog = true, s.access.AuditLog
 	s.daemon = daemon.New(daemon.Parts{

@@ -42,7 +42,19 @@ type Options struct {
 	Now func() time.Time
 	// Observe receives what a process counts. Optional.
 	Observe Observer
+	// Apart says which overlays are rendered in processes of this program.
+	Apart Apart
 }
+
+// Apart says which overlays are rendered in processes of the program. All but Never need a program that serves
+// renderers.WorkerCommand.
+type Apart int
+
+const (
+	Never  Apart = iota
+	Many         // where there are so many that it pays
+	Always       // as a daemon needs, which is not to end with one of them
+)
 
 func (o *Options) setDefaults() {
 	if o.Log == nil {
@@ -126,11 +138,20 @@ func Open(file string, options Options) (*Session, error) {
 	})
 	guard := target.Guard{Log: options.Log, Count: options.Observe.Panicked}
 	limits := renderLimits(config.Render)
-	kept := func(build renderers.Builder) renderers.Builder { return builder(config, options.CacheDir, build) }
 	pool := renderers.NewPool(renderers.Options{Limits: limits, Workers: config.Render.Workers})
+	renderings := &target.Renderings{Build: limits.Local(), Count: options.Observe.Rendered}
+	switch options.Apart {
+	case Many:
+		renderings.Build, renderings.Few = pool.Build, limits.Local()
+	case Always:
+		renderings.Build = pool.Build
+	}
+	if options.CacheDir != "" {
+		renderings.Build, renderings.Few = kept(config, options.CacheDir, renderings.Build), kept(config, options.CacheDir, renderings.Few)
+	}
 	planner := &target.Planner{
 		Config: config, Source: repository, Clusters: clusters, Trust: trust, Guard: guard.Call, Log: options.Log,
-		Renderings: &target.Renderings{Build: kept(pool.Build), Few: kept(limits.Local()), Count: options.Observe.Rendered},
+		Renderings: renderings,
 	}
 	return &Session{
 		Config: config, Source: repository, Clusters: clusters, Planner: planner, Registry: registry,
@@ -138,10 +159,10 @@ func Open(file string, options Options) (*Session, error) {
 	}, nil
 }
 
-// builder builds overlays. With a cache folder, it keeps the builds there for the next command.
-func builder(config *v1alpha1.Config, cacheDir string, build renderers.Builder) renderers.Builder {
-	if cacheDir == "" {
-		return build
+// kept keeps the builds of a builder in the cache folder for the next process.
+func kept(config *v1alpha1.Config, cacheDir string, build renderers.Builder) renderers.Builder {
+	if build == nil {
+		return nil
 	}
 	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), build)
 }
@@ -174,9 +195,6 @@ func (s *Session) Delete(ctx context.Context, d *target.Desired) (deleted []mani
 	}
 	return deleted, err
 }
-
-// RenderApart has every overlay rendered in a process of its own, as a daemon needs: it is not to end with one of them.
-func (s *Session) RenderApart() { s.Planner.Renderings.Few = nil }
 
 // Close ends the processes that render, and gives the cache of the repository back to other processes.
 func (s *Session) Close() error {
