@@ -120,11 +120,17 @@ go_memstats_heap_inuse_bytes 5.5e+07
 }
 
 func TestProcessorTimeIsThatOfAProcessAndItsChildren(t *testing.T) {
-	group, cpu, err := parseStat("42 (sync (er) x) S 1 40 40 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 9 0 1 1 1\n")
-	if err != nil || group != 40 || cpu != 2*time.Second {
-		t.Errorf("group %d, %s, %v", group, cpu, err)
+	p, err := parseStat("42 (sync (er) x) S 7 40 40 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 9 0 1 1 1\n")
+	if err != nil || p.parent != 7 || p.cpu != 2*time.Second {
+		t.Errorf("%+v, %v", p, err)
 	}
-	if _, _, err := parseStat("42 (x) S 1"); err == nil {
+	all := map[int]process{1: {}, 7: {parent: 1}, 42: {parent: 7}, 43: {parent: 42}, 8: {parent: 1}}
+	for id, want := range map[int]bool{7: true, 42: true, 43: true, 8: false, 1: false} {
+		if descends(all, id, 7) != want {
+			t.Errorf("process %d", id)
+		}
+	}
+	if _, err := parseStat("42 (x) S 1"); err == nil {
 		t.Error("a line that is too short is no error")
 	}
 	if got := kilobytes("VmPeak:\t  9 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"); got != 1234 {

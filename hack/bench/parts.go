@@ -418,6 +418,7 @@ func memory(b *bench, ctx context.Context) error {
 	}
 	now, err := used(b.daemon.pid)
 	b.result.megabytes("memory, RSS", float64(now.rss))
+	b.result.megabytes("memory, RSS without the processes that render", float64(now.alone))
 	b.result.megabytes("memory, RSS at its peak", float64(now.peak))
 	return err
 }
