@@ -66,7 +66,7 @@ var floors = [][]string{
 	{"pkg/apply"},
 	{"pkg/target"},
 	{"pkg/pin", "pkg/view", "pkg/setup", "pkg/underway", "pkg/leases"},
-	{"pkg/reconcile"},
+	{"pkg/reconcile", "pkg/publish"},
 	{"pkg/server"},
 	{"pkg/daemon", "pkg/commands"},
 	{"cmd/syncer"},
@@ -84,10 +84,11 @@ var narrow = map[string][]string{
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
 	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
 	"pkg/renderers": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/panics", "pkg/render", "pkg/origin"},
-	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                          // pure
-	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                               // pure
-	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                  // pure
-	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"}, // cannot reach a cluster
+	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                                      // pure
+	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                                           // pure
+	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                              // pure
+	"pkg/publish":   {"pkg/api/v1alpha1", "pkg/clock", "pkg/source", "pkg/cluster", "pkg/inventory", "pkg/target", "pkg/view"}, // cannot write an object
+	"pkg/server":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "docs/reference"},             // cannot reach a cluster
 	"cmd/syncer":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift", "pkg/view", "pkg/reconcile", "pkg/target", "pkg/setup", "pkg/commands", "pkg/renderers", "pkg/daemon", "pkg/server"},
 }
 

@@ -1,5 +1,5 @@
 // Package daemon decides when each target is reconciled, and by which replica: it polls the repository, watches objects and
-// records, keeps a queue and back-offs, and holds Leases. It publishes what it knows. How a target is reconciled is pkg/reconcile's.
+// records, keeps a queue and back-offs, and holds Leases. How a target is reconciled is pkg/reconcile's, and what is shown pkg/publish's.
 package daemon
 
 import (
@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
+	"github.com/syncerdev/syncer/pkg/publish"
 	"github.com/syncerdev/syncer/pkg/reconcile"
 	"github.com/syncerdev/syncer/pkg/source"
 	"github.com/syncerdev/syncer/pkg/target"
@@ -59,7 +60,7 @@ type Daemon struct {
 	options   Options
 	states    *states
 	tracker   *underway.Tracker
-	publisher *publisher
+	publisher *publish.Publisher
 
 	pollNow  chan struct{}             // requests a poll of the repository
 	passOn   chan struct{}             // requests one of the other replicas
@@ -71,9 +72,13 @@ func New(parts Parts, options Options) *Daemon {
 	d := &Daemon{parts: parts, options: options, states: &states{}, pollNow: make(chan struct{}, 1), passOn: make(chan struct{}, 1)}
 	d.tracker = underway.NewTracker(parts.Reconciler.Dates, parts.Log, func(of v1alpha1.Target) {
 		d.states.progresses(of)
-		d.publisher.publishSoon()
+		d.publisher.PublishSoon()
 	})
-	d.publisher = newPublisher(parts, options, d.tracker.Message)
+	d.publisher = publish.New(publish.Parts{
+		Config: parts.Config, Environments: options.Environments, Clusters: parts.Clusters, Source: parts.Source,
+		Dates: parts.Reconciler.Dates, Guard: parts.Reconciler.Guard, Underway: d.tracker.Message,
+		Identity: options.Identity, Version: parts.Version,
+	})
 	return d
 }
 
@@ -119,10 +124,10 @@ func signal(c chan struct{}) {
 }
 
 // View is what the daemon knows now. It is never nil and never changed.
-func (d *Daemon) View() *view.View { return d.publisher.current() }
+func (d *Daemon) View() *view.View { return d.publisher.Current() }
 
 // Changed is closed when there is a newer view than the one that View gave last, or when View would make one.
-func (d *Daemon) Changed() <-chan struct{} { return d.publisher.newer() }
+func (d *Daemon) Changed() <-chan struct{} { return d.publisher.Newer() }
 
 // Metrics are those of this process, for Prometheus.
 func (d *Daemon) Metrics() prometheus.Gatherer { return d.parts.Metrics.registry }
@@ -130,11 +135,11 @@ func (d *Daemon) Metrics() prometheus.Gatherer { return d.parts.Metrics.registry
 // Ready says why the daemon is not ready to do its work: it has not read the repository yet, or the records of no
 // environment. Later failures are seen in the View and in the metrics; another process would not fare better.
 func (d *Daemon) Ready() error {
-	source := d.publisher.source()
+	source := d.publisher.Source()
 	if source.Commit == "" {
 		return fmt.Errorf("the repository has not been read yet: %s", cmp.Or(source.Error, "it is being fetched"))
 	}
-	return d.publisher.anyRead()
+	return d.publisher.AnyRead()
 }
 
 // longestRound is how long one round of the loop may take beside its interval: it waits for the reconciles of a commit that
@@ -156,7 +161,7 @@ func (d *Daemon) Alive() error {
 // FetchFailed receives the error of a try to reach the repository that is made again.
 func (d *Daemon) FetchFailed(err error) {
 	d.parts.Metrics.requests.git.WithLabelValues("failed").Inc()
-	d.publisher.fetchFailed(err)
+	d.publisher.FetchFailed(err)
 	if d.states.isNewAbout(aboutTry, err.Error()) {
 		d.parts.Log.Warn("the repository does not answer; it is asked again", "error", err)
 	}

@@ -79,12 +79,10 @@ func TestDaemon(t *testing.T) {
 	p.commit("Four")
 	d.until("what left git is deleted", ready("plain"))
 	p.pipeline("plain", configMap("plain", "3"))
-	p.commit("Five") // whose plan does not have them any more
-	d.until("only what git has is known", func(*view.View) bool {
+	p.commit("Five")                                                // whose plan does not have them any more
+	d.until("only what git has is known", func(v *view.View) bool { // the view is of the last plan, which its counts follow
 		left := d.states.targets()
-		d.publisher.making.Lock()
-		defer d.publisher.making.Unlock()
-		return len(left) == 1 && left[0] == prod("plain") && len(d.publisher.behinds) == 1
+		return len(left) == 1 && left[0] == prod("plain") && v.Commits[0].Subject == "Five" && inProd(v, "plain").Commit == v.Source.Commit
 	})
 
 	families, err := d.Metrics().Gather()

@@ -53,3 +53,30 @@ func (f *fetching) ended() (again bool) {
 	f.busy = false
 	return f.again
 }
+
+// knownCommits is how many commits of the source are read: a commit that is not among them may be newer.
+const knownCommits = 2000
+
+// fetched handles the answer of the repository.
+func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	outcome := "unchanged"
+	switch {
+	case err != nil:
+		outcome = "failed"
+	case snap.Commit != d.publisher.Source().Commit:
+		outcome = "changed"
+	}
+	d.parts.Metrics.requests.git.WithLabelValues(outcome).Inc()
+	var commits []source.Commit
+	if outcome == "changed" {
+		log, failure := d.parts.Source.Log(ctx, snap.Commit, knownCommits)
+		if failure != nil {
+			d.parts.Log.Warn("reading the last commits", "error", failure)
+		}
+		commits = log
+	}
+	d.publisher.Fetched(snap, commits, err)
+}

@@ -57,11 +57,11 @@ func TestFetchThatHangs(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("the next look, for which was asked meanwhile, came after %s", took)
 		}
-		if view := d.publisher.facts.source.Error; view != "no answer" || !strings.Contains(said.String(), "no answer") {
+		if view := d.publisher.Source().Error; view != "no answer" || !strings.Contains(said.String(), "no answer") {
 			t.Errorf("the failure is shown as %q and logged as %s", view, said.String())
 		}
 		d.FetchFailed(errors.New("the server sent nothing"))
-		if view := d.publisher.facts.source.Error; view != "the server sent nothing" || !strings.Contains(said.String(), "the server sent nothing") {
+		if view := d.publisher.Source().Error; view != "the server sent nothing" || !strings.Contains(said.String(), "the server sent nothing") {
 			t.Errorf("a try that fails is shown as %q and logged as %s", view, said.String())
 		}
 		l.fetching.begin(t.Context())

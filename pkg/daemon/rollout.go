@@ -95,7 +95,7 @@ func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 	r.pass.Newest, r.pass.Unwatched, r.pass.Shown = r.ctx, s.watching.unwatched, s.watching
 	s.commits.plan(planned{commit: commit, pass: r.pass})
 	s.forgetGone(commit)
-	s.daemon.publisher.planned(commit)
+	s.daemon.publisher.Planned(commit)
 	due := s.due(r, commit)
 	r.due = len(due)
 	s.watching.begin(due)
@@ -237,7 +237,7 @@ func (s *scheduler) helped(rest []*target.Desired) map[*cluster.Cluster]bool {
 // isOvertaken reports whether another syncer has reconciled a commit that this process may not know yet, as `syncer sync`
 // beside a daemon does. What the newest known commit says is not written before the repository was asked.
 func (s *scheduler) isOvertaken(server *cluster.Cluster, record *v1alpha1.PipelineSync) bool {
-	if record == nil || s.daemon.publisher.knows(record.Spec.Source.Commit) {
+	if record == nil || s.daemon.publisher.Knows(record.Spec.Source.Commit) {
 		return false
 	}
 	return reconcile.DecidedSince(server, record, s.commits.lastFetch()) // else the commit is old, or was rewritten away

@@ -67,7 +67,7 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 			if lease != "" {
 				d.parts.Metrics.leads(lease, held)
 			}
-			d.publisher.leads(all)
+			d.publisher.Leads(all)
 		},
 	})
 	return s
@@ -79,7 +79,7 @@ func (s *scheduler) start(ctx context.Context) {
 	d.parts.Planner.Renderings.Patience, d.parts.Planner.Renderings.Late = renderPatience, s.isRendered
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
 	s.leases.Begin(ctx)
-	s.others.Go(func() { d.publisher.run(ctx, s.recordsChanged) })
+	s.others.Go(func() { d.publisher.Run(ctx, s.recordsChanged) })
 	w := newWorker(s)
 	served := map[string]bool{}
 	for _, cluster := range clustersOf(d.parts.Config) {

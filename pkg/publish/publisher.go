@@ -1,4 +1,6 @@
-package daemon
+// Package publish makes the views of a daemon: it follows the records of every environment, keeps what is known of the repository
+// and of the newest commit, and counts how far each target is behind. It writes nothing.
+package publish
 
 import (
 	"cmp"
@@ -20,8 +22,6 @@ import (
 )
 
 const (
-	// knownCommits is how many commits of the source are read: a commit that is not among them may be newer.
-	knownCommits = 2000
 	// viewDebounce is the time from a change to the view that shows it: a rollout changes many records at once.
 	viewDebounce = 100 * time.Millisecond
 	// readTime is how long after a question for a view the next ones are made without a question.
@@ -30,13 +30,31 @@ const (
 	makeTimeout = 10 * time.Second
 )
 
-// publisher makes the views of a daemon, while somebody reads them. It follows the records of every environment by watches,
+// Parts are what a publisher works with.
+type Parts struct {
+	Config *v1alpha1.Config
+	// Environments whose records are followed; empty: all.
+	Environments []string
+	Clusters     *target.Clusters
+	Source       Source
+	Dates        target.Dates
+	Guard        target.Guard
+	// Underway says the message of a target that a commit is on its way to; empty: none is.
+	Underway func(v1alpha1.Target) string
+	// Identity names this process among its replicas, and Version its build.
+	Identity, Version string
+}
+
+// Source knows the history of the repository. A *source.Repository does.
+type Source interface {
+	Since(ctx context.Context, from, to string) ([]source.Commit, error)
+}
+
+// Publisher makes the views of a daemon, while somebody reads them. It follows the records of every environment by watches,
 // also on a replica that stands by, so that all replicas show the same. It is safe for concurrent use.
-type publisher struct {
-	parts    Parts
-	options  Options
-	underway func(v1alpha1.Target) string // the message of a target that a commit is on its way to
-	wake     chan struct{}                // requests a view
+type Publisher struct {
+	parts Parts
+	wake  chan struct{} // requests a view
 
 	making  sync.Mutex // held while a view is made; before mu
 	behinds map[v1alpha1.Target]behind
@@ -66,22 +84,21 @@ type behind struct {
 	count   int
 }
 
-func newPublisher(parts Parts, options Options, underway func(v1alpha1.Target) string) *publisher {
+// New returns a publisher that follows no records before Run.
+func New(parts Parts) *Publisher {
 	s := parts.Config.Source
-	p := &publisher{
-		parts: parts, options: options, underway: underway,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), behinds: map[v1alpha1.Target]behind{},
+	return &Publisher{
+		parts: parts, wake: make(chan struct{}, 1), changed: make(chan struct{}), behinds: map[v1alpha1.Target]behind{},
 		facts: facts{
 			source:  view.Source{URL: s.PublicURL(), Follows: cmp.Or(s.Branch, s.Tag, s.Semver, s.Commit)},
 			records: map[string]cluster.Shown{},
 			replica: view.Replica{Version: parts.Version, Leads: []string{}},
 		},
 	}
-	return p
 }
 
-// current returns the newest view. It makes one where nobody has asked for a view in a while.
-func (p *publisher) current() *view.View {
+// Current returns the newest view. It makes one where nobody has asked for a view in a while.
+func (p *Publisher) Current() *view.View {
 	p.making.Lock()
 	defer p.making.Unlock()
 	p.mu.Lock()
@@ -96,49 +113,22 @@ func (p *publisher) current() *view.View {
 	return p.make(ctx)
 }
 
-// newer is closed when there is a newer view than the current one.
-func (p *publisher) newer() <-chan struct{} {
+// Newer is closed when there is a newer view than the current one.
+func (p *Publisher) Newer() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.changed
 }
 
-// fetched handles the answer of the repository.
-func (d *Daemon) fetched(ctx context.Context, snap source.Snapshot, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	known := d.publisher.source().Commit
-	outcome := "unchanged"
-	switch {
-	case err != nil:
-		outcome = "failed"
-	case snap.Commit != known:
-		outcome = "changed"
-	}
-	d.parts.Metrics.requests.git.WithLabelValues(outcome).Inc()
-	var commits []view.Commit
-	if outcome == "changed" {
-		log, failure := d.parts.Source.Log(ctx, snap.Commit, knownCommits)
-		if failure != nil {
-			d.parts.Log.Warn("reading the last commits", "error", failure)
-		}
-		for _, c := range log {
-			commits = append(commits, view.Commit{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
-		}
-	}
-	d.publisher.fetched(snap, commits, err)
-}
-
-// source returns what is known of the repository.
-func (p *publisher) source() view.Source {
+// Source returns what is known of the repository.
+func (p *Publisher) Source() view.Source {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.facts.source
 }
 
-// fetched publishes the answer of the repository, with the last commits where it has a new one.
-func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err error) {
+// Fetched publishes the answer of the repository, with the last commits where it has a new one.
+func (p *Publisher) Fetched(snap source.Snapshot, commits []source.Commit, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of := &p.facts.source
@@ -147,14 +137,14 @@ func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err err
 	if err != nil {
 		of.Error = err.Error()
 	} else {
-		at := p.parts.Reconciler.Dates.Date().UTC()
+		at := p.parts.Dates.Date().UTC()
 		of.FetchedAt = &at
 	}
 	if err == nil && snap.Commit != known {
-		of.Commit, p.facts.commits = snap.Commit, commits
+		of.Commit, p.facts.commits = snap.Commit, shown(commits)
 	}
 	if snap.Commit != known || failed != of.Error {
-		p.publishSoon()
+		p.PublishSoon()
 		return
 	}
 	if p.view != nil {
@@ -164,50 +154,63 @@ func (p *publisher) fetched(snap source.Snapshot, commits []view.Commit, err err
 	}
 }
 
-// fetchFailed shows why the repository is not read yet.
-func (p *publisher) fetchFailed(err error) {
+// shown returns commits as views have them.
+func shown(log []source.Commit) (out []view.Commit) {
+	for _, c := range log {
+		out = append(out, view.Commit{Hash: c.Hash, Author: c.Author, Subject: c.Subject, Time: c.Time.UTC()})
+	}
+	return out
+}
+
+// FetchFailed shows why the repository is not read yet.
+func (p *Publisher) FetchFailed(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.facts.source.Error != err.Error() {
 		p.facts.source.Error = err.Error()
-		p.publishSoon()
+		p.PublishSoon()
 	}
 }
 
-// knows reports whether a commit is among the last ones of the source.
-func (p *publisher) knows(commit string) bool {
+// Knows reports whether a commit is among the last ones of the source.
+func (p *Publisher) Knows(commit string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.ContainsFunc(p.facts.commits, func(c view.Commit) bool { return c.Hash == commit })
 }
 
-// planned publishes what the newest commit says of each target.
-func (p *publisher) planned(commit *target.Commit) {
+// Planned publishes what the newest commit says of each target.
+func (p *Publisher) Planned(commit *target.Commit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.facts.planned = commit
-	p.publishSoon()
+	p.PublishSoon()
 }
 
-// leads publishes which Leases this replica holds.
-func (p *publisher) leads(leases []string) {
+// Leads publishes which Leases this replica holds.
+func (p *Publisher) Leads(leases []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.facts.replica.Leads = leases
-	p.publishSoon()
+	p.PublishSoon()
 }
 
-// publishSoon requests the next view.
-func (p *publisher) publishSoon() { signal(p.wake) }
+// PublishSoon requests the next view.
+func (p *Publisher) PublishSoon() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is requested already
+	}
+}
 
-// recordsChanged receives the environments of a cluster, their targets whose record changed, and whether their records can be
+// RecordsChanged receives the environments of a cluster, their targets whose record changed, and whether their records can be
 // read that could not be before.
-type recordsChanged func(environments []string, changed map[v1alpha1.Target]bool, readable bool)
+type RecordsChanged func(environments []string, changed map[v1alpha1.Target]bool, readable bool)
 
-// run follows the records of the environments and publishes what changes, until the context ends.
-func (p *publisher) run(ctx context.Context, changed recordsChanged) {
+// Run follows the records of the environments and publishes what changes, until the context ends.
+func (p *Publisher) Run(ctx context.Context, changed RecordsChanged) {
 	p.mu.Lock()
-	p.facts.replica.Identity = p.options.Identity
+	p.facts.replica.Identity = p.parts.Identity
 	p.mu.Unlock()
 	var watches sync.WaitGroup
 	defer watches.Wait()
@@ -226,10 +229,10 @@ func (p *publisher) run(ctx context.Context, changed recordsChanged) {
 }
 
 // follow watches the records of each cluster once, also where several environments are in it.
-func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed recordsChanged) {
-	environments, err := p.parts.Config.Select(p.options.Environments)
+func (p *Publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed RecordsChanged) {
+	environments, err := p.parts.Config.Select(p.parts.Environments)
 	if err != nil {
-		return // Run has checked it
+		return // the daemon has checked it
 	}
 	byCluster := map[*cluster.Cluster][]string{}
 	for _, environment := range environments {
@@ -252,8 +255,8 @@ func (p *publisher) follow(ctx context.Context, watches *sync.WaitGroup, changed
 	}
 }
 
-// anyRead says why the records of no environment were read yet; nil: some were.
-func (p *publisher) anyRead() error {
+// AnyRead says why the records of no environment were read yet; nil: some were.
+func (p *Publisher) AnyRead() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := errors.New("the records of the environments are being read")
@@ -268,7 +271,7 @@ func (p *publisher) anyRead() error {
 
 // read publishes the records of environments that are in one cluster. It returns the targets whose record changed, and whether
 // the records could not be read before.
-func (p *publisher) read(environments []string, records cluster.Shown) (changed map[v1alpha1.Target]bool, readable bool) {
+func (p *Publisher) read(environments []string, records cluster.Shown) (changed map[v1alpha1.Target]bool, readable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.facts.records[environments[0]]
@@ -276,7 +279,7 @@ func (p *publisher) read(environments []string, records cluster.Shown) (changed 
 	for _, name := range environments {
 		p.facts.records[name] = cluster.Shown{Read: records.Read, List: records.List, Err: records.Err}
 	}
-	p.publishSoon()
+	p.PublishSoon()
 	changed = map[v1alpha1.Target]bool{}
 	for _, record := range records.Changed {
 		if slices.Contains(environments, record.Spec.Environment) {
@@ -288,7 +291,7 @@ func (p *publisher) read(environments []string, records cluster.Shown) (changed 
 
 // publish makes a view of what is known now. It makes none where nobody has asked for one in a while: a view costs time and
 // memory for every target.
-func (p *publisher) publish(ctx context.Context) {
+func (p *Publisher) publish(ctx context.Context) {
 	p.making.Lock()
 	defer p.making.Unlock()
 	p.mu.Lock()
@@ -307,7 +310,7 @@ func (p *publisher) publish(ctx context.Context) {
 }
 
 // make makes a view of what is known now. The caller holds making.
-func (p *publisher) make(ctx context.Context) *view.View {
+func (p *Publisher) make(ctx context.Context) *view.View {
 	p.mu.Lock()
 	known := p.facts
 	known.records = maps.Clone(p.facts.records)
@@ -330,7 +333,7 @@ func (p *publisher) make(ctx context.Context) *view.View {
 }
 
 // countBehind counts how far targets are behind, where a record or the commit has changed since the last count.
-func (p *publisher) countBehind(ctx context.Context, known facts, lists map[string]view.Records) {
+func (p *Publisher) countBehind(ctx context.Context, known facts, lists map[string]view.Records) {
 	counted := map[v1alpha1.Target]behind{}
 	for environment, r := range lists {
 		for _, record := range r.List {
@@ -349,7 +352,7 @@ func (p *publisher) countBehind(ctx context.Context, known facts, lists map[stri
 				continue
 			}
 			now.count = -1
-			_ = p.parts.Reconciler.Guard.Call(of, func() error { // after a panic it is not known
+			_ = p.parts.Guard.Call(of, func() error { // after a panic it is not known
 				now.count = p.behindOf(ctx, d, record, known.source.Commit)
 				return nil
 			})
@@ -361,7 +364,7 @@ func (p *publisher) countBehind(ctx context.Context, known facts, lists map[stri
 
 // behindOf counts the commits since the one last applied, where the newest one changes a target; -1: not known. Where the newest
 // one is not trusted, it counts those since the one in force: whether they change the target is not known.
-func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1alpha1.PipelineSync, newest string) int {
+func (p *Publisher) behindOf(ctx context.Context, d *target.Desired, record *v1alpha1.PipelineSync, newest string) int {
 	applied := record.Status.LastAppliedCommit
 	if refused := d.Signature.Refused; refused != nil && applied != "" && refused.Commit == newest {
 		return p.count(ctx, cmp.Or(refused.InForce, applied), newest)
@@ -383,7 +386,7 @@ func (p *publisher) behindOf(ctx context.Context, d *target.Desired, record *v1a
 }
 
 // count counts the commits after one, up to another; -1: not known.
-func (p *publisher) count(ctx context.Context, from, to string) int {
+func (p *Publisher) count(ctx context.Context, from, to string) int {
 	commits, err := p.parts.Source.Since(ctx, from, to)
 	if err != nil {
 		return -1 // history may not have been fetched that far
@@ -392,11 +395,11 @@ func (p *publisher) count(ctx context.Context, from, to string) int {
 }
 
 // assemble makes a view of some facts. The caller holds making.
-func (p *publisher) assemble(known facts, lists map[string]view.Records) *view.View {
+func (p *Publisher) assemble(known facts, lists map[string]view.Records) *view.View {
 	f := view.Facts{
-		At: p.parts.Reconciler.Dates.Date(), Config: p.parts.Config, Source: known.source, Replica: known.replica, Commits: known.commits,
+		At: p.parts.Dates.Date(), Config: p.parts.Config, Source: known.source, Replica: known.replica, Commits: known.commits,
 		Records: lists, Settings: p.settings(known.planned), Behind: map[v1alpha1.Target]int{},
-		Underway: p.underway, Guard: p.parts.Reconciler.Guard.Call, Kept: &p.kept,
+		Underway: p.parts.Underway, Guard: p.parts.Guard.Call, Kept: &p.kept,
 	}
 	for of, known := range p.behinds {
 		f.Behind[of] = known.count
@@ -405,7 +408,7 @@ func (p *publisher) assemble(known facts, lists map[string]view.Records) *view.V
 }
 
 // settings returns what pipeline.yaml and the layout say of each target.
-func (p *publisher) settings(commit *target.Commit) map[v1alpha1.Target]view.Settings {
+func (p *Publisher) settings(commit *target.Commit) map[v1alpha1.Target]view.Settings {
 	out := map[v1alpha1.Target]view.Settings{}
 	if commit == nil {
 		return out
