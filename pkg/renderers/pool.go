@@ -21,7 +21,8 @@ type Options struct {
 	Workers int
 	// Slow is the time after which a build goes on beside those; 0: 1 s.
 	Slow time.Duration
-	// Idle is how long a worker is kept without work; 0: 30 s.
+	// Idle is how long a worker is kept without work; 0: 5 min. A commit waits for a worker to start, and an idle one has
+	// 20 MB and takes no time.
 	Idle time.Duration
 
 	command string // of the worker; "": WorkerCommand
@@ -62,7 +63,7 @@ func NewPool(options Options) *Pool {
 		options.Slow = time.Second
 	}
 	if options.Idle <= 0 {
-		options.Idle = 30 * time.Second
+		options.Idle = 5 * time.Minute
 	}
 	if options.command == "" {
 		options.command = WorkerCommand
