@@ -57,6 +57,9 @@ func TestALimitIsKnownByItsType(t *testing.T) {
 	if !ok || over.Setting != "render.timeout" {
 		t.Errorf("%+v", over)
 	}
+	if !p.isSlow("spin") {
+		t.Error("the next try would hold up others")
+	}
 }
 
 func TestAPanicArrivesWithItsStack(t *testing.T) {

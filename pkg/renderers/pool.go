@@ -185,7 +185,6 @@ func (p *Pool) buildQuick(ctx context.Context, files fs.FS, overlay string) (Bui
 	}
 	built, err := p.finish(ctx, r, began)
 	if errors.Is(err, errMemory) && !w.grown && p.options.Limits.quick() < p.options.Limits.Memory {
-		p.setSlow(overlay, true)
 		return built, errPostponed
 	}
 	return built, err
@@ -197,7 +196,9 @@ func (p *Pool) finish(ctx context.Context, r *running, began time.Time) (Built, 
 	defer deadline.Stop()
 	defer context.AfterFunc(ctx, func() { r.worker.kill(context.Cause(ctx)) })()
 	<-r.done
-	p.setSlow(r.overlay, errors.Is(r.lost, errPostponed) || r.lost == nil && (time.Since(began) > p.options.Slow || r.worker.peak > p.options.Limits.quick()))
+	if ctx.Err() == nil {
+		p.setSlow(r.overlay, r.lost != nil || time.Since(began) > p.options.Slow || r.worker.peak > p.options.Limits.quick())
+	}
 	if r.lost == nil {
 		p.give(r.worker, fellOver(r.built.Err))
 	}
