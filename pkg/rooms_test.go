@@ -59,8 +59,8 @@ var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/pacing", "pkg/health", "pkg/audit", "pkg/connect", "pkg/trust"},
 	{"pkg/gitpack"},
-	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover"},
-	{"pkg/cluster", "pkg/origin", "pkg/record", "pkg/follow"},
+	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover", "pkg/neighbour"},
+	{"pkg/cluster", "pkg/origin", "pkg/record", "pkg/follow", "pkg/words"},
 	{"pkg/inventory", "pkg/election", "pkg/renderers"},
 	{"pkg/plan", "pkg/watch", "pkg/access"},
 	{"pkg/apply"},
@@ -84,6 +84,8 @@ var narrow = map[string][]string{
 	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
 	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
 	"pkg/renderers": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/panics", "pkg/render", "pkg/origin"},
+	"pkg/neighbour": {"pkg/manifest", "pkg/api/v1alpha1"}, // pure
+	"pkg/words":     {"pkg/manifest", "pkg/render"},
 	"pkg/takeover":  {"pkg/manifest", "pkg/api/v1alpha1"},                                                                      // pure
 	"pkg/record":    {"pkg/manifest", "pkg/api/v1alpha1", "pkg/health", "pkg/drift"},                                           // pure
 	"pkg/view":      {"pkg/manifest", "pkg/api/v1alpha1", "pkg/image", "pkg/drift", "pkg/record"},                              // pure

@@ -67,3 +67,16 @@ func adopted(ctx context.Context, c *Comparer, s *Step, want *unstructured.Unstr
 	tried.SetManagedFields(want.GetManagedFields())
 	return tried, nil
 }
+
+// handsOver reports whether a live object belongs to another target of the same commit which does not name it any more.
+func (c *Comparer) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
+	if live == nil {
+		return false
+	}
+	request, owner := c.request, live.GetLabels()[v1alpha1.LabelMember]
+	if _, own := v1alpha1.MemberLabel(c.cluster.Namespace(), request.Target); owner == own || !request.Neighbours.Settled(owner) {
+		return false
+	}
+	target, _ := request.Neighbours.NamedBy(id)
+	return target == request.Target
+}

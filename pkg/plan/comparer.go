@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +17,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/panics"
 )
 
@@ -27,7 +27,7 @@ type Comparer struct {
 	request  Request
 	recorded map[manifest.Key]v1alpha1.InventoryEntry // the inventory, with the fate of the objects that are gone
 	found    inventory.Found
-	provides Provides
+	provides neighbour.Provides
 	changed  changed
 	key      []byte        // for the hashes of Secrets; nil if the set has none
 	salt     func() []byte // for masked values; called only for a difference
@@ -89,7 +89,9 @@ func changedBy(steps []*Step) changed {
 		}
 		switch s.Change.ID.GroupKind() {
 		case manifest.CRDKind:
-			maps.Copy(out.kinds, ProvidedBy(manifest.Set{s.Rendered}).kinds)
+			for _, kind := range neighbour.ProvidedBy(manifest.Set{s.Rendered}).Kinds() {
+				out.kinds[kind] = true
+			}
 		case manifest.QuotaKind, manifest.LimitRangeKind:
 			out.namespaces[s.Change.ID.Namespace] = true
 		}
@@ -100,7 +102,7 @@ func changedBy(steps []*Step) changed {
 // mayPass reports whether a refused dry run may pass after earlier stages are in the cluster.
 func (c *Comparer) mayPass(id manifest.ID, err error) bool {
 	if answer.IsMissingNamespace(err, id.Namespace) || answer.IsEndingNamespace(err) {
-		return c.provides.namespaces[id.Namespace]
+		return c.provides.Namespace(id.Namespace)
 	}
 	return c.changed.kinds[id.GroupKind()] || apierrors.IsForbidden(err) && c.changed.namespaces[id.Namespace]
 }
@@ -125,8 +127,8 @@ func (c *Comparer) object(ctx context.Context, obj *unstructured.Unstructured) (
 func (c *Comparer) judge(ctx context.Context, obj *unstructured.Unstructured, hash string) (*Step, error) {
 	id, err := c.cluster.Scope(manifest.IDOf(obj))
 	s := &Step{Change: manifest.Change{ID: id, Action: manifest.Create, Want: obj}, Rendered: obj, Sent: obj, Hash: hash}
-	if meta.IsNoMatchError(err) && c.provides.kinds[id.GroupKind()] {
-		s.State, s.Change.ID = Deferred, c.provides.scoped(id)
+	if meta.IsNoMatchError(err) && c.provides.Kind(id.GroupKind()) {
+		s.State, s.Change.ID = Deferred, c.provides.Scoped(id)
 		return s, nil
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab/bench"
 	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
@@ -77,7 +78,7 @@ func TestDefinitionInAnotherSetOfThePass(t *testing.T) {
 	if _, err := pass.TryPlan(b, set); err == nil {
 		t.Error("a plan that knows nothing of the other set passes")
 	}
-	planned := pass.Plan(b, set, func(req *plan.Request) { req.Provides = plan.ProvidedBy(bringing) })
+	planned := pass.Plan(b, set, func(req *plan.Request) { req.Provides = neighbour.ProvidedBy(bringing) })
 	pass.Sync(definitions, bringing)
 	applied, err := apply.Carry(b.Ctx, b.Cluster, planned, apply.Options{Spec: b.Spec()})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/internal/lab/bench/pass"
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/apply"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/plan"
 )
 
@@ -99,7 +100,7 @@ func TestDeferredObjectOfAnotherTargetIsRefused(t *testing.T) {
 	fresh := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + b.Namespace + "-fresh}\n"
 	inside := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: inside, namespace: " + b.Namespace + "-fresh}\n"
 	rival := b.Other("rival")
-	brings := func(req *plan.Request) { req.Provides = plan.ProvidedBy(b.Set(fresh)) }
+	brings := func(req *plan.Request) { req.Provides = neighbour.ProvidedBy(b.Set(fresh)) }
 	planned, theirs := pass.Plan(b, b.Set(bench.Join(fresh, inside))), pass.Plan(rival, rival.Set(inside), brings)
 	if _, err := apply.Carry(b.Ctx, b.Cluster, planned, apply.Options{Spec: b.Spec()}); err != nil {
 		t.Fatal(err)

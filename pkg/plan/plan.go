@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 )
 
 // Plan describes an apply. It has one step for each object of the set, and one for each object to prune.
@@ -36,7 +37,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 	}
 	recorded := inventory.ByKey(req.Record)
 	inventory.FatesOf(ctx, c, recorded, found, req.Set)
-	comparer := &Comparer{cluster: c, request: req, recorded: recorded, found: found, provides: req.Provides.And(ProvidedBy(req.Set)), key: key,
+	comparer := &Comparer{cluster: c, request: req, recorded: recorded, found: found, provides: req.Provides.And(neighbour.ProvidedBy(req.Set)), key: key,
 		salt: sync.OnceValue(func() []byte {
 			key, err := c.Key(ctx, false)
 			if err != nil {
@@ -65,7 +66,7 @@ func Make(ctx context.Context, c *cluster.Cluster, req Request) (*Plan, error) {
 
 // MakeInstall plans the objects of an installation. They have no record, no ApplySet and no prunes.
 func MakeInstall(ctx context.Context, c *cluster.Cluster, set manifest.Set) (*Plan, error) {
-	p := &Plan{comparer: &Comparer{cluster: c, request: Request{Set: set}, provides: ProvidedBy(set), salt: func() []byte { return nil }}}
+	p := &Plan{comparer: &Comparer{cluster: c, request: Request{Set: set}, provides: neighbour.ProvidedBy(set), salt: func() []byte { return nil }}}
 	var err error
 	if p.steps, err = p.comparer.objects(ctx); err != nil {
 		return nil, err

@@ -170,5 +170,5 @@ func mayHaveMoved(c *Comparer, id manifest.ID, kept map[manifest.ID]bool) string
 	if name, ok := id.WithoutSuffix(); ok && kept[name] {
 		return ""
 	}
-	return c.request.Neighbours.doubt(c.request.Target, id)
+	return c.request.Neighbours.Doubt(c.request.Target, id)
 }

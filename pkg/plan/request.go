@@ -9,6 +9,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/inventory"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 )
 
 // Request has a target and the set that the target must become.
@@ -19,9 +20,9 @@ type Request struct {
 	// Set has the objects of git, with digests and the member label. An empty set prunes everything.
 	Set manifest.Set
 	// Provides has the namespaces and kinds that other sets of the same pass create. A dry run cannot see them yet.
-	Provides Provides
+	Provides neighbour.Provides
 	// Neighbours are the other targets of the same commit.
-	Neighbours Neighbours
+	Neighbours neighbour.All
 	// Shown has the live objects as watches or a list show them; nil: the API server is asked.
 	Shown inventory.Shown
 	// Full compares every object by a dry run, also objects whose apply is recorded and unchanged since.

@@ -8,8 +8,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/inventory"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/pin"
-	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
@@ -40,8 +40,8 @@ type Pass struct {
 	// Shown has the live objects of the targets as watches show them; nil: the API server is asked.
 	Shown inventory.Shown
 
-	provides   map[*cluster.Cluster]plan.Provides
-	neighbours map[*cluster.Cluster]plan.Neighbours
+	provides   map[*cluster.Cluster]neighbour.Provides
+	neighbours map[*cluster.Cluster]neighbour.All
 	single     bool // the other targets of the commit are as they were planned, and not part of this pass
 	reached    reachedTargets
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/follow"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/panics"
-	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/source"
 )
 
@@ -59,7 +59,7 @@ type Commit struct {
 	Allowed Allowed
 	// Neighbours are the targets of each cluster, with the objects that git names for them at this commit. A target that a
 	// limit refuses is one of them: git still names its objects, and another target may take them over.
-	Neighbours map[*cluster.Cluster]plan.Neighbours
+	Neighbours map[*cluster.Cluster]neighbour.All
 
 	layout   string         // of the repository
 	recorded map[string]int // the number of targets with a record in each environment, selected or not
@@ -341,8 +341,8 @@ func (p *Planner) joined(cluster *cluster.Cluster, pipeline *Pipeline, environme
 }
 
 // Provides returns the namespaces and kinds that the selected targets provide in each cluster.
-func (c *Commit) Provides() map[*cluster.Cluster]plan.Provides {
-	out := map[*cluster.Cluster]plan.Provides{}
+func (c *Commit) Provides() map[*cluster.Cluster]neighbour.Provides {
+	out := map[*cluster.Cluster]neighbour.Provides{}
 	for _, d := range c.Targets {
 		if d.Cluster != nil && d.Rendered.Provides.Any() {
 			out[d.Cluster.Server()] = out[d.Cluster.Server()].And(d.Rendered.Provides)

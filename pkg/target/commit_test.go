@@ -7,7 +7,7 @@ import (
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 )
 
 func TestACommitWithOneTargetStillFindsTheOthers(t *testing.T) {
@@ -34,9 +34,9 @@ func TestWhatACommitProvides(t *testing.T) {
 	server := unreachable(t)
 	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "shop"}}}
 	with, without, unread := wanted("with"), wanted("without"), wanted("unread")
-	with.Cluster, with.Rendered.Provides = server, plan.ProvidedBy(manifest.Set{namespace})
+	with.Cluster, with.Rendered.Provides = server, neighbour.ProvidedBy(manifest.Set{namespace})
 	without.Cluster = server
-	unread.Rendered.Provides = plan.ProvidedBy(manifest.Set{namespace})
+	unread.Rendered.Provides = neighbour.ProvidedBy(manifest.Set{namespace})
 	provides := NewCommit([]*Desired{without, with, unread}).Provides()
 	if len(provides) != 1 || !provides[server].Any() {
 		t.Errorf("%d clusters", len(provides))

@@ -10,6 +10,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/ignore"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/renderers"
 	"github.com/syncerdev/syncer/pkg/source"
@@ -36,7 +37,7 @@ type Rendered struct {
 	From *Rendering      // nil: it was not rendered; the earlier one if no file that it read has changed
 	Set  manifest.Packed // with tags as git writes them
 	// Provides are the namespaces and kinds that the set creates.
-	Provides plan.Provides
+	Provides neighbour.Provides
 	// Fields are the image fields that pipeline.yaml names.
 	Fields []image.Field
 	Refs   []image.Reference

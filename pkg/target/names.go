@@ -7,11 +7,10 @@ import (
 	"maps"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 )
 
 // names knows which target names which object. It is kept from commit to commit, so that a commit costs the targets that name
@@ -88,7 +87,7 @@ func (n *names) add(target v1alpha1.Target, now naming) {
 	n.sets[now.server][now.set] = target
 	named := n.named[now.server]
 	for _, id := range now.ids {
-		at := spot{now.server, placed(id)}
+		at := spot{now.server, neighbour.Place(id)}
 		switch other, taken := named[at.key]; {
 		case !taken:
 			named[at.key] = target
@@ -110,7 +109,7 @@ func (n *names) drop(target v1alpha1.Target) {
 	delete(n.sets[before.server], before.set)
 	named := n.named[before.server]
 	for _, id := range before.ids {
-		at := spot{before.server, placed(id)}
+		at := spot{before.server, neighbour.Place(id)}
 		others := slices.DeleteFunc(n.shared[at], func(other v1alpha1.Target) bool { return other == target })
 		switch len(others) {
 		case 0:
@@ -158,7 +157,7 @@ func (n *names) claim(c *Commit) {
 // id is the identity of an object as a target writes it.
 func (n *names) id(target v1alpha1.Target, at spot) manifest.ID {
 	ids := n.of[target].ids
-	return ids[slices.IndexFunc(ids, func(id manifest.ID) bool { return placed(id) == at.key })]
+	return ids[slices.IndexFunc(ids, func(id manifest.ID) bool { return neighbour.Place(id) == at.key })]
 }
 
 // settle gives each object that several targets name to one that can be deployed.
@@ -182,12 +181,6 @@ func (d *Desired) owns(key manifest.Key) bool {
 		return false
 	}
 	return slices.ContainsFunc(d.Record.Status.Inventory, func(e v1alpha1.InventoryEntry) bool {
-		return placed(e.ID()) == key
+		return neighbour.Place(e.ID()) == key
 	})
-}
-
-// placed is the key of an object whose namespace comes from the inventory, because git names none.
-func placed(id manifest.ID) manifest.Key {
-	id.Namespace = cmp.Or(id.Namespace, metav1.NamespaceDefault)
-	return id.Key()
 }

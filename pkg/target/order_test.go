@@ -12,7 +12,7 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 )
 
 // Where every target brings a namespace, nothing of that is looked through for each pair of them.
@@ -25,7 +25,7 @@ func BenchmarkNeeds(b *testing.B) {
 		namespace := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": fmt.Sprintf("namespace-%d", i)},
 		}}
-		w.Rendered.Provides = plan.ProvidedBy(manifest.Set{namespace})
+		w.Rendered.Provides = neighbour.ProvidedBy(manifest.Set{namespace})
 		a.Targets = append(a.Targets, w)
 	}
 	for b.Loop() {

@@ -13,8 +13,8 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/image"
 	"github.com/syncerdev/syncer/pkg/manifest"
+	"github.com/syncerdev/syncer/pkg/neighbour"
 	"github.com/syncerdev/syncer/pkg/panics"
-	"github.com/syncerdev/syncer/pkg/plan"
 	"github.com/syncerdev/syncer/pkg/render"
 	"github.com/syncerdev/syncer/pkg/renderers"
 )
@@ -70,7 +70,7 @@ type Rendering struct {
 	// Warnings name the values that the cluster gets in another form than git writes them, a line for each object.
 	Warnings []string
 
-	provides plan.Provides
+	provides neighbour.Provides
 	reads    render.ReadSet
 }
 
@@ -250,7 +250,7 @@ func (r *Renderings) Stop() {
 func newRendering(built renderers.Built) *Rendering {
 	rendered := &Rendering{Err: built.Err, Warnings: built.Warnings, reads: built.Reads}
 	if built.Err == nil {
-		rendered.Set, rendered.provides = built.Packed, plan.ProvidedBy(built.Set)
+		rendered.Set, rendered.provides = built.Packed, neighbour.ProvidedBy(built.Set)
 	}
 	return rendered
 }

@@ -10,15 +10,16 @@ import (
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/cluster"
 	"github.com/syncerdev/syncer/pkg/manifest"
-	"github.com/syncerdev/syncer/pkg/plan"
+	"github.com/syncerdev/syncer/pkg/neighbour"
+	"github.com/syncerdev/syncer/pkg/words"
 )
 
 // findNeighbours finds what each target wants at the commit, or says that it is not known.
 func (c *Commit) findNeighbours(n *names) {
 	n.settle(c)
-	c.Neighbours = map[*cluster.Cluster]plan.Neighbours{}
+	c.Neighbours = map[*cluster.Cluster]neighbour.All{}
 	for server, named := range n.named {
-		c.Neighbours[server] = plan.Neighbours{Named: named, Sets: n.sets[server]}
+		c.Neighbours[server] = neighbour.All{Named: named, Sets: n.sets[server]}
 	}
 	for _, d := range c.All() {
 		if d.Cluster == nil || c.isKnown(d) {
@@ -27,7 +28,7 @@ func (c *Commit) findNeighbours(n *names) {
 		here := c.Neighbours[d.Cluster.Server()]
 		switch l := d.later(c.layout); {
 		case d.Snapshot.Files == nil:
-			here.Unknown = append(here.Unknown, plan.Unknown{Target: d.Target, MayName: d.mayHave})
+			here.Unknown = append(here.Unknown, neighbour.Unknown{Target: d.Target, MayName: d.mayHave})
 		case d.Renders():
 			here.Unknown, here.Unrendered = append(here.Unknown, l.untried()), append(here.Unrendered, l.unrendered())
 		default:
@@ -46,7 +47,7 @@ func (c *Commit) isKnown(d *Desired) bool {
 
 // mayHave says that a target which follows no commit may have an object, by its record.
 func (d *Desired) mayHave(id manifest.ID) string {
-	if !d.owns(placed(id)) {
+	if !d.owns(neighbour.Place(id)) {
 		return ""
 	}
 	return fmt.Sprintf("%s has it, and %s trusts no commit yet that says whether it stays", d.Target, d.Environment.Name)
@@ -55,14 +56,14 @@ func (d *Desired) mayHave(id manifest.ID) string {
 // later is a target whose files are read, and whose overlay is rendered, when somebody asks. It is safe for concurrent use.
 type later struct {
 	d         *Desired
-	words     func() *words
+	words     func() *words.Words
 	rendering func() *Rendering
 }
 
 func (d *Desired) later(layout string) later {
 	return later{
 		d:     d,
-		words: sync.OnceValue(func() *words { return wordsOf(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) }),
+		words: sync.OnceValue(func() *words.Words { return words.Of(d.Snapshot.Files, Folder(layout, d.Target), d.Overlay) }),
 		// The first to ask may give up, and the next one still needs the result.
 		rendering: sync.OnceValue(func() *Rendering {
 			return newRendering(d.Rendered.build(context.Background(), d.Snapshot.Files, d.Overlay))
@@ -71,16 +72,16 @@ func (d *Desired) later(layout string) later {
 }
 
 // unknown is the target as one whose overlay does not render.
-func (l later) unknown() plan.Unknown {
-	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
-		return l.d.doubt(l.words().mayName(id))
+func (l later) unknown() neighbour.Unknown {
+	return neighbour.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		return l.d.doubt(l.words().MayName(id))
 	}}
 }
 
 // untried is the target as one that is not known not to render.
-func (l later) untried() plan.Unknown {
-	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
-		if file := l.words().mayName(id); file != "" && l.rendering().Err != nil {
+func (l later) untried() neighbour.Unknown {
+	return neighbour.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		if file := l.words().MayName(id); file != "" && l.rendering().Err != nil {
 			return l.d.doubt(file)
 		}
 		return ""
@@ -88,10 +89,10 @@ func (l later) untried() plan.Unknown {
 }
 
 // unrendered is the target as one that another one may hand an object over to, or take one over from.
-func (l later) unrendered() plan.Unrendered {
-	return plan.Unrendered{
+func (l later) unrendered() neighbour.Unrendered {
+	return neighbour.Unrendered{
 		Target: l.d.Target, Set: v1alpha1.ApplySetID(l.d.Cluster.Namespace(), l.d.Target),
-		MayName: func(id manifest.ID) bool { return l.words().mayName(id) != "" },
+		MayName: func(id manifest.ID) bool { return l.words().MayName(id) != "" },
 		Render: func() ([]manifest.ID, bool) {
 			rendered := l.rendering()
 			return rendered.Set.IDs(), rendered.Err == nil
@@ -100,9 +101,9 @@ func (l later) unrendered() plan.Unrendered {
 }
 
 // unplanned is the target as one of an environment that is not part of the pass.
-func (l later) unplanned() plan.Unknown {
-	return plan.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
-		file := l.words().mayName(id)
+func (l later) unplanned() neighbour.Unknown {
+	return neighbour.Unknown{Target: l.d.Target, MayName: func(id manifest.ID) string {
+		file := l.words().MayName(id)
 		switch {
 		case file == "":
 			return ""
@@ -116,7 +117,7 @@ func (l later) unplanned() plan.Unknown {
 }
 
 func (l later) names(id manifest.ID) bool {
-	return slices.ContainsFunc(l.rendering().Set.IDs(), func(other manifest.ID) bool { return placed(other) == placed(id) })
+	return slices.ContainsFunc(l.rendering().Set.IDs(), func(other manifest.ID) bool { return neighbour.Place(other) == neighbour.Place(id) })
 }
 
 // doubt says that the target may have an object by a file; "" without a file.
@@ -165,8 +166,8 @@ func (p *Planner) addUnplanned(ctx context.Context, c *Commit, at newest) error 
 }
 
 // untrusted stands for the targets of an environment of which it is not known which commit it follows.
-func untrusted(environment string) plan.Unknown {
-	return plan.Unknown{Target: v1alpha1.Target{Environment: environment}, MayName: func(manifest.ID) string {
+func untrusted(environment string) neighbour.Unknown {
+	return neighbour.Unknown{Target: v1alpha1.Target{Environment: environment}, MayName: func(manifest.ID) string {
 		return fmt.Sprintf("%s may have it, and does not trust the newest commit; reconcile both environments together", environment)
 	}}
 }

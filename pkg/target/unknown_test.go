@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
@@ -11,6 +12,15 @@ import (
 )
 
 const oneMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: moved, namespace: shop}\n"
+
+// repository returns files with texts.
+func repository(texts map[string]string) fstest.MapFS {
+	out := fstest.MapFS{}
+	for name, text := range texts {
+		out[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return out
+}
 
 // neighboursOf plans the pipelines of files in the environment dev of one cluster, and returns what its neighbours say of the
 // ConfigMap shop/moved: the target that names it, and why one may name it.

@@ -1,8 +1,10 @@
-package target
+package words
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -57,7 +59,7 @@ func TestAnOverlayMayNameAnObjectThatItsFilesSpell(t *testing.T) {
 		"another namespace":                    {map[string]string{overlay + "/kustomization.yaml": "namespace: other\nresources: [x.yaml", overlay + "/x.yaml": whole}, settings, ""},
 		"another pipeline":                     {map[string]string{overlay + "/kustomization.yaml": "namespace: shop\nresources: [", "pipelines/a/x.yaml": whole}, settings, ""},
 	} {
-		if got := wordsOf(repository(c.files), "pipelines/b", overlay).mayName(c.id); got != c.want {
+		if got := Of(repository(c.files), "pipelines/b", overlay).MayName(c.id); got != c.want {
 			t.Errorf("%s: %q instead of %q", name, got, c.want)
 		}
 	}
@@ -70,8 +72,8 @@ func TestWordsAreReadThroughLinksOnce(t *testing.T) {
 	files["pipelines/b/link"] = &fstest.MapFile{Data: []byte("../../shared"), Mode: fs.ModeSymlink}
 	files["pipelines/b/loop"] = &fstest.MapFile{Data: []byte("."), Mode: fs.ModeSymlink}
 	files["pipelines/b/lost"] = &fstest.MapFile{Data: []byte("nowhere"), Mode: fs.ModeSymlink}
-	found := wordsOf(files, "pipelines/b")
-	if got := found.mayName(manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "settings"}); got != "shared/x.yaml" {
+	found := Of(files, "pipelines/b")
+	if got := found.MayName(manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "settings"}); got != "shared/x.yaml" {
 		t.Errorf("%q", got)
 	}
 	if found.outside != "" {
@@ -104,12 +106,25 @@ func TestAFileThatCannotBeReadMayNameEveryObjectOfTheNamespace(t *testing.T) {
 		files := unreadableFiles{repository(map[string]string{
 			"pipelines/b/kustomization.yaml": "namespace: shop", "pipelines/b/x.yaml": "", "pipelines/b/sub/y.yaml": "",
 		}), name}
-		found := wordsOf(files, "pipelines/b")
-		if got := found.mayName(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: "shop", Name: "any"}); got != name {
+		found := Of(files, "pipelines/b")
+		if got := found.MayName(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: "shop", Name: "any"}); got != name {
 			t.Errorf("%s: %q", name, got)
 		}
-		if got := found.mayName(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: "other", Name: "any"}); got != "" {
+		if got := found.MayName(manifest.ID{APIVersion: "v1", Kind: "Secret", Namespace: "other", Name: "any"}); got != "" {
 			t.Errorf("%s: in another namespace: %q", name, got)
 		}
+	}
+}
+
+func TestWhatIsTooMuchToReadMayNameEveryObjectOfTheNamespace(t *testing.T) {
+	const overlay = "pipelines/b/overlays/dev"
+	texts := map[string]string{overlay + "/kustomization.yaml": "namespace: shop\n"}
+	large := strings.Repeat("a ", mostText/2+1)
+	for i := range 2 {
+		texts[fmt.Sprintf("%s/x%d.yaml", overlay, i)] = large
+	}
+	id := manifest.ID{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "settings"}
+	if at := Of(repository(texts), "pipelines/b", overlay).MayName(id); at != overlay+"/x1.yaml" {
+		t.Errorf("%q may name it", at)
 	}
 }

@@ -1,19 +1,19 @@
-package plan
+// Package neighbour knows what the targets of one commit name and provide in a cluster, for those that judge one of them. It is
+// pure: it holds what others have read and rendered.
+package neighbour
 
 import (
 	"cmp"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
 	"github.com/syncerdev/syncer/pkg/manifest"
 )
 
-// Neighbours are the targets of one commit in one cluster, including the plan's own target. An object that moves from one
-// target to another is handed over. It is not deleted and created anew. Neighbours are not changed, and are safe for
+// All are the targets of one commit in one cluster. An object that moves from one
+// target to another is handed over. It is not deleted and created anew. All is not changed, and safe for
 // concurrent use.
-type Neighbours struct {
+type All struct {
 	// Named has the target whose set names an object. An object without a namespace stands under the namespace `default`.
 	Named map[manifest.Key]v1alpha1.Target
 	// Sets are the targets by the IDs of their ApplySets.
@@ -42,8 +42,8 @@ type Unrendered struct {
 }
 
 // NamedBy returns the target that names an object at the commit.
-func (n Neighbours) NamedBy(id manifest.ID) (v1alpha1.Target, bool) {
-	if target, named := n.Named[placedKey(id)]; named {
+func (n All) NamedBy(id manifest.ID) (v1alpha1.Target, bool) {
+	if target, named := n.Named[Place(id)]; named {
 		return target, true
 	}
 	for _, u := range n.Unrendered {
@@ -51,15 +51,15 @@ func (n Neighbours) NamedBy(id manifest.ID) (v1alpha1.Target, bool) {
 			continue
 		}
 		ids, _ := u.Render()
-		if slices.ContainsFunc(ids, func(other manifest.ID) bool { return placedKey(other) == placedKey(id) }) {
+		if slices.ContainsFunc(ids, func(other manifest.ID) bool { return Place(other) == Place(id) }) {
 			return u.Target, true
 		}
 	}
 	return v1alpha1.Target{}, false
 }
 
-// isSettled reports whether it is known what the target of an ApplySet names at the commit.
-func (n Neighbours) isSettled(set string) bool {
+// Settled reports whether it is known what the target of an ApplySet names at the commit.
+func (n All) Settled(set string) bool {
 	for _, u := range n.Unrendered {
 		if u.Set == set {
 			_, known := u.Render()
@@ -70,8 +70,8 @@ func (n Neighbours) isSettled(set string) bool {
 	return known && !slices.ContainsFunc(n.Unknown, func(u Unknown) bool { return u.Target == target })
 }
 
-// doubt says why an object that leaves a target may have moved to one whose set is not known; "": it did not.
-func (n Neighbours) doubt(leaves v1alpha1.Target, id manifest.ID) string {
+// Doubt says why an object that leaves a target may have moved to one whose set is not known; "": it did not.
+func (n All) Doubt(leaves v1alpha1.Target, id manifest.ID) string {
 	for _, u := range n.Unknown {
 		if u.Target == leaves {
 			continue
@@ -83,22 +83,9 @@ func (n Neighbours) doubt(leaves v1alpha1.Target, id manifest.ID) string {
 	return ""
 }
 
-// placedKey is the key of an object. Git names no namespace for one of the whole cluster, nor for one of the namespace `default`,
+// Place is the key of an object. Git names no namespace for one of the whole cluster, nor for one of the namespace `default`,
 // where its kind is not known here.
-func placedKey(id manifest.ID) manifest.Key {
+func Place(id manifest.ID) manifest.Key {
 	id.Namespace = cmp.Or(id.Namespace, manifest.DefaultNamespace)
 	return id.Key()
-}
-
-// handsOver reports whether a live object belongs to another target of the same commit which does not name it any more.
-func (c *Comparer) handsOver(id manifest.ID, live *unstructured.Unstructured) bool {
-	if live == nil {
-		return false
-	}
-	request, owner := c.request, live.GetLabels()[v1alpha1.LabelMember]
-	if _, own := v1alpha1.MemberLabel(c.cluster.Namespace(), request.Target); owner == own || !request.Neighbours.isSettled(owner) {
-		return false
-	}
-	target, _ := request.Neighbours.NamedBy(id)
-	return target == request.Target
 }

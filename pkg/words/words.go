@@ -1,4 +1,6 @@
-package target
+// Package words reads the words of the files that an overlay may be built from, to tell which objects it may have while it does
+// not render.
+package words
 
 import (
 	"errors"
@@ -11,16 +13,21 @@ import (
 	"github.com/syncerdev/syncer/pkg/render"
 )
 
-// words are the words in all files that an overlay may be built from. An overlay that does not render has no set. But each
+// Words are the words in all files that an overlay may be built from. An overlay that does not render has no set. But each
 // object of it has its kind, its namespace and its name in these files: kustomize puts a name together from whole words
 // (prefix, name, suffix), and appends a hash at most.
-type words struct {
+type Words struct {
 	places  map[string]string // the first file with each word
 	outside string            // the first file that stands for content which the commit does not hold; "": there is none
 }
 
-// largestText is the size above which a file is data: no file with objects is so large.
-const largestText = 16 << 20
+const (
+	// largestText is the size above which a file is data: no file with objects is so large.
+	largestText = 16 << 20
+	// mostText and mostWords bound what is read for one overlay: a file after them may name every object.
+	mostText  = 8 << 20
+	mostWords = 500_000
+)
 
 var (
 	word = regexp.MustCompile(`[A-Za-z0-9.-]+`)
@@ -30,9 +37,9 @@ var (
 	comment = regexp.MustCompile(`(?m)^\s*#.*$`)
 )
 
-// wordsOf reads the files in folders, and those outside of them to which their kustomizations lead.
-func wordsOf(files fs.FS, folders ...string) *words {
-	r := &wordReader{files: files, found: &words{places: map[string]string{}}, seen: map[string]bool{}}
+// Of reads the files in folders, and those outside of them to which their kustomizations lead.
+func Of(files fs.FS, folders ...string) *Words {
+	r := &wordReader{files: files, found: &Words{places: map[string]string{}}, seen: map[string]bool{}}
 	for _, folder := range folders {
 		r.add(r.nearest(folder))
 	}
@@ -42,8 +49,9 @@ func wordsOf(files fs.FS, folders ...string) *words {
 // wordReader collects words.
 type wordReader struct {
 	files fs.FS
-	found *words
+	found *Words
 	seen  map[string]bool // by path, without links
+	read  int             // bytes
 }
 
 // nearest is a path, or the folder nearest to it that exists: the path may have an error.
@@ -90,7 +98,12 @@ func (r *wordReader) folder(name string) {
 }
 
 func (r *wordReader) file(name string) {
+	if r.read > mostText || len(r.found.places) > mostWords {
+		r.lacks(name)
+		return
+	}
 	data, err := fs.ReadFile(r.files, name)
+	r.read += len(data)
 	base := strings.ToLower(path.Base(name))
 	isKustomization := strings.Contains(base, "kustom") // the name may have an error
 	switch ext := path.Ext(base); {
@@ -126,8 +139,8 @@ func (r *wordReader) lacks(name string) {
 	}
 }
 
-// mayName returns a file by which the overlay may have an object; "" if it does not have it.
-func (w *words) mayName(id manifest.ID) string {
+// MayName returns a file by which the overlay may have an object; "" if it does not have it.
+func (w *Words) MayName(id manifest.ID) string {
 	if id.Namespace != "" && id.Namespace != manifest.DefaultNamespace && w.compose(id.Namespace) == "" {
 		return ""
 	}
@@ -147,7 +160,7 @@ func (w *words) mayName(id manifest.ID) string {
 }
 
 // hasKind reports whether a word contains a kind: as it is, as that of a list, or as a generator.
-func (w *words) hasKind(kind string) bool {
+func (w *Words) hasKind(kind string) bool {
 	kind = strings.ToLower(kind)
 	for found := range w.places {
 		if strings.Contains(strings.ToLower(found), kind) {
@@ -158,7 +171,7 @@ func (w *words) hasKind(kind string) bool {
 }
 
 // compose returns a file with the longest of the words that make up a name; "" if the name is not made of words.
-func (w *words) compose(name string) string {
+func (w *Words) compose(name string) string {
 	made, longest := make([]bool, len(name)+1), make([]string, len(name)+1) // by the length of the beginning
 	made[0] = true
 	for end := 1; end <= len(name); end++ {

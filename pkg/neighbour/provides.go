@@ -1,6 +1,9 @@
-package plan
+package neighbour
 
 import (
+	"maps"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -53,8 +56,8 @@ func (b Provides) And(other Provides) Provides {
 	return out
 }
 
-// scoped fills in the namespace of an object whose kind is defined only by a CRD of the same pass.
-func (b Provides) scoped(id manifest.ID) manifest.ID {
+// Scoped fills in the namespace of an object whose kind is defined only by a CRD of the same pass.
+func (b Provides) Scoped(id manifest.ID) manifest.ID {
 	switch {
 	case b.clusterSet[id.GroupKind()]:
 		id.Namespace = ""
@@ -63,3 +66,12 @@ func (b Provides) scoped(id manifest.ID) manifest.ID {
 	}
 	return id
 }
+
+// Namespace reports whether the sets create a namespace.
+func (b Provides) Namespace(name string) bool { return b.namespaces[name] }
+
+// Kind reports whether the sets create a kind.
+func (b Provides) Kind(kind schema.GroupKind) bool { return b.kinds[kind] }
+
+// Kinds lists the kinds that the sets create.
+func (b Provides) Kinds() []schema.GroupKind { return slices.Collect(maps.Keys(b.kinds)) }
