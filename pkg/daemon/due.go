@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -10,12 +9,13 @@ import (
 	"github.com/syncerdev/syncer/pkg/target"
 )
 
-// queueDue queues the targets that are to be reconciled although git says nothing new, and checks images that are due.
-func (s *scheduler) queueDue(ctx context.Context) {
+// queueDue queues the targets that are to be reconciled although git says nothing new, and plans the checks of images.
+func (s *scheduler) queueDue() {
 	commit, idle := s.commits.idle()
 	if !idle {
 		return
 	}
+	var checks []imageCheck
 	for _, w := range commit.Targets {
 		if !s.leases.Has(w) {
 			continue // another replica's
@@ -32,16 +32,11 @@ func (s *scheduler) queueDue(ctx context.Context) {
 		case time.Since(last.compared) > compareInterval:
 			s.daemon.states.compared(w.Target) // it is requested now
 			s.queue.add(w.Target, time.Now().Add(rand.N(s.daemon.parts.Config.Source.Interval.Duration)), slowCheck)
-		case s.daemon.parts.Reconciler.Pins.Checks.ImagesDue(w.Target, w.Environment.Images.Interval.Duration):
-			s.others.Go(func() {
-				defer s.forgetUnknown(w.Target)
-				_ = s.daemon.parts.Reconciler.Guard.Call(w.Target, func() error { // a check that fails is made again when it is due
-					s.checkImages(ctx, last)
-					return nil
-				})
-			})
+		default:
+			checks = append(checks, imageCheck{w.Target, time.Now().Add(s.daemon.parts.Reconciler.Pins.Checks.ImagesDueIn(w.Target))})
 		}
 	}
+	s.images.plan(checks)
 }
 
 // needsPoll reports whether a target that was reconciled needs more than events to be as git says.
@@ -74,14 +69,6 @@ func (s *scheduler) synced() map[string]bool {
 		}
 	}
 	return out
-}
-
-// checkImages asks the registries about the images of a target that is in sync, and has it reconciled where they say
-// something new.
-func (s *scheduler) checkImages(ctx context.Context, last *reconciliation) {
-	if wait, isNew := s.daemon.parts.Reconciler.Pins.Recheck(ctx, last.judged, last.pins, last.credentials); isNew {
-		s.queue.add(last.judged.Target, time.Now().Add(wait), waitEnded)
-	}
 }
 
 // wakeDependents queues the targets that wait for a record that changed: what they depend on, and what they promote.

@@ -84,7 +84,7 @@ func TestAPollQueuesWhatIsDue(t *testing.T) {
 			}
 		}
 		planOf(s, targets...)
-		s.queueDue(t.Context())
+		s.queueDue()
 		wantQueued(t, s.queue,
 			"1 was never reconciled: try again", "2 failed, and is due: try again", "4 waits, and is due: try again",
 			"6 has a kind that is not watched: try again", "8 converged without objects: try again")
@@ -97,7 +97,7 @@ func TestAPollDuringARolloutQueuesNothing(t *testing.T) {
 	s := newScheduler(t.Context(), d)
 	planOf(s, &target.Desired{Target: named("a"), Overlay: "overlay"})
 	s.commits.begin(&rollout{over: make(chan struct{}), ctx: t.Context()})
-	s.queueDue(t.Context())
+	s.queueDue()
 	wantQueued(t, s.queue)
 	if got := s.synced(); len(got) > 0 {
 		t.Errorf("synced is %v", got)

@@ -114,7 +114,7 @@ func (l *loop) goOn(ctx context.Context) {
 	}
 	all := l.scheduler.commits.wantRollout()
 	all = l.scheduler.daemon.parts.Planner.Trust.Changed() || all
-	l.scheduler.queueDue(ctx) // also before a rollout that a cluster that is away makes due: the others go on
+	l.scheduler.queueDue() // also before a rollout that a cluster that is away makes due: the others go on
 	if all {
 		l.scheduler.rollOut(ctx, l.last)
 	}

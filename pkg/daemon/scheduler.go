@@ -23,6 +23,7 @@ type scheduler struct {
 	commits  *commits
 	wakeUps  *wakeUps
 	watching *watching
+	images   *imageChecks
 
 	workers sync.WaitGroup // reconcile targets
 	others  sync.WaitGroup // everything else that runs beside the loop
@@ -60,6 +61,7 @@ func newScheduler(ctx context.Context, d *Daemon) *scheduler {
 		states: d.states, failed: guard.Report, await: s.watching.await,
 		wake: func(of v1alpha1.Target) { s.queue.add(of, time.Now(), waitEnded) },
 	}
+	s.images = newImageChecks(s.checkImages)
 	s.leases = leases.New(leases.Parts{
 		Config: config, Clusters: d.parts.Clusters, Environments: d.options.Environments, Identity: d.options.Identity, Log: log,
 		Gained: s.renew, Lost: s.forgetUnleased, Nudged: d.pollSoon,
@@ -80,6 +82,7 @@ func (s *scheduler) start(ctx context.Context) {
 	d.parts.Metrics.runs(&gauges{queue: s.queue, watching: s.watching, states: d.states})
 	s.leases.Begin(ctx)
 	s.others.Go(func() { d.publisher.Run(ctx, s.recordsChanged) })
+	s.others.Go(func() { s.images.run(ctx) })
 	w := newWorker(s)
 	served := map[string]bool{}
 	for _, cluster := range clustersOf(d.parts.Config) {

@@ -2,6 +2,7 @@ package pin
 
 import (
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type targetChecks struct {
 // imageCheck is what registries said of the images of a target.
 type imageCheck struct {
 	at       time.Time
+	due      time.Time // of the next one
 	findings []drift.Finding
 }
 
@@ -113,11 +115,22 @@ func (c *Checks) ImagesDue(of v1alpha1.Target, interval time.Duration) bool {
 	if at == nil || at.images == nil {
 		return true
 	}
-	if c.now().Sub(at.images.at) < interval {
+	now := c.now()
+	if now.Before(at.images.due) {
 		return false
 	}
-	at.images.at = c.now()
+	at.images.at, at.images.due = now, now.Add(interval)
 	return true
+}
+
+// ImagesDueIn returns how long it is until ImagesDue; 0 or less: it is time.
+func (c *Checks) ImagesDueIn(of v1alpha1.Target) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.byTarget[of]; at != nil && at.images != nil {
+		return at.images.due.Sub(c.now())
+	}
+	return 0
 }
 
 // Forget drops the checks of a target that this process does not reconcile any more.
@@ -141,10 +154,13 @@ func (c *Checks) images(of v1alpha1.Target, interval time.Duration) (findings []
 	return at.images.findings, c.now().Sub(at.images.at) < interval
 }
 
-func (c *Checks) noteImages(of v1alpha1.Target, findings []drift.Finding) {
+// noteImages notes what registries said within a reconcile. Many targets are reconciled at once, after a start or a commit, so the
+// next checks are spread over the interval, and each target keeps its place in it.
+func (c *Checks) noteImages(of v1alpha1.Target, interval time.Duration, findings []drift.Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.of(of).images = &imageCheck{at: c.now(), findings: findings}
+	now := c.now()
+	c.of(of).images = &imageCheck{at: now, due: now.Add(interval - rand.N(interval*9/10+1)), findings: findings}
 }
 
 // dropImages has the next reconcile ask the registries.

@@ -46,6 +46,40 @@ func TestTagThatWasFollowedIsNotDueForAnInterval(t *testing.T) {
 	}
 }
 
+// Targets that are reconciled at the same time are not all checked at the same time afterwards.
+func TestChecksOfImagesAreSpreadOverTheInterval(t *testing.T) {
+	date := now
+	checks := NewChecks(&v1alpha1.Config{}, func() time.Time { return date })
+	const interval, targets, parts = 10 * time.Minute, 1000, 20
+	of := func(i int) v1alpha1.Target {
+		return v1alpha1.Target{Pipeline: fmt.Sprint("p", i), Environment: "dev"}
+	}
+	for i := range targets {
+		checks.noteImages(of(i), interval, nil)
+		if in := checks.ImagesDueIn(of(i)); in <= interval/10 || in > interval {
+			t.Errorf("the next check is in %s", in)
+		}
+	}
+	for round := range 3 {
+		all, most := 0, 0
+		for range parts {
+			date = date.Add(interval / parts)
+			due := 0
+			for i := range targets {
+				if in := checks.ImagesDueIn(of(i)); checks.ImagesDue(of(i), interval) != (in <= 0) {
+					t.Errorf("%v is due in %s", of(i), in)
+				} else if in <= 0 {
+					due++
+				}
+			}
+			all, most = all+due, max(most, due)
+		}
+		if all != targets || most > 3*targets/parts {
+			t.Errorf("interval %d: %d checks, %d of them in one of %d parts of it", round+1, all, most, parts)
+		}
+	}
+}
+
 // A target that left git leaves nothing behind.
 func TestForget(t *testing.T) {
 	checks := NewChecks(&v1alpha1.Config{}, func() time.Time { return now })
@@ -54,7 +88,7 @@ func TestForget(t *testing.T) {
 		checks.Due(of, "web:1", time.Hour)
 		checks.Checked(of, "db:1")
 		checks.Moved(of, []string{"web:1"}, true)
-		checks.noteImages(of, nil)
+		checks.noteImages(of, time.Hour, nil)
 	}
 	checks.Forget(gone)
 	checks.Forget(gone)

@@ -24,7 +24,7 @@ func (r *Resolver) Findings(ctx context.Context, lookups *Lookups, d *target.Des
 	for i := range findings {
 		findings[i].Time = since(last, d.Record, findings[i], r.Dates.Stamp(d.Cluster).Time)
 	}
-	r.Checks.noteImages(d.Target, findings)
+	r.Checks.noteImages(d.Target, d.Environment.Images.Interval.Duration, findings)
 	return findings
 }
 

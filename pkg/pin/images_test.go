@@ -150,13 +150,13 @@ func TestRecheck(t *testing.T) {
 	}
 	r.Checks.Due(d.Target, "web:1", time.Minute)
 	r.Checks.Moved(d.Target, []string{"web:1"}, true)
-	r.Checks.noteImages(d.Target, nil)
+	r.Checks.noteImages(d.Target, time.Minute, nil)
 	date = date.Add(20 * time.Second)
 	from.digests["web:1"] = "sha256:b"
 	if wait, isNew := recheck(); !isNew || wait != 40*time.Second || !r.Checks.ImagesDue(d.Target, time.Minute) {
 		t.Errorf("it moved, and was followed 20 s before: %s, %t", wait, isNew)
 	}
-	r.Checks.noteImages(d.Target, r.Check(t.Context(), r.NewLookups(), d, pins))
+	r.Checks.noteImages(d.Target, time.Minute, r.Check(t.Context(), r.NewLookups(), d, pins))
 	if _, isNew := recheck(); isNew {
 		t.Error("what is known is not new")
 	}
