@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/syncerdev/syncer/pkg/clock"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -411,9 +412,15 @@ func render(b *bench, ctx context.Context) error {
 	return nil
 }
 
+// memoryPause is how long syncer is at rest before its memory counts.
+const memoryPause = 30 * time.Second
+
 // memory measures what the process holds after all of this, and the most that it held.
 func memory(b *bench, ctx context.Context) error {
 	if _, _, err := b.audit.quiet(ctx, daemonUser, 2*time.Second, 10*time.Second); err != nil {
+		return err
+	}
+	if err := clock.Sleep(ctx, memoryPause); err != nil {
 		return err
 	}
 	now, err := used(b.daemon.pid)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -64,9 +63,7 @@ func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
 			s.daemon.failed(ctx, err)
 		}
 		s.commits.end(r, err)
-		if r.due > manyTargets {
-			debug.FreeOSMemory()
-		}
+		s.memory.Reset(memoryPause)
 	})
 }
 
@@ -77,11 +74,6 @@ func (s *scheduler) complete() {
 		s.daemon.pollSoon()
 	}
 }
-
-// manyTargets is the number of targets from which a rollout leaves much memory that is not used again: plans, answers and
-// renderings of each target. The Go runtime would return it to the system over some minutes, and may keep twice the memory in
-// use until then.
-const manyTargets = 100
 
 // roll plans a commit and gives its targets to the workers, each after the targets that it needs.
 func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {

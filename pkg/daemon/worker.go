@@ -251,6 +251,7 @@ func (w *worker) note(ctx context.Context, planned *target.Desired, result *reco
 
 // reconciled counts a reconcile that has ended, or queues the target again.
 func (w *worker) reconciled(d *target.Desired, j job, result *reconcile.Result) {
+	w.scheduler.memory.Reset(memoryPause)
 	switch {
 	case reconcile.IsOvertaken(result.Detail.Failure):
 		w.scheduler.yield(d.Target, j.why|retryDue)

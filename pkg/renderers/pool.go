@@ -263,6 +263,9 @@ func (p *Pool) take(ctx context.Context) (*worker, error) {
 	return w, nil
 }
 
+// spareIdle is how long a worker is kept without work beside another one that has none.
+const spareIdle = 20 * time.Second
+
 // give takes a worker back, or ends it.
 func (p *Pool) give(w *worker, broken bool) {
 	if broken || w.grown || w.builds >= mostBuilds {
@@ -272,7 +275,11 @@ func (p *Pool) give(w *worker, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, w)
-	p.timers[w] = time.AfterFunc(p.options.Idle, func() { p.dismiss(w) })
+	pause := p.options.Idle
+	if len(p.idle) > 1 {
+		pause = min(pause, spareIdle) // the next commit does not wait for a worker: there is another one
+	}
+	p.timers[w] = time.AfterFunc(pause, func() { p.dismiss(w) })
 }
 
 // dismiss ends a worker that is idle.

@@ -39,12 +39,18 @@ func serve(in io.Reader, out io.Writer, build func(Limits, fs.FS, string) Built)
 		os.Exit(exitNonsense)
 	}
 	go s.read()
+	idle := time.AfterFunc(memoryPause, debug.FreeOSMemory)
 	for request := range s.builds {
+		idle.Stop()
 		if err := s.wire.send(reply{Done: s.build(request)}); err != nil {
 			os.Exit(exitDone)
 		}
+		idle.Reset(memoryPause)
 	}
 }
+
+// memoryPause is the time after the last build at which memory is returned to the system.
+const memoryPause = 5 * time.Second
 
 // server is a worker's state.
 type server struct {
