@@ -43,7 +43,7 @@ const (
 	// renderPatience is how long the targets of a commit wait for overlays that take longer to render than their own.
 	renderPatience = 500 * time.Millisecond
 	// memoryPause is the time after the last reconcile at which memory is returned to the system. The Go runtime keeps twice the
-	// memory in use, and returns it over minutes. At a thousand targets this is 80 of 185 MB, for 0.05 s of processor time.
+	// memory in use, and returns it over minutes: at a thousand targets 30 of 185 MB.
 	memoryPause = 5 * time.Second
 	// compareInterval is how often every object of a target is compared by a dry run, as a safety net below the watches.
 	compareInterval = time.Hour
