@@ -21,7 +21,7 @@ const browser = "internal/lab/browser"
 
 // home says which room owns an outside library. Test files are free: they start what they test against.
 var home = map[string]string{
-	"github.com/go-git/":                      "pkg/source pkg/gitserver pkg/gitpack",
+	"github.com/go-git/":                      "pkg/source pkg/gitserver pkg/gitpack pkg/gitfiles",
 	"github.com/Masterminds/semver/":          "pkg/source pkg/image pkg/api/v1alpha1",
 	"github.com/gofrs/flock":                  "pkg/source",
 	"golang.org/x/crypto/ssh":                 "pkg/gitserver pkg/trust",
@@ -58,7 +58,7 @@ var home = map[string]string{
 var floors = [][]string{
 	{"pkg/clock", "pkg/limit", "pkg/panics", "pkg/silence", "pkg/manifest", "pkg/yamltext"},
 	{"pkg/api/v1alpha1", "pkg/gitserver", "pkg/pacing", "pkg/health", "pkg/audit", "pkg/connect", "pkg/trust"},
-	{"pkg/gitpack"},
+	{"pkg/gitpack", "pkg/gitfiles"},
 	{"pkg/answer", "pkg/source", "pkg/render", "pkg/image", "pkg/drift", "pkg/ignore", "pkg/takeover", "pkg/neighbour"},
 	{"pkg/cluster", "pkg/origin", "pkg/record", "pkg/follow", "pkg/words"},
 	{"pkg/inventory", "pkg/election", "pkg/renderers"},
@@ -77,12 +77,13 @@ var narrow = map[string][]string{
 	"pkg/gitserver": {"pkg/silence"},
 	"pkg/pacing":    {"pkg/clock"},
 	"pkg/gitpack":   {"pkg/gitserver"},
-	"pkg/source":    {"pkg/gitserver", "pkg/gitpack"},                // knows git, not objects
-	"pkg/follow":    {"pkg/api/v1alpha1", "pkg/source", "pkg/trust"}, // knows commits, not objects
-	"pkg/trust":     {"pkg/panics"},                                  // pure
-	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},  // no disk, network, clock or environment
-	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
-	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},            // pure
+	"pkg/gitfiles":  {"pkg/gitserver"},
+	"pkg/source":    {"pkg/gitserver", "pkg/gitpack", "pkg/gitfiles"}, // knows git, not Kubernetes objects
+	"pkg/follow":    {"pkg/api/v1alpha1", "pkg/source", "pkg/trust"},  // knows commits, not objects
+	"pkg/trust":     {"pkg/panics"},                                   // pure
+	"pkg/render":    {"pkg/manifest", "pkg/panics", "pkg/yamltext"},   // no disk, network, clock or environment
+	"pkg/drift":     {"pkg/manifest", "pkg/api/v1alpha1"},             // pure
+	"pkg/ignore":    {"pkg/manifest", "pkg/api/v1alpha1"},             // pure
 	"pkg/renderers": {"pkg/manifest", "pkg/api/v1alpha1", "pkg/panics", "pkg/render", "pkg/origin"},
 	"pkg/neighbour": {"pkg/manifest", "pkg/api/v1alpha1"}, // pure
 	"pkg/words":     {"pkg/manifest", "pkg/render"},

@@ -20,6 +20,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/gofrs/flock"
 
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 	"github.com/syncerdev/syncer/pkg/gitpack"
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
@@ -30,7 +31,7 @@ type cache struct {
 	disk    billy.Filesystem
 	meta    *filesystem.Storage
 	packs   *gitpack.Set
-	store   *store
+	store   *gitfiles.Store
 	limits  Limits
 	shallow []plumbing.Hash // commits whose parents were not fetched
 	known   []plumbing.Hash // ends of histories that are here
@@ -68,7 +69,7 @@ func cacheOn(dir string, disk billy.Filesystem, limits Limits) *cache {
 		disk:   disk,
 		meta:   filesystem.NewStorage(disk, gitcache.NewObjectLRU(0)),
 		packs:  p,
-		store:  &store{objects: p, limits: limits},
+		store:  gitfiles.NewStore(p, limits.ofFiles()),
 		limits: limits,
 	}
 }
@@ -94,7 +95,7 @@ func openCache(dir string, disk billy.Filesystem, limits Limits) (*cache, error)
 		if ref.Type() != plumbing.HashReference {
 			return nil
 		}
-		if c.store.has(ref.Hash()) {
+		if c.store.Has(ref.Hash()) {
 			c.known = append(c.known, ref.Hash())
 		}
 		return nil
@@ -104,7 +105,7 @@ func openCache(dir string, disk billy.Filesystem, limits Limits) (*cache, error)
 
 // usable reports whether a fetch may build on the cache.
 func (c *cache) usable(most int) bool {
-	return c.packs.Len() > 0 && c.packs.Len() < most && c.packs.Bytes() < c.room() && !c.store.spoiled()
+	return c.packs.Len() > 0 && c.packs.Len() < most && c.packs.Bytes() < c.room() && !c.store.Spoiled()
 }
 
 // room is how large a cache may become before it is fetched anew, without what is no longer used.
@@ -157,11 +158,11 @@ func (c *cache) haves() []plumbing.Hash {
 	todo := slices.Clone(c.known)
 	slices.Reverse(todo) // the latest first
 	for ; len(todo) > 0 && len(list) < enough; todo = todo[1:] {
-		hash, err := c.store.peel(todo[0])
+		hash, err := c.store.Peel(todo[0])
 		if err != nil || slices.Contains(list, hash) {
 			continue
 		}
-		commit, err := c.store.commit(hash)
+		commit, err := c.store.Commit(hash)
 		if err != nil {
 			continue
 		}
@@ -178,7 +179,7 @@ func (c *cache) inherit(older *cache) error {
 		return nil // the older one is damaged: then where they stood is not known
 	}
 	return names.ForEach(func(ref *plumbing.Reference) error {
-		if ref.Type() == plumbing.HashReference && c.store.has(ref.Hash()) {
+		if ref.Type() == plumbing.HashReference && c.store.Has(ref.Hash()) {
 			c.learn(ref.Hash())
 		}
 		if err := c.meta.SetReference(ref); err != nil {

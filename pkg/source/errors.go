@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
@@ -11,7 +12,7 @@ var (
 	ErrBranchNotFound = errors.New("branch not found")
 	ErrTagNotFound    = errors.New("tag not found")
 	ErrNoVersion      = errors.New("no tag matches the semver range")
-	ErrCommitNotFound = errors.New("commit not found")
+	ErrCommitNotFound = gitfiles.ErrCommitNotFound
 	ErrRevision       = errors.New("revision not understood")
 	ErrIncomplete     = errors.New("objects missing")
 	ErrNotFastForward = errors.New("branch was rewound")
@@ -28,8 +29,8 @@ var (
 	ErrRedirect           = gitserver.ErrRedirect
 
 	// ErrSubmodule and ErrOutside come from Snapshot.Files, in a *fs.PathError.
-	ErrSubmodule = errors.New("is a git submodule, which syncer does not follow")
-	ErrOutside   = errors.New("symbolic link leaves the repository")
+	ErrSubmodule = gitfiles.ErrSubmodule
+	ErrOutside   = gitfiles.ErrOutside
 )
 
 // isExplained reports whether an error already names the fault of the repository or the cache.

@@ -34,7 +34,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		answer := packp.NewUploadPackResponse(request)
 		if answer.Decode(io.NopCloser(bytes.NewReader(bytesOf))) == nil && c.take(answer, request) == nil && c.packs.Len() > 0 {
-			_, _ = c.store.snapshot(request.Wants[0], true)
+			_, _ = historyOf(c.store).snapshot(request.Wants[0], true)
 		}
 	})
 }

@@ -2,12 +2,13 @@ package source
 
 import (
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 )
 
 // held is the fetched part of a remote, as of the end of the latest fetch. It answers without the remote, also during a
 // fetch, so that a slow server blocks no reader of the local history. It does not change.
 type held struct {
-	store  *store
+	store  *gitfiles.Store
 	listed refs
 	goal   goal
 
@@ -18,7 +19,7 @@ type held struct {
 
 // find resolves revisions that do not move: hashes, and HEAD as it was fetched.
 func (h *held) find(rev revision) (plumbing.Hash, bool) {
-	if h.store.spoiled() {
+	if h.store.Spoiled() {
 		return plumbing.ZeroHash, false
 	}
 	start := plumbing.NewHash(rev.base)
@@ -31,13 +32,13 @@ func (h *held) find(rev revision) (plumbing.Hash, bool) {
 			return plumbing.ZeroHash, false
 		}
 		var err error
-		if start, err = h.store.abbreviated(rev.base); err != nil {
+		if start, err = historyOf(h.store).abbreviated(rev.base); err != nil {
 			return plumbing.ZeroHash, false
 		}
 	default:
 		return plumbing.ZeroHash, false
 	}
-	hash, err := h.store.locate(start, rev)
+	hash, err := historyOf(h.store).locate(start, rev)
 	return hash, err == nil
 }
 
@@ -50,7 +51,7 @@ func (h *held) at(rev revision) (Snapshot, bool) {
 	if h.good && hash.String() == h.last.Commit {
 		return h.last, true
 	}
-	snap, err := h.store.snapshot(hash, false)
+	snap, err := historyOf(h.store).snapshot(hash, false)
 	return snap, err == nil
 }
 
@@ -60,7 +61,7 @@ func (h *held) since(from *revision, to revision) ([]Commit, bool) {
 	if !ok {
 		return nil, false
 	}
-	commits, err := h.store.since(from, end, h.listed, h.goal)
+	commits, err := historyOf(h.store).since(from, end, h.listed, h.goal)
 	return commits, err == nil
 }
 
@@ -69,6 +70,6 @@ func (h *held) log(to revision, limit int) ([]Commit, bool) {
 	if !ok {
 		return nil, false
 	}
-	commits, err := h.store.log(end, limit)
+	commits, err := historyOf(h.store).log(end, limit)
 	return commits, err == nil
 }

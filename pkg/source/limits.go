@@ -3,7 +3,6 @@ package source
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
@@ -62,6 +62,10 @@ func (l Limits) ofServer() gitserver.Limits {
 	return s
 }
 
+func (l Limits) ofFiles() gitfiles.Limits {
+	return gitfiles.Limits{ObjectBytes: l.ObjectBytes, Files: l.Files}
+}
+
 // filter has a server leave out the files that are larger than an object may be, where it can.
 func (c *cache) filter(request *packp.UploadPackRequest, adv *packp.AdvRefs) error {
 	if c.plain || !adv.Capabilities.Supports(capability.Filter) {
@@ -79,13 +83,13 @@ const gapsFile = "syncer-gaps"
 
 // allowGaps notes that files may be missing in the cache, before they are.
 func (c *cache) allowGaps() error {
-	if c.store.mayHaveGaps() {
+	if c.store.MayHaveGaps() {
 		return nil
 	}
 	if err := util.WriteFile(c.disk, gapsFile, []byte(strconv.FormatInt(c.limits.ObjectBytes, 10)), 0o600); err != nil {
 		return gitserver.LocalError{Err: err}
 	}
-	c.store.allowGaps()
+	c.store.AllowGaps()
 	return nil
 }
 
@@ -101,25 +105,6 @@ func (c *cache) recallGaps() error {
 	if strings.TrimSpace(string(text)) != strconv.FormatInt(c.limits.ObjectBytes, 10) {
 		return errors.New("the limit of an object was another one")
 	}
-	c.store.allowGaps()
+	c.store.AllowGaps()
 	return nil
-}
-
-// missing explains that a file is not here.
-func (l Limits) missing() error {
-	return &gitserver.LimitError{
-		Exceeds: "the file, or one that git stores it as a difference from, has more than " + gitserver.Size(l.ObjectBytes), Setting: "objectBytes",
-	}
-}
-
-// longestPath is how many folders may stand in each other.
-const longestPath = 256
-
-// tooDeep and tooMany explain why a commit is not read.
-func (l Limits) tooDeep() error {
-	return &gitserver.LimitError{Exceeds: fmt.Sprintf("the commit has more than %d folders in each other", longestPath)}
-}
-
-func (l Limits) tooMany() error {
-	return &gitserver.LimitError{Exceeds: fmt.Sprintf("the commit has more than %d files", l.Files), Setting: "files"}
 }

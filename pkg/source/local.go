@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 	"github.com/syncerdev/syncer/pkg/gitpack"
 )
 
@@ -27,7 +28,7 @@ type local struct {
 	goal   goal
 	limits Limits
 
-	store  *store // of the latest look
+	store  *gitfiles.Store // of the latest look
 	listed refs
 
 	good   bool
@@ -46,7 +47,7 @@ func (l *local) fetch(context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if l.good && t.tip == l.target.tip && !l.last.Files.(*files).store.spoiled() {
+	if l.good && t.tip == l.target.tip && !l.last.Files.(*gitfiles.FS).Spoiled() {
 		l.target = t
 		return l.last, nil
 	}
@@ -60,17 +61,17 @@ func (l *local) fetch(context.Context) (Snapshot, error) {
 }
 
 func (l *local) follow(t target) (Snapshot, error) {
-	if !l.store.has(t.tip) {
+	if !l.store.Has(t.tip) {
 		return Snapshot{}, fmt.Errorf("%w: %s", ErrCommitNotFound, t.tip)
 	}
-	hash, err := l.store.peel(t.tip)
+	hash, err := l.store.Peel(t.tip)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if l.good && hash.String() == l.last.Commit && !l.last.Files.(*files).store.spoiled() {
+	if l.good && hash.String() == l.last.Commit && !l.last.Files.(*gitfiles.FS).Spoiled() {
 		return l.last, nil // another tag for the same commit
 	}
-	snap, err := l.store.snapshot(hash, true)
+	snap, err := historyOf(l.store).snapshot(hash, true)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("%w: %w: is this a partial clone, or damaged? git fsck tells", ErrIncomplete, err)
 	}
@@ -78,11 +79,11 @@ func (l *local) follow(t target) (Snapshot, error) {
 		return snap, nil
 	}
 	old := l.target.tip
-	older, err := l.store.ancestors(old)
+	older, err := historyOf(l.store).ancestors(old)
 	if err != nil {
 		older = nil
 	}
-	verdict, err := l.store.compare(t.tip, old, older)
+	verdict, err := historyOf(l.store).compare(t.tip, old, older)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -97,11 +98,11 @@ func (l *local) at(_ context.Context, rev revision) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return l.store.snapshot(hash, false)
+	return historyOf(l.store).snapshot(hash, false)
 }
 
 func (l *local) find(rev revision) (plumbing.Hash, error) {
-	hash, err := l.store.resolve(rev, l.listed, l.goal)
+	hash, err := historyOf(l.store).resolve(rev, l.listed, l.goal)
 	if errors.Is(err, errBeyond) {
 		return hash, fmt.Errorf("%w: the repository does not have it", ErrCommitNotFound)
 	}
@@ -116,7 +117,7 @@ func (l *local) since(_ context.Context, from *revision, to revision) ([]Commit,
 	if err != nil {
 		return nil, err
 	}
-	return l.store.since(from, end, l.listed, l.goal)
+	return historyOf(l.store).since(from, end, l.listed, l.goal)
 }
 
 func (l *local) log(_ context.Context, to revision, limit int) ([]Commit, error) {
@@ -127,7 +128,7 @@ func (l *local) log(_ context.Context, to revision, limit int) ([]Commit, error)
 	if err != nil {
 		return nil, err
 	}
-	return l.store.log(end, limit)
+	return historyOf(l.store).log(end, limit)
 }
 
 func (l *local) close() error { return nil }
@@ -149,9 +150,9 @@ func (l *local) look() error {
 	if err != nil {
 		return err
 	}
-	s := &store{objects: kept, limits: l.limits}
+	s := gitfiles.NewStore(kept, l.limits.ofFiles())
 	if l.store != nil {
-		s.trees = l.store.trees
+		s.Reuse(l.store)
 	}
 	l.store, l.listed = s, listed
 	return nil
@@ -262,7 +263,7 @@ func (d *diskObjects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash
 // load reads the content at once: go-git would open the file again later.
 func (d *diskObjects) load(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
 	if size, err := d.Storage.EncodedObjectSize(hash); err == nil && size > d.limits.ObjectBytes {
-		return nil, d.limits.missing()
+		return nil, gitfiles.TooLarge(d.limits.ObjectBytes)
 	}
 	obj, err := d.Storage.EncodedObject(kind, hash)
 	if err != nil {

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
@@ -51,7 +50,7 @@ func (r *Repository) Objects(ctx context.Context, to string, reach Reach) (Objec
 	}
 	if held := r.origin.held(); held != nil {
 		if hash, ok := held.find(end); ok {
-			if found, err := held.store.reachable(hash, reach); err == nil && (found.Missing == "" || reach.FirstParent) {
+			if found, err := historyOf(held.store).reachable(hash, reach); err == nil && (found.Missing == "" || reach.FirstParent) {
 				return found, nil
 			}
 		}
@@ -75,7 +74,7 @@ func (l *local) objects(_ context.Context, to revision, reach Reach) (Objects, e
 	if err != nil {
 		return Objects{}, err
 	}
-	return l.store.reachable(end, reach)
+	return historyOf(l.store).reachable(end, reach)
 }
 
 func (r *remote) objects(ctx context.Context, to revision, reach Reach) (Objects, error) {
@@ -83,7 +82,7 @@ func (r *remote) objects(ctx context.Context, to revision, reach Reach) (Objects
 	if err != nil {
 		return Objects{}, err
 	}
-	found, err := r.cache.store.reachable(end, reach)
+	found, err := historyOf(r.cache.store).reachable(end, reach)
 	for _, depth := range []int{deeperDepth, allHistory} {
 		if err != nil || found.Missing == "" || reach.FirstParent || r.cache.whole() {
 			break
@@ -94,7 +93,7 @@ func (r *remote) objects(ctx context.Context, to revision, reach Reach) (Objects
 		if r.shown.Load() != nil {
 			r.shown.Store(r.holding())
 		}
-		found, err = r.cache.store.reachable(end, reach)
+		found, err = historyOf(r.cache.store).reachable(end, reach)
 	}
 	return found, err
 }
@@ -108,14 +107,14 @@ func (r *remote) deepen(ctx context.Context, c *conn, of plumbing.Hash, depth in
 }
 
 // reachable lists commits as far as the store goes.
-func (s *store) reachable(from plumbing.Hash, reach Reach) (Objects, error) {
+func (h history) reachable(from plumbing.Hash, reach Reach) (Objects, error) {
 	var out Objects
-	seen, err := s.without(reach.Without)
+	seen, err := h.without(reach.Without)
 	if err != nil {
 		return Objects{}, err
 	}
 	for _, known := range reach.Without {
-		if !s.has(plumbing.NewHash(known)) {
+		if !h.store.Has(plumbing.NewHash(known)) {
 			out.Unknown = append(out.Unknown, known)
 		}
 	}
@@ -127,14 +126,14 @@ func (s *store) reachable(from plumbing.Hash, reach Reach) (Objects, error) {
 			continue
 		}
 		seen[hash] = true
-		if !s.has(hash) {
+		if !h.store.Has(hash) {
 			out.Missing = hash.String()
 			continue
 		}
 		if out.More = len(out.Commits) >= reach.Most || size > mostObjectBytes; out.More {
 			break
 		}
-		each, parents, err := s.whole(hash)
+		each, parents, err := h.whole(hash)
 		if err != nil {
 			return Objects{}, err
 		}
@@ -149,14 +148,14 @@ func (s *store) reachable(from plumbing.Hash, reach Reach) (Objects, error) {
 }
 
 // without collects commits and what is reachable from them, as far as the store goes.
-func (s *store) without(commits []string) (map[plumbing.Hash]bool, error) {
+func (h history) without(commits []string) (map[plumbing.Hash]bool, error) {
 	out := map[plumbing.Hash]bool{}
 	for _, each := range commits {
 		hash := plumbing.NewHash(each)
 		if out[hash] {
 			continue
 		}
-		older, err := s.ancestors(hash)
+		older, err := h.ancestors(hash)
 		if err != nil {
 			return nil, err
 		}
@@ -167,26 +166,14 @@ func (s *store) without(commits []string) (map[plumbing.Hash]bool, error) {
 }
 
 // whole reads a commit object.
-func (s *store) whole(hash plumbing.Hash) (Object, []plumbing.Hash, error) {
-	commit, err := s.commit(hash)
+func (h history) whole(hash plumbing.Hash) (Object, []plumbing.Hash, error) {
+	commit, err := h.store.Commit(hash)
 	if err != nil {
 		return Object{}, nil, err
 	}
-	object, err := s.object(plumbing.CommitObject, hash)
-	if err != nil {
-		return Object{}, nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := object.Reader()
-	if err != nil {
-		return Object{}, nil, fmt.Errorf("object %s: %w", hash, err)
-	}
-	defer r.Close() // nothing was written
 	out := Object{Hash: hash.String()}
-	if out.Raw, err = io.ReadAll(r); err != nil {
-		s.damaged = true
-		return Object{}, nil, fmt.Errorf("object %s: %w", hash, err)
+	if out.Raw, err = h.store.CommitText(hash); err != nil {
+		return Object{}, nil, err
 	}
 	for _, parent := range commit.ParentHashes {
 		out.Parents = append(out.Parents, parent.String())

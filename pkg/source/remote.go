@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
+	"github.com/syncerdev/syncer/pkg/gitfiles"
 	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
@@ -102,7 +103,7 @@ const refusedFor = 10 * time.Minute
 
 // settled reports whether the last snapshot is still the answer.
 func (r *remote) settled(t target) bool {
-	return r.good && t.tip == r.target.tip && !r.last.Files.(*files).store.spoiled()
+	return r.good && t.tip == r.target.tip && !r.last.Files.(*gitfiles.FS).Spoiled()
 }
 
 // follow moves on to a ref that moved.
@@ -118,9 +119,9 @@ func (r *remote) follow(ctx context.Context, c *conn, t target) (Snapshot, error
 		}
 	}
 	if err := r.cache.stand(t); err != nil {
-		r.cache.store.spoil() // a cache that cannot be written is replaced at the next fetch
+		r.cache.store.Spoil() // a cache that cannot be written is replaced at the next fetch
 	}
-	if r.good && snap.Commit == r.last.Commit && !r.last.Files.(*files).store.spoiled() {
+	if r.good && snap.Commit == r.last.Commit && !r.last.Files.(*gitfiles.FS).Spoiled() {
 		snap.Files = r.last.Files // another tag for the same commit
 	}
 	r.good, r.target, r.last = true, t, snap
@@ -150,14 +151,14 @@ func (r *remote) obtain(ctx context.Context, c *conn, t target) (Snapshot, error
 
 // read takes a snapshot out of the cache, if all of it is there.
 func (r *remote) read(tip plumbing.Hash) (Snapshot, error) {
-	if r.cache.store.spoiled() {
+	if r.cache.store.Spoiled() {
 		return Snapshot{}, errBeyond
 	}
-	hash, err := r.cache.store.peel(tip)
+	hash, err := r.cache.store.Peel(tip)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return r.cache.store.snapshot(hash, true)
+	return historyOf(r.cache.store).snapshot(hash, true)
 }
 
 // bring fetches the tip of a ref. It fetches only new objects if the cache can be built on. Otherwise, or if the objects
@@ -168,12 +169,12 @@ func (r *remote) bring(ctx context.Context, c *conn, tip plumbing.Hash) (Snapsho
 		if r.cache.whole() {
 			depth = allHistory
 		}
-		missed := r.cache.store.countMissing()
+		missed := r.cache.store.CountMissing()
 		err := c.receive(ctx, r.cache, []plumbing.Hash{tip}, depth)
 		if err == nil {
 			// A file that is missing may be too large, or lost: a fetch of everything tells.
 			snap, err := r.read(tip)
-			if (err == nil || isExplained(err)) && r.cache.store.countMissing() == missed {
+			if (err == nil || isExplained(err)) && r.cache.store.CountMissing() == missed {
 				r.cache.learn(tip)
 				return snap, err
 			}
@@ -214,7 +215,7 @@ func (r *remote) obtainCommit(ctx context.Context, c *conn, hash plumbing.Hash) 
 	if err := r.bringAll(ctx, c); err != nil {
 		return Snapshot{}, err
 	}
-	if !r.cache.store.has(hash) {
+	if !r.cache.store.Has(hash) {
 		return Snapshot{}, fmt.Errorf("%w: no branch or tag of the repository leads to %s", ErrCommitNotFound, hash)
 	}
 	return r.readNew(hash)
@@ -229,7 +230,7 @@ func grantsHashes(adv *packp.AdvRefs) bool {
 func (r *remote) bringAll(ctx context.Context, c *conn) error {
 	tips := c.refs.tips()
 	if r.cache.whole() && r.cache.usable(r.mostPacks) {
-		tips = slices.DeleteFunc(tips, r.cache.store.has)
+		tips = slices.DeleteFunc(tips, r.cache.store.Has)
 		if len(tips) == 0 {
 			return nil
 		}
@@ -244,11 +245,11 @@ func (r *remote) bringAll(ctx context.Context, c *conn) error {
 // judge finds out whether a branch still leads back to where it stood, with as
 // much history as that takes, and notes or refuses it when it does not.
 func (r *remote) judge(ctx context.Context, c *conn, t target, snap Snapshot, old plumbing.Hash, oldCache *cache) (Snapshot, error) {
-	older, err := oldCache.store.ancestors(old)
+	older, err := historyOf(oldCache.store).ancestors(old)
 	if err != nil {
 		older = nil // the old cache is damaged: the question takes more history then
 	}
-	verdict, err := r.cache.store.compare(t.tip, old, older)
+	verdict, err := historyOf(r.cache.store).compare(t.tip, old, older)
 	for _, depth := range []int{deeperDepth, allHistory} {
 		if err != nil || verdict != unknown {
 			break
@@ -259,7 +260,7 @@ func (r *remote) judge(ctx context.Context, c *conn, t target, snap Snapshot, ol
 		if snap, err = r.readNew(t.tip); err != nil {
 			return Snapshot{}, err
 		}
-		verdict, err = r.cache.store.compare(t.tip, old, older)
+		verdict, err = historyOf(r.cache.store).compare(t.tip, old, older)
 	}
 	if err != nil {
 		return Snapshot{}, err
@@ -290,19 +291,19 @@ func (r *remote) at(ctx context.Context, rev revision) (Snapshot, error) {
 	if r.good && hash.String() == r.last.Commit {
 		return r.last, nil
 	}
-	if snap, err := r.cache.store.snapshot(hash, false); err == nil {
+	if snap, err := historyOf(r.cache.store).snapshot(hash, false); err == nil {
 		return snap, nil
 	}
 	// The commit is in the cache and some of its files are not: fetch it alone.
 	err = r.call(ctx, func(ctx context.Context, c *conn) error {
-		r.cache.store.spoil()
+		r.cache.store.Spoil()
 		_, err := r.obtainCommit(ctx, c, hash)
 		return err
 	})
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return r.cache.store.snapshot(hash, false)
+	return historyOf(r.cache.store).snapshot(hash, false)
 }
 
 // find resolves a revision to a commit that is in the cache.
@@ -328,8 +329,8 @@ func (r *remote) holding() *held {
 
 // findThere resolves a revision with the help of the server.
 func (r *remote) findThere(ctx context.Context, c *conn, rev revision) (plumbing.Hash, error) {
-	if !r.cache.store.spoiled() {
-		hash, err := r.cache.store.resolve(rev, c.refs, r.goal)
+	if !r.cache.store.Spoiled() {
+		hash, err := historyOf(r.cache.store).resolve(rev, c.refs, r.goal)
 		if !errors.Is(err, errBeyond) {
 			return hash, err
 		}
@@ -342,24 +343,24 @@ func (r *remote) findThere(ctx context.Context, c *conn, rev revision) (plumbing
 		}
 		tip, isRef = t.tip, t.name != ""
 	}
-	if isRef && !r.cache.store.has(tip) {
+	if isRef && !r.cache.store.Has(tip) {
 		if _, err := r.bring(ctx, c, tip); err != nil {
 			return plumbing.ZeroHash, err
 		}
 	}
-	if rev.isHash() && !r.cache.store.has(plumbing.NewHash(rev.base)) {
+	if rev.isHash() && !r.cache.store.Has(plumbing.NewHash(rev.base)) {
 		if _, err := r.obtainCommit(ctx, c, plumbing.NewHash(rev.base)); err != nil {
 			return plumbing.ZeroHash, err
 		}
 	}
-	hash, err := r.cache.store.resolve(rev, c.refs, r.goal)
+	hash, err := historyOf(r.cache.store).resolve(rev, c.refs, r.goal)
 	if !errors.Is(err, errBeyond) {
 		return hash, err
 	}
 	if err := r.bringAll(ctx, c); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	hash, err = r.cache.store.resolve(rev, c.refs, r.goal)
+	hash, err = historyOf(r.cache.store).resolve(rev, c.refs, r.goal)
 	if errors.Is(err, errBeyond) {
 		return hash, fmt.Errorf("%w: no branch or tag of the repository leads to it", ErrCommitNotFound)
 	}
@@ -371,7 +372,7 @@ func (r *remote) since(ctx context.Context, from *revision, to revision) ([]Comm
 	if err != nil {
 		return nil, err
 	}
-	return r.cache.store.since(from, end, r.listed, r.goal)
+	return historyOf(r.cache.store).since(from, end, r.listed, r.goal)
 }
 
 func (r *remote) log(ctx context.Context, to revision, limit int) ([]Commit, error) {
@@ -379,7 +380,7 @@ func (r *remote) log(ctx context.Context, to revision, limit int) ([]Commit, err
 	if err != nil {
 		return nil, err
 	}
-	return r.cache.store.log(end, limit)
+	return historyOf(r.cache.store).log(end, limit)
 }
 
 func (r *remote) close() error {

@@ -64,21 +64,21 @@ func (r revision) isHash() bool { return fullHash.MatchString(r.base) }
 
 // locate goes from an object to the commit that the revision names. The error
 // is errBeyond when fetching more could help.
-func (s *store) locate(start plumbing.Hash, rev revision) (plumbing.Hash, error) {
-	if !s.has(start) {
+func (h history) locate(start plumbing.Hash, rev revision) (plumbing.Hash, error) {
+	if !h.store.Has(start) {
 		return plumbing.ZeroHash, errBeyond
 	}
-	hash, err := s.peel(start)
+	hash, err := h.store.Peel(start)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	for _, h := range rev.hops {
-		count, parent := h.n, 1
-		if h.kind == '^' {
-			count, parent = min(h.n, 1), h.n
+	for _, each := range rev.hops {
+		count, parent := each.n, 1
+		if each.kind == '^' {
+			count, parent = min(each.n, 1), each.n
 		}
 		for range count {
-			if hash, err = s.parent(hash, parent); err != nil {
+			if hash, err = h.parent(hash, parent); err != nil {
 				return plumbing.ZeroHash, err
 			}
 		}
@@ -86,8 +86,8 @@ func (s *store) locate(start plumbing.Hash, rev revision) (plumbing.Hash, error)
 	return hash, nil
 }
 
-func (s *store) parent(hash plumbing.Hash, n int) (plumbing.Hash, error) {
-	commit, err := s.commit(hash)
+func (h history) parent(hash plumbing.Hash, n int) (plumbing.Hash, error) {
+	commit, err := h.store.Commit(hash)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -95,15 +95,15 @@ func (s *store) parent(hash plumbing.Hash, n int) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, fmt.Errorf("%w: %s has %d parents", ErrCommitNotFound, hash, len(commit.ParentHashes))
 	}
 	parent := commit.ParentHashes[n-1]
-	if !s.has(parent) {
+	if !h.store.Has(parent) {
 		return plumbing.ZeroHash, errBeyond
 	}
 	return parent, nil
 }
 
 // abbreviated finds the one commit whose hash starts so.
-func (s *store) abbreviated(prefix string) (plumbing.Hash, error) {
-	found, err := s.commitsWithPrefix(strings.ToLower(prefix))
+func (h history) abbreviated(prefix string) (plumbing.Hash, error) {
+	found, err := h.store.CommitsWithPrefix(strings.ToLower(prefix))
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -118,7 +118,7 @@ func (s *store) abbreviated(prefix string) (plumbing.Hash, error) {
 }
 
 // resolve finds a revision in a store, given the refs.
-func (s *store) resolve(rev revision, known refs, g goal) (plumbing.Hash, error) {
+func (h history) resolve(rev revision, known refs, g goal) (plumbing.Hash, error) {
 	start, ok := plumbing.NewHash(rev.base), rev.isHash()
 	if !ok && rev.base == "HEAD" {
 		t, err := known.pick(g)
@@ -136,9 +136,9 @@ func (s *store) resolve(rev revision, known refs, g goal) (plumbing.Hash, error)
 				ErrCommitNotFound, rev.base, known.have("branches", branches))
 		}
 		var err error
-		if start, err = s.abbreviated(rev.base); err != nil {
+		if start, err = h.abbreviated(rev.base); err != nil {
 			return plumbing.ZeroHash, err
 		}
 	}
-	return s.locate(start, rev)
+	return h.locate(start, rev)
 }

@@ -1,8 +1,8 @@
-// Package source reads a git repository: it follows a branch, a tag, a semver
-// range or one commit, and gives the files of a commit as a read-only fs.FS
-// straight over git's objects, without a working directory. It touches nothing
-// but the remote and its own cache folder: it writes to no repository, runs no
-// program, and follows no submodule.
+// Package source follows a git repository: a branch, a tag, a semver range or
+// one commit. It fetches and verifies commits, keeps their objects in a cache,
+// and answers what lies in the history. It touches nothing but the remote and
+// its own cache folder: it writes to no repository, runs no program, and
+// follows no submodule. pkg/gitfiles reads the objects and the files.
 package source
 
 import (

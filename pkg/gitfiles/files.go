@@ -1,4 +1,7 @@
-package source
+// Package gitfiles reads the objects of a git repository for many goroutines at once, and gives the files of a commit as a
+// read-only fs.FS straight over them, without a working directory. It knows no refs and no history, reaches no server, and
+// writes nothing.
+package gitfiles
 
 import (
 	"bytes"
@@ -18,22 +21,25 @@ const maxLinks = 40
 
 var errLinkLoop = errors.New("too many symbolic links: is it a loop?")
 
-// files is a commit as a file system. Folders are in memory; a file is read when it is opened.
-type files struct {
-	store *store
+// FS is a commit as a file system. Folders are in memory; a file is read when it is opened.
+type FS struct {
+	store *Store
 	root  *dir
 	time  time.Time
 }
 
 var (
-	_ fs.ReadDirFS  = (*files)(nil)
-	_ fs.ReadFileFS = (*files)(nil)
-	_ fs.StatFS     = (*files)(nil)
-	_ fs.ReadLinkFS = (*files)(nil)
+	_ fs.ReadDirFS  = (*FS)(nil)
+	_ fs.ReadFileFS = (*FS)(nil)
+	_ fs.StatFS     = (*FS)(nil)
+	_ fs.ReadLinkFS = (*FS)(nil)
 )
 
+// Spoiled reports whether an object of the store that it reads from ought to be there and could not be read.
+func (f *FS) Spoiled() bool { return f.store.Spoiled() }
+
 // Open opens a file or a folder. Links are followed.
-func (f *files) Open(name string) (fs.File, error) {
+func (f *FS) Open(name string) (fs.File, error) {
 	e, err := f.resolve("open", name, true)
 	if err != nil {
 		return nil, err
@@ -46,7 +52,7 @@ func (f *files) Open(name string) (fs.File, error) {
 }
 
 // ReadFile returns the content of a file. Links are followed.
-func (f *files) ReadFile(name string) ([]byte, error) {
+func (f *FS) ReadFile(name string) ([]byte, error) {
 	e, err := f.resolve("readfile", name, true)
 	if err != nil {
 		return nil, err
@@ -62,7 +68,7 @@ func (f *files) ReadFile(name string) ([]byte, error) {
 }
 
 // ReadDir lists a folder, sorted by name. Links in it are listed as links.
-func (f *files) ReadDir(name string) ([]fs.DirEntry, error) {
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	e, err := f.resolve("readdir", name, true)
 	if err != nil {
 		return nil, err
@@ -70,7 +76,7 @@ func (f *files) ReadDir(name string) ([]fs.DirEntry, error) {
 	return f.list(name, e)
 }
 
-func (f *files) list(name string, e entry) ([]fs.DirEntry, error) {
+func (f *FS) list(name string, e entry) ([]fs.DirEntry, error) {
 	if e.dir == nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
 	}
@@ -85,12 +91,12 @@ func (f *files) list(name string, e entry) ([]fs.DirEntry, error) {
 }
 
 // Stat describes the target of a path. It follows links.
-func (f *files) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
+func (f *FS) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
 
 // Lstat describes a path. It does not follow a link at its end.
-func (f *files) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
+func (f *FS) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
 
-func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
+func (f *FS) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	e, err := f.resolve(op, name, follow)
 	if err != nil {
 		return nil, err
@@ -101,7 +107,7 @@ func (f *files) stat(op, name string, follow bool) (fs.FileInfo, error) {
 // Identity names the target of a path by git's own hash, without reading it. It follows links. Two files have the same
 // identity if and only if they hold the same bytes. Two folders of one identity hold the same at any depth, where a link
 // counts as its text.
-func (f *files) Identity(name string) (id string, folder bool, err error) {
+func (f *FS) Identity(name string) (id string, folder bool, err error) {
 	e, err := f.resolve("identity", name, true)
 	if err != nil {
 		return "", false, err
@@ -113,7 +119,7 @@ func (f *files) Identity(name string) (id string, folder bool, err error) {
 }
 
 // RealPath is the path of a path's target, without a symbolic link in it.
-func (f *files) RealPath(name string) (string, error) {
+func (f *FS) RealPath(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", &fs.PathError{Op: "realpath", Path: name, Err: fs.ErrInvalid}
 	}
@@ -125,7 +131,7 @@ func (f *files) RealPath(name string) (string, error) {
 }
 
 // ReadLink returns where a link points.
-func (f *files) ReadLink(name string) (string, error) {
+func (f *FS) ReadLink(name string) (string, error) {
 	e, err := f.resolve("readlink", name, false)
 	if err != nil {
 		return "", err
@@ -144,7 +150,7 @@ func (f *files) ReadLink(name string) (string, error) {
 const longestLink = 4096
 
 // link is the text of a link.
-func (f *files) link(e entry) ([]byte, error) {
+func (f *FS) link(e entry) ([]byte, error) {
 	target, err := f.store.blob(e.hash)
 	if err == nil && len(target) > longestLink {
 		return nil, fmt.Errorf("a symbolic link has more than %d bytes", longestLink)
@@ -154,7 +160,7 @@ func (f *files) link(e entry) ([]byte, error) {
 
 // resolve walks a path from the root as a kernel does: ".." in the target of a
 // link is the parent of the folder where the walk stands.
-func (f *files) resolve(op, name string, follow bool) (entry, error) {
+func (f *FS) resolve(op, name string, follow bool) (entry, error) {
 	if !fs.ValidPath(name) {
 		return entry{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
@@ -170,7 +176,7 @@ func (f *files) resolve(op, name string, follow bool) (entry, error) {
 
 // direct resolves a path without links, which is most of them, without memory of its own. It reports false for all other
 // paths.
-func (f *files) direct(name string) (entry, bool) {
+func (f *FS) direct(name string) (entry, bool) {
 	at := entry{mode: filemode.Dir, dir: f.root}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == "." {
@@ -189,7 +195,7 @@ func (f *files) direct(name string) (entry, bool) {
 }
 
 // walk also returns the names on the way from the root, without links.
-func (f *files) walk(name string, follow bool) (at entry, names []string, err error) {
+func (f *FS) walk(name string, follow bool) (at entry, names []string, err error) {
 	stack := []entry{{mode: filemode.Dir, dir: f.root}} // the folders walked through, then the current thing
 	todo := steps(name, "")
 	for links := 0; len(todo) > 0; {
@@ -247,13 +253,13 @@ func steps(name, link string) []step {
 	return list
 }
 
-func (f *files) info(name string, e entry) *fileInfo {
+func (f *FS) info(name string, e entry) *fileInfo {
 	return &fileInfo{files: f, name: name, entry: e}
 }
 
 // fileInfo is both a directory entry and, with its size known, a FileInfo.
 type fileInfo struct {
-	files *files
+	files *FS
 	name  string
 	entry entry
 	size  int64
@@ -327,7 +333,7 @@ func (f *openFile) Close() error {
 }
 
 type openDir struct {
-	files  *files
+	files  *FS
 	info   *fileInfo
 	name   string
 	next   int

@@ -1,4 +1,4 @@
-package source
+package gitfiles
 
 import (
 	"bytes"
@@ -14,31 +14,52 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/syncerdev/syncer/pkg/gitserver"
 )
 
-// objects is where git objects are kept: the packs of a cache, or a repository
-// on this machine.
-type objects interface {
+// Objects is where git objects are kept: the packs of a cache, or a repository on this machine. A store calls it from one
+// goroutine at a time.
+type Objects interface {
 	EncodedObject(plumbing.ObjectType, plumbing.Hash) (plumbing.EncodedObject, error)
 	HasEncodedObject(plumbing.Hash) error
 	EncodedObjectSize(plumbing.Hash) (int64, error)
 	HashesWithPrefix([]byte) ([]plumbing.Hash, error)
 }
 
-// store reads objects for many goroutines at once. go-git's packs and storages
+// Limits bound what is read. 0 allows nothing.
+type Limits struct {
+	ObjectBytes int64 // of one object, inflated, for errors: Objects hold this limit
+	Files       int   // of one commit
+}
+
+// Store reads objects for many goroutines at once. go-git's packs and storages
 // seek in shared files and fill maps while they read, so one lock guards them.
-type store struct {
+type Store struct {
 	mu      sync.Mutex
-	objects objects
+	objects Objects
 	limits  Limits
 	damaged bool // an object that ought to be there could not be read
 
 	gaps    bool                       // files that are too large may be missing
 	missing map[plumbing.Hash]struct{} // of those, the ones that a commit has
 
-	// trees are the folders of the newest snapshot. An unchanged folder of the next snapshot is taken from here, and is
-	// known to be complete. The map is replaced and never changed.
+	// trees are the folders of the newest commit. An unchanged folder of the next commit is taken from here, and is known
+	// to be complete. The map is replaced and never changed.
 	trees map[plumbing.Hash]*dir
+}
+
+// NewStore returns a store of objects, of which it reads none yet.
+func NewStore(objects Objects, limits Limits) *Store { return &Store{objects: objects, limits: limits} }
+
+// Reuse has the next commit take unchanged folders from the newest one of another store of the same repository.
+func (s *Store) Reuse(other *Store) {
+	other.mu.Lock()
+	trees := other.trees
+	other.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trees = trees
 }
 
 // dir is a decoded tree with everything below it. It does not change.
@@ -63,12 +84,12 @@ func (d *dir) find(name string) (entry, bool) {
 	return d.entries[i], true
 }
 
-func (s *store) object(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+func (s *Store) object(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	obj, err := s.objects.EncodedObject(kind, hash)
 	if err != nil {
-		if !errors.Is(err, plumbing.ErrObjectNotFound) && !errors.Is(err, ErrLimit) {
+		if !errors.Is(err, plumbing.ErrObjectNotFound) && !errors.Is(err, gitserver.ErrLimit) {
 			s.damaged = true
 		}
 		return nil, fmt.Errorf("object %s: %w", hash, err)
@@ -81,37 +102,41 @@ func (s *store) object(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.E
 }
 
 // blob returns the content of a file; the caller may change it.
-func (s *store) blob(hash plumbing.Hash) ([]byte, error) {
+func (s *Store) blob(hash plumbing.Hash) ([]byte, error) {
 	if s.isMissing(hash) {
-		return nil, s.limits.missing()
+		return nil, TooLarge(s.limits.ObjectBytes)
 	}
 	obj, err := s.object(plumbing.BlobObject, hash)
-	if errors.Is(err, ErrLimit) {
+	if errors.Is(err, gitserver.ErrLimit) {
 		return nil, err
 	}
 	if err != nil {
-		s.spoil()
+		s.Spoil()
 		return nil, err
 	}
-	// Reading may inflate from the file that others seek in.
+	return s.content(obj)
+}
+
+// content reads an object. Reading may inflate from the file that others seek in.
+func (s *Store) content(obj plumbing.EncodedObject) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := obj.Reader()
 	if err != nil {
-		return nil, fmt.Errorf("object %s: %w", hash, err)
+		return nil, fmt.Errorf("object %s: %w", obj.Hash(), err)
 	}
 	defer r.Close() // nothing was written
 	data := bytes.NewBuffer(make([]byte, 0, obj.Size()))
 	if _, err := io.Copy(data, r); err != nil {
 		s.damaged = true
-		return nil, fmt.Errorf("object %s: %w", hash, err)
+		return nil, fmt.Errorf("object %s: %w", obj.Hash(), err)
 	}
 	return data.Bytes(), nil
 }
 
-func (s *store) size(hash plumbing.Hash) (int64, error) {
+func (s *Store) size(hash plumbing.Hash) (int64, error) {
 	if s.isMissing(hash) {
-		return 0, s.limits.missing()
+		return 0, TooLarge(s.limits.ObjectBytes)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,27 +148,29 @@ func (s *store) size(hash plumbing.Hash) (int64, error) {
 	return size, nil
 }
 
-func (s *store) has(hash plumbing.Hash) bool {
+// Has reports whether an object is here.
+func (s *Store) Has(hash plumbing.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects.HasEncodedObject(hash) == nil
 }
 
-// allowGaps has a commit be whole without files that are too large.
-func (s *store) allowGaps() {
+// AllowGaps has a commit be whole without files that are too large.
+func (s *Store) AllowGaps() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gaps = true
 }
 
-func (s *store) mayHaveGaps() bool {
+// MayHaveGaps reports whether a commit may be whole without files that are too large.
+func (s *Store) MayHaveGaps() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gaps
 }
 
 // lacks reports whether a file is missing that has to be here, and notes one that need not.
-func (s *store) lacks(hash plumbing.Hash) bool {
+func (s *Store) lacks(hash plumbing.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.objects.HasEncodedObject(hash) == nil {
@@ -158,43 +185,54 @@ func (s *store) lacks(hash plumbing.Hash) bool {
 	return !s.gaps
 }
 
-func (s *store) isMissing(hash plumbing.Hash) bool {
+func (s *Store) isMissing(hash plumbing.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, is := s.missing[hash]
 	return is
 }
 
-// countMissing is how many files are missing that commits have.
-func (s *store) countMissing() int {
+// CountMissing is how many files are missing that commits have.
+func (s *Store) CountMissing() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.missing)
 }
 
-// spoil notes that an object of a snapshot is gone, so that the next fetch does not rely on this store.
-func (s *store) spoil() {
+// Spoil notes that an object of a commit is gone, so that the next fetch does not rely on this store.
+func (s *Store) Spoil() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.damaged = true
 }
 
-func (s *store) spoiled() bool {
+// Spoiled reports whether an object that ought to be there could not be read.
+func (s *Store) Spoiled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.damaged
 }
 
-func (s *store) commit(hash plumbing.Hash) (*object.Commit, error) {
+// Commit reads a commit. Those of its methods that read further objects do not work.
+func (s *Store) Commit(hash plumbing.Hash) (*object.Commit, error) {
 	obj, err := s.object(plumbing.CommitObject, hash)
 	if err != nil {
 		return nil, err
 	}
-	return object.DecodeCommit(nil, obj) // its methods that read further objects are not used
+	return object.DecodeCommit(nil, obj)
 }
 
-// peel follows annotated tags to their commit.
-func (s *store) peel(hash plumbing.Hash) (plumbing.Hash, error) {
+// CommitText is the content of a commit object, byte for byte.
+func (s *Store) CommitText(hash plumbing.Hash) ([]byte, error) {
+	obj, err := s.object(plumbing.CommitObject, hash)
+	if err != nil {
+		return nil, err
+	}
+	return s.content(obj)
+}
+
+// Peel follows annotated tags to their commit.
+func (s *Store) Peel(hash plumbing.Hash) (plumbing.Hash, error) {
 	const deep = 16 // a tag of a tag is rare already
 	for range deep {
 		obj, err := s.object(plumbing.AnyObject, hash)
@@ -217,8 +255,8 @@ func (s *store) peel(hash plumbing.Hash) (plumbing.Hash, error) {
 	return plumbing.ZeroHash, fmt.Errorf("%w: %s is a chain of more than %d tags", ErrCommitNotFound, hash, deep)
 }
 
-// commitsWithPrefix lists the commits whose hash starts with the hex digits.
-func (s *store) commitsWithPrefix(prefix string) ([]plumbing.Hash, error) {
+// CommitsWithPrefix lists the commits whose hash starts with the hex digits.
+func (s *Store) CommitsWithPrefix(prefix string) ([]plumbing.Hash, error) {
 	whole, err := hex.DecodeString(prefix[:len(prefix)/2*2])
 	if err != nil {
 		return nil, err
@@ -241,37 +279,29 @@ func (s *store) commitsWithPrefix(prefix string) ([]plumbing.Hash, error) {
 	return commits, nil
 }
 
-// snapshot checks that every object of the commit exists, reading trees
-// but no file. newest keeps the trees for the next call.
-func (s *store) snapshot(hash plumbing.Hash, newest bool) (Snapshot, error) {
-	commit, err := s.commit(hash)
-	if err != nil {
-		return Snapshot{}, err
-	}
+// Files returns the files below the root folder of a commit, all with the time that is given. It checks that every object
+// below it exists: it reads the trees and no file. newest keeps the trees for the next call.
+func (s *Store) Files(root plumbing.Hash, modified time.Time, newest bool) (*FS, error) {
 	s.mu.Lock()
 	before := s.trees
 	s.mu.Unlock()
 	seen := make(map[plumbing.Hash]*dir, len(before))
-	root, err := s.tree(commit.TreeHash, before, seen, 0)
+	top, err := s.tree(root, before, seen, 0)
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("commit %s: %w", hash, err)
+		return nil, err
 	}
 	if newest {
 		s.mu.Lock()
 		s.trees = seen
 		s.mu.Unlock()
 	}
-	c := describe(commit)
-	return Snapshot{
-		Commit: c.Hash, Author: c.Author, Subject: c.Subject, Message: c.Message, Time: c.Time,
-		Files: &files{store: s, root: root, time: c.Time},
-	}, nil
+	return &FS{store: s, root: top, time: modified}, nil
 }
 
-// tree reads a folder with all folders below it; before holds the folders of an earlier snapshot.
-func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir, depth int) (*dir, error) {
+// tree reads a folder with all folders below it; before holds the folders of an earlier commit.
+func (s *Store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir, depth int) (*dir, error) {
 	if depth > longestPath {
-		return nil, s.limits.tooDeep()
+		return nil, tooDeep()
 	}
 	if d, ok := seen[hash]; ok {
 		return d, nil
@@ -307,7 +337,7 @@ func (s *store) tree(hash plumbing.Hash, before, seen map[plumbing.Hash]*dir, de
 		}
 		d.entries = append(d.entries, item)
 		if d.files++; d.files > s.limits.Files {
-			return nil, s.limits.tooMany()
+			return nil, tooMany(s.limits.Files)
 		}
 	}
 	// git sorts a folder as if its name ended in a slash.
@@ -327,39 +357,4 @@ func keep(d *dir, seen map[plumbing.Hash]*dir) {
 			keep(e.dir, seen)
 		}
 	}
-}
-
-func describe(c *object.Commit) Commit {
-	message := strings.ToValidUTF8(strings.TrimRight(c.Message, "\n"), "\uFFFD")
-	return Commit{
-		Hash:    c.Hash.String(),
-		Author:  cut(strings.ToValidUTF8(c.Author.Name+" <"+c.Author.Email+">", "\uFFFD")),
-		Subject: cut(subject(message)),
-		Message: message,
-		Time:    c.Committer.When.Round(0).Truncate(time.Second),
-	}
-}
-
-// subject is the first paragraph on one line, as git log's %s.
-func subject(message string) string {
-	var lines []string
-	for line := range strings.Lines(strings.TrimLeft(message, "\n")) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			break
-		}
-		lines = append(lines, line)
-	}
-	return strings.Join(lines, " ")
-}
-
-// longestLine is the most of an author or a subject that leaves this room, in bytes: a commit may have one of megabytes, and
-// every page, log line and record would carry it.
-const longestLine = 1000
-
-func cut(line string) string {
-	if len(line) <= longestLine {
-		return line
-	}
-	return strings.ToValidUTF8(line[:longestLine-len("...")], "") + "..."
 }
