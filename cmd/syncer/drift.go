@@ -17,17 +17,7 @@ import (
 // markdownLimit is the largest comment on GitHub, less some room for a line above the report.
 const markdownLimit = 65_000
 
-func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
-	var options commands.DriftOptions
-	var output, failOn string
-	var since time.Duration
-	var limit int
-	var explain bool
-	var from remote
-	cmd := &cobra.Command{
-		Use:   "drift [PIPELINE...]",
-		Short: "Show how the cluster differs from the commit last applied",
-		Long: `drift compares every object with the commit last applied, and names the field
+const driftHelp = `drift compares every object with the commit last applied, and names the field
 manager that made each difference: a client, such as kubectl-edit, and not a
 person. It writes nothing. What a newer commit would change is a rollout and not
 drift; see syncer diff.
@@ -51,7 +41,19 @@ findings of a target. Environments are not compared with each other then.
 Changes that wait are listed and are no difference: git is ahead of the cluster
 on purpose there.
 
-Exit status: 0 no difference, 1 differences, 2 the comparison failed.`,
+Exit status: 0 no difference, 1 differences, 2 the comparison failed.`
+
+func newDriftCommand(shared *sharedFlags, differs *bool) *cobra.Command {
+	var options commands.DriftOptions
+	var output, failOn string
+	var since time.Duration
+	var limit int
+	var explain bool
+	var from remote
+	cmd := &cobra.Command{
+		Use:   "drift [PIPELINE...]",
+		Short: "Show how the cluster differs from the commit last applied",
+		Long:  driftHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Selection.Pipelines = args
 			options.CompareAll = output == "markdown" || output == "html"

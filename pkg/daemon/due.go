@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/syncerdev/syncer/pkg/api/v1alpha1"
-	"github.com/syncerdev/syncer/pkg/target"
 )
 
 // queueDue queues the targets that are to be reconciled although git says nothing new, and plans the checks of images.
@@ -24,7 +23,7 @@ func (s *scheduler) queueDue() {
 		last := known.last
 		switch {
 		case last != nil && last.converged && w.Overlay == "": // removed
-		case last == nil || s.needsPoll(w, known):
+		case last == nil || s.watching.needsPoll(w, known):
 			if known.failures.isDue(w.Snapshot.Commit) {
 				s.queue.add(w.Target, time.Now(), retryDue)
 			}
@@ -37,16 +36,6 @@ func (s *scheduler) queueDue() {
 		}
 	}
 	s.images.plan(checks)
-}
-
-// needsPoll reports whether a target that was reconciled needs more than events to be as git says.
-func (s *scheduler) needsPoll(w *target.Desired, known state) bool {
-	last := known.last
-	switch {
-	case last.converged && last.judged == nil, last.judged != nil && !s.watching.follows(w), last.unwatched:
-		return true
-	}
-	return !last.converged && known.wait.isDue()
 }
 
 // synced lists the environments that this process reconciles, and whether every one of their targets was reconciled by the

@@ -103,6 +103,16 @@ func (w *watching) follows(d *target.Desired) bool {
 	return watches != nil && watches.Follows(d.Target)
 }
 
+// needsPoll reports whether a target that was reconciled needs more than events to be as git says.
+func (w *watching) needsPoll(d *target.Desired, known state) bool {
+	last := known.last
+	switch {
+	case last.converged && last.judged == nil, last.judged != nil && !w.follows(d), last.unwatched:
+		return true
+	}
+	return !last.converged && known.wait.isDue()
+}
+
 // unwatched lists the kinds of a target whose changes are not noticed now. They are compared at each poll.
 func (w *watching) unwatched(d *target.Desired) []string {
 	watches := w.of(d)
