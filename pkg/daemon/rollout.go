@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -79,7 +80,7 @@ func (s *scheduler) complete() {
 func (s *scheduler) roll(r *rollout, snap source.Snapshot) error {
 	r.asOf = s.daemon.states.now()
 	commit, err := s.daemon.parts.Planner.Plan(r.ctx, snap, v1alpha1.Selection{Environments: s.daemon.options.Environments})
-	if err != nil {
+	if err = cmp.Or(r.ctx.Err(), err); err != nil { // a plan that was given up lacks renderings
 		return err
 	}
 	s.daemon.reportRefused(snap, commit.Refused)

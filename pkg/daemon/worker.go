@@ -130,7 +130,11 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	s, parts := w.scheduler, w.daemon.parts
 	planned := s.commits.planned()
 	d := planned.find(of)
-	if d == nil || isPending(d) {
+	if d == nil {
+		return
+	}
+	if isPending(d) {
+		s.queue.add(of, time.Now().Add(minPollInterval), why) // what happened to it is looked at when it is rendered
 		return
 	}
 	ctx, ended := s.leases.Begins(d)

@@ -36,6 +36,8 @@ var (
 	ErrObjectFormat       = errors.New("repository has SHA-256 object names, which syncer cannot read: make one with SHA-1 object names (git init --object-format=sha1) and push the files there")
 )
 
+var errClosed = errors.New("the server was silent until the connection was closed")
+
 // ErrNoCommit is an ErrEmptyRepository with advice.
 var ErrNoCommit = fmt.Errorf("%w: it has no commit yet: push one", ErrEmptyRepository)
 
@@ -95,6 +97,8 @@ func explain(err error) error {
 		return err
 	case strings.Contains(err.Error(), "http redirect: "): // go-git has no type for it, and quotes the address
 		return fmt.Errorf("%w: the server redirects to an address that is none of a repository", ErrRedirect)
+	case strings.Contains(err.Error(), net.ErrClosed.Error()): // go-git formats it; this side closes a connection that was silent
+		return unreachable(errClosed)
 	case errors.As(err, &inURL):
 		return explainNet(inURL.Err)
 	case errors.As(err, &line):

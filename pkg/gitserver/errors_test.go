@@ -42,6 +42,7 @@ func TestExplain(t *testing.T) {
 		{"a page", &packp.ErrUnexpectedData{Data: []byte("<html>")}, ErrRepositoryNotFound, false, "not that of a git server"},
 		{"long names", &packp.ErrUnexpectedData{Data: []byte(strings.Repeat("a", 24) + " HEAD")}, ErrObjectFormat, false, ""},
 		{"long names by a capability", &packp.ErrUnexpectedData{Data: []byte("x object-format=sha256")}, ErrObjectFormat, false, ""},
+		{"a connection that this side closed", fmt.Errorf("encoding first want line: %v", net.ErrClosed), ErrUnreachable, true, "silent"},
 		{"a file", &fs.PathError{Op: "open", Path: "p", Err: fs.ErrNotExist}, fs.ErrNotExist, false, ""},
 		{"an error of the cache", LocalError{Err: io.EOF}, io.EOF, false, "EOF"},
 		{"any other", own, own, false, ""},
