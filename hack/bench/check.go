@@ -14,10 +14,10 @@ type limit struct {
 }
 
 var limits = []limit{
-	{firstTime + ", x RAW", "", 10},
-	{everyTime + ", x RAW", "", 14},
-	{commitRequests, "settled", 60},
-	{"at rest, requests a minute", "settled", 0},
+	{firstTime + ", x RAW", "", 8},
+	{everyTime + ", x RAW", "", 20},
+	{commitRequests, "", 36},
+	{"at rest, requests a minute", "", 0},
 }
 
 // goals are what the project wants to reach.

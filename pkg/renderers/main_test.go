@@ -87,7 +87,13 @@ func misbehave(limits Limits, files fs.FS, overlay string) Built {
 	return limits.Here(files, overlay)
 }
 
-func recurse(n int) int { return recurse(n+1) + n }
+// recurse ends when the clock is wrong.
+func recurse(n int) int {
+	if time.Now().Year() == 0 {
+		return 0
+	}
+	return recurse(n+1) + n
+}
 
 // escape tries what a build has no right to, and says what worked.
 func escape() error {

@@ -20,7 +20,7 @@ func overlay(kustomization string, more ...string) map[string]string {
 func bases() map[string]string {
 	files := map[string]string{"o/kustomization.yaml": "resources: [../b0]\n", "b14/kustomization.yaml": "resources: [a.yaml]\n", "b14/a.yaml": settings}
 	for i := range 14 {
-		files[fmt.Sprintf("b%d/kustomization.yaml", i)] = fmt.Sprintf("resources: [l, r]\n")
+		files[fmt.Sprintf("b%d/kustomization.yaml", i)] = "resources: [l, r]\n"
 		for _, side := range []string{"l", "r"} {
 			files[fmt.Sprintf("b%d/%s/kustomization.yaml", i, side)] = fmt.Sprintf("resources: [../../b%d]\nnamePrefix: %s\n", i+1, side)
 		}
