@@ -402,7 +402,7 @@ func (r *remote) prepare() (err error) {
 func (r *remote) renew(ctx context.Context, c *conn, wants []plumbing.Hash, depth int) error {
 	fresh, err := r.shelf.blank()
 	if err == nil {
-		if err = r.fill(ctx, c, fresh, wants, depth); err == nil {
+		if err = fill(ctx, c, fresh, r.cache, wants, depth); err == nil {
 			err = r.shelf.replace(fresh)
 		}
 		if err == nil {
@@ -417,19 +417,20 @@ func (r *remote) renew(ctx context.Context, c *conn, wants []plumbing.Hash, dept
 	if fresh, err = r.shelf.spare(err); err != nil {
 		return err
 	}
-	if err := r.fill(ctx, c, fresh, wants, depth); err != nil {
+	if err := fill(ctx, c, fresh, r.cache, wants, depth); err != nil {
 		return err
 	}
 	r.cache = fresh
 	return nil
 }
 
-func (r *remote) fill(ctx context.Context, c *conn, fresh *cache, wants []plumbing.Hash, depth int) error {
+// fill fetches commits into a fresh cache, which then takes over what an older one knows.
+func fill(ctx context.Context, c *conn, fresh, older *cache, wants []plumbing.Hash, depth int) error {
 	if err := c.receive(ctx, fresh, wants, depth); err != nil {
 		return err
 	}
 	for _, tip := range wants {
 		fresh.learn(tip)
 	}
-	return fresh.inherit(r.cache)
+	return fresh.inherit(older)
 }
