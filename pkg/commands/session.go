@@ -147,7 +147,7 @@ func Open(file string, options Options) (*Session, error) {
 		renderings.Build = pool.Build
 	}
 	if options.CacheDir != "" {
-		renderings.Build, renderings.Few = kept(config, options.CacheDir, renderings.Build), kept(config, options.CacheDir, renderings.Few)
+		renderings.Build, renderings.Few = kept(config, options.CacheDir, limits, renderings.Build), kept(config, options.CacheDir, limits, renderings.Few)
 	}
 	planner := &target.Planner{
 		Config: config, Source: repository, Clusters: clusters, Trust: trust, Guard: guard.Call, Log: options.Log,
@@ -160,11 +160,11 @@ func Open(file string, options Options) (*Session, error) {
 }
 
 // kept keeps the builds of a builder in the cache folder for the next process.
-func kept(config *v1alpha1.Config, cacheDir string, build renderers.Builder) renderers.Builder {
+func kept(config *v1alpha1.Config, cacheDir string, limits renderers.Limits, build renderers.Builder) renderers.Builder {
 	if build == nil {
 		return nil
 	}
-	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), build)
+	return renderers.Kept(filepath.Join(cacheDir, "rendered"), config.Source.PublicURL(), limits, build)
 }
 
 // newReconciler makes the parts that reconcile targets.

@@ -53,7 +53,7 @@ func (s *scheduler) synced() map[string]bool {
 		if _, known := out[w.Environment.Name]; !known {
 			out[w.Environment.Name] = true
 		}
-		if known := s.daemon.states.of(w.Target); known.last == nil || known.failures.has() || w.Signature.Refused != nil {
+		if known := s.daemon.states.of(w.Target); known.last == nil || known.failures.has() || w.Signature.Refused != nil || isPending(w) {
 			out[w.Environment.Name] = false
 		}
 	}

@@ -2,7 +2,6 @@ package origin
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -171,9 +170,6 @@ func TestOriginsOfLayers(t *testing.T) {
 		{"object of a plugin", map[string]string{
 			"o/kustomization.yaml": "generators: [g.yaml]\n", "o/g.yaml": "# made\napiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: w}\nname: w\noptions: {disableNameSuffixHash: true}\nliterals: [k=v]\n"},
 			id("v1", "ConfigMap", "", "w"), `data.k`, "v", "o/g.yaml:2"},
-		{"object deeper than marks go", map[string]string{
-			"o/kustomization.yaml": "resources: [d.yaml]\n", "o/d.yaml": "# deep\napiVersion: x.io/v1\nkind: App\nmetadata: {name: w}\nspec: " + strings.Repeat("{a: ", 300) + "1" + strings.Repeat("}", 300) + "\n"},
-			id("x.io/v1", "App", "", "w"), "spec.a", nil, "o/d.yaml:2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

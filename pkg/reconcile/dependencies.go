@@ -87,6 +87,9 @@ func (p *Pass) atCommit(ctx context.Context, planner *target.Planner, other *tar
 	if other.Record == nil || other.Record.Status.LastAppliedCommit == "" {
 		return dependency{blocked: "which was never deployed"}, nil
 	}
+	if is[*target.PendingError](other.Err) {
+		return dependency{blocked: "whose overlay is still being rendered"}, nil
+	}
 	_, set, err := planner.At(ctx, other, other.Snapshot)
 	if err != nil {
 		return dependency{}, err

@@ -9,7 +9,7 @@ import (
 // Changes are the paths at which two trees of files differ.
 type Changes struct {
 	paths map[string]bool // also those of the folders whose entries are other ones
-	known bool            // false: the files do not name their content, or cannot be read
+	known bool            // false: the files do not name their content, or cannot be read, or links differ
 }
 
 // ChangesBetween compares two trees of files. It goes only into folders that differ, so that it costs what differs. Files that
@@ -20,7 +20,7 @@ func ChangesBetween(before, after fs.FS) Changes {
 	other, also := after.(identified)
 	if ok && also {
 		d := difference{before: side{before, one}, after: side{after, other}, paths: c.paths}
-		c.known = d.compare(".") == nil
+		c.known = d.compare(".") == nil && !d.links
 	}
 	return c
 }
@@ -109,6 +109,7 @@ func (s side) target(name string) (string, error) { return fs.ReadLink(s.files, 
 type difference struct {
 	before, after side
 	paths         map[string]bool
+	links         bool // a link differs: a path through it may lead elsewhere, without a path that was asked for among those that differ
 }
 
 // compare adds a folder that differs, and what differs in it.
@@ -165,6 +166,7 @@ func (d *difference) entry(name string, before, after fs.DirEntry) error {
 	other, errAfter := content(d.after, name)
 	if one != other {
 		d.paths[name] = true
+		d.links = d.links || before.Type()&fs.ModeSymlink != 0
 	}
 	return cmp.Or(err, errAfter)
 }
@@ -172,6 +174,7 @@ func (d *difference) entry(name string, before, after fs.DirEntry) error {
 // all adds a path and everything below it.
 func (d *difference) all(of side, name string, entry fs.DirEntry) error {
 	d.paths[name] = true
+	d.links = d.links || entry.Type()&fs.ModeSymlink != 0
 	if !entry.IsDir() {
 		return nil
 	}

@@ -59,7 +59,6 @@ func TestChangesAreThePathsThatDifferWithTheirFolders(t *testing.T) {
 		"a folder is gone":        {map[string]string{"b/c/z": ""}, "b b/c b/c/z"},
 		"a folder is new":         {map[string]string{"n/m/o": "2"}, ". n n/m n/m/o"},
 		"a file becomes a folder": {map[string]string{"a/x": "", "a/x/y": "2"}, "a a/x a/x/y"},
-		"a link":                  {map[string]string{"l": "->b"}, "l"},
 	} {
 		after := maps.Clone(before)
 		for path, content := range c.change {
@@ -138,6 +137,23 @@ func TestReadsThroughLinks(t *testing.T) {
 		}
 		if got := reads.ThroughLinks(files); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A new link gives content to paths below it that a build asked for, and which are not among those that differ.
+func TestALinkThatDiffersMayTouchEveryBuild(t *testing.T) {
+	before := map[string]string{"o/kustomization.yaml": "resources: [../components/x]\n", "shared/x/kustomization.yaml": "namePrefix: a\n"}
+	_, reads, err := BuildReading(namedFiles(before), "o")
+	if err == nil || !reads.Decides() {
+		t.Fatalf("%v, and decides: %v", err, reads.Decides())
+	}
+	for name, link := range map[string]map[string]string{"a new one": {"components": "->shared"}, "another target": {"l": "->shared"}} {
+		old, after := maps.Clone(before), maps.Clone(before)
+		old["l"] = "->o"
+		maps.Copy(after, link)
+		if !ChangesBetween(namedFiles(old), namedFiles(after)).MayTouch(reads) {
+			t.Errorf("%s: the build is taken for unchanged", name)
 		}
 	}
 }

@@ -33,17 +33,19 @@ func (f *failures) of(overlay string, files fs.FS, now time.Time) (Built, bool) 
 		return Built{}, false
 	}
 	if !kept.built.Reads.Unchanged(files) {
-		f.forget(overlay)
-		return Built{}, false
+		return Built{}, false // files of another commit; those of the failure may come back
 	}
 	return Built{Err: kept.built.Err, Again: kept.until.Sub(now)}, now.Before(kept.until)
 }
 
 // keep keeps a failure, and returns the time until it is tried again.
-func (f *failures) keep(overlay string, built Built, now time.Time) time.Duration {
+func (f *failures) keep(overlay string, files fs.FS, built Built, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	pause := min(max(2*f.byOverlay[overlay].pause, firstPause), longestPause)
+	pause := firstPause
+	if last, ok := f.byOverlay[overlay]; ok && last.built.Reads.Unchanged(files) {
+		pause = min(2*last.pause, longestPause)
+	}
 	if f.byOverlay == nil {
 		f.byOverlay = map[string]failure{}
 	}
@@ -51,8 +53,11 @@ func (f *failures) keep(overlay string, built Built, now time.Time) time.Duratio
 	return pause
 }
 
-func (f *failures) forget(overlay string) {
+// forget forgets the failure of files that are built now.
+func (f *failures) forget(overlay string, files fs.FS) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.byOverlay, overlay)
+	if kept, ok := f.byOverlay[overlay]; ok && kept.built.Reads.Unchanged(files) {
+		delete(f.byOverlay, overlay)
+	}
 }

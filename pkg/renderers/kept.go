@@ -32,10 +32,10 @@ const (
 )
 
 // Kept returns a Builder that keeps the builds of a repository in a folder, from process to process. It takes a build from
-// there while the files give the same answers to all reads of the build, and this program made it. It does not keep a build
+// there while the files give the same answers to all reads of the build, and this program made it under the same limits. It does not keep a build
 // that failed. A folder that cannot be read or written costs time and nothing else.
-func Kept(folder, repository string, build Builder) Builder {
-	k := keeper{folder: folder, repository: repository, program: program()}
+func Kept(folder, repository string, limits Limits, build Builder) Builder {
+	k := keeper{folder: folder, repository: repository, program: program() + fmt.Sprintf(" %+v", limits.Render)}
 	clear := sync.OnceFunc(func() { k.clear(time.Now()) })
 	return func(ctx context.Context, files fs.FS, overlay string) Built {
 		if built, err := k.read(files, overlay); err == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/syncerdev/syncer/pkg/render"
 )
 
 const dated = "apiVersion: example.com/v1\nkind: Report\nmetadata: {name: a}\nspec: {since: 2024-01-02, n: 1, f: 1.5}\n"
@@ -29,7 +30,7 @@ func counted(n *int) Builder {
 func TestTheNextProcessTakesABuildWhoseReadsDidNotChange(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "rendered")
 	var n int
-	first := Kept(folder, "a", counted(&n))(t.Context(), repository(reports()), "o")
+	first := Kept(folder, "a", Limits{}, counted(&n))(t.Context(), repository(reports()), "o")
 	for name, c := range map[string]struct {
 		repository, overlay string
 		change              map[string]string
@@ -47,14 +48,24 @@ func TestTheNextProcessTakesABuildWhoseReadsDidNotChange(t *testing.T) {
 		for path, text := range c.change {
 			files[path] = text
 		}
-		built := Kept(folder, c.repository, counted(&n))(t.Context(), repository(files), c.overlay)
+		built := Kept(folder, c.repository, Limits{}, counted(&n))(t.Context(), repository(files), c.overlay)
 		if n != c.builds {
 			t.Errorf("%s: %d builds", name, n)
 		}
 		if diff := cmp.Diff(first.Set, built.Set); c.builds == 0 && (diff != "" || !cmp.Equal(first.Warnings, built.Warnings) || !built.Reads.Unchanged(repository(files))) {
 			t.Errorf("%s: %s", name, diff)
 		}
-		_ = Kept(folder, "a", here)(t.Context(), repository(reports()), "o") // as before
+		_ = Kept(folder, "a", Limits{}, here)(t.Context(), repository(reports()), "o") // as before
+	}
+}
+
+// A limit that is stricter now counts for builds of earlier.
+func TestABuildUnderOtherLimitsIsNotTaken(t *testing.T) {
+	n, folder := 0, t.TempDir()
+	_ = Kept(folder, "a", Limits{}, counted(&n))(t.Context(), repository(reports()), "o")
+	_ = Kept(folder, "a", Limits{Render: render.Limits{Objects: 1}}, counted(&n))(t.Context(), repository(reports()), "o")
+	if n != 2 {
+		t.Errorf("%d builds", n)
 	}
 }
 
@@ -74,7 +85,7 @@ func TestOnlyAWholeBuildOfThisProgramIsTaken(t *testing.T) {
 	} {
 		folder := t.TempDir()
 		var n int
-		build := Kept(folder, "a", counted(&n))
+		build := Kept(folder, "a", Limits{}, counted(&n))
 		build(t.Context(), repository(reports()), "o")
 		files, err := filepath.Glob(filepath.Join(folder, "*"))
 		if err != nil || len(files) != 1 {
@@ -97,14 +108,14 @@ func TestOnlyAWholeBuildOfThisProgramIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n int
-	if Kept(folder, "a", counted(&n))(t.Context(), repository(reports()), "o"); n != 1 {
+	if Kept(folder, "a", Limits{}, counted(&n))(t.Context(), repository(reports()), "o"); n != 1 {
 		t.Errorf("the build of another program is taken")
 	}
 }
 
 func TestAFailedBuildIsNotKept(t *testing.T) {
 	var n int
-	build := Kept(t.TempDir(), "a", counted(&n))
+	build := Kept(t.TempDir(), "a", Limits{}, counted(&n))
 	for range 2 {
 		if built := build(t.Context(), repository(nil), "o"); built.Err == nil {
 			t.Fatal("there is no overlay")
@@ -121,7 +132,7 @@ func TestAFolderThatCannotBeWrittenCostsOnlyTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n int
-	build := Kept(filepath.Join(file, "rendered"), "a", counted(&n))
+	build := Kept(filepath.Join(file, "rendered"), "a", Limits{}, counted(&n))
 	for range 2 {
 		if built := build(t.Context(), repository(reports()), "o"); built.Err != nil || len(built.Set) != 1 {
 			t.Error(built.Err)
@@ -135,7 +146,7 @@ func TestAFolderThatCannotBeWrittenCostsOnlyTime(t *testing.T) {
 // Rendered Secrets are for nobody but the user.
 func TestOnlyTheUserReadsTheKeptBuilds(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "rendered")
-	Kept(folder, "a", here)(t.Context(), repository(reports()), "o")
+	Kept(folder, "a", Limits{}, here)(t.Context(), repository(reports()), "o")
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		info, statErr := entry.Info()
 		if info != nil && info.Mode().Perm()&0o077 != 0 {
@@ -158,7 +169,7 @@ func TestOldBuildsAreDeleted(t *testing.T) {
 	if err := os.Chtimes(old, before, before); err != nil {
 		t.Fatal(err)
 	}
-	Kept(folder, "a", here)(t.Context(), repository(reports()), "o")
+	Kept(folder, "a", Limits{}, here)(t.Context(), repository(reports()), "o")
 	files, err := os.ReadDir(folder)
 	if err != nil || len(files) != 1 || files[0].Name() == "old" {
 		t.Errorf("%v, %v", files, err)
@@ -167,7 +178,7 @@ func TestOldBuildsAreDeleted(t *testing.T) {
 
 // BenchmarkKept measures what an overlay costs that an earlier process built.
 func BenchmarkKept(b *testing.B) {
-	files, build := repository(reports()), Kept(b.TempDir(), "a", here)
+	files, build := repository(reports()), Kept(b.TempDir(), "a", Limits{}, here)
 	build(b.Context(), files, "o")
 	for b.Loop() {
 		if built := build(b.Context(), files, "o"); built.Err != nil {

@@ -90,7 +90,7 @@ func TestNastyOverlaysFailAlone(t *testing.T) {
 			if next := p.Build(t.Context(), healthy, "o"); next.Err != nil {
 				t.Errorf("the next build: %v", next.Err)
 			}
-			p.failures.forget("o")
+			p.failures.forget("o", repository(c.files))
 			p.setSlow("o", false)
 		})
 	}

@@ -85,7 +85,7 @@ func (p *Pool) Build(ctx context.Context, files fs.FS, overlay string) Built {
 	}
 	built, lost := p.build(ctx, files, overlay)
 	if lost == nil {
-		p.failures.forget(overlay)
+		p.failures.forget(overlay, files)
 		return built
 	}
 	if ctx.Err() != nil {
@@ -95,7 +95,7 @@ func (p *Pool) Build(ctx context.Context, files fs.FS, overlay string) Built {
 	failed := Built{Err: fmt.Errorf("rendering %s: %w", overlay, p.explained(lost))}
 	if panics.In(lost) == nil && !errors.Is(lost, errStart) && !errors.Is(lost, errClosed) {
 		built.Err = failed.Err
-		failed.Again = p.failures.keep(overlay, built, time.Now())
+		failed.Again = p.failures.keep(overlay, files, built, time.Now())
 	}
 	return failed
 }

@@ -119,7 +119,11 @@ func (s *server) build(request *request) *done {
 	files := newRemote(s.ask, &s.kept)
 	stop := s.watchMemory()
 	built := s.here(s.limits, files, request.Overlay)
-	return &done{Set: built.Packed.Bytes(), Warnings: built.Warnings, Reads: built.Reads, Fault: faultOf(built.Err), Peak: stop()}
+	peak := stop()
+	if peak > s.allowed.Load() {
+		os.Exit(exitMemory) // it took more, and was too quick for watchMemory
+	}
+	return &done{Set: built.Packed.Bytes(), Warnings: built.Warnings, Reads: built.Reads, Fault: faultOf(built.Err), Peak: peak}
 }
 
 // collectAt is the growth of the heap in percent at which it is collected; decision 0041 has the measurements.

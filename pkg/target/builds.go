@@ -13,6 +13,10 @@ import (
 // manyBuilds is how many builds of a commit end, on average, in the least time after which those that go on are late.
 const manyBuilds = 30
 
+// faultPause is the time after which an overlay is built again that failed by no fault of its files, such as a process that did
+// not start, or a disk that could not be read. A builder may ask for a longer pause.
+const faultPause = time.Minute
+
 // builds runs the builds of overlays, at most one of each overlay. The builds run beside the goroutine that uses it.
 type builds struct {
 	late  func()
@@ -74,17 +78,20 @@ func (b *builds) start(ctx context.Context, start build) {
 	b.awaits(each, 1)
 	b.group.Go(func() {
 		defer each.cancel()
-		rendering, linked := &Rendering{}, false
+		rendering, linked, again := &Rendering{}, false, time.Duration(0)
 		err := panics.Try(func() error {
 			built := each.builder(ctx, each.files, each.overlay)
-			b.again(built.Again)
-			rendering = newRendering(built)
+			rendering, again = newRendering(built), built.Again
 			linked = rendering.reads.ThroughLinks(each.files)
 			return nil
 		})
 		if err != nil {
 			rendering = &Rendering{Err: err}
 		}
+		if again == 0 && rendering.Err != nil && !rendering.reads.Decides() && ctx.Err() == nil {
+			again = faultPause
+		}
+		b.again(again)
 		if b.end(each, rendering, linked) {
 			b.late()
 		}

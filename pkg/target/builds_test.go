@@ -130,3 +130,24 @@ func TestABuildThatMaySucceedLaterIsAskedForAgain(t *testing.T) {
 	}
 	r.Stop()
 }
+
+func TestABuildThatFailedByNoFaultOfItsFilesIsMadeAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		built renderers.Built
+		again bool
+	}{
+		"no process":     {renderers.Built{Err: errors.New("no process to render in")}, true},
+		"a longer pause": {renderers.Built{Err: errors.New("it took too long"), Again: time.Hour}, true},
+		"it was built":   {renderers.Built{Packed: manifest.Pack(manifest.Set{})}, false},
+	} {
+		r := &Renderings{Build: func(context.Context, fs.FS, string) renderers.Built { return c.built }}
+		r.Render(t.Context(), []*Desired{{Target: v1alpha1.Target{Pipeline: "a", Environment: "dev"}, Overlay: "a"}}, oneTree{fstest.MapFS{"slow/a.yaml": {}}})
+		r.builds.mu.Lock()
+		due := r.builds.due
+		r.builds.mu.Unlock()
+		if due.IsZero() == c.again || c.built.Again > 0 && time.Until(due) < c.built.Again/2 {
+			t.Errorf("%s: it is made again at %v", name, due)
+		}
+		r.Stop()
+	}
+}

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -45,6 +46,7 @@ func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprint
 // small losses are one big loss.
 func (c *Commit) limitPrunes() {
 	deleted, losing := map[string]int{}, map[string][]*Desired{}
+	pending := pendingIn(c.Targets)
 	for i, d := range c.All() {
 		selected := i < len(c.Targets)
 		if d.Environment.Prune.MaxPerPass == 0 || !selected && d.Overlay != "" || d.Record == nil || d.Err != nil || c.Allowed.Prunes[d.Target] || d.Overlay != "" && d.Rendered.Set.IsNone() {
@@ -57,6 +59,12 @@ func (c *Commit) limitPrunes() {
 	}
 	for environment, targets := range losing {
 		most := targets[0].Environment.Prune.MaxPerPass
+		if late := pending[environment]; late.err != nil && limit.Pass(deleted[environment]+late.objects, most) {
+			for _, d := range targets {
+				d.Err = late.err // the plan with it tells whether the limit holds
+			}
+			continue
+		}
 		if !limit.Pass(deleted[environment], most) {
 			continue
 		}
@@ -65,4 +73,20 @@ func (c *Commit) limitPrunes() {
 				manifest.Plural(deleted[environment], "object"), manifest.Plural(len(targets), "pipeline"), environment, most, d.Target.Pipeline)
 		}
 	}
+}
+
+// late are the targets of an environment whose overlays are still being rendered.
+type late struct {
+	objects int // that they have, and that the commit may delete
+	err     error
+}
+
+func pendingIn(targets []*Desired) map[string]late {
+	out := map[string]late{}
+	for _, d := range targets {
+		if pending, ok := errors.AsType[*PendingError](d.Err); ok && d.Record != nil {
+			out[d.Environment.Name] = late{out[d.Environment.Name].objects + len(d.Record.Status.Inventory), pending}
+		}
+	}
+	return out
 }

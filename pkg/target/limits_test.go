@@ -119,3 +119,20 @@ func TestOnePipelineThatLosesTooMuchIsNamedInTheSingular(t *testing.T) {
 	commit.limitPrunes()
 	refused(t, commit.Targets, "this commit would delete 5 objects from 2 pipelines of prod,")
 }
+
+// A limit of an environment is checked with the targets whose overlays are late, and not without them.
+func TestDeletionsWaitForTheOverlaysThatAreLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		most  int
+		waits bool
+	}{"the late one may go over the limit": {4, true}, "all of them are within it": {5, false}} {
+		environment := &v1alpha1.Environment{Name: "prod", Prune: v1alpha1.Prune{MaxPerPass: c.most}}
+		losing, late := deployed(environment, "losing", 2), deployed(environment, "late", 3)
+		late.Err = &PendingError{Overlay: "late"}
+		commit := NewCommit([]*Desired{losing, late})
+		commit.limitPrunes()
+		if _, waits := errors.AsType[*PendingError](losing.Err); waits != c.waits || (losing.Err != nil) != c.waits {
+			t.Errorf("%s: %v", name, losing.Err)
+		}
+	}
+}

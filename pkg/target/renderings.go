@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -42,6 +43,7 @@ type Renderings struct {
 	last      map[v1alpha1.Target]given
 	builds    *builds
 	files     fs.FS // of the last commit
+	again     bool  // the last commit was rendered before
 	commits   int   // the number of commits with other files than the one before
 }
 
@@ -140,6 +142,7 @@ func (r *Renderings) advance(files fs.FS) render.Changes {
 			changes = render.Changes{} // nothing is known of them
 		}
 	}
+	r.again = isSame(r.files, files)
 	r.files = files
 	if changes.None() {
 		return render.Changes{}
@@ -148,14 +151,19 @@ func (r *Renderings) advance(files fs.FS) render.Changes {
 	return changes
 }
 
+// isSame reports whether files are those of the same snapshot.
+func isSame(a, b fs.FS) bool {
+	return a != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
+
 // refresh builds the wanted overlays that a commit changes.
 func (r *Renderings) refresh(ctx context.Context, wanted map[string]bool, changes render.Changes) {
 	r.builds.keep(wanted, r.commits)
 	var changed []string
 	for overlay := range wanted {
-		r.take(overlay)
+		late := r.take(overlay)
 		if r.isCurrent(r.byOverlay[overlay], changes) {
-			r.count(RenderReused)
+			r.countKept(late)
 			continue
 		}
 		changed = append(changed, overlay)
@@ -196,6 +204,16 @@ func (r *Renderings) isCurrent(k *kept, changes render.Changes) bool {
 	}
 	k.commit = r.commits
 	return true
+}
+
+// countKept counts an overlay that the commit does not change, or that was late: each of a commit once.
+func (r *Renderings) countKept(late *Rendering) {
+	switch {
+	case late != nil:
+		r.count(late.result())
+	case !r.again:
+		r.count(RenderReused)
+	}
 }
 
 func (r *Renderings) count(result RenderResult) {
