@@ -21,6 +21,8 @@ import (
 type rollout struct {
 	ctx     context.Context // ends when the commit is not the newest any more
 	stop    context.CancelFunc
+	next    context.Context // ends when another rollout has begun; its own may be stopped long before that
+	begun   context.CancelFunc
 	pass    *reconcile.Pass
 	marks   underway.Marks
 	asOf    uint64        // the step of the states at which the records were read, or a later one
@@ -42,14 +44,19 @@ type waiting struct {
 // rollOut begins a rollout in the place of the one before, which ends first: work on its commit stops before the next
 // first write.
 func (s *scheduler) rollOut(ctx context.Context, snap source.Snapshot) {
-	if before := s.commits.current(); before != nil {
+	before := s.commits.current()
+	if before != nil {
 		before.stop()
 		<-before.over
 		s.queue.withdraw(commitChanged)
 	}
 	r := &rollout{began: time.Now(), over: make(chan struct{}), rewound: snap.Rewound, waiting: map[v1alpha1.Target]waiting{}}
 	r.ctx, r.stop = context.WithCancel(ctx)
+	r.next, r.begun = context.WithCancel(ctx)
 	s.commits.begin(r)
+	if before != nil {
+		before.begun()
+	}
 	s.others.Go(func() {
 		defer s.complete()
 		defer close(r.over)

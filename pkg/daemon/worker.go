@@ -169,8 +169,8 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 	if j.pass.Options.Full = why.has(slowCheck); j.pass.Options.Full {
 		j.pass.Shown = nil // it is to find what no watch noticed
 	}
-	if j.pass.Newest = r.ctx; r.ctx.Err() != nil { // one that was stopped before says nothing: the next may take long, as while git is away
-		j.pass.Newest = nil
+	if j.pass.Newest = r.ctx; r.ctx.Err() != nil { // the next rollout may take long to begin, as while git is away
+		j.pass.Newest = r.next
 	}
 	result := w.reconcile(ctx, d, j)
 	w.reconciled(d, j, &result)
