@@ -141,7 +141,7 @@ func (c *commits) wantRollout() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rollout != nil && !c.rollout.ended() && c.rollout.ctx.Err() == nil {
-		return false // it is under way
+		return c.rendered && time.Since(c.rollout.began) >= latePause // it is under way, and may take long
 	}
 	return c.incomplete || c.rendered || time.Since(c.fullPass) > compareInterval
 }

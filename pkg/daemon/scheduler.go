@@ -45,6 +45,8 @@ const (
 	// memoryPause is the time after the last reconcile at which memory is returned to the system. The Go runtime keeps twice the
 	// memory in use, and returns it over minutes: at a thousand targets 30 of 185 MB.
 	memoryPause = 5 * time.Second
+	// latePause is how long an overlay that was late waits for the end of the rollout without it, which may hang in a target.
+	latePause = 2 * time.Second
 	// compareInterval is how often every object of a target is compared by a dry run, as a safety net below the watches.
 	compareInterval = time.Hour
 	// firstCompare is the least time from the first reconcile of a target after a start to the first comparison of that sort.
@@ -151,6 +153,7 @@ func (s *scheduler) notice(n watch.Notice) {
 func (s *scheduler) isRendered() {
 	s.commits.isRendered()
 	s.daemon.pollSoon()
+	time.AfterFunc(latePause, s.daemon.pollSoon)
 }
 
 // renew requests a rollout to every target.
