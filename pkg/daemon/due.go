@@ -19,6 +19,9 @@ func (s *scheduler) queueDue() {
 		if !s.leases.Has(w) {
 			continue // another replica's
 		}
+		if isPending(w) {
+			continue // the rollout after its rendering reconciles it
+		}
 		known := s.daemon.states.of(w.Target)
 		last := known.last
 		switch {

@@ -134,7 +134,9 @@ func (w *worker) revisit(running context.Context, of v1alpha1.Target, why reason
 		return
 	}
 	if isPending(d) {
-		s.queue.add(of, time.Now().Add(minPollInterval), why) // what happened to it is looked at when it is rendered
+		if why &^= retryDue | commitChanged; why != noReason { // what happened to it is looked at when it is rendered
+			s.queue.add(of, time.Now().Add(minPollInterval), why)
+		}
 		return
 	}
 	ctx, ended := s.leases.Begins(d)
